@@ -1,0 +1,69 @@
+"""Errors that a user can cause and mend, and the exit codes they lead to."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line, as documented in ``docs/cli.md``."""
+
+    OK = 0
+    CHECK_FAILED = 1
+    USAGE = 2
+    INCOMPLETE = 3
+    ENVIRONMENT = 4
+    INTERRUPTED = 130
+
+
+class EvalkitError(Exception):
+    """Something a user can mend: what was wrong, why, and what to do about it.
+
+    Args:
+        what: the thing that failed, naming the object (a task, a path, a file).
+        why: the reason, as specific as it is known.
+        fix: what to type or change.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, what: str, why: str, fix: str) -> None:
+        super().__init__(what, why, fix)
+        self.what, self.why, self.fix = what, why, fix
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  why: {self.why}\n  fix: {self.fix}"
+
+
+class UsageError(EvalkitError):
+    """A wrong name, option or configuration (exit code 2)."""
+
+
+class EnvironmentProblem(EvalkitError):
+    """A missing extra, device, data set or unreadable checkpoint (exit code 4)."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class MediaError(EvalkitError):
+    """An image or video that can't be decoded; becomes an error record of its sample."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class OutOfMemory(Exception):
+    """Raised by a model when a batch did not fit; the engine splits the batch and goes on."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean `x`?`` for the nearest known name, or an empty string.
+
+    >>> did_you_mean("chartq", ["chartqa", "docvqa_val"])
+    ' Did you mean `chartqa`?'
+    >>> did_you_mean("zzz", ["chartqa"])
+    ''
+    """
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean `{close[0]}`?" if close else ""

@@ -1,0 +1,94 @@
+"""What every metric shares: the answer it reads, the score it gives, and how scores add up."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One prediction with all that a metric may look at; no model, data set or file is needed.
+
+    ``image_size`` and ``input_size`` are ``(width, height)`` in pixels of the original image and
+    of the resized image that the model saw. ``box_space`` names the convention of the
+    coordinates in ``prediction``: ``abs`` (pixels of the original), ``abs_resized`` (pixels of
+    the resized image), ``norm1000``, ``norm999`` or ``norm1``.
+    """
+
+    prediction: str
+    reference: Any
+    question: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    image_size: tuple[int, int] | None = None
+    input_size: tuple[int, int] | None = None
+    box_space: str | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """The verdict on one answer.
+
+    ``value`` is None only where there was nothing to score (the sample failed to run).
+    ``parsed`` is the answer as it was read (JSON-serialisable); where it could not be read,
+    ``parse_error`` says why and ``value`` is what the official rule gives (usually 0).
+    ``detail`` holds further per-sample figures ("iou").
+    """
+
+    value: float | None
+    parsed: Any = None
+    parse_error: str | None = None
+    detail: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score with the groups of its sample; what aggregation works on."""
+
+    score: Score
+    groups: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+
+
+class Metric(Protocol):
+    """A pure judge of answers. ``name`` is the primary figure's name; figures lie in ``range``."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def range(self) -> tuple[float, float]: ...
+
+    def score(self, answer: Answer) -> Score:
+        """Judge one answer. Never raises on any prediction text."""
+        ...
+
+    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
+        """Return every figure of the benchmark: ``name`` first, then breakdowns as
+        ``name/<group>/<label>`` and whatever else its authors report."""
+        ...
+
+
+def mean(values: Sequence[float]) -> float:
+    """Unweighted mean in the order given; NaN for no values."""
+    return sum(values) / len(values) if values else float("nan")
+
+
+def mean_by_group(name: str, items: Sequence[Scored]) -> dict[str, float]:
+    """Micro mean over all items, then over every label of every group.
+
+    Items without a value (failed samples) are left out here and counted by the caller.
+    """
+    members: dict[str, list[float]] = defaultdict(list)
+    for item in items:
+        if item.score.value is None:
+            continue
+        members[name].append(item.score.value)
+        for group, labels in item.groups.items():
+            for label in (labels,) if isinstance(labels, str) else labels:
+                members[f"{name}/{group}/{label}"].append(item.score.value)
+    if not members:
+        return {name: float("nan")}
+    return {key: mean(values) for key, values in members.items()}

@@ -1,0 +1,95 @@
+"""What a benchmark file is written with: ``from evalkit.task import Task, HubDataset, ...``.
+
+A benchmark is a declaration, not a program: where the data is, how a row becomes a prompt, which
+metric judges the answer, which categories it reports. It knows nothing of models, batches or GPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from evalkit.metrics.base import Metric
+from evalkit.types import Category, Locate, MediaRef, Part, Sample, Text
+
+Row = Mapping[str, Any]
+
+
+class Dataset(Protocol):
+    """Where rows come from. ``describe`` is what the manifest and ``tasks show`` print."""
+
+    def rows(self, data_root: str | None) -> Iterator[Row]:
+        """Yield rows, from ``data_root`` (a local mirror) or from the hub."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Repository, configuration, split and revision."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """One benchmark row of a comparison table.
+
+    Every callable gets one row of the data set. ``expand`` turns a stored row into several
+    questions (RefCOCO: one per expression) before anything else is called.
+    """
+
+    name: str
+    category: Category
+    title: str
+    dataset: Dataset
+    prompt: Callable[[Row], tuple[Part, ...]]
+    reference: Callable[[Row], Any]
+    metric: Metric
+    max_new_tokens: int
+    id: Callable[[Row], str]
+    cluster: Callable[[Row], str]
+    groups: Mapping[str, Callable[[Row], str | tuple[str, ...]]] = field(default_factory=dict)
+    meta: Callable[[Row], Mapping[str, Any]] = lambda row: {}
+    expand: Callable[[Row], Iterator[Row]] | None = None
+    size: int | None = None
+    paper_row: str | None = None
+    tags: tuple[str, ...] = ()
+    licence: str = "unknown"
+    citation: str = ""
+    notes: str = ""
+
+    def samples(self, data_root: str | None) -> Iterator[Sample]:
+        """Yield the samples of this benchmark in the data set's order."""
+        for stored in self.dataset.rows(data_root):
+            for row in self.expand(stored) if self.expand else (stored,):
+                yield Sample(
+                    id=self.id(row),
+                    parts=self.prompt(row),
+                    reference=self.reference(row),
+                    cluster_id=self.cluster(row),
+                    groups={name: label(row) for name, label in self.groups.items()},
+                    meta=dict(self.meta(row)),
+                )
+
+
+def text(value: str) -> Text:
+    """A piece of prompt text."""
+    return Text(value)
+
+
+def locate(phrase: str) -> Locate:
+    """A referring expression to be found in the image."""
+    return Locate(phrase)
+
+
+def image(value: Any) -> MediaRef:
+    """An image cell of a data set: ``{"bytes": ..., "path": ...}`` as ``datasets`` gives it
+    undecoded, or a path."""
+    if isinstance(value, Mapping):
+        if value.get("bytes") is not None:
+            return MediaRef("image", data=value["bytes"])
+        return MediaRef("image", path=str(value["path"]))
+    return MediaRef("image", path=str(value))
+
+
+def video(path: str, start: float | None = None, end: float | None = None) -> MediaRef:
+    """A video file, or the clip of it between ``start`` and ``end`` seconds."""
+    return MediaRef("video", path=str(path), start=start, end=end)

@@ -1,0 +1,172 @@
+"""The nouns that every part of evalkit shares: frozen dataclasses, standard library only.
+
+A benchmark row becomes a :class:`Sample`; a sample rendered for one model becomes a
+:class:`Request`; a request put through a preprocessor becomes a :class:`Prepared`, and through a
+model a :class:`Response`. Two nouns live with the packages that could be published alone:
+``Score`` in :mod:`evalkit.metrics.base` and ``RopeVariant`` in :mod:`evalkit.rope.variants`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+MediaKind = Literal["image", "video"]
+FinishReason = Literal["stop", "length", "loop", "error"]
+Category = Literal["image", "video", "grounding"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of prompt text, verbatim."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Locate:
+    """A referring expression; the model family words the request for a box in its own way."""
+
+    phrase: str
+
+
+@dataclass(frozen=True)
+class MediaRef:
+    """An image or a video that has not been decoded yet; cheap to hold and to pickle.
+
+    Exactly one of ``path`` (a local file) and ``data`` (the encoded bytes) is set. ``start`` and
+    ``end`` (seconds) restrict a video to a clip.
+    """
+
+    kind: MediaKind
+    path: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    start: float | None = None
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.data is None):
+            raise ValueError("MediaRef needs exactly one of `path` and `data`")
+
+
+Part = Text | Locate | MediaRef
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question of a benchmark, independent of any model.
+
+    ``cluster_id`` names the image or video: questions that share one are not independent.
+    ``groups`` maps a breakdown ("question_type") to this sample's label or labels in it. ``meta``
+    holds what the metric needs besides the reference (``question``, ``options``, ``image_size``);
+    it is stored with the answer, so that scoring never needs the data set.
+    """
+
+    id: str
+    parts: tuple[Part, ...]
+    reference: Any
+    cluster_id: str
+    groups: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A sample rendered for one model: what the store is keyed by.
+
+    ``prompt`` is the full chat text with one placeholder per medium, in the order of ``media``.
+    ``key`` is a hash over model, variant, prompt, media content, limits and recipe.
+    """
+
+    key: str
+    task: str
+    sample_id: str
+    prompt: str
+    media: tuple[MediaRef, ...]
+    max_new_tokens: int
+    cost: int = 0
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What was really shown to the model for one medium; sizes are ``(width, height)`` pixels.
+
+    ``frames`` and ``timestamps`` (seconds) are the frames chosen from a video, before any padding
+    to the temporal patch; both are empty for an image.
+    """
+
+    kind: MediaKind
+    digest: str
+    size: tuple[int, int]
+    input_size: tuple[int, int]
+    tokens: int
+    frames: tuple[int, ...] = ()
+    timestamps: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class VisionInput:
+    """One medium, ready for the vision tower.
+
+    ``patches``: uint8 ``[n_patches, channels * temporal_patch * patch * patch]`` in the order that
+    the tower expects, not yet normalised. ``grid``: ``(t, h, w)`` in patches (before merging).
+    ``seconds_per_grid``: seconds between two temporal grid steps of a video.
+    """
+
+    kind: MediaKind
+    patches: npt.NDArray[np.uint8]
+    grid: tuple[int, int, int]
+    seconds_per_grid: float | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request after CPU preprocessing: picklable, ready to be batched.
+
+    ``input_ids``: int64 ``[length]`` with every visual token expanded. ``token_types``: uint8
+    ``[length]``; 0 text, 1 image, 2 video. ``vision`` holds the media in order of appearance.
+    """
+
+    key: str
+    input_ids: npt.NDArray[np.int64]
+    token_types: npt.NDArray[np.uint8]
+    vision: tuple[VisionInput, ...]
+    max_new_tokens: int
+    media: tuple[MediaInfo, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def length(self) -> int:
+        """Number of prompt tokens."""
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a model produced for one prepared request; ``token_ids`` exclude the stop token."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True)
+class Response:
+    """The answer to one request, or why there is none. ``error`` is set iff the reason is
+    ``error``; ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds, where the
+    generate stage is the batch's time divided by its size."""
+
+    key: str
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    error: str | None = None
+    prompt_tokens: int = 0
+    visual_tokens: int = 0
+    media: tuple[MediaInfo, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)

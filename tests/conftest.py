@@ -1,0 +1,19 @@
+"""Fixtures that every test area uses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("EVALKIT_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"reference data not found at `{folder}` (set EVALKIT_SHARED)")
+    return folder
