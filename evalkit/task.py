@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from evalkit.data.hub import HubDataset
 from evalkit.metrics.base import Metric
 from evalkit.types import Category, Locate, MediaRef, Part, Sample, Text
+
+__all__ = ["Dataset", "HubDataset", "Row", "Task", "image", "locate", "text", "video"]
 
 Row = Mapping[str, Any]
 
@@ -82,7 +85,8 @@ def locate(phrase: str) -> Locate:
 
 def image(value: Any) -> MediaRef:
     """An image cell of a data set: ``{"bytes": ..., "path": ...}`` as ``datasets`` gives it
-    undecoded, or a path."""
+    undecoded, or a path.
+    """
     if isinstance(value, Mapping):
         if value.get("bytes") is not None:
             return MediaRef("image", data=value["bytes"])

@@ -159,7 +159,8 @@ class Generation:
 class Response:
     """The answer to one request, or why there is none. ``error`` is set iff the reason is
     ``error``; ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds, where the
-    generate stage is the batch's time divided by its size."""
+    generate stage is the batch's time divided by its size.
+    """
 
     key: str
     text: str

@@ -1,0 +1,83 @@
+"""The command line: one small module per command, loaded only when that command runs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from evalkit import __version__
+from evalkit.errors import EvalkitError, ExitCode, did_you_mean
+
+_COMMANDS = {
+    "run": "Run models with RoPE variants on tasks and print the comparison table.",
+    "compare": "Put finished runs side by side.",
+    "score": "Score a predictions file, or re-score a stored run.",
+    "leaderboard": "Write or update a leaderboard CSV.",
+    "tasks": "List benchmarks, or show one.",
+    "ropes": "List RoPE variants, or show one.",
+    "models": "List model families, or show one.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help, and imports one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return names in the order of a user's work, not of the alphabet."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import ``evalkit.cli.<name>``; the module calls its click command ``command``."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"evalkit.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Add a did-you-mean to click's own error."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(error.message + did_you_mean(args[0], _COMMANDS), ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 a check failed, 2 usage, 3 incomplete run, 4 environment, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="evalkit")
+def cli() -> None:
+    """Find out which multimodal RoPE your vision-language model should use."""
+
+
+def main() -> None:
+    """Entry point: errors that a user can mend become one message and an exit code."""
+    sys.exit(run_cli(sys.argv[1:]))
+
+
+def run_cli(args: list[str]) -> int:
+    """Run the command line and return its exit code (see ``docs/cli.md``)."""
+    try:
+        code = cli.main(args=args, prog_name="evalkit", standalone_mode=False)
+    except EvalkitError as error:
+        click.echo(f"evalkit: {error}", err=True)
+        return int(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return int(ExitCode.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("evalkit: interrupted; what was finished is stored, the same command goes on", err=True)
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        return int(ExitCode.OK)
+    return int(code) if isinstance(code, int) else int(ExitCode.OK)

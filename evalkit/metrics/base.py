@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,57 @@ class Metric(Protocol):
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Return every figure of the benchmark: ``name`` first, then breakdowns as
-        ``name/<group>/<label>`` and whatever else its authors report."""
+        ``name/<group>/<label>`` and whatever else its authors report.
+        """
+        ...
+
+
+@runtime_checkable
+class FileMetric(Protocol):
+    """A metric with official figures that depend on the whole file, such as a seeded guess."""
+
+    def file_figures(
+        self, answers: Sequence[Answer], scores: Sequence[Score], seed: int | None
+    ) -> dict[str, float]:
+        """Return further figures; ``seed`` None is the official script's own."""
         ...
 
 
 def mean(values: Sequence[float]) -> float:
-    """Unweighted mean in the order given; NaN for no values."""
-    return sum(values) / len(values) if values else float("nan")
+    """Unweighted mean, added up in the order given; NaN for no values.
+
+    Not ``sum``: since Python 3.12 it compensates rounding, and would differ from the official
+    scripts (and from itself on 3.11) in the last digit.
+    """
+    total = 0.0
+    for value in values:
+        total += value
+    return total / len(values) if values else float("nan")
+
+
+def labelled(groups: Mapping[str, str | Sequence[str]]) -> Iterator[str]:
+    """Name suffixes of the breakdowns that a sample counts in.
+
+    >>> list(labelled({"split": "human", "type": ["bar", "pie"]}))
+    ['/split/human', '/type/bar', '/type/pie']
+    """
+    for group, labels in groups.items():
+        for label in (labels,) if isinstance(labels, str) else labels:
+            yield f"/{group}/{label}"
+
+
+def text_references(reference: Any) -> Sequence[str]:
+    """The accepted texts of a reference that is one text or a list of texts.
+
+    Raises:
+        ValueError: it is neither, or the list is empty.
+    """
+    accepted = [reference] if isinstance(reference, str) else reference
+    if not isinstance(accepted, list | tuple) or not accepted:
+        raise ValueError(f"the reference must be a text or a list of texts, not {reference!r}")
+    if not all(isinstance(text, str) for text in accepted):
+        raise ValueError(f"the reference must be a text or a list of texts, not {reference!r}")
+    return accepted
 
 
 def mean_by_group(name: str, items: Sequence[Scored]) -> dict[str, float]:
@@ -85,10 +129,8 @@ def mean_by_group(name: str, items: Sequence[Scored]) -> dict[str, float]:
     for item in items:
         if item.score.value is None:
             continue
-        members[name].append(item.score.value)
-        for group, labels in item.groups.items():
-            for label in (labels,) if isinstance(labels, str) else labels:
-                members[f"{name}/{group}/{label}"].append(item.score.value)
+        for label in ("", *labelled(item.groups)):
+            members[name + label].append(item.score.value)
     if not members:
         return {name: float("nan")}
     return {key: mean(values) for key, values in members.items()}

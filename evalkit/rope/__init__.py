@@ -1,0 +1,7 @@
+"""Multimodal rotary position embeddings as values: a position design times a frequency allocation.
+
+Torch-free: :mod:`~evalkit.rope.layout`, :mod:`~evalkit.rope.positions`,
+:mod:`~evalkit.rope.frequencies` and :mod:`~evalkit.rope.variants`. With torch:
+:mod:`~evalkit.rope.rotary` (positions to cos and sin) and :mod:`~evalkit.rope.install` (into one
+transformers model). Nothing here imports the rest of evalkit.
+"""

@@ -1,0 +1,41 @@
+# `make demo` and `make test` work on a bare machine with python3 and make: both create .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types bench bench-gpu zoo clean
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evalkit needs Python 3.11 or newer; \`$(PYTHON)\` is older. Try: make PYTHON=python3.12"; exit 4; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "could not create $(VENV); on Debian and Ubuntu: apt-get install python3-venv"; exit 4; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/evalkit run --model tiny --rope vanilla,mrope,mrope-i,mhrope --tasks mini --output results/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m evalkit.bench
+
+bench-gpu: $(READY)
+	$(BIN)/python -m evalkit.bench --device cuda
+	$(BIN)/python -m pytest -m gpu
+
+zoo: $(READY)
+	$(BIN)/python -m evalkit.zoo.train
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

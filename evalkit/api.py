@@ -1,0 +1,135 @@
+"""What the command line does, from Python.
+
+>>> from evalkit import evaluate, compare  # doctest: +SKIP
+>>> evaluate("tiny", "mini", ropes=["mrope", "mrope-i"], output="results/a")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit.execute import Outcome, Reporter, Silent, execute, rescore
+from evalkit.registry import load_task
+from evalkit.report.aggregate import Column, cell_of
+from evalkit.report.comparison import Arm, Comparison, check_comparable
+from evalkit.report.leaderboard import RunFacts, rows_of, write
+from evalkit.spec import RunSpec, split_list
+from evalkit.store import Record, RunDir
+
+PathLike = str | Path
+
+
+def evaluate(
+    models: str | Sequence[str],
+    tasks: str | Sequence[str],
+    ropes: str | Sequence[str] = (),
+    *,
+    reporter: Reporter | None = None,
+    **options: Any,
+) -> Outcome:
+    """Run models with RoPE variants on tasks; the arguments are those of ``RunSpec``.
+
+    Running the same order again does only what is missing.
+
+    Raises:
+        EvalkitError: the order or its data can't be used.
+    """
+    spec = RunSpec(models=_list(models), tasks=_list(tasks), ropes=_list(ropes), **options)
+    return execute(spec, reporter or Silent())
+
+
+def score_run(run: PathLike) -> Outcome:
+    """Score a stored run again, without model or data."""
+    return rescore(RunDir.open(Path(run)))
+
+
+def compare(*runs: PathLike) -> Comparison:
+    """Put the arms of finished runs side by side.
+
+    Raises:
+        UsageError: a run is missing or unscored, or two arms were asked different questions.
+    """
+    opened = [RunDir.open(Path(run)) for run in runs]
+    parts = [(run, run.manifest(), _by_arm(run.records())) for run in opened]
+    arms, records = [], {}
+    for run, manifest, found in parts:
+        for arm in _arms(run, manifest):
+            name = arm.name if arm.name not in records else f"{arm.name} ({run.name})"
+            records[name] = found.get(arm.name, {})
+            arms.append(Arm(**{**vars(arm), "name": name}))
+    check_comparable(arms, records)
+    return _merge([_comparison(run, run.records()) for run in opened], arms)
+
+
+def summarise(outcome: Outcome) -> Comparison:
+    """The comparison table of one run, as far as it got; also stored as ``scores.json``."""
+    comparison = _comparison(outcome.run, outcome.records)
+    outcome.run.write_scores(comparison.to_json())
+    return comparison
+
+
+def leaderboard(runs: Sequence[PathLike], target: PathLike) -> int:
+    """Write the arms of finished runs into a leaderboard CSV; return its number of rows."""
+    rows: list[dict[str, Any]] = []
+    for path in runs:
+        run = RunDir.open(Path(path))
+        manifest = run.manifest()
+        rows += rows_of(
+            RunFacts(
+                comparison=_comparison(run, run.records()),
+                limit=manifest["spec"]["limit"],
+                version=manifest["versions"].get("evalkit", "unknown"),
+                date=str(manifest.get("finished", manifest["created"]))[:10],
+                revisions={task["name"]: task["dataset"].get("revision", "") for task in manifest["tasks"]},
+            )
+        )
+    return write(Path(target), rows)
+
+
+def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
+    manifest, plan = run.manifest(), run.plan()
+    folders = tuple(manifest["spec"]["tasks_dirs"])
+    metrics = {task["name"]: load_task(task["name"], folders).metric for task in manifest["tasks"]}
+    columns = [
+        Column(task["name"], task["category"], task["title"], task["metric"], (task["range"][0], task["range"][1]))
+        for task in manifest["tasks"]
+    ]
+    found = _by_arm(records)
+    cells = {
+        arm: {
+            column.task: cell_of(
+                arm, column, found.get(arm, {}).get(column.task, []), len(keys[column.task]), metrics[column.task]
+            )
+            for column in columns
+            if keys.get(column.task)
+        }
+        for arm, keys in plan.items()
+    }
+    return Comparison([arm for arm in _arms(run, manifest) if arm.name in cells], columns, cells)
+
+
+def _merge(parts: Sequence[Comparison], arms: Sequence[Arm]) -> Comparison:
+    """One table out of several; ``arms`` has the rows' final names, in the same order."""
+    columns = list(dict.fromkeys(column for part in parts for column in part.columns))
+    rows = [part.cells[arm.name] for part in parts for arm in part.arms]
+    return Comparison(arms, columns, {arm.name: row for arm, row in zip(arms, rows, strict=True)})
+
+
+def _arms(run: RunDir, manifest: dict[str, Any]) -> list[Arm]:
+    return [
+        Arm(arm["arm"], arm["model"], arm["rope"], arm["family"], arm["fingerprint"], run.name)
+        for arm in manifest["arms"]
+    ]
+
+
+def _by_arm(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
+    found: dict[str, dict[str, list[Record]]] = {}
+    for record in records:
+        found.setdefault(record.arm, {}).setdefault(record.task, []).append(record)
+    return found
+
+
+def _list(value: str | Sequence[str]) -> tuple[str, ...]:
+    return split_list([value] if isinstance(value, str) else value)

@@ -1,0 +1,44 @@
+"""``evalkit run --dry-run``: what would run, without running any of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from evalkit.execute import arm_name, load_samples, load_tasks
+from evalkit.models import load_model
+from evalkit.requests import build_request
+from evalkit.spec import RunSpec
+
+
+def describe(spec: RunSpec, as_json: bool) -> str:
+    """Samples, prompt tokens and one rendered prompt for every arm and task."""
+    tasks = load_tasks(spec)
+    samples = load_samples(spec, tasks)
+    found: list[dict[str, Any]] = []
+    for arm in spec.arms():
+        model = load_model(arm.model, rope=arm.rope, dtype=spec.dtype, device=spec.device)
+        for task in tasks:
+            requests = [build_request(model, task, each.sample) for each in samples[task.name]]
+            tokens = [model.preprocessor.estimate(request) for request in requests]
+            found.append(
+                {
+                    "arm": arm_name(model),
+                    "task": task.name,
+                    "samples": len(requests),
+                    "prompt_tokens": sum(tokens),
+                    "longest_prompt": max(tokens),
+                    "max_new_tokens": task.max_new_tokens,
+                    "prompt": requests[0].prompt,
+                }
+            )
+    if as_json:
+        return json.dumps({"output": str(spec.run_path()), "plan": found}, indent=2)
+    lines = [f"would write to {spec.run_path()}"]
+    for entry in found:
+        lines.append(
+            f"{entry['arm']}  {entry['task']}: {entry['samples']} samples, {entry['prompt_tokens']} prompt tokens "
+            f"(longest {entry['longest_prompt']}), at most {entry['max_new_tokens']} new tokens each"
+        )
+        lines.extend(f"    {line}" for line in entry["prompt"].splitlines())
+    return "\n".join(lines)

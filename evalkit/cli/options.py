@@ -1,0 +1,19 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+tasks_dir_option = click.option(
+    "--tasks-dir",
+    "tasks_dirs",
+    multiple=True,
+    metavar="DIR",
+    help="A folder with your own task files; may be repeated.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")

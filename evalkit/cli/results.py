@@ -1,0 +1,50 @@
+"""What a finished run says: the table, where it is stored, and what the exit code means."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from evalkit.api import summarise
+from evalkit.errors import ExitCode
+from evalkit.execute import Outcome
+from evalkit.report import tables
+from evalkit.report.comparison import Comparison
+
+
+def show_outcome(outcome: Outcome, as_json: bool) -> int:
+    """Print the comparison table of a run, and return the exit code that its state deserves."""
+    comparison = summarise(outcome)
+    if as_json:
+        click.echo(json.dumps({"run": str(outcome.run.path), **comparison.to_json()}, indent=2))
+    else:
+        print_comparison(comparison)
+        click.echo(f"stored in {outcome.run.path}")
+    failed = sum(record.failed for record in outcome.records)
+    if outcome.missing or failed:
+        click.echo(
+            f"evalkit: incomplete: {failed} failed and {outcome.missing} missing samples\n"
+            f"  why: see `error` in {outcome.run.path / 'records.jsonl'}{_first_error(outcome)}\n"
+            "  fix: mend the cause and run the same command again; only these samples are run",
+            err=True,
+        )
+    if outcome.problems:
+        return int(outcome.problems[0].exit_code)
+    return int(ExitCode.INCOMPLETE if outcome.missing or failed else ExitCode.OK)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Draw the table for the terminal that stdout is, or plainly for a pipe."""
+    from rich.console import Console
+
+    plain = not sys.stdout.isatty()
+    # A pipe has no width of its own: let every column have the room that it needs.
+    console = Console(width=1000 if plain else None, highlight=False)
+    console.print(tables.terminal(comparison))
+
+
+def _first_error(outcome: Outcome) -> str:
+    first = next((record for record in outcome.records if record.failed), None)
+    return f"; the first, {first.task} {first.sample_id}: {first.error}" if first else ""

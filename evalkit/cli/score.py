@@ -1,0 +1,44 @@
+"""``evalkit score``: predictions made elsewhere, or a stored run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evalkit.cli.options import json_option, tasks_dir_option
+from evalkit.cli.show import fields
+
+
+@click.command("score")
+@click.argument("what", type=click.Path(path_type=Path), metavar="FILE.jsonl|RUN")
+@click.option("--task", help="Only this task's lines of the file.")
+@click.option("--official-random", type=int, metavar="SEED", help="Reproduce an official random fallback.")
+@tasks_dir_option
+@json_option
+def command(
+    what: Path, task: str | None, official_random: int | None, tasks_dirs: tuple[str, ...], as_json: bool
+) -> int:
+    """Score a file of predictions (one JSON object a line, each naming its task), or a stored run.
+
+    A run is scored again from what it stored: no model, data set or GPU is needed.
+    """
+    if what.is_dir():
+        from evalkit.cli.results import show_outcome
+        from evalkit.execute import rescore
+        from evalkit.store import RunDir
+
+        return show_outcome(rescore(RunDir.open(what), tasks_dirs), as_json)
+    from evalkit.score_file import score_file
+
+    found = score_file(what, task=task, tasks_dirs=tasks_dirs, official_random=official_random)
+    click.echo(json.dumps(found, indent=2) if as_json else "\n\n".join(map(_block, found, found.values())))
+    return 0
+
+
+def _block(task: str, result: dict[str, Any]) -> str:
+    shown = {name: f"{value:.4f}" for name, value in result["scores"].items()}
+    rates = ", ".join(f"{name} {rate:.1%}" for name, rate in result["rates"].items())
+    return fields(f"{task} (n = {result['n']}; {rates})", shown)

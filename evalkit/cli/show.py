@@ -1,0 +1,33 @@
+"""Plain text layouts for lists and single entries."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns; the last one may be as long as it likes.
+
+    >>> print(columns([("mrope", "native"), ("mrope-i", "interleaved")]))
+    mrope    native
+    mrope-i  interleaved
+    """
+    if not rows:
+        return ""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    return "\n".join("  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows)
+
+
+def fields(title: str, values: Mapping[str, Any]) -> str:
+    """A title and its fields, wrapped to the terminal."""
+    width = max(len(name) for name in values) + 2
+    room = max(40, min(shutil.get_terminal_size().columns, 120) - width - 2)
+    lines = [title]
+    for name, value in values.items():
+        wrapped = textwrap.wrap(str(value), room) or [""]
+        lines.append(f"  {name.ljust(width)}{wrapped[0]}")
+        lines.extend(" " * (width + 2) + line for line in wrapped[1:])
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""A folder of media by content: what data sets hold as bytes becomes a file that workers can open.
+
+Parquet data sets hand out encoded images as bytes. Holding a whole benchmark's bytes in memory,
+and sending them to worker processes, costs gigabytes; a file costs a name. Identical images
+(several questions about one page) are stored once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evalkit.types import MediaRef
+
+
+def cache_root() -> Path:
+    """``EVALKIT_CACHE``, else ``$XDG_CACHE_HOME/evalkit``, else ``~/.cache/evalkit``."""
+    own = os.environ.get("EVALKIT_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evalkit"
+
+
+@dataclass(frozen=True)
+class MediaCache:
+    """Stores media bytes under their SHA-256 in ``root``."""
+
+    root: Path
+
+    def to_file(self, ref: MediaRef) -> MediaRef:
+        """Return ``ref`` with a path instead of bytes; a path is returned unchanged."""
+        if ref.data is None:
+            return ref
+        digest = hashlib.sha256(ref.data).hexdigest()
+        path = self.root / digest[:2] / digest
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent)
+            with os.fdopen(handle, "wb") as file:
+                file.write(ref.data)
+            os.replace(temporary, path)
+        return replace(ref, path=str(path), data=None)

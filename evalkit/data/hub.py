@@ -1,0 +1,183 @@
+"""Rows of a Hugging Face data set, from the hub or from a local mirror with the hub's layout.
+
+A mirror is a folder ``DATA_ROOT/<owner>/<name>/`` as ``hf download --local-dir`` makes it. Images
+are handed out encoded, as ``{"bytes": ..., "path": ...}``. No data set script and no pickle is
+ever loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evalkit.data.files import Files
+from evalkit.data.mirror import find_mirror, how_to_get, mirror_commit
+from evalkit.errors import EnvironmentProblem, did_you_mean
+
+Row = Mapping[str, Any]
+
+# Formats that hold data only. `datasets` reads more, none of which a benchmark here needs.
+_FORMATS = ("parquet", "arrow", "json", "csv", "imagefolder")
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """One split of a data set repository.
+
+    Attributes:
+        repo: ``owner/name`` on the hub.
+        config: configuration, or several whose rows follow one another.
+        split: the split's name in the repository.
+        revision: branch, tag or commit.
+        columns: columns that the task reads; their absence is an error before anything runs.
+        archives: patterns of zip files in the repository that hold media; unpacked once into the
+            cache, unless they already lie unpacked beside the archive.
+        files: new columns with paths of local files: name -> candidate paths with ``{column}``
+            placeholders, looked up in the repository, in its unpacked archives and in the data
+            root; the first that exists is taken.
+        optional: columns of ``files`` that may be None where there is no file.
+        files_hint: how to get files that are not in the repository.
+    """
+
+    repo: str
+    config: str | tuple[str, ...] | None = None
+    split: str = "test"
+    revision: str = "main"
+    columns: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
+    files_hint: str = ""
+    # Filled in while rows are read: what `describe` can tell only then.
+    _resolved: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def rows(self, data_root: str | None) -> Iterator[Row]:
+        """Yield the rows of every configuration, in the repository's order, numbered from 0 in
+        an additional column ``row_number``.
+
+        Raises:
+            EnvironmentProblem: the data are not there, incomplete, or not as declared.
+        """
+        if data_root:
+            mirror = find_mirror(data_root, self.repo)
+            self._resolved.update(source="local mirror", commit=mirror_commit(mirror))
+            source, revision, folder = str(mirror), None, mirror
+        else:
+            revision = self._hub_commit()
+            source, folder = self.repo, None
+        files = self._files(folder, data_root, revision)
+        number = 0
+        for config in (self.config,) if isinstance(self.config, str | None) else self.config:
+            for place, row in enumerate(self._read(source, config, revision)):
+                if place == 0:
+                    self._check_columns(row)
+                yield {"row_number": number, **(files.attach(row) if files else row)}
+                number += 1
+        if files:
+            files.check_any_found()
+
+    def describe(self) -> dict[str, str]:
+        """Where the rows come from; once they were read, also the commit and the source."""
+        configs = {"config": ", ".join(_as_tuple(self.config))} if self.config else {}
+        return {
+            "repo": self.repo,
+            **configs,
+            "split": self.split,
+            "revision": self.revision,
+            **self._resolved,
+        }
+
+    def _read(self, source: str, config: str | None, revision: str | None) -> Iterator[Row]:
+        """Yield the rows of one configuration, media undecoded."""
+        import pyarrow as pa
+        from datasets import load_dataset_builder
+        from datasets.exceptions import DatasetsError
+
+        local = revision is None
+        try:
+            builder = load_dataset_builder(source, config, revision=revision)
+            if builder.name not in _FORMATS:
+                raise ValueError(f"it holds `{builder.name}` files; evalkit reads {', '.join(_FORMATS)}")
+            self._check_split(builder.config.data_files)
+            if local:
+                # Streaming reads the mirror's files in place; otherwise they'd be copied to the cache.
+                yield from builder.as_streaming_dataset(split=self.split).decode(False)
+            else:
+                builder.download_and_prepare()
+                yield from builder.as_dataset(split=self.split).to_iterable_dataset().decode(False)
+        except (ValueError, DatasetsError, OSError, RuntimeError, pa.ArrowException) as error:
+            raise self._problem(source, config, error, local) from error
+
+    def _check_split(self, data_files: Mapping[str, Any] | None) -> None:
+        if data_files and self.split not in data_files:
+            known = [str(name) for name in data_files]
+            hint = did_you_mean(self.split, known)
+            raise ValueError(f"it has no split `{self.split}`, only {', '.join(known)}.{hint}")
+
+    def _check_columns(self, row: Row) -> None:
+        missing = [column for column in self.columns if column not in row]
+        if missing:
+            raise EnvironmentProblem(
+                f"data set `{self.repo}`",
+                f"its rows have no {_names(missing)}; they have {_names(row)}",
+                "use the repository and revision that the task declares (`evalkit tasks show NAME`)",
+            )
+
+    def _problem(self, source: str, config: str | None, error: Exception, local: bool) -> EnvironmentProblem:
+        part = f", configuration `{config}`" if config else ""
+        where = f" in `{source}`" if local else ""
+        fix = f"download it again: {how_to_get(self.repo, source)}" if local else self._offline_fix()
+        return EnvironmentProblem(
+            f"data set `{self.repo}`{part}, split `{self.split}`{where}",
+            " ".join(str(error).split()) or type(error).__name__,
+            fix,
+        )
+
+    def _offline_fix(self) -> str:
+        target = f"DIR/{self.repo}"
+        return (
+            "check the network, HF_HUB_OFFLINE and (for gated data) HF_TOKEN; or make a local mirror and "
+            f"give it with `--data-root DIR`: {how_to_get(self.repo, target)}"
+        )
+
+    def _hub_commit(self) -> str:
+        """Resolve the revision to a commit, where the hub can be reached."""
+        from huggingface_hub import HfApi
+
+        try:
+            commit = HfApi().dataset_info(self.repo, revision=self.revision, timeout=10).sha
+        except Exception:  # noqa: BLE001 - whatever it is, loading meets it too and can say more
+            commit = None
+        self._resolved.update(source="hub", commit=commit or "unknown (the hub could not be asked)")
+        return commit or self.revision
+
+    def _files(self, folder: Path | None, data_root: str | None, revision: str | None) -> Files | None:
+        if not self.files:
+            return None
+        if folder is None and self.archives:
+            folder = self._download_archives(revision)
+        return Files.locate(
+            self.repo, folder, data_root, self.archives, self.files, self.optional, self.files_hint
+        )
+
+    def _download_archives(self, revision: str | None) -> Path:
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(
+                snapshot_download(
+                    self.repo, repo_type="dataset", revision=revision, allow_patterns=list(self.archives)
+                )
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise self._problem(self.repo, None, error, local=False) from error
+
+
+def _as_tuple(config: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (config,) if isinstance(config, str) else config or ()
+
+
+def _names(columns: Any) -> str:
+    return ", ".join(f"`{column}`" for column in columns)

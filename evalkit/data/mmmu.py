@@ -1,0 +1,107 @@
+"""MMMU's subjects, and its prompts with images between the words."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evalkit.data.options import lettered, option_lines
+
+Row = Mapping[str, Any]
+
+DISCIPLINES: Mapping[str, tuple[str, ...]] = {
+    "Art & Design": ("Art", "Art_Theory", "Design", "Music"),
+    "Business": ("Accounting", "Economics", "Finance", "Manage", "Marketing"),
+    "Science": ("Biology", "Chemistry", "Geography", "Math", "Physics"),
+    "Health & Medicine": (
+        "Basic_Medical_Science",
+        "Clinical_Medicine",
+        "Diagnostics_and_Laboratory_Medicine",
+        "Pharmacy",
+        "Public_Health",
+    ),
+    "Humanities & Social Science": ("History", "Literature", "Psychology", "Sociology"),
+    "Tech & Engineering": (
+        "Agriculture",
+        "Architecture_and_Engineering",
+        "Computer_Science",
+        "Electronics",
+        "Energy_and_Power",
+        "Materials",
+        "Mechanical_Engineering",
+    ),
+}
+SUBJECTS = tuple(sorted(subject for subjects in DISCIPLINES.values() for subject in subjects))
+IMAGE_COLUMNS = tuple(f"image_{number}" for number in range(1, 8))
+_MARK = re.compile(r"(<image (\d+)>)")
+
+
+def subject(row: Row) -> str:
+    """The subject in an id like ``validation_Art_Theory_3``.
+
+    >>> subject({"id": "validation_Art_Theory_3"})
+    'Art_Theory'
+    """
+    return str(row["id"]).split("_", 1)[1].rsplit("_", 1)[0]
+
+
+def discipline(row: Row) -> str:
+    """The discipline that a row's subject belongs to."""
+    name = subject(row)
+    return next(title for title, subjects in DISCIPLINES.items() if name in subjects)
+
+
+def is_choice(row: Row) -> bool:
+    """Whether the question has options; the others are answered in a word, number or phrase."""
+    return bool(row["question_type"] == "multiple-choice")
+
+
+def options(row: Row) -> dict[str, str]:
+    """Options by letter; the repository stores the list as Python source text."""
+    return lettered(_listed(row["options"])) if is_choice(row) else {}
+
+
+def reference(row: Row) -> str | list[str]:
+    """The right letter, or the accepted answers of an open question (one, or a list)."""
+    answer = str(row["answer"])
+    if is_choice(row) or not answer.startswith("["):
+        return answer
+    return _listed(answer)
+
+
+def wording(row: Row) -> str:
+    """The question as Qwen2-VL's evaluation words it, with MMMU's own request for open answers."""
+    question = f"Question: {row['question']}\n"
+    if not is_choice(row):
+        return question + "Answer the question using a single word or phrase."
+    listed = option_lines(options(row))
+    return f"{question}Options:\n{listed}\nPlease select the correct answer from the options above."
+
+
+def interleaved(row: Row, wording: str) -> Iterator[str | Any]:
+    """Text and images in reading order: an image stands where its ``<image k>`` comes first.
+
+    Images that the text doesn't mention come before it; a mark without an image, and a repeated
+    one, stays as text.
+    """
+    images = {column: row[column] for column in IMAGE_COLUMNS if row.get(column) is not None}
+    pieces: list[str | Any] = []
+    text = ""
+    split = _MARK.split(wording)
+    for plain, mark, number in zip(split[::3], [*split[1::3], ""], [*split[2::3], ""], strict=True):
+        text += plain
+        cell = images.pop(f"image_{number}", None)
+        if cell is None:
+            text += mark
+        else:
+            pieces += [text, cell]
+            text = ""
+    yield from images.values()
+    yield from (piece for piece in [*pieces, text] if piece != "")
+
+
+def _listed(source: Any) -> list[str]:
+    values = ast.literal_eval(source) if isinstance(source, str) else source
+    return [str(value) for value in values]

@@ -1,0 +1,75 @@
+"""What the referring-expression tasks share: one sample per expression, boxes as corners.
+
+Two repositories hold the same annotations in two forms. ``jxu124/refcoco*`` gives boxes as corners
+``[x1, y1, x2, y2]`` and names COCO's images; ``lmms-lab/RefCOCO*`` gives ``[x, y, width, height]``
+and holds the images. Both are in pixels of the original image; COCO rounds to two decimals, which
+the second stores as float32.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+Row = Mapping[str, Any]
+
+COCO_HINT = (
+    "the images are COCO's, not part of the repository: unpack "
+    "http://images.cocodataset.org/zips/train2014.zip so that DATA_ROOT/coco/train2014/ holds them, and give "
+    "`--data-root DATA_ROOT`"
+)
+LICENCE = "annotations CC-BY-4.0; images under COCO's terms of use"
+CITATION = "Yu et al., Modeling Context in Referring Expressions, ECCV 2016 (arXiv:1608.00272)"
+
+
+def corner_expressions(row: Row) -> Iterator[Row]:
+    """One row per expression of a ``jxu124/refcoco*`` object."""
+    info = json.loads(row["raw_image_info"])
+    for sentence in row["sentences"]:
+        yield {
+            **row,
+            "id": f"{row['ref_id']}-{sentence['sent_id']}",
+            "phrase": sentence["sent"],
+            "box": [round(value, 2) for value in row["bbox"]],
+            "size": [info["width"], info["height"]],
+            "image_name": PurePosixPath(row["image_path"]).name,
+        }
+
+
+def extent_expressions(row: Row) -> Iterator[Row]:
+    """One row per expression of an ``lmms-lab/RefCOCO*`` object."""
+    x, y, width, height = row["bbox"]
+    # The number after COCO's image name tells the objects of one image apart.
+    stem = PurePosixPath(row["file_name"]).stem
+    size = _size(row["image"])
+    for number, phrase in enumerate(row["answer"]):
+        yield {
+            **row,
+            "id": f"{stem}-{row['question_id']}-{number}",
+            "phrase": phrase,
+            "box": [round(value, 2) for value in (x, y, x + width, y + height)],
+            "size": size,
+            "image_name": re.sub(r"(_\d{12})_\d+$", r"\1", stem) + ".jpg",
+        }
+
+
+def meta(row: Row) -> Mapping[str, Any]:
+    """The expression, and the size of the original image that boxes are measured in."""
+    return {"question": row["phrase"], "image_size": row["size"]}
+
+
+def _size(cell: Mapping[str, Any]) -> list[int] | None:
+    """Width and height from an encoded image's header; None where it can't be read: the sample
+    then fails by itself, when its image is decoded.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(cell["bytes"])) as image:
+            return list(image.size)
+    except (UnidentifiedImageError, OSError, TypeError):
+        return None

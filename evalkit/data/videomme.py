@@ -1,0 +1,76 @@
+"""What the two Video-MME tasks share: the repository, the question's wording, the subtitles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evalkit.data.hub import HubDataset
+from evalkit.data.options import lettered, option_lines
+from evalkit.data.subtitles import at_times, parse_srt
+
+Row = Mapping[str, Any]
+
+SIZE = 2700
+LICENCE = "academic research only; videos belong to their YouTube authors"
+CITATION = (
+    "Fu et al., Video-MME: The First-Ever Comprehensive Evaluation Benchmark of Multi-modal LLMs in Video "
+    "Analysis, CVPR 2025 (arXiv:2405.21075)"
+)
+GROUPS: Mapping[str, Callable[[Row], str]] = {
+    "duration": lambda row: str(row["duration"]),
+    "domain": lambda row: str(row["domain"]),
+    "sub_category": lambda row: str(row["sub_category"]),
+    "task_type": lambda row: str(row["task_type"]),
+}
+
+
+def repository() -> HubDataset:
+    """900 videos in zip archives, three questions each; subtitles for 744 of them."""
+    return HubDataset(
+        "lmms-lab/Video-MME",
+        "videomme",
+        split="test",
+        columns=("videoID", "question_id", "question", "options", "answer", *GROUPS),
+        archives=("videos_chunked_*.zip", "subtitle.zip"),
+        files={
+            "video": tuple(f"data/{{videoID}}.{suffix}" for suffix in ("mp4", "MP4", "mkv")),
+            "subtitle": ("subtitle/{videoID}.srt",),
+        },
+        optional=("subtitle",),
+    )
+
+
+def options(row: Row) -> dict[str, str]:
+    """Options by letter."""
+    return lettered(row["options"], written=True)
+
+
+def meta(row: Row) -> Mapping[str, Any]:
+    """What scoring needs besides the letter."""
+    return {"question": row["question"], "options": options(row)}
+
+
+def wording(row: Row, subtitles: str = "") -> str:
+    """The question in the words of Video-MME's authors, with or without subtitles."""
+    given, source = "", "the video"
+    if subtitles:
+        given, source = f"This video's subtitles are listed below:\n{subtitles}\n\n", "the video and the subtitles"
+    return (
+        f"{given}Select the best answer to the following multiple-choice question based on {source}. "
+        "Respond with only the letter (A, B, C, or D) of the correct option.\n"
+        f"{row['question']}\n{option_lines(options(row))}\nThe best answer is:"
+    )
+
+
+def subtitles_shown(row: Row, times: Callable[[str], tuple[float, ...]]) -> str:
+    """The subtitles that are on screen in one of the frames shown, one a line.
+
+    ``times`` gives the seconds of the frames that will be sampled from a video file. Without a
+    subtitle file the result is empty.
+    """
+    if row["subtitle"] is None:
+        return ""
+    cues = parse_srt(Path(row["subtitle"]).read_text(encoding="utf-8", errors="replace"))
+    return "\n".join(cue.text for cue in at_times(cues, times(row["video"])))

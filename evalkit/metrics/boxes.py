@@ -1,0 +1,167 @@
+"""Bounding boxes in answers: reading them, and accuracy at an IoU threshold (RefCOCO)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
+
+Box = tuple[float, float, float, float]
+BOX_SPACES = ("abs", "abs_resized", "norm1000", "norm999", "norm1")
+_UNITS = {"norm1000": 1000.0, "norm999": 999.0, "norm1": 1.0}
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_COMMA = r"\s*,\s*"
+_POINT = rf"[(\[]\s*{_NUMBER}{_COMMA}{_NUMBER}\s*[)\]]"
+# Two or more points in a row, or one bracket with four numbers. Nothing else is a box: three
+# points or eight numbers are a polygon, a point is a point.
+_SHAPE = re.compile(
+    rf"(?P<points>{_POINT}(?:\s*,?\s*{_POINT})+)"
+    rf"|[\[(]\s*(?P<corners>{_NUMBER}(?:(?:{_COMMA}|\s+){_NUMBER}){{3}})\s*[\])]"
+)
+_BARE = re.compile(rf"\s*{_NUMBER}(?:(?:{_COMMA}|\s+){_NUMBER}){{3}}\s*")
+_TAGS = re.compile(r"<\|?/?(?:box|box_start|box_end)\|?>")
+
+
+class NoBox(ValueError):
+    """A text in which no box can be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class BoxAccuracy:
+    """Share of answers whose box overlaps the reference with an IoU of at least ``threshold``.
+
+    The reference is ``[x1, y1, x2, y2]`` in pixels of the original image. The coordinates of a
+    prediction are read in the convention that ``answer.box_space`` names and never guessed from
+    their size. An answer without a readable box, or with inverted corners, is wrong and counted
+    as a parse failure, as in the official evaluations of Qwen-VL and InternVL, where such boxes
+    have no overlap with anything.
+
+    >>> answer = Answer("[0, 0, 500, 1000]", [0, 0, 320, 480], image_size=(640, 480), box_space="norm1000")
+    >>> BoxAccuracy().score(answer).detail
+    {'iou': 1.0}
+    """
+
+    threshold: float = 0.5
+    range: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def name(self) -> str:
+        """``acc@0.5``, for a threshold of 0.5."""
+        return f"acc@{self.threshold:g}"
+
+    def score(self, answer: Answer) -> Score:
+        """Judge one answer.
+
+        Raises:
+            ValueError: the reference is no box, ``box_space`` is unknown, or a size that it
+                needs is missing.
+        """
+        reference = _reference(answer.reference)
+        convention = (answer.box_space, answer.image_size, answer.input_size)
+        to_original((0.0, 0.0, 0.0, 0.0), *convention)  # complains before anything depends on the text
+        try:
+            box = to_original(parse_box(answer.prediction), *convention)
+        except NoBox as problem:
+            return Score(0.0, parse_error=str(problem), detail={"iou": 0.0})
+        if box[2] < box[0] or box[3] < box[1]:
+            return Score(0.0, parsed=list(box), parse_error="corners are inverted", detail={"iou": 0.0})
+        overlap = iou(box, reference)
+        return Score(float(overlap >= self.threshold), parsed=list(box), detail={"iou": overlap})
+
+    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
+        """Accuracy, then mean IoU (``iou``; 0 where there is no box), each with its breakdown."""
+        overlaps: dict[str, list[float]] = defaultdict(list)
+        for item in items:
+            if item.score.value is not None:
+                for label in ("", *labelled(item.groups)):
+                    overlaps[f"iou{label}"].append(item.score.detail["iou"])
+        means = {name: mean(found) for name, found in overlaps.items()}
+        return {**mean_by_group(self.name, items), **means}
+
+
+def parse_box(text: str) -> Box:
+    """The first box in a text, in the text's own coordinates.
+
+    Read are ``[x1, y1, x2, y2]`` (also in JSON, ``[[...]]`` and parentheses) and
+    ``(x1,y1),(x2,y2)``, inside or outside of ``<box>`` or ``<|box_start|>`` tags, with whole or
+    decimal numbers; and a text of nothing but four numbers. Of several boxes the first counts.
+
+    Raises:
+        NoBox: there is none, or what comes first could mean several things.
+
+    >>> parse_box('```json\\n[{"bbox_2d": [1, 2.5, 30, 40], "label": "cat"}]\\n```')
+    (1.0, 2.5, 30.0, 40.0)
+    >>> parse_box("<ref>cat</ref><box>(1,2),(30,40)</box>")
+    (1.0, 2.0, 30.0, 40.0)
+    """
+    # Tags become a word, so that two boxes side by side stay apart.
+    plain = _TAGS.sub(" ; ", text)
+    found = _SHAPE.search(plain)
+    if found:
+        numbers = [float(number) for number in re.findall(_NUMBER, found[0])]
+        if len(numbers) != 4:
+            raise NoBox(f"{len(numbers) // 2} points are not a box")
+    elif _BARE.fullmatch(plain):
+        numbers = [float(number) for number in re.findall(_NUMBER, plain)]
+    else:
+        raise NoBox("no box in the answer")
+    if not all(math.isfinite(number) for number in numbers):
+        raise NoBox("a coordinate is not finite")
+    return (numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+def to_original(
+    box: Box, space: str | None, image_size: tuple[int, int] | None, input_size: tuple[int, int] | None
+) -> Box:
+    """Convert a box to pixels of the original image; sizes are ``(width, height)``.
+
+    ``abs`` needs no size, ``abs_resized`` both, the others the size of the original.
+
+    Raises:
+        ValueError: the convention is unknown, or a size that it needs is missing.
+
+    >>> to_original((14, 28, 42, 56), "abs_resized", (640, 480), (28, 56))
+    (320.0, 240.0, 960.0, 480.0)
+    """
+    if space == "abs":
+        return box
+    if space not in _UNITS and space != "abs_resized":
+        raise ValueError(f"box_space {space!r} is none of {', '.join(BOX_SPACES)}")
+    if image_size is None:
+        raise ValueError(f"boxes in {space} need the image_size")
+    if space == "abs_resized" and input_size is None:
+        raise ValueError("boxes in abs_resized need the input_size, which the model saw")
+    across, down = input_size if space == "abs_resized" and input_size else (_UNITS[space],) * 2
+    width, height = image_size
+    x1, y1, x2, y2 = box
+    return (x1 / across * width, y1 / down * height, x2 / across * width, y2 / down * height)
+
+
+def iou(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes ``(x1, y1, x2, y2)``, without the +1 of pixel counts.
+
+    >>> round(iou((0, 0, 10, 10), (0, 5, 10, 15)), 6)
+    0.333333
+    """
+    import numpy as np
+    from pycocotools import mask
+
+    cornered = np.asarray([first, second], dtype=np.float64)
+    sized = np.concatenate([cornered[:, :2], cornered[:, 2:] - cornered[:, :2]], axis=1)
+    overlap = float(mask.iou(sized[:1], sized[1:], [0])[0, 0])
+    return overlap if math.isfinite(overlap) else 0.0  # areas beyond the range of floats
+
+
+def _reference(value: Any) -> Box:
+    numbers = list(value) if isinstance(value, list | tuple) else []
+    if len(numbers) != 4 or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"the reference must be a box [x1, y1, x2, y2], not {value!r}")
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError(f"the reference box {value!r} is not finite")
+    return (numbers[0], numbers[1], numbers[2], numbers[3])

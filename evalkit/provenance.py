@@ -1,0 +1,90 @@
+"""What a manifest says about where numbers come from: versions, hardware, the command.
+
+Nothing here reads the process environment wholesale: a secret that is never read can't leak. The
+command line is the one place where a user may have typed one, and is scrubbed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = (
+    "evalkit",
+    "torch",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "numpy",
+    "pillow",
+    "av",
+)
+_SECRET = re.compile(r"\b(hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9-]{8,}|gh[pousr]_[A-Za-z0-9]{8,})\b")
+_SECRET_FLAG = re.compile(r"(?i)((?:token|api[-_]?key|password|secret)[= ])(\S+)")
+
+
+def scrub(text: str) -> str:
+    """Replace access tokens and the values of secret-looking options by ``***``.
+
+    >>> scrub("run --token=abc --model hf_ABCDEFGHIJ")
+    'run --token=*** --model ***'
+    """
+    return _SECRET.sub("***", _SECRET_FLAG.sub(r"\1***", text))
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that can change a score."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, str]:
+    """Processor, number of usable cores and, where torch is loaded and sees them, GPUs."""
+    found = {"machine": platform.machine(), "system": platform.system(), "cores": str(usable_cores())}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        found["gpus"] = ", ".join(names)
+    return found
+
+
+def usable_cores() -> int:
+    """Cores that this process may use (container and scheduler limits respected)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def command(argv: Sequence[str]) -> str:
+    """The command line as stored: the program's name without its folder, secrets scrubbed."""
+    return scrub(" ".join([Path(argv[0]).name, *argv[1:]])) if argv else ""
+
+
+def git_revision(folder: Path) -> str | None:
+    """Commit of the checkout that ``folder`` lies in, with ``+dirty`` if it has changes."""
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        return head + ("+dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(  # noqa: S603 - fixed words, no shell
+        ["git", "-C", str(folder), *words],  # noqa: S607 - the user's own git
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return done.stdout.strip()

@@ -1,0 +1,143 @@
+"""A comparison drawn for the terminal, Markdown and CSV."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from evalkit.report.aggregate import CATEGORIES, Cell, Column
+from evalkit.report.comparison import Comparison
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+MISSING = "–"
+
+
+def score_text(cell: Cell | None, column: Column) -> str:
+    """A score as the paper prints it: out of 100 where the metric is a fraction.
+
+    A trailing ``*`` says that some samples have no score.
+    """
+    if cell is None or math.isnan(cell.estimate.value):
+        return MISSING
+    return f"{cell.estimate.value * _scale(column):.1f}" + ("" if cell.whole else "*")
+
+
+def interval_text(cell: Cell | None, column: Column) -> str:
+    """The 95% interval on the same scale; empty where there is none."""
+    if cell is None or math.isnan(cell.estimate.low):
+        return ""
+    return f"{cell.estimate.low * _scale(column):.1f}–{cell.estimate.high * _scale(column):.1f}"
+
+
+def mean_text(value: float | None) -> str:
+    """A category mean out of 100; a dash where a benchmark is missing."""
+    return MISSING if value is None else f"{100 * value:.1f}"
+
+
+def terminal(comparison: Comparison) -> RenderableType:
+    """The table as rich draws it: best score of a column in bold, intervals below the scores."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("variant", no_wrap=True)
+    layout = _layout(comparison)
+    for heading, sub, _ in layout:
+        table.add_column(f"{heading}\n{sub}", justify="right", no_wrap=True)
+    for arm in comparison.arms:
+        means = comparison.means(arm.name)
+        row: list[Text] = []
+        for _, _, source in layout:
+            if isinstance(source, str):
+                row.append(Text(mean_text(means.get(source)), style="italic"))
+                continue
+            cell = comparison.cells[arm.name].get(source.task)
+            best = cell is not None and cell.estimate.value == comparison.best(source.task)
+            text = Text(score_text(cell, source), style="bold" if best else "")
+            text.append(f"\n{interval_text(cell, source)}", style="not bold dim")
+            row.append(text)
+        table.add_row(Text(arm.name), *row)
+    return Group(table, Text("\n".join(["", *_legend(comparison), *comparison.footnotes()]), style="dim"))
+
+
+def markdown(comparison: Comparison) -> str:
+    """A GitHub table; the best score of a column in bold."""
+    layout = _layout(comparison)
+    lines = [
+        "| variant | " + " | ".join(f"{heading}: {sub}" for heading, sub, _ in layout) + " |",
+        "|---|" + "---:|" * len(layout),
+    ]
+    for arm in comparison.arms:
+        means = comparison.means(arm.name)
+        row = []
+        for _, _, source in layout:
+            if isinstance(source, str):
+                row.append(mean_text(means.get(source)))
+                continue
+            cell = comparison.cells[arm.name].get(source.task)
+            text = score_text(cell, source)
+            if cell is not None and cell.estimate.value == comparison.best(source.task):
+                text = f"**{text}**"
+            spread = interval_text(cell, source)
+            row.append(f"{text} ({spread})" if spread else text)
+        name = arm.name.replace("|", "\\|")
+        lines.append(f"| {name} | " + " | ".join(row) + " |")
+    notes = [*_legend(comparison), *comparison.footnotes()]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+
+
+def csv(comparison: Comparison) -> str:
+    """Tidy rows at full precision: one per arm, benchmark, figure and label of a breakdown."""
+    import pandas as pd
+
+    rows: list[dict[str, object]] = []
+    for arm in comparison.arms:
+        for column in comparison.columns:
+            cell = comparison.cells[arm.name].get(column.task)
+            if cell is None:
+                continue
+            start = {
+                "arm": arm.name,
+                "model": arm.model,
+                "rope": arm.rope,
+                "category": column.category,
+                "task": column.task,
+                "metric": column.metric,
+            }
+            counts = {rate.replace(" ", "_"): count for rate, count in cell.counts.items()}
+            whole = vars(cell.estimate) | {"expected": cell.expected} | counts
+            rows.append(start | {"group": "", "label": ""} | whole)
+            for group, labels in cell.breakdown.items():
+                rows.extend(
+                    start | {"group": group, "label": label} | vars(found) for label, found in labels.items()
+                )
+    return str(pd.DataFrame(rows).to_csv(index=False))
+
+
+def _layout(comparison: Comparison) -> list[tuple[str, str, Column | str]]:
+    """Columns from left to right: (heading, sub-heading, benchmark or name of a mean)."""
+    found: list[tuple[str, str, Column | str]] = []
+    for category in CATEGORIES:
+        columns = [column for column in comparison.columns if column.category == category]
+        found.extend((category, column.task, column) for column in columns)
+        if len(columns) > 1:
+            found.append((category, f"mean of {len(columns)}", category))
+    if len({column.category for column in comparison.columns}) > 1:
+        found.append(("overall", "mean", "overall"))
+    return found
+
+
+def _legend(comparison: Comparison) -> list[str]:
+    metrics = ", ".join(f"{column.task} {column.metric}" for column in comparison.columns)
+    sizes = ", ".join(
+        f"{column.task} {max((cells[column.task].expected for cells in comparison.cells.values() if column.task in cells), default=0)}"
+        for column in comparison.columns
+    )
+    return [f"metric: {metrics}", f"n: {sizes}; ranges are 95% intervals"]
+
+
+def _scale(column: Column) -> float:
+    return 100.0 if column.limits == (0.0, 1.0) else 1.0

@@ -1,0 +1,106 @@
+"""A prompt as the position designs see it: runs of text and visual blocks, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+Grid = tuple[int, int, int]
+
+TEXT, IMAGE, VIDEO = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class TextRun:
+    """``length`` consecutive text tokens; the vision start and end tokens are text too."""
+
+    length: int
+
+
+@dataclass(frozen=True)
+class VisualBlock:
+    """The tokens of one image or video, in raster order (time slowest, width fastest).
+
+    ``grid`` is ``(T, H, W)`` in language-model tokens, after the vision tower's merging.
+    ``seconds_per_grid``: seconds between two temporal steps of a video; None for an image.
+    """
+
+    grid: Grid
+    seconds_per_grid: float | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        t, h, w = self.grid
+        return t * h * w
+
+
+Segment = TextRun | VisualBlock
+
+
+def segments_from_types(
+    token_types: Sequence[int],
+    grids: Sequence[Grid],
+    merge: int,
+    seconds: Sequence[float | None] | None = None,
+) -> list[Segment]:
+    """Split one unpadded row into segments.
+
+    Args:
+        token_types: 0 text, 1 image, 2 video, one per token.
+        grids: ``(t, h, w)`` in patches, before merging, in order of appearance.
+        merge: the vision tower's spatial merge size.
+        seconds: seconds per temporal grid step, one per grid; images' entries are ignored. A video
+            without an entry counts as 1.0, Qwen's own default.
+
+    Raises:
+        ValueError: grids and token types don't agree.
+
+    >>> segments_from_types([0, 1, 1, 1, 1, 1, 1, 0], [(1, 2, 4), (1, 4, 4)], merge=2)
+    [TextRun(length=1), VisualBlock(grid=(1, 1, 2), seconds_per_grid=None), \
+VisualBlock(grid=(1, 2, 2), seconds_per_grid=None), TextRun(length=1)]
+    """
+    spacing = seconds if seconds is not None else [None] * len(grids)
+    in_order = iter(zip(grids, spacing, strict=True))
+    segments = read_row(token_types, {IMAGE: in_order, VIDEO: in_order}, merge)
+    left = sum(1 for _ in in_order)
+    if left:
+        raise ValueError(f"{left} of {len(grids)} grids have no visual tokens in the row")
+    return segments
+
+
+def read_row(
+    token_types: Iterable[int],
+    media: Mapping[int, Iterator[tuple[Grid, float | None]]],
+    merge: int,
+) -> list[Segment]:
+    """Split one row, taking each block's ``(grid, seconds)`` from the iterator of its kind.
+
+    A run of visual tokens may hold several touching blocks: it is cut by the sizes of the grids.
+    The iterators are consumed, so that the rows of a batch can share them.
+    """
+    segments: list[Segment] = []
+    for kind, run in groupby(token_types):
+        length = sum(1 for _ in run)
+        if kind == TEXT:
+            segments.append(TextRun(length))
+        else:
+            segments.extend(_cut(length, int(kind), media[int(kind)], merge))
+    return segments
+
+
+def _cut(
+    length: int, kind: int, media: Iterator[tuple[Grid, float | None]], merge: int
+) -> Iterator[VisualBlock]:
+    while length > 0:
+        try:
+            (t, h, w), seconds = next(media)
+        except StopIteration:
+            raise ValueError(f"{length} visual tokens are left over after the last grid") from None
+        spacing = (1.0 if seconds is None else float(seconds)) if kind == VIDEO else None
+        block = VisualBlock((int(t), int(h) // merge, int(w) // merge), spacing)
+        length -= block.length
+        if length < 0 or block.length == 0:
+            raise ValueError(f"grid {(t, h, w)} does not fit its run of visual tokens")
+        yield block

@@ -1,0 +1,174 @@
+"""What a user asks for: which models with which variants, on which tasks, and how.
+
+The command line, a YAML file and Python all build the same :class:`RunSpec`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.rope.variants import parse_variant, split_variants
+
+
+@dataclass(frozen=True)
+class ArmSpec:
+    """One model with one RoPE variant, as the user wrote them; ``rope`` may be ``auto``."""
+
+    model: str
+    rope: str
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A complete order.
+
+    Attributes:
+        models: checkpoints: a path, a hub id, ``tiny``, ``mock...``, or ``variant=checkpoint``.
+        ropes: variants for every checkpoint that doesn't name its own; empty means ``auto``.
+        tasks: names, globs or groups.
+        limit: at most this many samples of each task, the same ones in every run.
+        output: run directory; None means a name derived from the order, under ``results/``.
+        data_root: local mirror with the hub's repository layout.
+        tasks_dirs: further folders with task files.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        workers: preprocessing processes; None means one per free core, 0 none.
+        batch_tokens: token budget of one batch (padding and new tokens included).
+        batch_size: upper limit on samples in one batch; None leaves it to the budget.
+    """
+
+    models: tuple[str, ...]
+    tasks: tuple[str, ...]
+    ropes: tuple[str, ...] = ()
+    limit: int | None = None
+    output: str | None = None
+    data_root: str | None = None
+    tasks_dirs: tuple[str, ...] = ()
+    dtype: str = "auto"
+    device: str = "auto"
+    workers: int | None = None
+    batch_tokens: int | None = None
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise UsageError("no model given", "a run needs one", "add `--model tiny` or a checkpoint")
+        if not self.tasks:
+            raise UsageError("no task given", "a run needs one", "add `--tasks mini`, or see `evalkit tasks`")
+        for name in ("limit", "batch_tokens", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"`{name}` is {value}", "it must be at least 1", f"leave `{name}` out for all")
+
+    def arms(self) -> list[ArmSpec]:
+        """Every (checkpoint, variant) pair, in the order written, without repeats.
+
+        Raises:
+            UsageError: a variant is unknown, or every checkpoint names its own and ``ropes`` is
+                given as well.
+        """
+        paired = [pair_of(model) for model in self.models]
+        if self.ropes and all(variant for variant, _ in paired):
+            raise UsageError(
+                "`--rope` has nothing to apply to",
+                "every `--model` names its own variant (`variant=checkpoint`)",
+                "leave `--rope` out, or give a checkpoint without `variant=`",
+            )
+        arms: list[ArmSpec] = []
+        for variant, model in paired:
+            for rope in [variant] if variant else self.ropes or ("auto",):
+                arms.append(ArmSpec(model, rope if rope == "auto" else str(read_variant(rope))))
+        return list(dict.fromkeys(arms))
+
+    def run_path(self) -> Path:
+        """Where the run is stored: the same order always gives the same folder."""
+        if self.output:
+            return Path(self.output)
+        arms = self.arms()
+        digest = hashlib.sha256(repr((arms, self.tasks, self.limit, self.dtype)).encode()).hexdigest()[:8]
+        name = Path(arms[0].model).name.replace(":", "-").replace("=", "-")
+        return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x')}-{digest}"
+
+
+def read_variant(text: str) -> Any:
+    """Parse a variant, turning the parser's complaint into one that says what to do."""
+    try:
+        return parse_variant(text)
+    except ValueError as error:
+        known = getattr(error, "known", ())
+        hint = did_you_mean(getattr(error, "name", text), known)
+        raise UsageError(
+            f"RoPE variant `{text}`", f"{error}.{hint}", "see `evalkit ropes` for names and parameters"
+        ) from None
+
+
+def pair_of(model: str) -> tuple[str | None, str]:
+    """Split ``variant=checkpoint``; a checkpoint alone gives ``(None, checkpoint)``.
+
+    >>> pair_of("mrope-i(spatial_reset=false)=/ckpts/a")
+    ('mrope-i(spatial_reset=false)', '/ckpts/a')
+    >>> pair_of("mock:fixed=B")
+    (None, 'mock:fixed=B')
+    """
+    depth = 0
+    for place, character in enumerate(model):
+        depth += (character == "(") - (character == ")")
+        if character == "=" and depth == 0:
+            variant, checkpoint = model[:place], model[place + 1 :]
+            return (variant, checkpoint) if ":" not in variant and "/" not in variant else (None, model)
+    return None, model
+
+
+def split_list(values: Iterable[str]) -> tuple[str, ...]:
+    """Flatten repeated options and comma lists; commas inside parentheses don't separate."""
+    return tuple(item.strip() for value in values for item in split_variants(value) if item.strip())
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Read a run's YAML file into keyword arguments of :class:`RunSpec`.
+
+    Keys are the long options without dashes (``model``, ``rope``, ``tasks``, ``limit``, ...).
+
+    Raises:
+        UsageError: the file is missing, is no mapping, or has an unknown key.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UsageError(f"config `{path}`", str(error.strerror), "give a readable YAML file") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"config `{path}` is not valid YAML", str(error), "mend the line named above") from None
+    if not isinstance(content, Mapping):
+        raise UsageError(f"config `{path}`", "it is not a mapping of options", "write `model: tiny` and so on")
+    return {name: value for key, raw in content.items() for name, value in [_option(path, str(key), raw)]}
+
+
+_PLURAL = {"model": "models", "rope": "ropes", "task": "tasks", "tasks_dir": "tasks_dirs"}
+_LISTS = ("models", "ropes", "tasks", "tasks_dirs")
+_NUMBERS = ("limit", "workers", "batch_tokens", "batch_size")
+
+
+def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:
+    known = [field.name for field in fields(RunSpec)]
+    name = key.replace("-", "_")
+    name = _PLURAL.get(name, name)
+    if name not in known:
+        shown = [next((short for short, long in _PLURAL.items() if long == each), each) for each in known]
+        raise UsageError(
+            f"config `{path}` has an unknown key `{key}`",
+            f"known keys: {', '.join(shown)}.{did_you_mean(key, shown)}",
+            "remove or rename it",
+        )
+    if name in _LISTS:
+        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        return name, split_list(str(item) for item in items)
+    if name in _NUMBERS and not (value is None or (isinstance(value, int) and not isinstance(value, bool))):
+        raise UsageError(f"config `{path}`: `{key}` is {value!r}", "it must be a whole number", "mend it")
+    return name, value if name in _NUMBERS or value is None else str(value)

@@ -1,0 +1,115 @@
+"""The append-only journal: what makes a run survive being killed at any instant.
+
+Each writing process owns one file, ``journal/worker-NNN.jsonl``, under a lock that dies with the
+process. A batch is one ``write`` followed by ``fsync``; a line torn by a kill is cut off when the
+file is opened again, so at most the batch in flight is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from evalkit.store.records import Record
+
+
+class JournalWriter:
+    """Appends records to the first journal file of ``folder`` that nobody else is writing."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock, self.path = _claim(folder)
+        _cut_torn_line(self.path)
+        self._file = open(self.path, "ab")  # noqa: SIM115 - held open until `close`
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write one batch and wait until it is on disk."""
+        lines = [json.dumps(_journalled(record), ensure_ascii=False) for record in records]
+        self._file.write("".join(line + "\n" for line in lines).encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file and release the lock."""
+        self._file.close()
+        self._lock.release()
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What was read back: one record per key, and how many lines could not be read."""
+
+    records: dict[str, Record]
+    unreadable: int
+
+
+def read_journal(folder: Path) -> Journal:
+    """Read every journal file of a run.
+
+    Of several records with one key, an answer beats an error and the first answer stands, so
+    the result does not depend on which process wrote which file.
+    """
+    records: dict[str, Record] = {}
+    unreadable = 0
+    for path in sorted(folder.glob("worker-*.jsonl")):
+        with open(path, "rb") as lines:
+            for line in lines:
+                record = _parse(line)
+                if record is None:
+                    unreadable += 1
+                    continue
+                known = records.get(record.key)
+                if known is None or (known.failed and not record.failed):
+                    records[record.key] = record
+    return Journal(records, unreadable)
+
+
+def _claim(folder: Path) -> tuple[FileLock, Path]:
+    number = 0
+    while True:
+        path = folder / f"worker-{number:03d}.jsonl"
+        lock = FileLock(path.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            number += 1
+            continue
+        return lock, path
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.exists():
+        return
+    with open(path, "r+b") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole != len(content):
+            file.truncate(whole)
+
+
+def _journalled(record: Record) -> dict[str, object]:
+    fields = record.to_json()
+    del fields["score"], fields["flags"]
+    return fields
+
+
+def _parse(line: bytes) -> Record | None:
+    """A record, or None for a line torn by a kill or written by another version."""
+    try:
+        return Record.from_json(json.loads(line))
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,99 @@
+"""One record per sample and arm: everything that scoring, comparison and a curious reader need.
+
+A record holds the question, the reference and the answer together, so that a stored run can be
+scored again without the model, the data set or a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from evalkit.metrics.base import Answer, Score
+from evalkit.types import FinishReason, MediaInfo
+
+
+@dataclass(frozen=True)
+class Record:
+    """One sample answered by one arm (``model@variant``).
+
+    ``key`` is the request's hash; ``index`` the sample's place in its task; ``raw`` the model's
+    text, verbatim. ``seconds`` (stage -> wall-clock seconds) is the only part that differs
+    between two runs of the same command. ``score`` and ``flags`` are derived, never journalled.
+    """
+
+    arm: str
+    model: str
+    rope: str
+    task: str
+    sample_id: str
+    index: int
+    key: str
+    cluster_id: str
+    prompt: str
+    reference: Any
+    raw: str
+    finish_reason: FinishReason
+    error: str | None = None
+    token_ids: tuple[int, ...] = ()
+    prompt_tokens: int = 0
+    visual_tokens: int = 0
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    box_space: str | None = None
+    media: tuple[MediaInfo, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    score: Score | None = None
+    flags: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the sample has no answer at all (it could not be loaded or run)."""
+        return self.finish_reason == "error"
+
+    def answer(self) -> Answer:
+        """What a metric may look at."""
+        sizes = [medium for medium in self.media if medium.kind == "image"][:1]
+        image_size = self.meta.get("image_size") or (sizes[0].size if sizes else None)
+        return Answer(
+            prediction=self.raw,
+            reference=self.reference,
+            question=str(self.meta.get("question", "")),
+            options=self.meta.get("options") or {},
+            groups=self.groups,
+            image_size=(image_size[0], image_size[1]) if image_size else None,
+            input_size=sizes[0].input_size if sizes else None,
+            box_space=self.box_space,
+        )
+
+    def without_timings(self) -> Record:
+        """The part that must be equal between two runs of the same command."""
+        return replace(self, seconds={})
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-serialisable mapping; :meth:`from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Record:
+        """Build a record from :meth:`to_json`'s mapping.
+
+        Raises:
+            TypeError, KeyError: a field is missing or unknown.
+        """
+        fields = dict(line)
+        fields["token_ids"] = tuple(fields.get("token_ids", ()))
+        fields["flags"] = tuple(fields.get("flags", ()))
+        fields["groups"] = {
+            name: tuple(label) if isinstance(label, list) else label
+            for name, label in fields.get("groups", {}).items()
+        }
+        fields["media"] = tuple(_media(medium) for medium in fields.get("media", ()))
+        fields["score"] = Score(**fields["score"]) if fields.get("score") else None
+        return cls(**fields)
+
+
+def _media(fields: Mapping[str, Any]) -> MediaInfo:
+    listed = {name: tuple(fields[name]) for name in ("size", "input_size", "frames", "timestamps")}
+    return MediaInfo(**{**fields, **listed})

@@ -1,0 +1,135 @@
+"""Training batches: scenes with several questions each, as one packed sequence a scene.
+
+The questions about one picture share its visual tokens. Every question starts at the position that
+follows the picture and attends to the picture and to itself only, so each is computed exactly as if
+it stood alone, at half the cost (a test compares the logits).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from evalkit.rope.layout import segments_from_types
+from evalkit.rope.positions import position_ids
+from evalkit.rope.variants import RopeVariant
+from evalkit.zoo import wording
+from evalkit.zoo.boards import Board
+from evalkit.zoo.scenes import MAKERS, Question, Scene, generator
+from evalkit.zoo.tower import COPIES
+
+MIX = (("mini_docvqa", 10), ("mini_chartqa", 8), ("mini_refcoco", 9), ("mini_video", 5))
+"""Scenes of each task in a step."""
+
+QUESTIONS = 4
+"""At most this many questions of a scene are asked in a step."""
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one step; ``B`` scenes, ``L`` tokens.
+
+    ``ids`` [B, L]; ``cells`` [B, L], the cell kind and noisy copy at a visual token, else -1;
+    ``positions`` [3, B, L]; ``mask`` bool [B, 1, L, L], True where a token may look;
+    ``labels`` [B, L], the next token where it belongs to an answer, else ``IGNORED``.
+    """
+
+    ids: Tensor
+    cells: Tensor
+    positions: Tensor
+    mask: Tensor
+    labels: Tensor
+
+
+@lru_cache(maxsize=256)
+def _prefix_positions(
+    variant: RopeVariant, before: int, grid: tuple[int, int, int], video: bool
+) -> tuple[np.ndarray, int]:
+    """Positions of the text before a picture and of the picture, and where text goes on."""
+    tokens = int(np.prod(grid))
+    types = np.array([0] * before + [2 if video else 1] * tokens, np.uint8)
+    patches = (grid[0], 2 * grid[1], 2 * grid[2])
+    positions, after = position_ids(variant, segments_from_types(types, [patches], 2))
+    return positions, int(after)
+
+
+def grid_of(board: Board) -> tuple[int, int, int]:
+    """Visual tokens of a board along time, height and width."""
+    time, height, width = board.shape if board.ndim == 3 else (1, *board.shape)
+    return time, height, width
+
+
+class Packer:
+    """Turns scenes into batches for one variant."""
+
+    def __init__(self, tokenizer: Tokenizer, variant: RopeVariant) -> None:
+        self._tokenizer, self._variant = tokenizer, variant
+        self._encode = lru_cache(maxsize=65536)(lambda text: tuple(tokenizer.encode(text).ids))
+
+    def _branch(self, question: Question, video: bool) -> tuple[list[int], list[int]]:
+        """Token ids from the end of the picture to the end of the answer, and their labels."""
+        prompt = self._encode(wording.chat(question, video=video)[1])
+        answer = (*self._encode(question.answer), wording.END)
+        ids = [*prompt, *answer[:-1]]
+        labels = [IGNORED] * (len(prompt) - 1) + list(answer)
+        return ids, labels
+
+    def pack(self, scenes: list[Scene], noise: np.random.Generator, questions: int = QUESTIONS) -> Batch:
+        """Pack scenes of equal dimension (all images, or all clips), right-padded."""
+        video = scenes[0].board.ndim == 3
+        pad = wording.VIDEO_PAD if video else wording.IMAGE_PAD
+        before = len(self._encode(wording.chat(scenes[0].questions[0], video=video)[0])) - 1
+        branches = [[self._branch(q, video) for q in scene.questions[:questions]] for scene in scenes]
+        starts = [before + scene.board.size for scene in scenes]
+        length = max(
+            start + sum(len(ids) for ids, _ in group) for start, group in zip(starts, branches, strict=True)
+        )
+        shape = (len(scenes), length)
+        ids, labels = np.zeros(shape, np.int64), np.full(shape, IGNORED)
+        cells, part = np.full(shape, -1), np.full(shape, -1)
+        positions = np.zeros((3, *shape), np.float32)
+        for row, (scene, start, group) in enumerate(zip(scenes, starts, branches, strict=True)):
+            lead = self._encode(wording.chat(scene.questions[0], video=video)[0])[:-1]
+            ids[row, :start] = [*lead, *[pad] * scene.board.size]
+            copies = noise.integers(0, COPIES, scene.board.size)
+            cells[row, before:start] = scene.board.ravel() * COPIES + copies
+            part[row, :start] = 0
+            seen, after = _prefix_positions(self._variant, before, grid_of(scene.board), video)
+            positions[:, row, :start] = seen
+            at = start
+            for number, (tokens, wanted) in enumerate(group, 1):
+                end = at + len(tokens)
+                ids[row, at:end], labels[row, at:end], part[row, at:end] = tokens, wanted, number
+                positions[:, row, at:end] = after + np.arange(len(tokens))
+                at = end
+        return Batch(
+            torch.from_numpy(ids),
+            torch.from_numpy(cells),
+            torch.from_numpy(positions),
+            _mask(part),
+            torch.from_numpy(labels),
+        )
+
+
+def _mask(part: np.ndarray) -> Tensor:
+    """Causal, and a question (parts 1, 2, ...) sees the picture (part 0) and itself."""
+    same = part[:, :, None] == part[:, None, :]
+    shared = part[:, None, :] == 0
+    causal = np.tril(np.ones((part.shape[1], part.shape[1]), bool))
+    return torch.from_numpy((same | shared) & causal)[:, None]
+
+
+def training_scenes(step: int) -> tuple[list[Scene], list[Scene]]:
+    """The images and the clips of one step: a function of the step alone, for every variant."""
+    made = {
+        task: [MAKERS[task](generator("train", task, step, i)) for i in range(count)] for task, count in MIX
+    }
+    clips = made.pop("mini_video")
+    return [scene for scenes in made.values() for scene in scenes], clips

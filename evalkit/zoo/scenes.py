@@ -1,0 +1,219 @@
+"""Seeded scenes of the mini-suite: a board, and the questions that can be asked about it.
+
+The four kinds exercise what a position design must express. Documents read along a row or down a
+column, charts carry a bar's top over to the axis, boxes turn a place into coordinates, and clips
+need the order of time. Boards come in several shapes with equal or near-equal numbers of tokens, so
+that a one-dimensional position does not tell how wide a row is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from evalkit.zoo.boards import CELL, DIGITS, LETTERS, NAMES, Board, colour, glyph
+
+IMAGE_SHAPES = ((4, 6), (6, 4), (5, 5), (4, 5), (5, 4))
+CLIP_SHAPES: Mapping[str, tuple[int, tuple[tuple[int, int], ...]]] = MappingProxyType(
+    {
+        "short": (3, ((3, 3), (3, 4), (4, 3))),
+        "medium": (4, ((3, 3), (2, 4), (4, 2))),
+        "long": (6, ((2, 3), (3, 2))),
+    }
+)
+CODE_LENGTH = 3
+MOVES: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
+)
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with its answer, in the words of the real benchmark's answers.
+
+    ``options`` are the texts of a multiple choice (``answer`` is then the letter); ``box`` is
+    ``(x1, y1, x2, y2)`` in pixels (``text`` is then the referring expression).
+    """
+
+    kind: str
+    text: str
+    answer: str
+    options: tuple[str, ...] = ()
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A board and everything that may be asked about it, in random order."""
+
+    board: Board
+    questions: tuple[Question, ...]
+    label: str = ""
+
+
+def generator(*seed: object) -> random.Random:
+    """A generator that depends on nothing but ``seed``, on every machine."""
+    return random.Random("/".join(str(part) for part in seed))  # noqa: S311 (nothing secret here)
+
+
+def _shuffled(rng: random.Random, questions: list[Question]) -> tuple[Question, ...]:
+    rng.shuffle(questions)
+    return tuple(questions)
+
+
+def document(rng: random.Random) -> Scene:
+    """Lines of a number and a code, written along the rows or down the columns."""
+    rows, columns = rng.choice(IMAGE_SHAPES)
+    kind = rng.choice(("row", "column"))
+    lines, width = (rows, columns) if kind == "row" else (columns, rows)
+    board = np.zeros((lines, width), np.int64)
+    labels = rng.sample(DIGITS, lines)
+    questions = []
+    for line, label in enumerate(labels):
+        code = "".join(rng.choices(LETTERS, k=CODE_LENGTH))
+        board[line, : 1 + CODE_LENGTH] = [glyph(c) for c in label + code]
+        questions.append(Question(kind, f"What is the code in {kind} {label}?", code))
+    if kind == "column":
+        board = np.ascontiguousarray(board.T)
+    return Scene(board, _shuffled(rng, questions), kind)
+
+
+def chart(rng: random.Random) -> Scene:
+    """Coloured bars on an axis of consecutive numbers that starts anywhere."""
+    rows, columns = rng.choice(IMAGE_SHAPES)
+    board = np.zeros((rows, columns), np.int64)
+    start = rng.randint(1, 10 - rows)
+    board[:, 0] = [glyph(str(start + rows - 1 - row)) for row in range(rows)]
+    names = rng.sample(NAMES, columns - 1)
+    heights = [rng.randint(1, rows) for _ in names]
+    questions = []
+    for column, (name, height) in enumerate(zip(names, heights, strict=True), 1):
+        board[rows - height :, column] = colour(name)
+        value = str(start + height - 1)
+        questions.append(Question("augmented_test", f"What is the value of the {name} bar?", value))
+        if heights.count(height) == 1:
+            questions.append(Question("human_test", f"Which bar has the value {value}?", name))
+    return Scene(board, _shuffled(rng, questions))
+
+
+def _place(rng: random.Random, board: Board, rows: int, columns: int) -> tuple[int, int] | None:
+    """A free place (row, column) that touches nothing, or None after twenty attempts."""
+    for _ in range(20):
+        row, column = rng.randint(0, board.shape[0] - rows), rng.randint(0, board.shape[1] - columns)
+        around = board[max(0, row - 1) : row + rows + 1, max(0, column - 1) : column + columns + 1]
+        if not around.any():
+            return row, column
+    return None
+
+
+def _relations(one: Box, other: Box) -> list[str]:
+    """How to tell a box from its twin: words for the axes on which the two don't overlap."""
+    words = []
+    for axis, (low, high) in enumerate((("left", "right"), ("top", "bottom"))):
+        if one[axis + 2] <= other[axis]:
+            words.append(low)
+        elif other[axis + 2] <= one[axis]:
+            words.append(high)
+    return words
+
+
+def _expressions(colours: list[str], boxes: list[Box]) -> list[Question]:
+    questions = []
+    for name, box in zip(colours, boxes, strict=True):
+        twins = [b for n, b in zip(colours, boxes, strict=True) if n == name and b != box]
+        answer = "[{}, {}, {}, {}]".format(*box)
+        if not twins:
+            questions.append(Question("colour", f"{name} box", answer, box=box))
+        for word in _relations(box, twins[0]) if twins else ():
+            questions.append(Question("relation", f"{word} {name} box", answer, box=box))
+    return questions
+
+
+def boxes(rng: random.Random) -> Scene:
+    """Two to four rectangles; two of them may share a colour and are told apart by their places."""
+    while True:
+        board = np.zeros(rng.choice(IMAGE_SHAPES), np.int64)
+        names = rng.sample(NAMES, 3)
+        wanted = rng.choice((names[:2], names[:1] * 2, names[:1] * 2 + names[1:2], names))
+        found: list[Box] = []
+        for name in wanted:
+            rows, columns = rng.randint(1, 3), rng.randint(1, 3)
+            place = _place(rng, board, rows, columns)
+            if place is None:
+                break
+            row, column = place
+            board[row : row + rows, column : column + columns] = colour(name)
+            found.append((column * CELL, row * CELL, (column + columns) * CELL, (row + rows) * CELL))
+        if len(found) == len(wanted):
+            return Scene(board, _shuffled(rng, _expressions(wanted, found)))
+
+
+def _choice(rng: random.Random, kind: str, text: str, answer: str, others: list[str]) -> Question:
+    options = [answer, *others]
+    rng.shuffle(options)
+    return Question(kind, text, "ABCD"[options.index(answer)], tuple(options))
+
+
+def _path(rng: random.Random, steps: int, shape: tuple[int, int], move: str) -> list[tuple[int, int]]:
+    """One cell a second until the border; the start leaves room for at least one step."""
+    axis = 0 if MOVES[move][0] else 1
+    sign = MOVES[move][axis]
+    at = [rng.randrange(shape[0]), rng.randrange(shape[1])]
+    at[axis] = rng.randrange(shape[axis] - 1) + (1 if sign < 0 else 0)
+    path = []
+    for _ in range(steps):
+        path.append((at[0], at[1]))
+        at[axis] = min(max(at[axis] + sign, 0), shape[axis] - 1)
+    return path
+
+
+def _motion(rng: random.Random, board: Board) -> list[Question] | None:
+    questions = []
+    for name in rng.sample(NAMES, rng.choice((1, 2))):
+        move = rng.choice(tuple(MOVES))
+        for second, (row, column) in enumerate(_path(rng, len(board), board.shape[1:], move)):
+            if board[second, row, column]:
+                return None
+            board[second, row, column] = colour(name)
+        others = [m for m in MOVES if m != move]
+        text = f"Which way does the {name} square move?"
+        questions += [_choice(rng, "Motion", text, move, list(others)) for _ in range(2)]
+    return questions
+
+
+def _order(rng: random.Random, board: Board) -> list[Question]:
+    """Squares of different colours shown one at a time, each for a second, with pauses."""
+    seconds, rows, columns = board.shape
+    shown = rng.sample(NAMES, min(4, seconds))
+    for second, name in zip(sorted(rng.sample(range(seconds), len(shown))), shown, strict=True):
+        board[second, rng.randrange(rows), rng.randrange(columns)] = colour(name)
+    spare = [name for name in NAMES if name not in shown]
+    questions = []
+    for word, answer in (("first", shown[0]), ("last", shown[-1])) * 2:
+        others = [name for name in shown if name != answer]
+        others += rng.sample(spare, 3 - len(others))
+        questions.append(_choice(rng, "Order", f"Which square appears {word}?", answer, others))
+    return questions
+
+
+def clip(rng: random.Random) -> Scene:
+    """Squares that move, or that appear one after the other."""
+    duration = rng.choice(tuple(CLIP_SHAPES))
+    seconds, shapes = CLIP_SHAPES[duration]
+    motion = rng.random() < 0.5
+    while True:
+        board = np.zeros((seconds, *rng.choice(shapes)), np.int64)
+        questions = _motion(rng, board) if motion else _order(rng, board)
+        if questions is not None:
+            return Scene(board, _shuffled(rng, questions), duration)
+
+
+MAKERS: Mapping[str, Callable[[random.Random], Scene]] = MappingProxyType(
+    {"mini_docvqa": document, "mini_chartqa": chart, "mini_refcoco": boxes, "mini_video": clip}
+)

@@ -1,0 +1,194 @@
+"""Train the built-in checkpoints: ``python -m evalkit.zoo.train [--variant NAME ...]``.
+
+Stage 0 trains one vision tower on single cells (:mod:`evalkit.zoo.tower`) and freezes it. Stage 1
+trains the merger and the language model once per RoPE variant, from the same initial weights, on the
+same samples in the same order, with the same schedule; only the variant differs. Everything is a
+function of the seed and the step, so a run that was stopped continues where it was (its state lies
+in ``OUT/.training``). Nothing is tuned per variant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (the name everybody uses)
+
+from evalkit.rope.install import install
+from evalkit.rope.variants import parse_variant
+from evalkit.zoo import CHECKPOINTS, VARIANTS, checkpoint, tower
+from evalkit.zoo.batches import IGNORED, Batch, Packer, training_scenes
+from evalkit.zoo.wording import build_tokenizer
+
+SEED = 20260901
+STEPS = 3000
+WARM_UP = 100
+PEAK_RATE = 2e-3
+KEEP_EVERY = 250
+
+_LOG = logging.getLogger("evalkit.zoo.train")
+
+
+@dataclass
+class Trainer:
+    """One variant in training. ``losses`` holds the mean loss of every 50 steps."""
+
+    variant: str
+    steps: int
+    folder: Path
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        self.tokenizer = build_tokenizer()
+        self.model = checkpoint.build(self.tokenizer.get_vocab_size(), self.variant, SEED)
+        self._load_tower()
+        self.patches = tower.table(self.model.model.visual, SEED).to(self.device)
+        self.model.to(self.device)
+        rope = parse_variant(self.variant)
+        install(self.model, rope)
+        self.packer = Packer(self.tokenizer, rope)
+        self.optimiser = torch.optim.AdamW(
+            [p for p in self.model.parameters() if p.requires_grad],
+            lr=PEAK_RATE,
+            betas=(0.9, 0.98),
+            weight_decay=0.05,
+        )
+        self.step, self.losses, self.seconds = 0, [], 0.0
+
+    def _load_tower(self) -> None:
+        """Train stage 0, or read it where another variant's run has left it."""
+        visual = self.model.model.visual
+        path = self.folder / "tower.pt"
+        if path.exists():
+            visual.load_state_dict(torch.load(path, weights_only=True))
+            for name, parameter in visual.named_parameters():
+                parameter.requires_grad_(name.startswith("merger."))
+            return
+        tower.train(visual, SEED, _LOG.info)
+        _write(path, visual.state_dict())
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / f"{self.variant}.pt"
+
+    def resume(self) -> None:
+        """Continue from the last kept state, if there is one."""
+        if not self._state.exists():
+            return
+        kept = torch.load(self._state, weights_only=True, map_location=self.device)
+        self.model.load_state_dict(kept["model"])
+        self.optimiser.load_state_dict(kept["optimiser"])
+        self.step, self.losses, self.seconds = kept["step"], kept["losses"], kept["seconds"]
+        _LOG.info("%s: continuing from step %d", self.variant, self.step)
+
+    def keep(self) -> None:
+        """Write everything that a later run needs to continue."""
+        _write(
+            self._state,
+            {
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "losses": self.losses,
+                "seconds": self.seconds,
+            },
+        )
+
+    def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and labels of the answer tokens, ``[n, vocabulary]`` and ``[n]``."""
+        text = self.model.model.language_model
+        ids, cells, labels = (x.to(self.device) for x in (batch.ids, batch.cells, batch.labels))
+        merged = self.model.model.visual.merger(self.patches)
+        embedded = text.embed_tokens(ids)
+        embedded = torch.where((cells >= 0)[..., None], merged[cells.clamp(min=0)], embedded)
+        hidden = text(
+            inputs_embeds=embedded,
+            attention_mask={"full_attention": batch.mask.to(self.device)},
+            position_ids=batch.positions.to(self.device),
+            use_cache=False,
+        ).last_hidden_state
+        chosen = labels != IGNORED
+        return hidden[chosen] @ text.embed_tokens.weight.T, labels[chosen]
+
+    def advance(self) -> float:
+        """Take one optimiser step; returns the loss."""
+        rate = _rate(self.step, self.steps)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        noise = np.random.default_rng([SEED, self.step])
+        parts = [self.logits(self.packer.pack(scenes, noise)) for scenes in training_scenes(self.step)]
+        loss = F.cross_entropy(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return float(loss.item())
+
+    def run(self, stop: int | None = None) -> None:
+        """Train up to ``stop`` (default: the end), keeping the state on the way."""
+        recent: list[float] = []
+        while self.step < (self.steps if stop is None else stop):
+            began = time.perf_counter()
+            recent.append(self.advance())
+            self.seconds += time.perf_counter() - began
+            if self.step % 50 == 0:
+                self.losses.append(sum(recent) / len(recent))
+                recent.clear()
+                rate = self.seconds / self.step
+                _LOG.info("%s: step %d, loss %.4f, %.3f s/step", self.variant, self.step, self.losses[-1], rate)
+            if self.step % KEEP_EVERY == 0:
+                self.keep()
+
+    def save(self, out: Path) -> Path:
+        """Write the checkpoint folder that ``--model tiny`` resolves to."""
+        folder = out / f"tiny-{self.variant}"
+        checkpoint.save(self.model.cpu(), self.tokenizer, folder)
+        return folder
+
+
+def _rate(step: int, steps: int) -> float:
+    """Linear warm-up, then cosine to zero."""
+    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".partial")
+    torch.save(content, fresh)
+    fresh.replace(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train the variants asked for, one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m evalkit.zoo.train", description=__doc__)
+    parser.add_argument("--variant", nargs="+", default=list(VARIANTS), help="default: %(default)s")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--out", type=Path, default=CHECKPOINTS)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0, help="torch threads (default: torch's choice)")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    for variant in options.variant:
+        trainer = Trainer(variant, options.steps, options.out / ".training", options.device)
+        trainer.resume()
+        trainer.run()
+        trainer.keep()
+        _LOG.info("%s: %s", variant, trainer.save(options.out))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

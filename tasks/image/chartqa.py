@@ -1,0 +1,34 @@
+"""ChartQA test: questions about charts, written by people and generated from captions."""
+
+from evalkit.data.digests import digest
+from evalkit.metrics.relaxed import RelaxedAccuracy
+from evalkit.task import HubDataset, Task, image, text
+
+SPLITS = {"human_test": "human", "augmented_test": "augmented"}
+
+task = Task(
+    name="chartqa",
+    category="image",
+    title="ChartQA test",
+    paper_row="ChartQA",
+    dataset=HubDataset("lmms-lab/ChartQA", split="test", columns=("type", "question", "answer", "image")),
+    prompt=lambda row: (
+        image(row["image"]),
+        text(
+            f"{row['question']}\nPlease try to answer the question with short words or phrases if possible."
+        ),
+    ),
+    reference=lambda row: row["answer"],
+    # The repository has no ids, and names no images.
+    id=lambda row: str(row["row_number"]),
+    cluster=lambda row: digest(row["image"]["bytes"] or row["image"]["path"]),
+    groups={"split": lambda row: SPLITS.get(row["type"], row["type"])},
+    meta=lambda row: {"question": row["question"]},
+    metric=RelaxedAccuracy(),
+    max_new_tokens=32,
+    size=2500,
+    licence="GPL-3.0",
+    citation="Masry et al., ChartQA: A Benchmark for Question Answering about Charts with Visual and Logical "
+    "Reasoning, Findings of ACL 2022 (arXiv:2203.10244)",
+    notes="1,250 human and 1,250 augmented questions; the score is the mean over all 2,500.",
+)

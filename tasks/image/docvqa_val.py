@@ -1,0 +1,42 @@
+"""DocVQA validation: questions about scanned documents, prompted as in Qwen2-VL's evaluation."""
+
+from evalkit.metrics.anls import Anls
+from evalkit.task import HubDataset, Task, image, text
+
+task = Task(
+    name="docvqa_val",
+    category="image",
+    title="DocVQA val",
+    paper_row="DocVQA",
+    dataset=HubDataset(
+        "lmms-lab/DocVQA",
+        "DocVQA",
+        split="validation",
+        columns=(
+            "questionId",
+            "question",
+            "image",
+            "answers",
+            "question_types",
+            "ucsf_document_id",
+            "ucsf_document_page_no",
+        ),
+    ),
+    prompt=lambda row: (
+        image(row["image"]),
+        text(
+            f"{row['question']}\nPlease try to answer the question with short words or phrases if possible."
+        ),
+    ),
+    reference=lambda row: list(row["answers"]),
+    id=lambda row: str(row["questionId"]),
+    cluster=lambda row: f"{row['ucsf_document_id']}-{row['ucsf_document_page_no']}",
+    groups={"question_type": lambda row: tuple(row["question_types"] or ())},
+    meta=lambda row: {"question": row["question"]},
+    metric=Anls(),
+    max_new_tokens=32,
+    size=5349,
+    licence="Apache-2.0 (repository); documents from the UCSF Industry Documents Library",
+    citation="Mathew et al., DocVQA: A Dataset for VQA on Document Images, WACV 2021 (arXiv:2007.00398)",
+    notes="A question may have several types and counts in each.",
+)

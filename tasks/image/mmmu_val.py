@@ -1,0 +1,42 @@
+"""MMMU validation: college-level questions in 30 subjects, with images in questions and options."""
+
+from evalkit.data import mmmu
+from evalkit.metrics.mmmu import MmmuAccuracy
+from evalkit.task import HubDataset, Task, image, text
+
+
+def prompt(row):
+    parts = mmmu.interleaved(row, mmmu.wording(row))
+    return tuple(text(part) if isinstance(part, str) else image(part) for part in parts)
+
+
+task = Task(
+    name="mmmu_val",
+    category="image",
+    title="MMMU val",
+    paper_row="MMMU",
+    dataset=HubDataset(
+        "MMMU/MMMU",
+        config=mmmu.SUBJECTS,
+        split="validation",
+        columns=("id", "question", "options", "answer", "question_type", *mmmu.IMAGE_COLUMNS),
+    ),
+    prompt=prompt,
+    reference=mmmu.reference,
+    id=lambda row: row["id"],
+    cluster=lambda row: row["id"],
+    groups={
+        "discipline": mmmu.discipline,
+        "subject": mmmu.subject,
+        "question_type": lambda row: row["question_type"],
+    },
+    meta=lambda row: {"question": row["question"], "options": mmmu.options(row)},
+    metric=MmmuAccuracy(),
+    max_new_tokens=512,
+    size=900,
+    licence="Apache-2.0",
+    citation="Yue et al., MMMU: A Massive Multi-discipline Multimodal Understanding Benchmark, CVPR 2024 "
+    "(arXiv:2311.16502)",
+    notes="Wording of Qwen2-VL's evaluation, but images stand where the text mentions them instead of "
+    "all in front. 847 questions are multiple-choice, 53 open.",
+)

@@ -1,0 +1,25 @@
+"""Video-MME without subtitles: multiple-choice questions about short, medium and long videos."""
+
+from evalkit.data import videomme
+from evalkit.metrics.choice import VideoMmeAccuracy
+from evalkit.task import Task, text, video
+
+task = Task(
+    name="videomme",
+    category="video",
+    title="Video-MME",
+    paper_row="VideoMME",
+    dataset=videomme.repository(),
+    prompt=lambda row: (video(row["video"]), text(videomme.wording(row))),
+    reference=lambda row: row["answer"],
+    id=lambda row: row["question_id"],
+    cluster=lambda row: row["videoID"],
+    groups=videomme.GROUPS,
+    meta=videomme.meta,
+    metric=VideoMmeAccuracy(),
+    max_new_tokens=16,
+    size=videomme.SIZE,
+    licence=videomme.LICENCE,
+    citation=videomme.CITATION,
+    notes="900 videos, 300 of each duration class, three questions each.",
+)

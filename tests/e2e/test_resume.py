@@ -1,0 +1,81 @@
+"""A run can be killed at any instant and loses at most the batch in flight."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from evalkit.store import RunDir
+
+
+def command(output: Path, *extra: str) -> list[str]:
+    words = ["run", "--model", "mock:slow=0.15", "--tasks", "mini", "--limit", "10", "--batch-size", "2"]
+    return [sys.executable, "-m", "evalkit", *words, "--output", str(output), "--workers", "1", "--quiet", *extra]
+
+
+def journalled(output: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in output.glob("journal/*.jsonl"))
+
+
+def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while journalled(killed) < 6 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = journalled(killed)
+    assert 6 <= before < 40
+
+    again = subprocess.run(command(killed, "--batch-size", "5"), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert journalled(killed) == 40  # nothing was run twice
+
+    assert subprocess.run(command(whole), capture_output=True).returncode == 0
+    first = [record.without_timings() for record in RunDir.open(killed).records()]
+    second = [record.without_timings() for record in RunDir.open(whole).records()]
+    assert first == second
+    assert len(first) == 40
+
+
+def test_ctrl_c_keeps_what_was_finished_and_says_so(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    process = subprocess.Popen(command(output), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 120
+    while journalled(output) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert process.wait() == 130
+    assert "the same command goes on" in said
+    assert "Traceback" not in said
+    assert journalled(output) >= 4
+
+
+def test_a_torn_last_line_is_cut_and_its_sample_run_again(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert subprocess.run(command(output), capture_output=True).returncode == 0
+    journal = output / "journal" / "worker-000.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-25])
+    assert subprocess.run(command(output), capture_output=True).returncode == 0
+    keys = [json.loads(line)["key"] for line in journal.read_text().splitlines()]
+    assert len(keys) == len(set(keys)) == 40
+
+
+def test_scoring_a_stored_run_again_needs_no_model(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert subprocess.run(command(output), capture_output=True).returncode == 0
+    before = (output / "records.jsonl").read_text()
+    (output / "records.jsonl").unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "evalkit", "score", str(output)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (output / "records.jsonl").read_text() == before
