@@ -2,4 +2,5 @@
 
 from evalkit.cli import main
 
-main()
+if __name__ == "__main__":  # preprocessing workers import this module without running it
+    main()

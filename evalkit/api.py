@@ -12,7 +12,7 @@ from typing import Any
 
 from evalkit.execute import Outcome, Reporter, Silent, execute, rescore
 from evalkit.registry import load_task
-from evalkit.report.aggregate import Column, cell_of
+from evalkit.report.aggregate import Cell, Column, cell_of
 from evalkit.report.comparison import Arm, Comparison, check_comparable
 from evalkit.report.leaderboard import RunFacts, rows_of, write
 from evalkit.spec import RunSpec, split_list
@@ -93,20 +93,20 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
     folders = tuple(manifest["spec"]["tasks_dirs"])
     metrics = {task["name"]: load_task(task["name"], folders).metric for task in manifest["tasks"]}
     columns = [
-        Column(task["name"], task["category"], task["title"], task["metric"], (task["range"][0], task["range"][1]))
+        Column(task["name"], task["category"], task["title"], task["metric"], tuple(task["range"]))
         for task in manifest["tasks"]
     ]
     found = _by_arm(records)
-    cells = {
-        arm: {
+    cells: dict[str, dict[str, Cell]] = {}
+    for arm, keys in plan.items():
+        answered = found.get(arm, {})
+        cells[arm] = {
             column.task: cell_of(
-                arm, column, found.get(arm, {}).get(column.task, []), len(keys[column.task]), metrics[column.task]
+                arm, column, answered.get(column.task, []), len(keys[column.task]), metrics[column.task]
             )
             for column in columns
             if keys.get(column.task)
         }
-        for arm, keys in plan.items()
-    }
     return Comparison([arm for arm in _arms(run, manifest) if arm.name in cells], columns, cells)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from evalkit.data.cache import MediaCache
 from evalkit.data.media import media_digest
+from evalkit.errors import MediaError, UsageError
 from evalkit.models.base import Model
 from evalkit.task import Task
 from evalkit.types import MediaRef, Request, Sample
@@ -32,10 +34,18 @@ def choose(samples: Iterable[Sample], limit: int | None, cache: MediaCache) -> l
     With a limit, the samples whose hashed ids are smallest: the same ones in every run, whatever
     the order of the data set, and a smaller limit takes a subset of a larger one's.
     """
-    numbered = (Indexed(index, sample) for index, sample in enumerate(samples))
+    numbered: Iterable[Indexed] = (Indexed(index, sample) for index, sample in enumerate(samples))
     if limit is not None:
-        numbered = iter(heapq.nsmallest(limit, numbered, key=lambda each: _rank(each.sample.id)))
+        numbered = heapq.nsmallest(limit, numbered, key=lambda each: _rank(each.sample.id))
     light = [Indexed(each.index, _on_disk(each.sample, cache)) for each in numbered]
+    counts = Counter(each.sample.id for each in light)
+    repeated = [sample_id for sample_id, count in counts.items() if count > 1]
+    if repeated:
+        raise UsageError(
+            f"{len(repeated)} sample ids occur more than once, such as `{repeated[0]}`",
+            "stored answers are told apart by their sample's id",
+            "make the task's `id` unique",
+        )
     return sorted(light, key=lambda each: each.index)
 
 
@@ -50,11 +60,19 @@ def build_request(model: Model, task: Task, sample: Sample) -> Request:
         task.name,
         sample.id,
         prompt,
-        [[media_digest(ref), ref.kind, ref.start, ref.end] for ref in media],
+        [[_digest(ref), ref.kind, ref.start, ref.end] for ref in media],
         task.max_new_tokens,
     ]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     return Request(key, task.name, sample.id, prompt, media, task.max_new_tokens)
+
+
+def _digest(ref: MediaRef) -> str:
+    """A file that is not there has no content yet; its sample fails when it is prepared."""
+    try:
+        return media_digest(ref)
+    except MediaError:
+        return "unreadable"
 
 
 def _rank(sample_id: str) -> str:

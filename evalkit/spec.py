@@ -59,11 +59,11 @@ class RunSpec:
         if not self.models:
             raise UsageError("no model given", "a run needs one", "add `--model tiny` or a checkpoint")
         if not self.tasks:
-            raise UsageError("no task given", "a run needs one", "add `--tasks mini`, or see `evalkit tasks`")
+            raise UsageError("no task given", "a run needs one", "add `--tasks mini`; see `evalkit tasks`")
         for name in ("limit", "batch_tokens", "batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise UsageError(f"`{name}` is {value}", "it must be at least 1", f"leave `{name}` out for all")
+                raise UsageError(f"`{name}` is {value}", "it must be at least 1", f"leave `{name}` out")
 
     def arms(self) -> list[ArmSpec]:
         """Every (checkpoint, variant) pair, in the order written, without repeats.
@@ -81,8 +81,8 @@ class RunSpec:
             )
         arms: list[ArmSpec] = []
         for variant, model in paired:
-            for rope in [variant] if variant else self.ropes or ("auto",):
-                arms.append(ArmSpec(model, rope if rope == "auto" else str(read_variant(rope))))
+            ropes = [variant] if variant else self.ropes or ("auto",)
+            arms += [ArmSpec(model, rope if rope == "auto" else str(read_variant(rope))) for rope in ropes]
         return list(dict.fromkeys(arms))
 
     def run_path(self) -> Path:
@@ -144,9 +144,11 @@ def load_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"config `{path}`", str(error.strerror), "give a readable YAML file") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"config `{path}` is not valid YAML", str(error), "mend the line named above") from None
+        raise UsageError(
+            f"config `{path}` is not valid YAML", str(error), "mend the line named above"
+        ) from None
     if not isinstance(content, Mapping):
-        raise UsageError(f"config `{path}`", "it is not a mapping of options", "write `model: tiny` and so on")
+        raise UsageError(f"config `{path}`", "it is no mapping of options", "write `model: tiny` and so on")
     return {name: value for key, raw in content.items() for name, value in [_option(path, str(key), raw)]}
 
 
@@ -170,5 +172,7 @@ def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         return name, split_list(str(item) for item in items)
     if name in _NUMBERS and not (value is None or (isinstance(value, int) and not isinstance(value, bool))):
-        raise UsageError(f"config `{path}`: `{key}` is {value!r}", "it must be a whole number", "mend it")
+        raise UsageError(
+            f"config `{path}`: `{key}` is {value!r}", "it must be a whole number", "mend that line"
+        )
     return name, value if name in _NUMBERS or value is None else str(value)

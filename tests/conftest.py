@@ -17,3 +17,9 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"reference data not found at `{folder}` (set EVALKIT_SHARED)")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Media caches of tests and of the commands that they start go with the test session."""
+    os.environ["EVALKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))

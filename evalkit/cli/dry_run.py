@@ -37,8 +37,9 @@ def describe(spec: RunSpec, as_json: bool) -> str:
     lines = [f"would write to {spec.run_path()}"]
     for entry in found:
         lines.append(
-            f"{entry['arm']}  {entry['task']}: {entry['samples']} samples, {entry['prompt_tokens']} prompt tokens "
-            f"(longest {entry['longest_prompt']}), at most {entry['max_new_tokens']} new tokens each"
+            f"{entry['arm']}  {entry['task']}: {entry['samples']} samples, "
+            f"{entry['prompt_tokens']} prompt tokens (longest {entry['longest_prompt']}), "
+            f"at most {entry['max_new_tokens']} new tokens each"
         )
         lines.extend(f"    {line}" for line in entry["prompt"].splitlines())
     return "\n".join(lines)

@@ -122,7 +122,8 @@ class Bars(ProblemsOnly):
         """Leave one line where the bars were."""
         self._progress.stop()
         count = sum(count for _, count in self._bars.values())
-        self._console.print(f"{arm}: {count} samples in {time.monotonic() - self._start:.1f} s", highlight=False)
+        seconds = time.monotonic() - self._start
+        self._console.print(f"{arm}: {count} samples in {seconds:.1f} s", highlight=False)
 
     def problem(self, error: EvalkitError) -> None:
         """Print the error below the bars."""

@@ -40,9 +40,7 @@ def show(name: str, as_json: bool) -> None:
 
 
 def _described(variant: RopeVariant) -> dict[str, Any]:
-    parameters = {
-        key: "the model's" if value is None else value for key, value in variant.parameters.items()
-    }
+    parameters = {key: "the model's" if value is None else value for key, value in variant.parameters.items()}
     return {
         "summary": variant.summary,
         "positions": type(variant.position).__name__,

@@ -47,7 +47,7 @@ from evalkit.spec import RunSpec, load_config, split_list
 def command(
     config: Path | None, dry_run: bool, quiet: bool, as_json: bool, data_root: str | None, **options: Any
 ) -> int:
-    """Run models with RoPE variants on tasks, and print the comparison table.
+    r"""Run models with RoPE variants on tasks, and print the comparison table.
 
     Running the same command again does only what is missing.
 

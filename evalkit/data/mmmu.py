@@ -1,4 +1,4 @@
-"""MMMU's subjects, and its prompts with images between the words."""
+"""MMMU's rows: options stored as source text, and prompts with images between the words."""
 
 from __future__ import annotations
 
@@ -11,30 +11,8 @@ from evalkit.data.options import lettered, option_lines
 
 Row = Mapping[str, Any]
 
-DISCIPLINES: Mapping[str, tuple[str, ...]] = {
-    "Art & Design": ("Art", "Art_Theory", "Design", "Music"),
-    "Business": ("Accounting", "Economics", "Finance", "Manage", "Marketing"),
-    "Science": ("Biology", "Chemistry", "Geography", "Math", "Physics"),
-    "Health & Medicine": (
-        "Basic_Medical_Science",
-        "Clinical_Medicine",
-        "Diagnostics_and_Laboratory_Medicine",
-        "Pharmacy",
-        "Public_Health",
-    ),
-    "Humanities & Social Science": ("History", "Literature", "Psychology", "Sociology"),
-    "Tech & Engineering": (
-        "Agriculture",
-        "Architecture_and_Engineering",
-        "Computer_Science",
-        "Electronics",
-        "Energy_and_Power",
-        "Materials",
-        "Mechanical_Engineering",
-    ),
-}
-SUBJECTS = tuple(sorted(subject for subjects in DISCIPLINES.values() for subject in subjects))
 IMAGE_COLUMNS = tuple(f"image_{number}" for number in range(1, 8))
+_CHOOSE = "Please select the correct answer from the options above."
 _MARK = re.compile(r"(<image (\d+)>)")
 
 
@@ -45,12 +23,6 @@ def subject(row: Row) -> str:
     'Art_Theory'
     """
     return str(row["id"]).split("_", 1)[1].rsplit("_", 1)[0]
-
-
-def discipline(row: Row) -> str:
-    """The discipline that a row's subject belongs to."""
-    name = subject(row)
-    return next(title for title, subjects in DISCIPLINES.items() if name in subjects)
 
 
 def is_choice(row: Row) -> bool:
@@ -76,8 +48,7 @@ def wording(row: Row) -> str:
     question = f"Question: {row['question']}\n"
     if not is_choice(row):
         return question + "Answer the question using a single word or phrase."
-    listed = option_lines(options(row))
-    return f"{question}Options:\n{listed}\nPlease select the correct answer from the options above."
+    return "\n".join([f"{question}Options:", option_lines(options(row)), _CHOOSE])
 
 
 def interleaved(row: Row, wording: str) -> Iterator[str | Any]:

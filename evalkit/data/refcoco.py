@@ -8,12 +8,14 @@ the second stores as float32.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
+
+from evalkit.errors import MediaError
+from evalkit.types import MediaRef
 
 Row = Mapping[str, Any]
 
@@ -66,10 +68,11 @@ def _size(cell: Mapping[str, Any]) -> list[int] | None:
     """Width and height from an encoded image's header; None where it can't be read: the sample
     then fails by itself, when its image is decoded.
     """
-    from PIL import Image, UnidentifiedImageError
+    from evalkit.data.images import image_size
 
+    if cell.get("bytes") is None:
+        return None
     try:
-        with Image.open(io.BytesIO(cell["bytes"])) as image:
-            return list(image.size)
-    except (UnidentifiedImageError, OSError, TypeError):
+        return list(image_size(MediaRef("image", data=cell["bytes"])))
+    except MediaError:
         return None

@@ -56,7 +56,10 @@ def wording(row: Row, subtitles: str = "") -> str:
     """The question in the words of Video-MME's authors, with or without subtitles."""
     given, source = "", "the video"
     if subtitles:
-        given, source = f"This video's subtitles are listed below:\n{subtitles}\n\n", "the video and the subtitles"
+        given, source = (
+            f"This video's subtitles are listed below:\n{subtitles}\n\n",
+            "the video and the subtitles",
+        )
     return (
         f"{given}Select the best answer to the following multiple-choice question based on {source}. "
         "Respond with only the letter (A, B, C, or D) of the correct option.\n"

@@ -6,7 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
@@ -84,9 +84,21 @@ class BoxAccuracy:
         means = {name: mean(found) for name, found in overlaps.items()}
         return {**mean_by_group(self.name, items), **means}
 
+    def file_figures(
+        self, answers: Sequence[Answer], scores: Sequence[Score], seed: int | None
+    ) -> dict[str, float]:
+        """``qwen_vl_acc@...``: answers in ``norm1000`` as Qwen-VL's own script judges them.
+
+        It divides by 999 where Qwen2-VL and InternVL divide by 1000. Models of either kind write
+        the same ``<box>(x1,y1),(x2,y2)</box>``, so both readings are given, each by its name.
+        """
+        read = [replace(answer, box_space="norm999") for answer in answers if answer.box_space == "norm1000"]
+        items = [Scored(self.score(answer), answer.groups) for answer in read]
+        return mean_by_group(f"qwen_vl_{self.name}", items) if items else {}
+
 
 def parse_box(text: str) -> Box:
-    """The first box in a text, in the text's own coordinates.
+    r"""The first box in a text, in the text's own coordinates.
 
     Read are ``[x1, y1, x2, y2]`` (also in JSON, ``[[...]]`` and parentheses) and
     ``(x1,y1),(x2,y2)``, inside or outside of ``<box>`` or ``<|box_start|>`` tags, with whole or
@@ -95,7 +107,7 @@ def parse_box(text: str) -> Box:
     Raises:
         NoBox: there is none, or what comes first could mean several things.
 
-    >>> parse_box('```json\\n[{"bbox_2d": [1, 2.5, 30, 40], "label": "cat"}]\\n```')
+    >>> parse_box('```json\n[{"bbox_2d": [1, 2.5, 30, 40], "label": "cat"}]\n```')
     (1.0, 2.5, 30.0, 40.0)
     >>> parse_box("<ref>cat</ref><box>(1,2),(30,40)</box>")
     (1.0, 2.0, 30.0, 40.0)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
 
 _NO_OPTIONS = "ABCDEFGHIJ"
-# After these words an upper-case A is the option ("A because ..."), not an article ("A dog").
-_NOT_AN_ARTICLE = r"(?:because|since|as|is|and|or|but|for|which|based)\b"
-_ARTICLE = re.compile(rf"[Aa]\s+(?!{_NOT_AN_ARTICLE})\w")
+# "A dog" and "I think" choose nothing; before these words, "A" is the option ("A because ...").
+_NOT_A_NOUN = r"(?:because|since|as|is|and|or|but|for|which|based)\b"
+_ARTICLE = re.compile(rf"[Aa]\s+(?!{_NOT_A_NOUN})\w|I\s+\w")
 _WHOLE = re.compile(r"[\s\"'`*_(\[]*([A-Za-z])[\s\"'`*_)\].:,]*")
 _LEADING = re.compile(r"(?m)^\s*[*_`]*(?:[(\[]([A-Za-z])[)\]]|([A-Za-z])[).:](?=[\s*_`]|$))")
 _STATED = re.compile(
@@ -20,7 +20,7 @@ _STATED = re.compile(
     r"[\s:*_`\"']*(?:(?:option|choice)\s+)?(?:\\text\s*\{)?([(\[]?)([A-Za-z])(?![A-Za-z0-9'’])",
     re.IGNORECASE,
 )
-_TOKEN = re.compile(r"(?<![\w'’/-])([(\[]?)([A-Z])(?![\w'’/-])")
+_TOKEN = re.compile(r"(?<![\w'’/-])(?<!\bnot )([(\[]?)([A-Z])(?![\w'’/-])")
 
 # What Video-MME's script deletes before it looks for a letter. Two commas are missing in it, so
 # that "The best option is" and "Best answer:" alone are not deleted (and the B of "Best" is found).
@@ -31,6 +31,10 @@ _VIDEO_MME_PREFIXES = (
     "The answer",
     "The best option is" + "The correct option is",
     "Best answer:" + "Best option:",
+    "Answer:",
+    "Option:",
+    "The correct answer",
+    "The correct option",
 )
 
 
@@ -107,13 +111,13 @@ class VideoMmeAccuracy:
 
 
 def extract_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The upper-case letter that ``text`` chooses, or None where that can't be told.
+    r"""The upper-case letter that ``text`` chooses, or None where that can't be told.
 
     In this order: the text is a letter; it starts with ``(X)``, ``X.``, ``X)`` or ``X:`` (and
-    does not list several options); it states ``the answer is X``, ``\\boxed{X}`` or ``**X**``
+    does not list several options); it states ``the answer is X``, ``\boxed{X}`` or ``**X**``
     (the last such statement counts); it has one standalone capital; it contains the text of one
-    option. An ``A`` before a word is an article. ``options`` maps letters to texts; without
-    them, A to J are taken as letters.
+    option. ``A`` and ``I`` before a word are an article and a pronoun. ``options`` maps letters to
+    texts; without them, A to J are taken as letters.
 
     >>> extract_letter("c", {}), extract_letter("(B) a dog", {}), extract_letter("I choose D!", {})
     ('C', 'B', 'D')

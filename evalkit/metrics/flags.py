@@ -10,9 +10,9 @@ _LOOP_TIMES = 4
 
 
 def is_empty(text: str) -> bool:
-    """Whether there is nothing but white space.
+    r"""Whether there is nothing but white space.
 
-    >>> is_empty(" \\n"), is_empty("0")
+    >>> is_empty(" \n"), is_empty("0")
     (True, False)
     """
     return not text.strip()
@@ -33,7 +33,8 @@ def is_repeating(text: str) -> bool:
         period = length - border
         if period == 1 and length >= _RUN:
             return True
-        if length >= _LOOP_CHARACTERS and period > 1 and length >= _LOOP_TIMES * period:
+        # One character less, since the space after the last piece was cut off.
+        if length >= _LOOP_CHARACTERS and period > 1 and length >= _LOOP_TIMES * period - 1:
             return True
     return False
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 class Preprocessor(Protocol):
     """Turns requests into model inputs on the CPU. Picklable: it is sent to worker processes, so
-    it must not hold weights nor need torch."""
+    it must not hold weights nor need torch.
+    """
 
     def estimate(self, request: Request) -> int:
         """Number of prompt tokens, from headers alone (nothing is decoded)."""

@@ -88,7 +88,10 @@ def cell_of(arm: str, column: Column, records: Sequence[Record], expected: int, 
         task=column.task,
         estimate=Estimate(figures.get(metric.name, math.nan), whole.low, whole.high, whole.n),
         expected=expected,
-        counts={rate: sum(bool(set(flags) & set(record.flags)) for record in records) for rate, flags in RATES.items()},
+        counts={
+            rate: sum(not set(flags).isdisjoint(record.flags) for record in records)
+            for rate, flags in RATES.items()
+        },
         figures=figures,
         breakdown=breakdown,
     )

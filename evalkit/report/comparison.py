@@ -78,8 +78,8 @@ class Comparison:
 def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Sequence[Record]]]) -> None:
     """Refuse to put scores side by side that answer different questions.
 
-    ``records`` maps arm and task to that arm's records. Sample sets and media (content, frames,
-    size) must be the same for every arm; prompts too, unless the families differ, since each has its
+    ``records`` maps arm and task to that arm's records. Sample sets, references and media (content,
+    frames, size) must be the same for every arm; prompts too, unless the families differ, since each has its
     own chat format.
 
     Raises:
@@ -113,6 +113,8 @@ def _difference(first: Sequence[Record], second: Sequence[Record], prompts: bool
             continue
         if record.media != other.media:
             return f"sample `{sample_id}` was shown with different media (content, frames or size)"
+        if record.reference != other.reference:
+            return f"sample `{sample_id}` has different references"
         if prompts and record.prompt != other.prompt:
             return f"sample `{sample_id}` was asked with different prompts"
     return None

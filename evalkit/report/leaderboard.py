@@ -1,28 +1,35 @@
 """The leaderboard CSV: one row per model and variant, updated in place.
 
 Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``limit``, ``n``,
-``evalkit``, ``date``, ``revisions``, the means ``image``, ``video``, ``grounding``, ``overall``,
-then every task's primary score at full precision, sorted by name. Missing values are empty.
+``evalkit``, ``date``, ``revisions``, ``tasks``, the means ``image``, ``video``, ``grounding``,
+``overall``, then every task's primary score at full precision, sorted by name. Missing values are
+empty.
+
+A row gathers what several runs found out about one checkpoint with one variant and one limit;
+of two scores of one task the later written stands. Its means are over its own tasks, which
+``tasks`` lists with their number of samples; a mean is empty where one of them is incomplete.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError
-from evalkit.report.aggregate import CATEGORIES
-from evalkit.report.comparison import Comparison
+from evalkit.report.aggregate import CATEGORIES, unweighted
+from evalkit.report.comparison import Arm, Comparison
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 1  # of columns; raise it when their meaning changes
 KEY = ("model", "rope", "fingerprint", "limit")
-FIXED = ("schema", *KEY, "n", "evalkit", "date", "revisions", *CATEGORIES, "overall")
+TEXTS = (*KEY, "evalkit", "date", "revisions", "tasks")
+FIXED = ("schema", *KEY, "n", *TEXTS[len(KEY) :], *CATEGORIES, "overall")
 
 
 @dataclass(frozen=True)
@@ -38,46 +45,31 @@ class RunFacts:
 
 def rows_of(facts: RunFacts) -> list[dict[str, Any]]:
     """One row per arm of a run."""
-    rows = []
-    for arm in facts.comparison.arms:
-        cells = facts.comparison.cells[arm.name]
-        rows.append(
-            {
-                "schema": SCHEMA,
-                "model": arm.model,
-                "rope": arm.rope,
-                "fingerprint": arm.fingerprint,
-                "limit": "" if facts.limit is None else str(facts.limit),
-                "n": sum(cell.estimate.n for cell in cells.values()),
-                "evalkit": facts.version,
-                "date": facts.date,
-                "revisions": json.dumps(dict(facts.revisions), sort_keys=True),
-                **facts.comparison.means(arm.name),
-                **{task: cell.estimate.value for task, cell in cells.items()},
-            }
-        )
-    return rows
+    return [_with_means(_row(facts, arm)) for arm in facts.comparison.arms]
 
 
 def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     """Write ``rows`` into ``target`` and return how many rows it then has.
 
-    A row replaces the one with the same model, variant, checkpoint and limit; writing the same
-    rows twice changes nothing.
+    A row is merged into the one with the same model, variant, checkpoint and limit; writing the
+    same rows twice changes nothing.
 
     Raises:
         UsageError: ``target`` exists and is no leaderboard of this schema.
     """
     import pandas as pd
 
-    table = pd.DataFrame(list(rows)).astype({name: str for name in KEY})
-    if target.exists():
-        table = pd.concat([read(target), table], ignore_index=True)
-    table = table.drop_duplicates(subset=list(KEY), keep="last")
+    known = read(target).to_dict("records") if target.exists() else []
+    merged: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in (*({str(name): value for name, value in old.items()} for old in known), *rows):
+        key = tuple(str(row[name]) for name in KEY)
+        merged[key] = _merged(merged[key], row) if key in merged else dict(row)
+    table = pd.DataFrame([merged[key] for key in sorted(merged)])
     tasks = sorted(set(table.columns) - set(FIXED))
-    table = table.reindex(columns=[*FIXED, *tasks]).sort_values(list(KEY), kind="stable")
     target.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(target, index=False)
+    fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    table.reindex(columns=[*FIXED, *tasks]).to_csv(fresh, index=False)
+    os.replace(fresh, target)
     return len(table)
 
 
@@ -90,13 +82,75 @@ def read(target: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        table = pd.read_csv(target, dtype={name: str for name in KEY}, keep_default_na=True)
+        table = pd.read_csv(target, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"leaderboard `{target}`", str(error), "give another file, or delete it") from None
-    if "schema" not in table.columns or (table["schema"] != SCHEMA).any():
+    if not set(FIXED) <= set(table.columns) or (table["schema"] != str(SCHEMA)).any():
         raise UsageError(
             f"leaderboard `{target}` has another schema",
             f"this evalkit writes schema {SCHEMA}",
             "give another file",
         )
-    return table.fillna({name: "" for name in KEY})
+    try:
+        for name in table.columns:
+            if name in ("schema", "n"):
+                table[name] = [int(text) for text in table[name]]
+            elif name not in TEXTS:  # Python's own reading is exact, that of pandas need not be
+                table[name] = [float(text or "nan") for text in table[name]]
+    except ValueError as error:
+        raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
+    return table
+
+
+def _row(facts: RunFacts, arm: Arm) -> dict[str, Any]:
+    cells = facts.comparison.cells[arm.name]
+    described = {}
+    for column in facts.comparison.columns:
+        cell = cells.get(column.task)
+        described[column.task] = {
+            "category": column.category,
+            "range": list(column.limits),
+            "n": cell.estimate.n if cell else 0,
+            "expected": cell.expected if cell else None,
+        }
+    return {
+        "schema": SCHEMA,
+        "model": arm.model,
+        "rope": arm.rope,
+        "fingerprint": arm.fingerprint,
+        "limit": "" if facts.limit is None else str(facts.limit),
+        "evalkit": facts.version,
+        "date": facts.date,
+        "revisions": _json({task: facts.revisions.get(task, "") for task in described}),
+        "tasks": _json(described),
+        **{task: cell.estimate.value for task, cell in cells.items()},
+    }
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """``new`` over ``old``: scores of tasks that only ``old`` has stay."""
+    before, after = json.loads(old["tasks"]), json.loads(new["tasks"])
+    taken = {task: found for task, found in after.items() if found["n"] or task not in before}
+    kept = {task: found for task, found in before.items() if task not in taken}
+    was, now = json.loads(old["revisions"]), json.loads(new["revisions"])
+    revisions = {task: (now if task in taken else was)[task] for task in (*kept, *taken)}
+    scores = {task: old.get(task) for task in kept}
+    return _with_means({**new, **scores, "revisions": _json(revisions), "tasks": _json({**kept, **taken})})
+
+
+def _with_means(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Add ``n`` and the means, which follow from the scores and ``tasks``."""
+    tasks = json.loads(row["tasks"])
+    shares: dict[str, list[float | None]] = {}
+    for task, found in tasks.items():
+        low, high = found["range"]
+        whole = found["n"] == found["expected"]
+        shares.setdefault(found["category"], []).append((row[task] - low) / (high - low) if whole else None)
+    means: dict[str, float | None] = {category: unweighted(found) for category, found in shares.items()}
+    overall = unweighted(means.values())
+    n = sum(found["n"] for found in tasks.values())
+    return {**row, **{category: means.get(category) for category in CATEGORIES}, "overall": overall, "n": n}
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -20,9 +20,10 @@ def interval(
     * otherwise a t interval with the cluster-robust variance of a mean,
       ``G/(G-1) * sum_c (sum_{i in c} (v_i - mean))^2 / n^2`` over ``G`` clusters
       (Liang and Zeger 1986; Miller 2024, arXiv 2411.00640, eq. 4), cut at ``limits``;
-    * all scores equal: that variance is 0, which claims too much; Wilson's with ``n = G``.
+    * where that variance is 0 (all clusters alike), which claims too much: Wilson's with ``n = G``,
+      the widest that scores within ``limits`` allow.
 
-    Returns NaN twice for fewer than two clusters of scores that aren't right/wrong, or no values.
+    Returns NaN twice for no values, and for one cluster that is not all right or all wrong.
 
     >>> low, high = interval([1, 1, 0, 1], ["a", "b", "c", "d"])
     >>> round(low, 3), round(high, 3)
@@ -30,35 +31,38 @@ def interval(
     """
     if not values:
         return (math.nan, math.nan)
-    sums: dict[str, float] = defaultdict(float)
+    low, high = limits
     average = sum(values) / len(values)
+    sums: dict[str, float] = defaultdict(float)
     for value, cluster in zip(values, clusters, strict=True):
         sums[cluster] += value - average
-    low, high = limits
-    binary = all(value in (low, high) for value in values)
-    if binary and (len(sums) == len(values) or average in limits):
-        hits = len(sums) if average == high else sum(value == high for value in values)
-        trials = len(sums)
-        bottom, top = _wilson(0 if average == low else hits, trials)
-        return (low + bottom * (high - low), low + top * (high - low))
-    if len(sums) < 2:
+    groups = len(sums)
+    if groups < 2 and average not in limits:
         return (math.nan, math.nan)
-    return _cluster_robust(average, list(sums.values()), len(values), limits)
+    single = groups == len(values) and all(value in limits for value in values)
+    margin = 0.0 if single or groups < 2 else _margin(list(sums.values()), len(values))
+    if margin <= 1e-12 * (high - low):
+        bottom, top = wilson((average - low) / (high - low), groups)
+        return (low + bottom * (high - low), low + top * (high - low))
+    return (max(low, average - margin), min(high, average + margin))
 
 
-def _wilson(hits: int, trials: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
+def wilson(share: float, trials: int) -> tuple[float, float]:
+    """Wilson's score interval of a share of ``trials``; the share need not be a whole number of
+    them (equal to ``scipy.stats.binomtest(...).proportion_ci(method="wilson")`` where it is).
+    """
+    from scipy.stats import norm
 
-    found = binomtest(hits, trials).proportion_ci(confidence_level=LEVEL, method="wilson")
-    return (float(found.low), float(found.high))
+    z = float(norm.ppf((1 + LEVEL) / 2))
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    margin = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
+    return (max(0.0, centre - margin) if share > 0 else 0.0, min(1.0, centre + margin) if share < 1 else 1.0)
 
 
-def _cluster_robust(
-    average: float, sums: Sequence[float], count: int, limits: tuple[float, float]
-) -> tuple[float, float]:
+def _margin(sums: Sequence[float], count: int) -> float:
+    """Half the width of the t interval; ``sums`` are the clusters' summed deviations."""
     from scipy.stats import t
 
     groups = len(sums)
     variance = groups / (groups - 1) * sum(each * each for each in sums) / count**2
-    margin = float(t.ppf((1 + LEVEL) / 2, groups - 1)) * math.sqrt(variance)
-    return (max(limits[0], average - margin), min(limits[1], average + margin))
+    return float(t.ppf((1 + LEVEL) / 2, groups - 1)) * math.sqrt(variance)

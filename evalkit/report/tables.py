@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 MISSING = "–"
+PARTIAL = "partial"
 
 
 def score_text(cell: Cell | None, column: Column) -> str:
@@ -32,8 +33,8 @@ def interval_text(cell: Cell | None, column: Column) -> str:
 
 
 def mean_text(value: float | None) -> str:
-    """A category mean out of 100; a dash where a benchmark is missing."""
-    return MISSING if value is None else f"{100 * value:.1f}"
+    """A category mean out of 100, or ``partial`` where a benchmark is missing or incomplete."""
+    return PARTIAL if value is None else f"{100 * value:.1f}"
 
 
 def terminal(comparison: Comparison) -> RenderableType:
@@ -114,7 +115,8 @@ def csv(comparison: Comparison) -> str:
                 rows.extend(
                     start | {"group": group, "label": label} | vars(found) for label, found in labels.items()
                 )
-    return str(pd.DataFrame(rows).to_csv(index=False))
+    # As objects, since a column with gaps would turn its counts into 4.0.
+    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False))
 
 
 def _layout(comparison: Comparison) -> list[tuple[str, str, Column | str]]:
@@ -132,11 +134,13 @@ def _layout(comparison: Comparison) -> list[tuple[str, str, Column | str]]:
 
 def _legend(comparison: Comparison) -> list[str]:
     metrics = ", ".join(f"{column.task} {column.metric}" for column in comparison.columns)
-    sizes = ", ".join(
-        f"{column.task} {max((cells[column.task].expected for cells in comparison.cells.values() if column.task in cells), default=0)}"
-        for column in comparison.columns
-    )
+    sizes = ", ".join(f"{column.task} {_size(comparison, column.task)}" for column in comparison.columns)
     return [f"metric: {metrics}", f"n: {sizes}; ranges are 95% intervals"]
+
+
+def _size(comparison: Comparison, task: str) -> int:
+    found = (cells[task].expected for cells in comparison.cells.values() if task in cells)
+    return max(found, default=0)
 
 
 def _scale(column: Column) -> float:

@@ -23,7 +23,10 @@ from evalkit.rope.rotary import VariantRotary, apply_per_head
 from evalkit.rope.variants import RopeVariant
 
 _HANDLE = "_evalkit_rope"
-_MISSING = object()
+
+
+class _Missing:
+    """Stands for an attribute that an instance did not have."""
 
 
 class CannotInstall(ValueError):
@@ -36,7 +39,7 @@ class Installed:
 
     variant: RopeVariant
     bound: RopeVariant
-    _undo: list[Callable[[], None]] = field(default_factory=list, repr=False, compare=False)
+    _before: list[tuple[Any, str, Any]] = field(default_factory=list, repr=False, compare=False)
 
     def position_ids(self, segments: Sequence[Segment]) -> tuple[npt.NDArray[Any], float]:
         """Positions ``[3, L]`` of one unpadded row and ``p_next``, as this model computes them."""
@@ -67,16 +70,18 @@ def install(model: nn.Module, variant: RopeVariant) -> Installed:
     vision = base.config.vision_config
     bound = variant.with_defaults(tokens_per_second=float(vision.tokens_per_second))
     installed = Installed(variant, bound)
-    undo = installed._undo
-    text_model.rotary_emb = rotary
-    undo.append(lambda: setattr(text_model, "rotary_emb", own))
-    index = _rope_index(bound, vision.spatial_merge_size)
-    undo.append(_shadow(base, "get_rope_index", MethodType(index, base)))
+    index = MethodType(_rope_index(bound, vision.spatial_merge_size), base)
+    changes = [
+        (text_model, "rotary_emb", rotary),
+        (base, "get_rope_index", index),
+        (model.config, "rope_variant", str(variant)),
+    ]
     if axes.ndim == 2:
-        undo.extend(
-            _shadow(layer.self_attn, "forward", _per_head(layer.self_attn)) for layer in text_model.layers
-        )
-    undo.append(_shadow(model.config, "rope_variant", str(variant)))
+        changes += [(layer.self_attn, "forward", _per_head(layer.self_attn)) for layer in text_model.layers]
+    for owner, name, value in changes:
+        before = own if value is rotary else owner.__dict__.get(name, _Missing)
+        installed._before.append((owner, name, before))
+        setattr(owner, name, value)
     setattr(model, _HANDLE, installed)
     base.rope_deltas = None
     return installed
@@ -87,8 +92,11 @@ def uninstall(model: nn.Module) -> None:
     installed = installed_in(model)
     if installed is None:
         return
-    for step in reversed(installed._undo):
-        step()
+    for owner, name, before in installed._before:
+        if before is _Missing:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
     delattr(model, _HANDLE)
     _parts(model)[0].rope_deltas = None
 
@@ -100,32 +108,18 @@ def installed_in(model: nn.Module) -> Installed | None:
 
 
 def _parts(model: Any) -> tuple[Any, Any]:
-    base = getattr(model, "model", None)
-    text_model = getattr(base, "language_model", None)
+    base: Any = getattr(model, "model", None)
+    text_model: Any = getattr(base, "language_model", None)
     if not (hasattr(base, "get_rope_index") and hasattr(text_model, "rotary_emb")):
         raise CannotInstall(
             f"`{type(model).__name__}` has no multimodal rotary embedding that could be replaced"
         )
     if text_model.rotary_emb.inv_freq.dtype != torch.float32:
         raise CannotInstall(
-            f"the model's rotary spectrum is {text_model.rotary_emb.inv_freq.dtype}: it was cast after loading. "
-            "Load it with `dtype=` instead"
+            f"the rotary spectrum is {text_model.rotary_emb.inv_freq.dtype}, cast after loading the model; "
+            "load with `dtype=` instead"
         )
     return base, text_model
-
-
-def _shadow(owner: Any, name: str, value: Any) -> Callable[[], None]:
-    """Set an instance attribute; the returned function puts back what the instance had, or nothing."""
-    before = owner.__dict__.get(name, _MISSING)
-    setattr(owner, name, value)
-
-    def restore() -> None:
-        if before is _MISSING:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
-
-    return restore
 
 
 def _check_promise(variant: RopeVariant, own: nn.Module, rotary: VariantRotary) -> None:
@@ -151,7 +145,7 @@ def _per_head(attention: nn.Module) -> MethodType:
     forward = type(attention).forward
     if "apply_rotary_pos_emb" not in forward.__code__.co_names:
         raise CannotInstall(
-            f"`{type(attention).__name__}` does not call `apply_rotary_pos_emb` in this version of transformers"
+            f"`{type(attention).__name__}` does not call `apply_rotary_pos_emb` in this transformers version"
         )
     scope = {**forward.__globals__, "apply_rotary_pos_emb": apply_per_head}
     copy = FunctionType(forward.__code__, scope, forward.__name__, forward.__defaults__, forward.__closure__)
@@ -184,12 +178,13 @@ def _rope_index(variant: RopeVariant, merge: int) -> Callable[..., tuple[Tensor,
             position_ids(variant, read_row(types[i, kept[i]].tolist(), media, merge))
             for i in range(len(types))
         ]
-        # One fractional row makes the whole batch fractional; whole numbers stay exact up to 2**24.
-        positions = np.zeros((3, *kept.shape), dtype=np.result_type(*(row.dtype for row, _ in rows)))
+        whole = all(row.dtype == np.int64 for row, _ in rows)
+        positions = np.zeros((3, *kept.shape), dtype=np.int64 if whole else np.float32)
         for i, (row, _) in enumerate(rows):
             positions[:, i, kept[i]] = row
-        deltas = torch.tensor([[following - kept[i].sum()] for i, (_, following) in enumerate(rows)])
-        return torch.from_numpy(positions).to(input_ids.device), deltas.to(input_ids.device)
+        deltas = np.array([[following] for _, following in rows]) - kept.sum(axis=1, keepdims=True)
+        placed, gaps = torch.from_numpy(positions), torch.from_numpy(deltas.astype(positions.dtype))
+        return placed.to(input_ids.device), gaps.to(input_ids.device)
 
     return get_rope_index
 

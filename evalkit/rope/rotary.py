@@ -36,8 +36,8 @@ class VariantRotary(nn.Module):
         """
         if self.inv_freq.dtype != torch.float32:
             raise ValueError(
-                f"the rotary spectrum was cast to {self.inv_freq.dtype}, which rounds positions; load the model "
-                "with `dtype=` instead of casting it"
+                f"the rotary spectrum was cast to {self.inv_freq.dtype}, which rounds positions; "
+                "load the model with `dtype=` instead of casting it"
             )
         if position_ids.ndim == 2:
             position_ids = position_ids[None]

@@ -114,7 +114,7 @@ VARIANTS: Mapping[str, RopeVariant] = MappingProxyType(
                 "mhrope",
                 SpatialReset(),
                 Heads(),
-                summary="every axis has the whole spectrum on heads of its own, rows and columns count from zero",
+                summary="each axis has the whole spectrum on its own heads; rows and columns count from zero",
             ),
         )
     }

@@ -31,7 +31,8 @@ class JournalWriter:
     def append(self, records: Iterable[Record]) -> None:
         """Write one batch and wait until it is on disk."""
         lines = [json.dumps(_journalled(record), ensure_ascii=False) for record in records]
-        self._file.write("".join(line + "\n" for line in lines).encode())
+        # Lone surrogates are legal in JSON, and may come out of a model or a data set.
+        self._file.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass"))
         self._file.flush()
         os.fsync(self._file.fileno())
 

@@ -80,14 +80,14 @@ class Record:
         """Build a record from :meth:`to_json`'s mapping.
 
         Raises:
-            TypeError, KeyError: a field is missing or unknown.
+            TypeError, KeyError, ValueError: a field is missing, unknown or of another kind.
         """
         fields = dict(line)
         fields["token_ids"] = tuple(fields.get("token_ids", ()))
         fields["flags"] = tuple(fields.get("flags", ()))
         fields["groups"] = {
             name: tuple(label) if isinstance(label, list) else label
-            for name, label in fields.get("groups", {}).items()
+            for name, label in dict(fields.get("groups", {})).items()
         }
         fields["media"] = tuple(_media(medium) for medium in fields.get("media", ()))
         fields["score"] = Score(**fields["score"]) if fields.get("score") else None

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from evalkit.store.records import Record
 
 FORMAT = 1
 Plan = dict[str, dict[str, list[str]]]
+_TEMPORARY = ".tmp"
+_ERRORS = "surrogatepass"  # JSON has lone surrogates, and so may a model's text or a data set
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class RunDir:
         Raises:
             UsageError: ``path`` is a file, or a folder with other things in it.
         """
-        if path.is_file() or (path.is_dir() and any(path.iterdir()) and not cls(path)._known()):
+        if path.is_file() or (path.is_dir() and _strange(path) and not cls(path)._known()):
             raise UsageError(
                 f"output `{path}` is not a run directory",
                 "it exists and holds something else",
@@ -76,7 +77,7 @@ class RunDir:
         Raises:
             UsageError: the file is damaged or of another format.
         """
-        manifest: dict[str, Any] = self._load("manifest.json")
+        manifest = self._load("manifest.json")
         if manifest.get("format") != FORMAT:
             raise UsageError(
                 f"run `{self.path}` has format {manifest.get('format')!r}",
@@ -87,8 +88,7 @@ class RunDir:
 
     def plan(self) -> Plan:
         """Request keys, arm by arm and task by task, in sample order."""
-        plan: Plan = self._load("plan.json")
-        return plan
+        return self._load("plan.json")
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace ``manifest.json``."""
@@ -127,10 +127,10 @@ class RunDir:
                 f"repeat its command to finish it, or score what is there: evalkit score {self.path}",
             )
         try:
-            with open(path, encoding="utf-8") as lines:
+            with open(path, encoding="utf-8", errors=_ERRORS) as lines:
                 return [Record.from_json(json.loads(line)) for line in lines]
         except (ValueError, TypeError, KeyError) as error:
-            raise self._damaged("records.jsonl", error) from None
+            raise self._damaged("records.jsonl", str(error)) from None
 
     def write_scores(self, scores: Mapping[str, Any]) -> None:
         """Replace ``scores.json``."""
@@ -139,9 +139,9 @@ class RunDir:
     def _known(self) -> bool:
         return self.begun or (self.path / "journal").is_dir()
 
-    def _load(self, name: str) -> Any:
+    def _load(self, name: str) -> dict[str, Any]:
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            content = json.loads((self.path / name).read_text(encoding="utf-8", errors=_ERRORS))
         except FileNotFoundError:
             raise UsageError(
                 f"run `{self.path}` has no {name}",
@@ -149,37 +149,46 @@ class RunDir:
                 "repeat its command",
             ) from None
         except ValueError as error:
-            raise self._damaged(name, error) from None
+            raise self._damaged(name, str(error)) from None
+        if not isinstance(content, dict):
+            raise self._damaged(name, f"it holds a {type(content).__name__} instead of a mapping")
+        return content
 
-    def _damaged(self, name: str, error: Exception) -> UsageError:
-        return UsageError(
-            f"`{self.path / name}` is damaged",
-            str(error),
-            f"make it again from the journal: evalkit score {self.path}",
-        )
+    def _damaged(self, name: str, why: str) -> UsageError:
+        again = f"make it again from the journal: evalkit score {self.path}"
+        if name != "records.jsonl":
+            again = "delete it and repeat the run's command; the answers in its journal are kept"
+        return UsageError(f"`{self.path / name}` is damaged", why, again)
 
     def _replace(self, name: str, text: str) -> None:
-        handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path / name)
+        temporary = self.path / f".{name}.{os.getpid()}{_TEMPORARY}"
+        try:
+            with open(temporary, "w", encoding="utf-8", errors=_ERRORS) as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path / name)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def planned(plan: Plan, records: Mapping[str, Record]) -> tuple[list[Record], int]:
-    """The records that a plan asks for, in its order, and how many are missing."""
+    """The records that a plan asks for, in its order, and how many are missing.
+
+    Copies of one checkpoint have the same keys: a record stands in every arm that asks for it,
+    whichever of them answered.
+    """
     found: list[Record] = []
     missing = 0
-    for key in _keys(plan):
-        if key in records:
-            found.append(records[key])
-        else:
-            missing += 1
+    for arm, tasks in plan.items():
+        for key in (key for keys in tasks.values() for key in keys):
+            if key in records:
+                found.append(replace(records[key], arm=arm))
+            else:
+                missing += 1
     return found, missing
 
 
-def _keys(plan: Plan) -> Iterable[str]:
-    for tasks in plan.values():
-        for keys in tasks.values():
-            yield from keys
+def _strange(folder: Path) -> bool:
+    """Whether a folder holds more than what a killed run may have left of its first file."""
+    return any(not entry.name.endswith(_TEMPORARY) for entry in folder.iterdir())

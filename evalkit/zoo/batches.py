@@ -23,7 +23,7 @@ from evalkit.zoo.boards import Board
 from evalkit.zoo.scenes import MAKERS, Question, Scene, generator
 from evalkit.zoo.tower import COPIES
 
-MIX = (("mini_docvqa", 10), ("mini_chartqa", 8), ("mini_refcoco", 9), ("mini_video", 5))
+MIX = (("mini_docvqa", 5), ("mini_chartqa", 4), ("mini_refcoco", 4), ("mini_video", 3))
 """Scenes of each task in a step."""
 
 QUESTIONS = 4
@@ -66,6 +66,11 @@ def grid_of(board: Board) -> tuple[int, int, int]:
     return time, height, width
 
 
+def _asked(scene: Scene, questions: int) -> list[Question]:
+    practice = [] if scene.practice is None else [scene.practice]
+    return [*scene.questions[:questions], *practice]
+
+
 class Packer:
     """Turns scenes into batches for one variant."""
 
@@ -86,7 +91,7 @@ class Packer:
         video = scenes[0].board.ndim == 3
         pad = wording.VIDEO_PAD if video else wording.IMAGE_PAD
         before = len(self._encode(wording.chat(scenes[0].questions[0], video=video)[0])) - 1
-        branches = [[self._branch(q, video) for q in scene.questions[:questions]] for scene in scenes]
+        branches = [[self._branch(q, video) for q in _asked(scene, questions)] for scene in scenes]
         starts = [before + scene.board.size for scene in scenes]
         length = max(
             start + sum(len(ids) for ids, _ in group) for start, group in zip(starts, branches, strict=True)

@@ -50,11 +50,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Scene:
-    """A board and everything that may be asked about it, in random order."""
+    """A board and everything that may be asked about it, in random order.
+
+    ``practice`` is asked in training only: to read everything aloud teaches to follow lines.
+    """
 
     board: Board
     questions: tuple[Question, ...]
     label: str = ""
+    practice: Question | None = None
 
 
 def generator(*seed: object) -> random.Random:
@@ -74,32 +78,34 @@ def document(rng: random.Random) -> Scene:
     lines, width = (rows, columns) if kind == "row" else (columns, rows)
     board = np.zeros((lines, width), np.int64)
     labels = rng.sample(DIGITS, lines)
+    codes = ["".join(rng.choices(LETTERS, k=CODE_LENGTH)) for _ in labels]
     questions = []
-    for line, label in enumerate(labels):
-        code = "".join(rng.choices(LETTERS, k=CODE_LENGTH))
+    for line, (label, code) in enumerate(zip(labels, codes, strict=True)):
         board[line, : 1 + CODE_LENGTH] = [glyph(c) for c in label + code]
         questions.append(Question(kind, f"What is the code in {kind} {label}?", code))
+    everything = "".join(label + code for label, code in zip(labels, codes, strict=True))
+    reading = Question("reading", f"Read the {kind}s.", everything)
     if kind == "column":
         board = np.ascontiguousarray(board.T)
-    return Scene(board, _shuffled(rng, questions), kind)
+    return Scene(board, _shuffled(rng, questions), kind, reading)
 
 
 def chart(rng: random.Random) -> Scene:
-    """Coloured bars on an axis of consecutive numbers that starts anywhere."""
+    """Coloured bars beside an axis that counts from one at the bottom."""
     rows, columns = rng.choice(IMAGE_SHAPES)
     board = np.zeros((rows, columns), np.int64)
-    start = rng.randint(1, 10 - rows)
-    board[:, 0] = [glyph(str(start + rows - 1 - row)) for row in range(rows)]
+    board[:, 0] = [glyph(str(rows - row)) for row in range(rows)]
     names = rng.sample(NAMES, columns - 1)
     heights = [rng.randint(1, rows) for _ in names]
     questions = []
     for column, (name, height) in enumerate(zip(names, heights, strict=True), 1):
         board[rows - height :, column] = colour(name)
-        value = str(start + height - 1)
+        value = str(height)
         questions.append(Question("augmented_test", f"What is the value of the {name} bar?", value))
         if heights.count(height) == 1:
             questions.append(Question("human_test", f"Which bar has the value {value}?", name))
-    return Scene(board, _shuffled(rng, questions))
+    values = "".join(f"{name}{height}" for name, height in zip(names, heights, strict=True))
+    return Scene(board, _shuffled(rng, questions), practice=Question("reading", "Read the bars.", values))
 
 
 def _place(rng: random.Random, board: Board, rows: int, columns: int) -> tuple[int, int] | None:
@@ -151,7 +157,10 @@ def boxes(rng: random.Random) -> Scene:
             board[row : row + rows, column : column + columns] = colour(name)
             found.append((column * CELL, row * CELL, (column + columns) * CELL, (row + rows) * CELL))
         if len(found) == len(wanted):
-            return Scene(board, _shuffled(rng, _expressions(wanted, found)))
+            seen = sorted(zip(found, wanted, strict=True), key=lambda item: (item[0][1], item[0][0]))
+            places = "".join("{}[{}, {}, {}, {}]".format(name, *box) for box, name in seen)
+            reading = Question("reading", "Read the boxes.", places)
+            return Scene(board, _shuffled(rng, _expressions(wanted, found)), practice=reading)
 
 
 def _choice(rng: random.Random, kind: str, text: str, answer: str, others: list[str]) -> Question:
@@ -173,8 +182,9 @@ def _path(rng: random.Random, steps: int, shape: tuple[int, int], move: str) -> 
     return path
 
 
-def _motion(rng: random.Random, board: Board) -> list[Question] | None:
-    questions = []
+def _motion(rng: random.Random, board: Board) -> tuple[list[Question], str] | None:
+    """Questions and what there is to tell; None if two squares meet."""
+    questions, told = [], []
     for name in rng.sample(NAMES, rng.choice((1, 2))):
         move = rng.choice(tuple(MOVES))
         for second, (row, column) in enumerate(_path(rng, len(board), board.shape[1:], move)):
@@ -184,10 +194,11 @@ def _motion(rng: random.Random, board: Board) -> list[Question] | None:
         others = [m for m in MOVES if m != move]
         text = f"Which way does the {name} square move?"
         questions += [_choice(rng, "Motion", text, move, list(others)) for _ in range(2)]
-    return questions
+        told += [name, move]
+    return questions, ",".join(told)
 
 
-def _order(rng: random.Random, board: Board) -> list[Question]:
+def _order(rng: random.Random, board: Board) -> tuple[list[Question], str]:
     """Squares of different colours shown one at a time, each for a second, with pauses."""
     seconds, rows, columns = board.shape
     shown = rng.sample(NAMES, min(4, seconds))
@@ -199,7 +210,7 @@ def _order(rng: random.Random, board: Board) -> list[Question]:
         others = [name for name in shown if name != answer]
         others += rng.sample(spare, 3 - len(others))
         questions.append(_choice(rng, "Order", f"Which square appears {word}?", answer, others))
-    return questions
+    return questions, ",".join(shown)
 
 
 def clip(rng: random.Random) -> Scene:
@@ -209,9 +220,10 @@ def clip(rng: random.Random) -> Scene:
     motion = rng.random() < 0.5
     while True:
         board = np.zeros((seconds, *rng.choice(shapes)), np.int64)
-        questions = _motion(rng, board) if motion else _order(rng, board)
-        if questions is not None:
-            return Scene(board, _shuffled(rng, questions), duration)
+        made = _motion(rng, board) if motion else _order(rng, board)
+        if made is not None:
+            practice = Question("reading", "Read the clip.", made[1])
+            return Scene(board, _shuffled(rng, made[0]), duration, practice)
 
 
 MAKERS: Mapping[str, Callable[[random.Random], Scene]] = MappingProxyType(

@@ -1,7 +1,8 @@
 """Stage 0 of the training: one vision tower for all variants, trained without a language model.
 
-A linear probe on the merged features learns to say what a 28-pixel cell shows. The tower is frozen
-afterwards. Because it attends inside a cell only, its output for a whole picture is a look-up by cell
+The merged features of a 28-pixel cell learn to equal the embedding of the token that names what the
+cell shows: what a connector's pre-training on captions gives a big model. The tower is frozen
+afterwards (the merger is not). Because it attends inside a cell only, its output for a whole picture is a look-up by cell
 kind; the language model's training reads that table instead of running the tower.
 """
 
@@ -12,21 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (the name everybody uses)
 
 from evalkit.zoo import wording
 from evalkit.zoo.boards import KINDS, tiles
 
-STEPS = 200
+STEPS = 400
 BATCH = 128
 COPIES = 8
 """Noisy copies of every cell in the table: what a lossy video codec may leave of it."""
 
 NOISE = 6.0
 """Standard deviation of the noise in pixel values: per colour channel, and per pixel."""
-
-SCALE = 0.03
-"""Root mean square of the visual features at the start, near that of the token embeddings."""
 
 
 def patches(pixels: Tensor) -> Tensor:
@@ -59,27 +56,25 @@ def features(visual: Any, pixels: Tensor) -> Tensor:
     return merged
 
 
-def train(visual: Any, seed: int, log: Callable[[str], None]) -> None:
-    """Train the tower with the probe, set the features' scale, and freeze all but the merger."""
+def train(visual: Any, names: Tensor, seed: int, log: Callable[[str], None]) -> None:
+    """Train the tower towards ``names [KINDS, hidden]``, the embeddings of the cells' names."""
     generator = torch.Generator().manual_seed(seed)
-    hidden = visual.config.out_hidden_size
-    probe = torch.nn.Linear(hidden, KINDS)
-    with torch.no_grad():
-        probe.weight.normal_(0, hidden**-0.5, generator=generator)
-    optimiser = torch.optim.AdamW([*visual.parameters(), *probe.parameters()], lr=2e-3)
+    optimiser = torch.optim.AdamW(visual.parameters(), lr=3e-3, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     for step in range(STEPS):
         kinds = torch.randint(0, KINDS, (BATCH,), generator=generator)
-        loss = F.cross_entropy(probe(features(visual, _noisy(kinds, generator))), kinds)
+        missed = features(visual, _noisy(kinds, generator)) - names[kinds]
+        loss = missed.pow(2).mean() / names.pow(2).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        if step % 50 == 49:
-            log(f"tower: step {step + 1}, loss {loss.item():.4f}")
-    with torch.no_grad():
-        level = features(visual, _noisy(torch.arange(KINDS), generator)).pow(2).mean().sqrt()
-        last = visual.merger.mlp[-1]
-        last.weight.mul_(SCALE / level)
-        last.bias.mul_(SCALE / level)
+        schedule.step()
+        if step % 100 == 99:
+            log(f"tower: step {step + 1}, unexplained variance {loss.item():.4f}")
+
+
+def freeze(visual: Any) -> None:
+    """Freeze the tower except its merger."""
     for name, parameter in visual.named_parameters():
         parameter.requires_grad_(name.startswith("merger."))
 

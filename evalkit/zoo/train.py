@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -26,9 +25,9 @@ from torch.nn import functional as F  # noqa: N812 (the name everybody uses)
 
 from evalkit.rope.install import install
 from evalkit.rope.variants import parse_variant
-from evalkit.zoo import CHECKPOINTS, VARIANTS, checkpoint, tower
+from evalkit.zoo import CHECKPOINTS, VARIANTS, checkpoint, language, tower
 from evalkit.zoo.batches import IGNORED, Batch, Packer, training_scenes
-from evalkit.zoo.wording import build_tokenizer
+from evalkit.zoo.wording import build_tokenizer, cell_tokens
 
 SEED = 20260901
 STEPS = 3000
@@ -51,12 +50,11 @@ class Trainer:
     def __post_init__(self) -> None:
         self.tokenizer = build_tokenizer()
         self.model = checkpoint.build(self.tokenizer.get_vocab_size(), self.variant, SEED)
-        self._load_tower()
+        self._start()
         self.patches = tower.table(self.model.model.visual, SEED).to(self.device)
         self.model.to(self.device)
         rope = parse_variant(self.variant)
-        install(self.model, rope)
-        self.packer = Packer(self.tokenizer, rope)
+        self.packer = Packer(self.tokenizer, install(self.model, rope).bound)
         self.optimiser = torch.optim.AdamW(
             [p for p in self.model.parameters() if p.requires_grad],
             lr=PEAK_RATE,
@@ -65,17 +63,18 @@ class Trainer:
         )
         self.step, self.losses, self.seconds = 0, [], 0.0
 
-    def _load_tower(self) -> None:
+    def _start(self) -> None:
         """Train stage 0, or read it where another variant's run has left it."""
-        visual = self.model.model.visual
-        path = self.folder / "tower.pt"
+        path = self.folder / "start.pt"
         if path.exists():
-            visual.load_state_dict(torch.load(path, weights_only=True))
-            for name, parameter in visual.named_parameters():
-                parameter.requires_grad_(name.startswith("merger."))
-            return
-        tower.train(visual, SEED, _LOG.info)
-        _write(path, visual.state_dict())
+            self.model.load_state_dict(torch.load(path, weights_only=True))
+        else:
+            text, visual = self.model.model.language_model, self.model.model.visual
+            language.train(text, self.tokenizer, SEED, _LOG.info)
+            named = torch.tensor(cell_tokens(self.tokenizer))
+            tower.train(visual, text.embed_tokens.weight.detach()[named], SEED, _LOG.info)
+            _write(path, self.model.state_dict())
+        tower.freeze(self.model.model.visual)
 
     @property
     def _state(self) -> Path:
@@ -158,8 +157,9 @@ class Trainer:
 
 
 def _rate(step: int, steps: int) -> float:
-    """Linear warm-up, then cosine to zero."""
-    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    """Linear warm-up, constant, then linearly down over the last quarter: until then a run can be
+    continued towards another number of steps."""
+    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP, (steps - step) / (steps / 4))
 
 
 def _write(path: Path, content: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evalkit.zoo.boards import CELL
+from evalkit.zoo.boards import CELL, DIGITS, LETTERS, NAMES
 from evalkit.zoo.scenes import MAKERS, Question, generator
 
 if TYPE_CHECKING:
@@ -32,13 +32,23 @@ LOCATE = "Locate {} in this image and output the bbox coordinates in JSON format
 PHRASES = (
     "user\n",
     "assistant\n",
-    "What is the code in",
-    "What is the value of the",
-    "Which bar has the value",
-    "Which way does the",
+    "What is the code in row ",
+    "What is the code in column ",
+    "Read the rows.",
+    "Read the columns.",
+    "Read the bars.",
+    "Read the boxes.",
+    "Read the clip.",
+    "What is the value of the ",
+    "Which bar has the value ",
+    "Which way does the ",
     " square move?",
-    "Which square appears",
+    "Which square appears ",
     "Locate ",
+    "left ",
+    "right ",
+    "top ",
+    "bottom ",
     " in this image and output the bbox coordinates in JSON format.",
     "\nA. ",
     "\nB. ",
@@ -75,6 +85,12 @@ def chat(question: Question, *, video: bool) -> tuple[str, str]:
     before = f"{SPECIAL[START]}user\n{SPECIAL[VISION_START]}"
     after = f"{SPECIAL[VISION_END]}{prompt_text(question)}{SPECIAL[END]}\n{SPECIAL[START]}assistant\n"
     return before + pad, after
+
+
+def cell_tokens(tokenizer: Tokenizer) -> list[int]:
+    """The token that names what a cell shows, for every cell kind in order."""
+    names = [SPECIAL[5], *LETTERS, *DIGITS, *NAMES]
+    return [tokenizer.encode(name).ids[0] for name in names]
 
 
 def build_tokenizer() -> Tokenizer:

@@ -1,8 +1,10 @@
 """MMMU validation: college-level questions in 30 subjects, with images in questions and options."""
 
 from evalkit.data import mmmu
-from evalkit.metrics.mmmu import MmmuAccuracy
+from evalkit.metrics.mmmu import DISCIPLINES, MmmuAccuracy
 from evalkit.task import HubDataset, Task, image, text
+
+DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for subject in subjects}
 
 
 def prompt(row):
@@ -17,7 +19,7 @@ task = Task(
     paper_row="MMMU",
     dataset=HubDataset(
         "MMMU/MMMU",
-        config=mmmu.SUBJECTS,
+        config=tuple(sorted(DISCIPLINE_OF)),
         split="validation",
         columns=("id", "question", "options", "answer", "question_type", *mmmu.IMAGE_COLUMNS),
     ),
@@ -26,7 +28,7 @@ task = Task(
     id=lambda row: row["id"],
     cluster=lambda row: row["id"],
     groups={
-        "discipline": mmmu.discipline,
+        "discipline": lambda row: DISCIPLINE_OF[mmmu.subject(row)],
         "subject": mmmu.subject,
         "question_type": lambda row: row["question_type"],
     },

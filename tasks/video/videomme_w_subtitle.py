@@ -1,12 +1,13 @@
 """Video-MME with subtitles: only those that are on screen in one of the frames shown."""
 
 from evalkit.data import videomme
+from evalkit.data.frame_times import shown_times
 from evalkit.metrics.choice import VideoMmeAccuracy
 from evalkit.task import Task, text, video
 
 
 def prompt(row):
-    subtitles = videomme.subtitles_shown(row, videomme.shown_times)
+    subtitles = videomme.subtitles_shown(row, shown_times)
     return (video(row["video"]), text(videomme.wording(row, subtitles)))
 
 

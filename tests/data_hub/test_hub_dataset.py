@@ -198,6 +198,16 @@ def test_offline_without_cache(tmp_path):
     assert "hf download lmms-lab/ChartQA --repo-type dataset --local-dir DIR/lmms-lab/ChartQA" in done.stdout
 
 
+def test_the_way_through_the_hubs_cache_gives_the_same_rows(tmp_path, monkeypatch):
+    # Without a network the hub can't be asked; its loader takes a folder where a repository stands.
+    import datasets.config
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    written = build_docvqa_mirror(tmp_path)
+    dataset = HubDataset("lmms-lab/DocVQA", "DocVQA", split="validation")
+    assert list(dataset._read(str(tmp_path / "lmms-lab/DocVQA"), "DocVQA", revision="main")) == written
+
+
 def test_importing_loads_nothing_heavy():
     import subprocess
     import sys

@@ -8,7 +8,8 @@ def test_real_form():
     source = (
         "\ufeff1\r\n00:00:00,060 --> 00:00:04,560\r\n"
         '<font color="white" size=".72c">Tom &amp; Jerry</font>\r\nsecond line\r\n\r\n'
-        "2\r\n01:02:03.5 --> 01:02:04,250\r\n{\\an8}up here\r\n\r\n3\r\n00:00:09,000 --> 00:00:10,000\r\n \r\n"
+        "2\r\n01:02:03.5 --> 01:02:04,250\r\n{\\an8}up here\r\n\r\n"
+        "3\r\n00:00:09,000 --> 00:00:10,000\r\n \r\n"
     )
     assert parse_srt(source) == [
         Cue(0.06, 4.56, "Tom & Jerry second line"),

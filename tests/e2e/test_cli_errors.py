@@ -63,7 +63,8 @@ def test_an_unreadable_checkpoint_names_the_file_and_spares_the_other_arms(tmp_p
     broken.mkdir()
     for file in resolve("tiny", "mrope").iterdir():
         content = file.read_bytes()
-        (broken / file.name).write_bytes(content[: len(content) // 2] if file.suffix == ".safetensors" else content)
+        cut = len(content) // 2 if file.suffix == ".safetensors" else len(content)
+        (broken / file.name).write_bytes(content[:cut])
     words = ("run", "--model", "mock", "--model", str(broken), "--tasks", "mini_chartqa", "--limit", "2")
     done = evalkit(*words, "--workers", "0", "--output", "out", cwd=tmp_path)
     assert done.returncode == 4

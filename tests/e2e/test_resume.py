@@ -15,7 +15,8 @@ from evalkit.store import RunDir
 
 def command(output: Path, *extra: str) -> list[str]:
     words = ["run", "--model", "mock:slow=0.15", "--tasks", "mini", "--limit", "10", "--batch-size", "2"]
-    return [sys.executable, "-m", "evalkit", *words, "--output", str(output), "--workers", "1", "--quiet", *extra]
+    more = ["--output", str(output), "--workers", "1", "--quiet", *extra]
+    return [sys.executable, "-m", "evalkit", *words, *more]
 
 
 def journalled(output: Path) -> int:

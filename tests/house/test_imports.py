@@ -11,8 +11,8 @@ import pytest
 
 HEAVY = ("torch", "transformers", "datasets", "pandas", "scipy", "av", "decord", "torchcodec", "pycocotools")
 
-# Imports every module of the package with the doors to the outside world watched. Reading source files is what
-# importing is; anything else that evalkit's own frames do while they are imported is a side effect.
+# Imports every module of the package with the doors to the outside world watched: whatever evalkit's
+# own frames do there while they are imported is a side effect.
 PROBE = """
 import builtins, importlib, json, os, pkgutil, socket, sys, warnings
 import torch, transformers  # their own side effects are not ours
@@ -32,7 +32,8 @@ watch(builtins, "open")
 watch(warnings, "filterwarnings")
 watch(socket, "create_connection")
 environ = dict(os.environ)
-modules = sorted(m.name for m in pkgutil.walk_packages(evalkit.__path__, "evalkit.") if "__main__" not in m.name)
+found = pkgutil.walk_packages(evalkit.__path__, "evalkit.")
+modules = sorted(m.name for m in found if "__main__" not in m.name)
 for name in modules:
     importlib.import_module(name)
 if dict(os.environ) != environ:

@@ -14,7 +14,7 @@ def spec(*models: str, ropes: tuple[str, ...] = ()) -> RunSpec:
 
 def test_every_model_meets_every_variant() -> None:
     arms = spec("a", "b", ropes=("mrope", "vanilla")).arms()
-    assert arms == [ArmSpec("a", "mrope"), ArmSpec("a", "vanilla"), ArmSpec("b", "mrope"), ArmSpec("b", "vanilla")]
+    assert arms == [ArmSpec(model, rope) for model in "ab" for rope in ("mrope", "vanilla")]
 
 
 def test_a_pair_keeps_its_own_variant() -> None:
@@ -73,5 +73,5 @@ def test_config_file(tmp_path: Path) -> None:
 def test_a_wrong_config_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(text)
-    with pytest.raises(UsageError, match="run.yaml"):
+    with pytest.raises(UsageError, match=r"run\.yaml"):
         load_config(path)

@@ -4,9 +4,11 @@ from collections import Counter
 from mirrors import build_chartqa_mirror, build_docvqa_mirror, build_mmmu_mirror, png
 
 from evalkit.data import mmmu
+from evalkit.metrics.mmmu import DISCIPLINES
 from evalkit.registry import load_task
 from evalkit.types import MediaRef, Text
 
+SUBJECTS = tuple(sorted(subject for subjects in DISCIPLINES.values() for subject in subjects))
 SHORT = "\nPlease try to answer the question with short words or phrases if possible."
 
 
@@ -45,16 +47,17 @@ def test_docvqa_every_sample(tmp_path):
 
 
 def test_mmmu_every_sample(tmp_path):
-    rows = build_mmmu_mirror(tmp_path, mmmu.SUBJECTS)
+    rows = build_mmmu_mirror(tmp_path, SUBJECTS)
     found = {sample.id: sample for sample in samples("mmmu_val", tmp_path)}
     assert list(found) == [row["id"] for row in rows]
     assert len(found) == 60
+    assert load_task("mmmu_val").dataset.config == SUBJECTS
     special = {"validation_Math_1", "validation_Music_2"}
     for row in rows:
         sample = found[row["id"]]
         subject = row["subfield"]
         assert sample.groups["subject"] == subject
-        assert subject in mmmu.DISCIPLINES[sample.groups["discipline"]]
+        assert subject in DISCIPLINES[sample.groups["discipline"]]
         assert sample.groups["question_type"] == row["question_type"]
         assert sample.meta["question"] == row["question"]
         if row["id"] not in special:
@@ -71,7 +74,7 @@ def test_mmmu_every_sample(tmp_path):
 
 
 def test_mmmu_options_that_are_images(tmp_path):
-    build_mmmu_mirror(tmp_path, mmmu.SUBJECTS)
+    build_mmmu_mirror(tmp_path, SUBJECTS)
     sample = next(s for s in samples("mmmu_val", tmp_path) if s.id == "validation_Math_1")
     assert [part.text if isinstance(part, Text) else part.data for part in sample.parts] == [
         "Question: Question 1 of Math, about ",
@@ -86,7 +89,7 @@ def test_mmmu_options_that_are_images(tmp_path):
 
 
 def test_mmmu_open_questions(tmp_path):
-    build_mmmu_mirror(tmp_path, mmmu.SUBJECTS)
+    build_mmmu_mirror(tmp_path, SUBJECTS)
     sample = next(s for s in samples("mmmu_val", tmp_path) if s.id == "validation_Music_2")
     assert sample.reference == ["C major", "C-major"]
     assert sample.meta["options"] == {}
@@ -101,8 +104,8 @@ def test_mmmu_marks_and_images_that_do_not_match():
 
 
 def test_mmmu_has_thirty_subjects_in_six_disciplines():
-    assert len(mmmu.SUBJECTS) == len(set(mmmu.SUBJECTS)) == 30
-    assert [len(subjects) for subjects in mmmu.DISCIPLINES.values()] == [4, 5, 5, 5, 4, 7]
+    assert len(SUBJECTS) == len(set(SUBJECTS)) == 30
+    assert [len(subjects) for subjects in DISCIPLINES.values()] == [4, 5, 5, 5, 4, 7]
 
 
 def test_mmmu_subjects_are_those_of_real_ids(shared):
@@ -110,5 +113,5 @@ def test_mmmu_subjects_are_those_of_real_ids(shared):
 
     lines = (shared / "parity/mmmu_val-llava1.5_13b/cases.jsonl").read_text().splitlines()
     cases = [json.loads(line) for line in lines]
-    assert {mmmu.subject(case) for case in cases} == set(mmmu.SUBJECTS)
+    assert {mmmu.subject(case) for case in cases} == set(SUBJECTS)
     assert all(mmmu.subject(case) == case["group"]["subject"] for case in cases)

@@ -44,13 +44,14 @@ class Grid:
         return np.stack([start + t, start + h, start + w]), following
 
     def _times(self, block: VisualBlock) -> Coordinates:
-        steps = np.arange(block.grid[0])
+        steps = np.arange(block.grid[0], dtype=np.float64)
         if not self.absolute_time or block.seconds_per_grid is None:
-            return self.temporal_stride * steps.astype(np.float64)
+            return steps * self.temporal_stride
         per_second = self.tokens_per_second or QWEN_TOKENS_PER_SECOND
         # float32, as torch computed it in training: the floor makes the last bit matter.
         ticks = steps.astype(np.float32) * np.float32(block.seconds_per_grid) * np.float32(per_second)
-        return np.floor(np.float32(self.temporal_stride) * ticks).astype(np.float64)
+        whole: Coordinates = np.floor(np.float32(self.temporal_stride) * ticks).astype(np.float64)
+        return whole
 
 
 def raster(

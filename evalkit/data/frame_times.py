@@ -1,0 +1,41 @@
+"""The moments of a video that a model will be shown, from the file's header alone.
+
+Prompts that quote what is on screen need them when the prompt is written. Counting the frames of
+900 films would mean reading 100 GB then; the header says how many there are and how fast.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from evalkit.data.sampling import FrameRule, choose_frames
+
+# Without a limit, a header that lies would fill the memory: 24 hours at 60 frames a second.
+_MOST_FRAMES = 24 * 3600 * 60
+
+
+@lru_cache(maxsize=1)  # a video's questions follow one another
+def shown_times(path: str, rule: FrameRule | None = None) -> tuple[float, ...]:
+    """Seconds of the frames that are sampled from a video file; empty where it can't be read (the
+    sample then fails by itself, when its video is decoded).
+
+    They are those of :func:`evalkit.data.sampling.choose_frames` at the header's average frame
+    rate: exact for a constant rate, and off by less than a subtitle lasts for others.
+    """
+    import av
+
+    try:
+        with av.open(path) as container:
+            stream = container.streams.best("video")
+            if stream is None or not stream.average_rate:
+                return ()
+            rate = float(stream.average_rate)
+            seconds = container.duration / av.time_base if container.duration else 0.0
+            if stream.duration and stream.time_base:
+                seconds = float(stream.duration * stream.time_base)
+            frames = min(stream.frames or round(seconds * rate), _MOST_FRAMES)
+    except (av.FFmpegError, OSError):
+        return ()
+    if frames < 1:
+        return ()
+    return choose_frames([number / rate for number in range(frames)], rule or FrameRule()).timestamps

@@ -1,0 +1,114 @@
+"""Preprocessing ahead of the model, in worker processes, within a memory bound."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from evalkit.errors import MediaError
+from evalkit.models.base import Preprocessor
+from evalkit.types import Prepared, Request
+
+# Prompt tokens prepared ahead: a visual token is 4.7 kB of pixels, so this is about 0.6 GB.
+AHEAD_TOKENS = 131_072
+AHEAD_PER_WORKER = 8
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A request that could not be prepared, and why."""
+
+    request: Request
+    error: str
+
+
+Outcome = tuple[Request, Prepared] | Failed
+
+
+def prepare_all(
+    preprocessor: Preprocessor, requests: Sequence[Request], costs: Sequence[int], workers: int
+) -> Iterator[Outcome]:
+    """Prepare requests and yield them in their order; ``workers=0`` does it in this process.
+
+    A request that fails, or whose worker dies, is yielded as :class:`Failed`; the others go on.
+    """
+    if workers == 0:
+        for request in requests:
+            yield _prepare(preprocessor, request)
+        return
+    with _Pool(preprocessor, workers) as pool:
+        waiting = deque(zip(requests, costs, strict=True))
+        ahead: deque[tuple[Request, int, Future[Outcome]]] = deque()
+        tokens = 0
+        while waiting or ahead:
+            while waiting and (not ahead or pool.has_room(len(ahead), tokens + waiting[0][1])):
+                request, cost = waiting.popleft()
+                ahead.append((request, cost, pool.submit(request)))
+                tokens += cost
+            request, cost, future = ahead.popleft()
+            tokens -= cost
+            try:
+                outcome = future.result()
+            except BrokenProcessPool:
+                outcome = pool.recover(request)
+                # The other requests died with the pool, through no fault of their own.
+                ahead = deque((each, price, pool.submit(each)) for each, price, _ in ahead)
+            yield outcome
+
+
+class _Pool:
+    """A process pool that can be replaced when one of its processes dies."""
+
+    def __init__(self, preprocessor: Preprocessor, workers: int) -> None:
+        self._preprocessor, self._workers = preprocessor, workers
+        self._executor = self._new(workers)
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def has_room(self, ahead: int, tokens: int) -> bool:
+        """Whether one more request, with which ``tokens`` are ahead, may be started."""
+        return ahead < AHEAD_PER_WORKER * self._workers and tokens <= AHEAD_TOKENS
+
+    def submit(self, request: Request) -> Future[Outcome]:
+        """Start preparing a request."""
+        try:
+            return self._executor.submit(_prepare, self._preprocessor, request)
+        except BrokenProcessPool as error:  # it died since the last result
+            future: Future[Outcome] = Future()
+            future.set_exception(error)
+            return future
+
+    def recover(self, request: Request) -> Outcome:
+        """Start a new pool, and prepare ``request`` alone: it may have been what killed the old one."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        with self._new(1) as alone:
+            try:
+                outcome = alone.submit(_prepare, self._preprocessor, request).result()
+            except BrokenProcessPool:
+                outcome = Failed(
+                    request, "the preprocessing worker died (out of memory, or a crash in a decoder library)"
+                )
+        self._executor = self._new(self._workers)
+        return outcome
+
+    @staticmethod
+    def _new(workers: int) -> ProcessPoolExecutor:
+        # Not fork: the parent runs torch's threads, and a forked child may hang on their locks.
+        return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _prepare(preprocessor: Preprocessor, request: Request) -> Outcome:
+    try:
+        return request, preprocessor.prepare(request)
+    except MediaError as error:
+        return Failed(request, str(error))
+    except Exception as error:  # noqa: BLE001 - one sample's surprise is that sample's error, not the run's
+        return Failed(request, f"{type(error).__name__}: {error}")

@@ -1,0 +1,63 @@
+"""The model families as data: readable without loading any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is known about a family before a checkpoint is opened.
+
+    ``name`` is the ``model_type`` in a checkpoint's ``config.json``. ``module`` holds
+    ``load(folder, name, variant, dtype, device)``; it is imported only when it is needed.
+    ``native_rope`` is the variant that the family's released checkpoints were trained with;
+    ``box_space`` the convention of its coordinates (see ``metrics.base.Answer``).
+    """
+
+    name: str
+    summary: str
+    native_rope: str
+    box_space: str
+    module: str
+    examples: tuple[str, ...] = ()
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        family.name: family
+        for family in (
+            Family(
+                "qwen2_5_vl",
+                "Qwen2.5-VL: images and videos, absolute time, boxes in pixels of the resized image",
+                native_rope="mrope",
+                box_space="abs_resized",
+                module="evalkit.models.qwen2_5_vl",
+                examples=(
+                    "tiny",
+                    "Qwen/Qwen2.5-VL-3B-Instruct",
+                    "Qwen/Qwen2.5-VL-7B-Instruct",
+                    "Qwen/Qwen2.5-VL-72B-Instruct",
+                ),
+            ),
+            Family(
+                "mock",
+                "a deterministic model without weights: echo, fixed answers, fail, loop, run out of memory",
+                native_rope="mrope",
+                box_space="abs_resized",
+                module="evalkit.models.mock",
+                examples=(
+                    "mock",
+                    "mock:fixed=TEXT",
+                    "mock:answers=FILE.json",
+                    "mock:fail",
+                    "mock:loop",
+                    "mock:oom=N",
+                    "mock:slow=SECONDS",
+                ),
+            ),
+        )
+    }
+)

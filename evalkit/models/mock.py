@@ -1,0 +1,199 @@
+"""A deterministic model without torch or weights, to exercise everything around a model.
+
+``mock`` answers with the last line of its prompt. ``mock:BEHAVIOUR`` or ``mock:BEHAVIOUR=VALUE``:
+
+* ``fixed=TEXT``: always that text
+* ``answers=FILE.json``: a mapping from sample id (or ``task/sample id``) to text
+* ``fail``: every sample raises; ``fail=PART``: those whose sample id contains PART
+* ``loop``: ``1 1 1 ...`` up to the token limit
+* ``oom=N``: a batch of more than N samples runs out of memory
+* ``slow=SECONDS``: every batch takes that long
+
+It decodes its images and probes its videos, so that a damaged file is as much an error as with a real
+model. A token is a word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalkit.data.images import load_image
+from evalkit.data.media import media_digest
+from evalkit.data.video import open_reader
+from evalkit.errors import OutOfMemory, UsageError, did_you_mean
+from evalkit.models.families import FAMILIES
+from evalkit.rope.variants import RopeVariant
+from evalkit.types import Generation, Locate, MediaInfo, MediaRef, Part, Prepared, Request
+
+FAMILY = FAMILIES["mock"]
+
+
+@dataclass(frozen=True)
+class MockPrepared(Prepared):
+    """A prepared request that still knows what was asked."""
+
+    request: Request = Request("", "", "", "", (), 0)
+
+
+@dataclass(frozen=True)
+class MockPreprocessor:
+    """Looks at the media and counts words."""
+
+    def estimate(self, request: Request) -> int:
+        """Number of words."""
+        return len(_words(request.prompt))
+
+    def prepare(self, request: Request) -> Prepared:
+        """Decode the media; raises MediaError where that fails."""
+        began = time.perf_counter()
+        ids = np.array([_token_id(word) for word in _words(request.prompt)], dtype=np.int64)
+        media = tuple(_look_at(ref) for ref in request.media)
+        return MockPrepared(
+            key=request.key,
+            input_ids=ids,
+            token_types=np.zeros(len(ids), dtype=np.uint8),
+            vision=(),
+            max_new_tokens=request.max_new_tokens,
+            media=media,
+            seconds=time.perf_counter() - began,
+            request=request,
+        )
+
+
+@dataclass(frozen=True)
+class MockModel:
+    """A name and an answer to every request; see the module's text."""
+
+    name: str
+    variant: RopeVariant
+    fingerprint: str
+    answer: Callable[[Request], str]
+    capacity: float = float("inf")
+    seconds: float = 0.0
+    loops: bool = False
+    preprocessor: MockPreprocessor = MockPreprocessor()
+    family: str = FAMILY.name
+    box_space: str = FAMILY.box_space
+
+    def render(self, parts: Sequence[Part]) -> str:
+        """The parts in order, media as ``<image>`` and ``<video>``."""
+        return "".join(_written(part) for part in parts)
+
+    def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
+        """Answer a batch; raises OutOfMemory above ``capacity`` samples."""
+        if len(batch) > self.capacity:
+            raise OutOfMemory(f"{self.name} takes {self.capacity} samples at once, not {len(batch)}")
+        time.sleep(self.seconds)
+        return [self._generate(item) for item in batch]
+
+    def _generate(self, item: Prepared) -> Generation:
+        if not isinstance(item, MockPrepared):
+            raise TypeError("the mock answers what its own preprocessor prepared")
+        words = _words(self.answer(item.request))
+        shown = words[: item.max_new_tokens]
+        tokens = tuple(_token_id(word) for word in shown)
+        if self.loops:
+            return Generation("".join(shown), tokens, "loop")
+        return Generation("".join(shown), tokens, "stop" if len(shown) == len(words) else "length")
+
+
+def load(folder: Path, name: str, variant: RopeVariant, dtype: str, device: str) -> MockModel:
+    """Build the mock that ``name`` describes; ``folder``, ``dtype`` and ``device`` don't matter.
+
+    Raises:
+        UsageError: an unknown behaviour, or a value that it can't take.
+    """
+    behaviour, _, value = name.partition(":")[2].partition("=")
+    if behaviour not in _BEHAVIOURS:
+        known = [each for each in _BEHAVIOURS if each]
+        raise UsageError(
+            f"unknown mock behaviour `{behaviour}`",
+            f"there are: {', '.join(known)}.{did_you_mean(behaviour, known)}",
+            "see `evalkit models show mock`",
+        )
+    try:
+        settings = _BEHAVIOURS[behaviour](value)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"mock behaviour `{behaviour}={value}`", str(error), "see `evalkit models show mock`"
+        ) from None
+    content = Path(value).read_bytes() if behaviour == "answers" else b""
+    digest = hashlib.sha256(name.encode() + content).hexdigest()
+    return MockModel(name, variant, digest, **{"answer": _echo, **settings})
+
+
+def _echo(request: Request) -> str:
+    lines = request.prompt.strip().splitlines()
+    return lines[-1].strip() if lines else ""
+
+
+def _fixed(value: str) -> dict[str, Any]:
+    return {"answer": lambda request: value}
+
+
+def _answers(value: str) -> dict[str, Any]:
+    answers: Mapping[str, str] = json.loads(Path(value).read_text(encoding="utf-8"))
+    if not isinstance(answers, dict):
+        raise ValueError("the file must hold an object: sample id to text")
+
+    def answer(request: Request) -> str:
+        for key in (f"{request.task}/{request.sample_id}", request.sample_id):
+            if key in answers:
+                return str(answers[key])
+        raise LookupError(f"{value} has no answer for sample `{request.sample_id}` of `{request.task}`")
+
+    return {"answer": answer}
+
+
+def _fail(value: str) -> dict[str, Any]:
+    def answer(request: Request) -> str:
+        if value in request.sample_id:
+            raise RuntimeError(f"the mock was told to fail on sample `{request.sample_id}`")
+        return _echo(request)
+
+    return {"answer": answer}
+
+
+_BEHAVIOURS: Mapping[str, Callable[[str], dict[str, Any]]] = {
+    "": lambda value: {},
+    "fixed": _fixed,
+    "answers": _answers,
+    "fail": _fail,
+    "loop": lambda value: {"answer": lambda request: "1 " * request.max_new_tokens, "loops": True},
+    "oom": lambda value: {"capacity": int(value)},
+    "slow": lambda value: {"seconds": float(value)},
+}
+
+
+def _written(part: Part) -> str:
+    if isinstance(part, MediaRef):
+        return f"<{part.kind}>\n"
+    return f"Locate {part.phrase}" if isinstance(part, Locate) else part.text
+
+
+def _look_at(ref: MediaRef) -> MediaInfo:
+    digest = media_digest(ref)
+    if ref.kind == "image":
+        size = load_image(ref).size
+        return MediaInfo("image", digest, size, size, tokens=0)
+    found = open_reader("pyav").probe(str(ref.path))
+    size = (found.width, found.height)
+    return MediaInfo("video", digest, size, size, tokens=0)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s*\S+", text)
+
+
+def _token_id(word: str) -> int:
+    return zlib.crc32(word.encode())

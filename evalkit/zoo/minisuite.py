@@ -1,0 +1,190 @@
+"""The mini-suite's data sets: rows in the schemas of the real benchmarks, drawn on the spot.
+
+Images are PNG bytes; clips are H.264 files in evalkit's cache folder, encoded once. Everything is a
+function of the seed; the seeds of the training (:mod:`evalkit.zoo.batches`) are others.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from evalkit.data.cache import cache_root
+from evalkit.task import Row
+from evalkit.zoo.boards import Board, pixels
+from evalkit.zoo.scenes import CLIP_SHAPES, MAKERS, Question, Scene, generator
+
+SEED = 1
+VIDEO_FPS = 8
+QUESTIONS = 2
+"""At most this many questions are asked about one picture."""
+
+_FORMAT = "1"  # part of a clip's file name: raise it when the same seed gives other pixels
+
+
+@dataclass(frozen=True)
+class MiniDataset:
+    """``n`` questions of one kind: ``mini_docvqa``, ``mini_chartqa``, ``mini_refcoco`` or ``mini_video``.
+
+    Implements ``task.Dataset``. A row of ``mini_refcoco`` is an object with all its expressions, as
+    in ``lmms-lab/RefCOCO``; ``n`` counts expressions.
+    """
+
+    name: str
+    n: int = 200
+    seed: int = SEED
+
+    def rows(self, data_root: str | None = None) -> Iterator[Row]:
+        """Yield the rows; ``data_root`` has no say, since nothing is read."""
+        count = 0
+        for number in range(self.n):
+            scene = MAKERS[self.name](generator("evaluate", self.name, self.seed, number))
+            for row, size in _ROWS[self.name](scene, f"{self.name}-{self.seed}-{number}"):
+                yield row
+                count += size
+                if count >= self.n:
+                    return
+
+    def describe(self) -> dict[str, str]:
+        """What stands in the manifest."""
+        return {"repo": f"evalkit.zoo/{self.name}", "split": "test", "revision": f"seed-{self.seed}"}
+
+
+def png(board: Board) -> bytes:
+    """A board as an encoded image."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(board)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def encode_clip(board: Board, path: Path) -> None:
+    """Write a clip: every step of the board is shown for a second, at ``VIDEO_FPS``."""
+    import av
+
+    seconds, height, width, _ = pixels(board).shape
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=VIDEO_FPS)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        # One thread, or the file depends on the machine's number of cores.
+        stream.options = {"crf": "12", "preset": "medium", "threads": "1"}
+        for picture in pixels(board):
+            for _ in range(VIDEO_FPS):
+                for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                    container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def _clip_file(board: Board, name: str) -> Path:
+    """The clip's file in the cache folder; written beside and moved into place on first use."""
+    folder = cache_root() / "mini_video"
+    path = folder / f"{name}-v{_FORMAT}.mp4"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".partial")
+        os.close(handle)
+        encode_clip(board, Path(temporary))
+        os.replace(temporary, path)
+    return path
+
+
+def _shape(board: Board) -> str:
+    return "{}x{}".format(*board.shape[-2:])
+
+
+def _image(scene: Scene, name: str) -> dict[str, Any]:
+    return {"bytes": png(scene.board), "path": f"{name}.png"}
+
+
+def _documents(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
+    picture = _image(scene, name)
+    for number, question in enumerate(scene.questions[:QUESTIONS]):
+        yield (
+            {
+                "questionId": f"{name}-{number}",
+                "question": question.text,
+                "question_types": [question.kind],
+                "image": picture,
+                "docId": name,
+                "ucsf_document_id": name,
+                "ucsf_document_page_no": "1",
+                "answers": [question.answer],
+                "shape": _shape(scene.board),
+            },
+            1,
+        )
+
+
+def _charts(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
+    picture = _image(scene, name)
+    for number, question in enumerate(scene.questions[:QUESTIONS]):
+        yield (
+            {
+                "row_number": f"{name}-{number}",
+                "type": question.kind,
+                "question": question.text,
+                "answer": question.answer,
+                "image": picture,
+                "shape": _shape(scene.board),
+            },
+            1,
+        )
+
+
+def _objects(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
+    picture = _image(scene, name)
+    objects: dict[tuple[int, int, int, int], list[Question]] = {}
+    for question in scene.questions:
+        if question.box is not None:
+            objects.setdefault(question.box, []).append(question)
+    for number, (box, questions) in enumerate(list(objects.items())[:QUESTIONS]):
+        x1, y1, x2, y2 = box
+        yield (
+            {
+                "question_id": str(number),
+                "image": picture,
+                "answer": [question.text for question in questions],
+                "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
+                "file_name": f"{name}_{number}.png",
+                "kind": questions[0].kind,
+                "shape": _shape(scene.board),
+            },
+            len(questions),
+        )
+
+
+def _clips(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
+    path = str(_clip_file(scene.board, name))
+    for number, question in enumerate(scene.questions[:QUESTIONS]):
+        yield (
+            {
+                "video_id": name,
+                "videoID": name,
+                "question_id": f"{name}-{number}",
+                "duration": scene.label,
+                "domain": "Mini-suite",
+                "sub_category": _shape(scene.board),
+                "task_type": question.kind,
+                "question": question.text,
+                "options": [
+                    f"{letter}. {text}" for letter, text in zip("ABCD", question.options, strict=True)
+                ],
+                "answer": question.answer,
+                "video": path,
+            },
+            1,
+        )
+
+
+_ROWS: Mapping[str, Callable[[Scene, str], Iterator[tuple[Row, int]]]] = MappingProxyType(
+    {"mini_docvqa": _documents, "mini_chartqa": _charts, "mini_refcoco": _objects, "mini_video": _clips}
+)
+DURATIONS = tuple(CLIP_SHAPES)

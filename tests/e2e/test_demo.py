@@ -1,0 +1,92 @@
+"""The demo's command on a few samples: four variants, three categories, one table, from every door."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VARIANTS = ("vanilla", "mrope", "mrope-i", "mhrope")
+ARMS = [f"tiny@{variant}" for variant in VARIANTS]
+TASKS = ["mini_docvqa", "mini_chartqa", "mini_refcoco", "mini_video"]
+
+
+def evalkit(*words: str, cwd: Path) -> str:
+    done = subprocess.run([sys.executable, "-m", "evalkit", *words], cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run ``results/small`` of the demo's command, with a limit."""
+    folder = tmp_path_factory.mktemp("demo")
+    words = ["run", "--model", "tiny", "--rope", ",".join(VARIANTS), "--tasks", "mini", "--limit", "8"]
+    table = evalkit(*words, "--output", "results/small", cwd=folder)
+    assert all(name in table for name in [*ARMS, *TASKS, "95% intervals", "results/small"])
+    return folder
+
+
+@pytest.mark.slow
+def test_every_variant_saw_the_same_media_and_prompts(folder: Path) -> None:
+    table = evalkit("compare", "results/small", cwd=folder)  # refuses if they differ
+    assert all(arm in table for arm in ARMS)
+
+
+@pytest.mark.slow
+def test_formats_agree(folder: Path) -> None:
+    found = json.loads(evalkit("compare", "results/small", "--json", cwd=folder))
+    rows = list(
+        csv.DictReader(io.StringIO(evalkit("compare", "results/small", "--format", "csv", cwd=folder)))
+    )
+    whole = {(row["arm"], row["task"]): float(row["value"]) for row in rows if not row["group"]}
+    assert len(whole) == 16
+    for arm in found["arms"]:
+        for task, cell in arm["tasks"].items():
+            assert whole[arm["name"], task] == cell["value"]
+            assert cell["low"] <= cell["value"] <= cell["high"]
+            assert set(cell["counts"]) == {"error", "truncated or empty", "unparsed", "repeating"}
+    markdown = evalkit("compare", "results/small", "--format", "markdown", cwd=folder)
+    assert markdown.count("\n| tiny@") == 4
+
+
+@pytest.mark.slow
+def test_the_leaderboard_is_idempotent_and_reads_back(folder: Path) -> None:
+    import pandas as pd
+
+    evalkit("leaderboard", "results/small", "--csv", "board.csv", cwd=folder)
+    first = (folder / "board.csv").read_text()
+    evalkit("leaderboard", "results/small", "--csv", "board.csv", cwd=folder)
+    assert (folder / "board.csv").read_text() == first
+    table = pd.read_csv(folder / "board.csv")
+    assert sorted(table["rope"]) == sorted(VARIANTS)
+    assert set(TASKS) < set(table.columns)
+    found = json.loads(evalkit("compare", "results/small", "--json", cwd=folder))
+    for arm in found["arms"]:
+        row = table[table["rope"] == arm["rope"]].iloc[0]
+        assert row["overall"] == pytest.approx(arm["means"]["overall"])
+
+
+@pytest.mark.slow
+def test_the_same_command_again_runs_nothing(folder: Path) -> None:
+    journal = folder / "results/small/journal/worker-000.jsonl"
+    before = journal.read_bytes()
+    words = ["run", "--model", "tiny", "--rope", ",".join(VARIANTS), "--tasks", "mini", "--limit", "8"]
+    evalkit(*words, "--output", "results/small", "--batch-size", "1", cwd=folder)
+    assert journal.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_python_gives_what_the_command_line_gives(folder: Path) -> None:
+    from evalkit import compare, evaluate
+
+    outcome = evaluate("tiny", "mini_chartqa", ["mrope"], limit=8, output=str(folder / "python"), workers=0)
+    assert not outcome.missing
+    mine = compare(outcome.run.path).cells["tiny@mrope"]["mini_chartqa"]
+    theirs = compare(folder / "results/small").cells["tiny@mrope"]["mini_chartqa"]
+    assert mine == theirs

@@ -1,0 +1,228 @@
+"""Aggregation and tables: nothing dropped, nothing averaged over fewer, nothing compared unlike."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from evalkit.errors import UsageError
+from evalkit.metrics.anls import Anls
+from evalkit.metrics.base import Score
+from evalkit.metrics.choice import VideoMmeAccuracy
+from evalkit.report import tables
+from evalkit.report.aggregate import Cell, Column, cell_of
+from evalkit.report.comparison import Arm, Comparison, check_comparable
+from evalkit.store import Record
+from evalkit.types import Category, MediaInfo
+
+IMAGE = MediaInfo("image", "ab12", (640, 480), (644, 476), 391)
+
+
+def record(number: int, value: float | None = 1.0, **fields: object) -> Record:
+    plain = Record(
+        arm="tiny@mrope",
+        model="tiny",
+        rope="mrope",
+        task="doc",
+        sample_id=str(number),
+        index=number,
+        key=f"key{number}",
+        cluster_id=str(number),
+        prompt="<image>What?",
+        reference="x",
+        raw="x",
+        finish_reason="stop" if value is not None else "error",
+        groups={"type": "form" if number % 2 else ("table", "form")},
+        media=(IMAGE,),
+        score=Score(value),
+        flags=() if value is not None else ("error",),
+    )
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+def column(task: str = "doc", category: Category = "image", limits: tuple[float, float] = (0, 1)) -> Column:
+    return Column(task, category, task.upper(), "anls", limits)
+
+
+def cell(
+    values: Sequence[float | None], *, arm: str = "tiny@mrope", task: str = "doc", expected: int = 0
+) -> Cell:
+    records = [record(number, value) for number, value in enumerate(values)]
+    return cell_of(arm, column(task), records, expected or len(values), Anls())
+
+
+def comparison(**scores: dict[str, Cell]) -> Comparison:
+    columns = [column("doc"), column("chart"), column("clip", "video")]
+    arms = [Arm(name, "tiny", name.split("@")[-1], "qwen2_5_vl", "f" * 8, "run") for name in scores]
+    return Comparison(arms, columns, scores)
+
+
+def test_failed_samples_are_neither_zero_nor_dropped() -> None:
+    found = cell([1.0, 0.5, None, None])
+    assert (found.estimate.value, found.estimate.n, found.expected) == (0.75, 2, 4)
+    assert found.counts["error"] == 2
+    assert not found.whole
+    assert tables.score_text(found, column()) == "75.0*"
+
+
+def test_samples_that_never_ran_are_missed() -> None:
+    found = cell([1.0, 1.0], expected=5)
+    assert (found.estimate.n, found.expected, found.whole) == (2, 5, False)
+    assert cell([1.0, 1.0]).whole
+
+
+def test_rates_count_samples_not_flags() -> None:
+    flags = [("truncated", "empty"), ("empty",), ("unparsed", "repeating"), ()]
+    records = [record(number, flags=each) for number, each in enumerate(flags)]
+    found = cell_of("a", column(), records, 4, Anls())
+    assert found.counts == {"error": 0, "truncated or empty": 2, "unparsed": 1, "repeating": 1}
+
+
+def test_breakdowns_have_n_and_an_interval() -> None:
+    found = cell([1.0, 0.0, 1.0, None])
+    assert {label: (each.value, each.n) for label, each in found.breakdown["type"].items()} == {
+        "form": (pytest.approx(2 / 3), 3),
+        "table": (1.0, 2),
+    }
+    assert all(0 <= each.low < each.high <= 1 for each in found.breakdown["type"].values())
+    assert found.figures["anls/type/form"] == found.breakdown["type"]["form"].value
+
+
+def test_nothing_scored_at_all() -> None:
+    for found in (cell([None, None]), cell([], expected=3)):
+        assert math.isnan(found.estimate.value)
+        assert found.estimate.n == 0
+        assert tables.score_text(found, column()) == tables.MISSING
+        assert tables.interval_text(found, column()) == ""
+    json.dumps(comparison(**{"a@mrope": {"doc": cell([None])}}).to_json(), allow_nan=False)
+
+
+def test_the_authors_own_figures_are_kept() -> None:
+    records = [record(0, 1.0), record(1, 0.0, score=Score(0.0, parse_error="none"))]
+    found = cell_of("a", column(), records, 2, VideoMmeAccuracy())
+    assert (found.figures["acc"], found.figures["official_acc"]) == (0.5, 1.0)
+
+
+def test_means_are_unweighted_and_never_over_fewer_rows() -> None:
+    doc, chart, clip = cell([1.0] * 9), cell([0.0], task="chart"), cell([0.5] * 4, task="clip")
+    whole = comparison(**{"a@mrope": {"doc": doc, "chart": chart, "clip": clip}})
+    assert whole.means("a@mrope") == {"image": 0.5, "video": 0.5, "overall": 0.5}
+    for cells in (
+        {"doc": doc, "clip": clip},
+        {"doc": doc, "chart": cell([1.0, None], task="chart"), "clip": clip},
+    ):
+        means = comparison(**{"a@mrope": cells}).means("a@mrope")
+        assert means == {"image": None, "video": 0.5, "overall": None}
+
+
+def test_scores_of_another_range_are_scaled_before_they_are_averaged() -> None:
+    columns = [column("doc"), column("ocr", limits=(0, 1000))]
+    cells = {"doc": cell([0.5]), "ocr": replace(cell([1.0], task="ocr"))}
+    ocr = cell_of("a", columns[1], [record(0, 700.0, task="ocr")], 1, Anls())
+    table = Comparison([], columns, {"a": {**cells, "ocr": ocr}})
+    assert table.means("a")["image"] == pytest.approx(0.6)
+    assert tables.score_text(ocr, columns[1]) == "700.0"
+
+
+def drawn(table: Comparison) -> str:
+    console = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        console.print(tables.terminal(table))
+    return captured.get()
+
+
+def two_arms() -> Comparison:
+    cells = {
+        "doc": cell([1.0, 0.0, 1.0, 1.0]),
+        "chart": cell([1.0, 0.0], task="chart"),
+        "clip": cell([0.0, 1.0], task="clip"),
+    }
+    worse = {"doc": cell([0.0, 0.0, 1.0, None], arm="tiny@mrope-i"), "chart": cell([0.0, 1.0], task="chart")}
+    return comparison(**{"tiny@mrope": cells, "tiny@mrope-i": worse})
+
+
+def test_the_terminal_shows_scores_intervals_means_and_footnotes() -> None:
+    text = drawn(two_arms())
+    for shown in ("tiny@mrope-i", "75.0", "33.3*", "30.1–95.4", "mean of 2", "62.5", "partial", "overall"):
+        assert shown in text, text
+    assert "tiny@mrope-i doc: 3 of 4 samples have a score" in text
+    assert "tiny@mrope-i doc: 1 error of 4" in text
+    assert "tiny@mrope-i clip: not run" in text
+    assert "95% intervals" in text
+
+
+def test_names_are_never_read_as_markup() -> None:
+    cells = {"[red]x@mrope": {"doc": cell([1.0])}}
+    assert "[red]x@mrope" in drawn(comparison(**cells))
+
+
+def test_markdown_has_a_row_per_variant_and_bold_for_the_best() -> None:
+    lines = tables.markdown(two_arms()).splitlines()
+    widths = {line.count("|") for line in lines if line.startswith("|")}
+    assert len(widths) == 1
+    assert "**75.0** (30.1–95.4)" in lines[2]
+    assert "33.3*" in lines[3]
+    assert "**33.3*" not in lines[3]
+    assert "| partial |" in lines[3]
+
+
+def test_csv_has_full_precision_and_every_breakdown() -> None:
+    rows = list(csv.DictReader(io.StringIO(tables.csv(two_arms()))))
+    found = next(
+        row for row in rows if row["arm"] == "tiny@mrope-i" and row["task"] == "doc" and not row["group"]
+    )
+    assert float(found["value"]) == 1 / 3
+    assert (found["n"], found["expected"], found["error"]) == ("3", "4", "1")
+    assert {row["label"] for row in rows if row["group"] == "type"} == {"form", "table"}
+    assert "image" in {row["category"] for row in rows}
+
+
+ARMS = [Arm(f"tiny@{name}", "tiny", name, "qwen2_5_vl", "f", "run") for name in ("mrope", "mrope-i")]
+
+
+def compare(first: Sequence[Record], second: Sequence[Record], arms: Sequence[Arm] = ARMS) -> str:
+    try:
+        check_comparable(arms, {arms[0].name: {"doc": first}, arms[1].name: {"doc": second}})
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def test_the_same_questions_compare() -> None:
+    assert compare([record(0), record(1)], [record(1, 0.0, raw="y"), record(0)]) == ""
+    assert compare([record(0)], []) == ""
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        (record(0, prompt="<image>Who?"), "sample `0` was asked with different prompts"),
+        (record(0, media=(replace(IMAGE, digest="ff"),)), "different media"),
+        (record(0, media=(replace(IMAGE, input_size=(28, 28)),)), "different media"),
+        (record(0, media=(replace(IMAGE, kind="video", frames=(0, 1)),)), "different media"),
+        (record(0, media=()), "different media"),
+        (record(0, reference="z"), "different references"),
+        (record(7), "2 samples are in one of them only, such as `0`"),
+    ],
+)
+def test_unlike_questions_are_refused_and_named(other: Record, why: str) -> None:
+    text = compare([record(0)], [other])
+    assert why in text
+    assert "`tiny@mrope` (run) and `tiny@mrope-i` (run) can't be compared on doc" in text
+
+
+def test_a_failed_sample_does_not_forbid_a_comparison() -> None:
+    assert compare([record(0)], [record(0, None, media=())]) == ""
+
+
+def test_families_may_word_their_prompts_differently() -> None:
+    arms = [ARMS[0], replace(ARMS[1], family="llava")]
+    assert compare([record(0)], [record(0, prompt="USER: What?")], arms) == ""
+    assert compare([record(0)], [record(0, reference="z")], arms)
