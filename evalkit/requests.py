@@ -62,8 +62,10 @@ def build_request(model: Model, task: Task, sample: Sample) -> Request:
         prompt,
         [[_digest(ref), ref.kind, ref.start, ref.end] for ref in media],
         task.max_new_tokens,
+        # What is stored beside the answer: a corrected reference must not be scored with the old one.
+        [sample.reference, sample.cluster_id, sample.groups, sample.meta],
     ]
-    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Request(key, task.name, sample.id, prompt, media, task.max_new_tokens)
 
 

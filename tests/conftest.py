@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A shared machine is slow now and then; a slow example is no wrong one.
+settings.register_profile("evalkit", deadline=None)
+settings.load_profile("evalkit")
 
 ROOT = Path(__file__).resolve().parents[1]
 

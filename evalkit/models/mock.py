@@ -29,7 +29,7 @@ import numpy as np
 
 from evalkit.data.images import load_image
 from evalkit.data.media import media_digest
-from evalkit.data.video import open_reader
+from evalkit.data.video import probe
 from evalkit.errors import OutOfMemory, UsageError, did_you_mean
 from evalkit.models.families import FAMILIES
 from evalkit.rope.variants import RopeVariant
@@ -38,11 +38,11 @@ from evalkit.types import Generation, Locate, MediaInfo, MediaRef, Part, Prepare
 FAMILY = FAMILIES["mock"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MockPrepared(Prepared):
     """A prepared request that still knows what was asked."""
 
-    request: Request = Request("", "", "", "", (), 0)
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _look_at(ref: MediaRef) -> MediaInfo:
     if ref.kind == "image":
         size = load_image(ref).size
         return MediaInfo("image", digest, size, size, tokens=0)
-    found = open_reader("pyav").probe(str(ref.path))
+    found = probe(str(ref.path))
     size = (found.width, found.height)
     return MediaInfo("video", digest, size, size, tokens=0)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +166,15 @@ def _weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
 
     weight_files(folder)
     try:
-        model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            folder,
-            dtype=dtype,
-            attn_implementation="sdpa",
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with _no_progress_bars():
+            model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
         missing = sorted(report["missing_keys"])
         if missing:
             raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
@@ -182,6 +184,20 @@ def _weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         why, fix = f"{error}", "fetch the checkpoint again, or check its config.json"
     raise EnvironmentProblem(f"checkpoint `{folder}` can't be loaded", why, fix)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing over evalkit's own progress display."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from evalkit.data.images import Pixels, image_size, load_image, resize, smart_resize
 from evalkit.data.media import media_digest, unreadable
 from evalkit.data.sampling import FrameRule, Frames, choose_frames, expected_count
-from evalkit.data.video import open_reader
+from evalkit.data.video import open_reader, probe
 from evalkit.errors import EnvironmentProblem, MediaError
 from evalkit.types import MediaInfo, MediaRef, Prepared, Request, VisionInput
 
@@ -156,14 +156,14 @@ class QwenPreprocessor:
         from PIL import Image
 
         path = str(ref.path)
-        reader = open_reader(self.video_backend)
-        known = reader.probe(path)
+        known = probe(path)
         chosen = self._choose(ref, known.timestamps)
         size = self._shown_size(ref, (known.width, known.height), len(chosen.indices), share)
-        frames = [resize(Image.fromarray(frame), size) for frame in reader.read(path, chosen.indices)]
+        frames = open_reader(self.video_backend).read(path, known, chosen.indices)
+        shown = [resize(Image.fromarray(frame), size) for frame in frames]
         # The tower takes frames in groups of `temporal_patch`: the last frame stands still.
-        frames += [frames[-1]] * (-len(frames) % self.temporal_patch)
-        patches, grid = self.patchify(np.stack(frames))
+        shown += [shown[-1]] * (-len(shown) % self.temporal_patch)
+        patches, grid = self.patchify(np.stack(shown))
         info = MediaInfo(
             "video",
             media_digest(ref),

@@ -54,7 +54,7 @@ def _prefix_positions(
 ) -> tuple[np.ndarray, int]:
     """Positions of the text before a picture and of the picture, and where text goes on."""
     tokens = int(np.prod(grid))
-    types = np.array([0] * before + [2 if video else 1] * tokens, np.uint8)
+    types = [0] * before + [2 if video else 1] * tokens
     patches = (grid[0], 2 * grid[1], 2 * grid[2])
     positions, after = position_ids(variant, segments_from_types(types, [patches], 2))
     return positions, int(after)

@@ -63,7 +63,7 @@ def train(text: Any, tokenizer: Tokenizer, seed: int, log: Callable[[str], None]
         chosen = hidden[:, :-1][known[:, 1:]]
         loss = F.cross_entropy(chosen @ text.embed_tokens.weight.T, tokens[:, 1:][known[:, 1:]])
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(text.parameters(), 1.0)
         optimiser.step()
         if step % 100 == 99:

@@ -18,7 +18,7 @@ from typing import Any
 from evalkit.data.cache import cache_root
 from evalkit.task import Row
 from evalkit.zoo.boards import Board, pixels
-from evalkit.zoo.scenes import CLIP_SHAPES, MAKERS, Question, Scene, generator
+from evalkit.zoo.scenes import MAKERS, Question, Scene, generator
 
 SEED = 1
 VIDEO_FPS = 8
@@ -69,7 +69,7 @@ def encode_clip(board: Board, path: Path) -> None:
     """Write a clip: every step of the board is shown for a second, at ``VIDEO_FPS``."""
     import av
 
-    seconds, height, width, _ = pixels(board).shape
+    height, width = pixels(board).shape[1:3]
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=VIDEO_FPS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -187,4 +187,3 @@ def _clips(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
 _ROWS: Mapping[str, Callable[[Scene, str], Iterator[tuple[Row, int]]]] = MappingProxyType(
     {"mini_docvqa": _documents, "mini_chartqa": _charts, "mini_refcoco": _objects, "mini_video": _clips}
 )
-DURATIONS = tuple(CLIP_SHAPES)

@@ -136,8 +136,8 @@ def _expressions(colours: list[str], boxes: list[Box]) -> list[Question]:
         answer = "[{}, {}, {}, {}]".format(*box)
         if not twins:
             questions.append(Question("colour", f"{name} box", answer, box=box))
-        for word in _relations(box, twins[0]) if twins else ():
-            questions.append(Question("relation", f"{word} {name} box", answer, box=box))
+        words = _relations(box, twins[0]) if twins else []
+        questions += [Question("relation", f"{word} {name} box", answer, box=box) for word in words]
     return questions
 
 

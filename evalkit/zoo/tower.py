@@ -2,8 +2,8 @@
 
 The merged features of a 28-pixel cell learn to equal the embedding of the token that names what the
 cell shows: what a connector's pre-training on captions gives a big model. The tower is frozen
-afterwards (the merger is not). Because it attends inside a cell only, its output for a whole picture is a look-up by cell
-kind; the language model's training reads that table instead of running the tower.
+afterwards (the merger is not). Because it attends inside a cell only, its output for a whole picture
+is a look-up by cell kind; the language model's training reads that table instead of running the tower.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def train(visual: Any, names: Tensor, seed: int, log: Callable[[str], None]) -> 
         missed = features(visual, _noisy(kinds, generator)) - names[kinds]
         loss = missed.pow(2).mean() / names.pow(2).mean()
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
         if step % 100 == 99:

@@ -61,7 +61,8 @@ class Trainer:
             betas=(0.9, 0.98),
             weight_decay=0.05,
         )
-        self.step, self.losses, self.seconds = 0, [], 0.0
+        self.step, self.seconds = 0, 0.0
+        self.losses: list[float] = []
 
     def _start(self) -> None:
         """Train stage 0, or read it where another variant's run has left it."""
@@ -128,7 +129,7 @@ class Trainer:
         parts = [self.logits(self.packer.pack(scenes, noise)) for scenes in training_scenes(self.step)]
         loss = F.cross_entropy(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
         self.optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
@@ -145,7 +146,9 @@ class Trainer:
                 self.losses.append(sum(recent) / len(recent))
                 recent.clear()
                 rate = self.seconds / self.step
-                _LOG.info("%s: step %d, loss %.4f, %.3f s/step", self.variant, self.step, self.losses[-1], rate)
+                _LOG.info(
+                    "%s: step %d, loss %.4f, %.3f s/step", self.variant, self.step, self.losses[-1], rate
+                )
             if self.step % KEEP_EVERY == 0:
                 self.keep()
 
@@ -157,8 +160,10 @@ class Trainer:
 
 
 def _rate(step: int, steps: int) -> float:
-    """Linear warm-up, constant, then linearly down over the last quarter: until then a run can be
-    continued towards another number of steps."""
+    """Linear warm-up, constant, then linearly down over the last quarter.
+
+    Until then a run can be continued towards another number of steps.
+    """
     return PEAK_RATE * min(1.0, (step + 1) / WARM_UP, (steps - step) / (steps / 4))
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from evalkit.data.frame_times import shown_times
 from evalkit.data.sampling import FrameRule, choose_frames
-from evalkit.data.video import open_reader
+from evalkit.data.video import probe
 
 
 @pytest.mark.parametrize(
@@ -10,13 +10,13 @@ from evalkit.data.video import open_reader
 )
 def test_the_header_gives_the_moments_that_the_reader_finds(shared, name):
     path = str(shared / "media/videos" / name)
-    chosen = choose_frames(open_reader().probe(path).timestamps, FrameRule()).timestamps
+    chosen = choose_frames(probe(path).timestamps, FrameRule()).timestamps
     assert shown_times(path) == pytest.approx(chosen, abs=0.04)
 
 
 def test_variable_rate_is_off_by_less_than_a_subtitle_lasts(shared):
     path = str(shared / "media/videos/derived/bikes_vfr.mp4")
-    chosen = choose_frames(open_reader().probe(path).timestamps, FrameRule()).timestamps
+    chosen = choose_frames(probe(path).timestamps, FrameRule()).timestamps
     assert shown_times(path) == pytest.approx(chosen, abs=0.5)
 
 

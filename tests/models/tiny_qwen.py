@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from evalkit.types import MediaKind, Prepared, VisionInput
 
-VOCABULARY = 160
-START, END, IMAGE_PAD, VIDEO_PAD, PAD, EOS = 150, 151, 152, 153, 154, 155
+SPECIALS = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+PAD, TURN, EOS, START, END, IMAGE_PAD, VIDEO_PAD = range(256, 263)
+VOCABULARY = 272
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for item in message.content %}"
+    "{% if item.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif item.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>"
+    "{% else %}{{ item.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 def tiny_config(heads: int = 4, kv_heads: int = 4) -> Qwen2_5_VLConfig:
@@ -67,7 +87,7 @@ def prompt(key: str, *parts: int | tuple[MediaKind, tuple[int, int, int]], limit
     vision: list[VisionInput] = []
     for part in parts:
         if isinstance(part, int):
-            ids += random.integers(0, 140, part).tolist()
+            ids += random.integers(0, 256, part).tolist()
             types += [0] * part
             continue
         kind, (t, h, w) = part
@@ -86,3 +106,29 @@ PROMPTS = (
     prompt("image+video", 2, ("image", (1, 4, 6)), 3, ("video", (5, 4, 4)), 9),
     prompt("text-only", 11),
 )
+
+
+def save_checkpoint(folder: Path, model: Any = None) -> Path:
+    """A complete checkpoint folder: weights, byte-level tokenizer, chat template, processor settings."""
+    model = model or make_model()
+    model.generation_config.eos_token_id = [EOS, PAD]
+    model.save_pretrained(folder)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({letter: place for place, letter in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(list(SPECIALS))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": SPECIALS[0],
+        "eos_token": SPECIALS[2],
+        "chat_template": CHAT_TEMPLATE,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    sizes = {"shortest_edge": 4 * 28 * 28, "longest_edge": 64 * 28 * 28}
+    processor = {"size": sizes, "patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    frames = {**processor, "size": {"shortest_edge": 4 * 28 * 28, "longest_edge": 16 * 28 * 28}}
+    (folder / "video_preprocessor_config.json").write_text(json.dumps(frames))
+    return folder

@@ -1,42 +1,32 @@
-"""Video readers: one interface, three backends, the same frames."""
+"""Video readers: one way to count and time frames, three ways to decode them, the same frames."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.data.video.probe import VideoInfo, probe
 from evalkit.errors import UsageError, did_you_mean
+
+__all__ = ["BACKENDS", "VideoInfo", "VideoReader", "open_reader", "probe"]
 
 BACKENDS = ("pyav", "decord", "torchcodec")
 
 
-@dataclass(frozen=True)
-class VideoInfo:
-    """What is known of a video without decoding its pixels; the size is that of upright frames.
-
-    ``timestamps``: seconds from the first frame, one per frame, in presentation order.
-    """
-
-    timestamps: tuple[float, ...]
-    width: int
-    height: int
-
-
 class VideoReader(Protocol):
-    """A backend. Errors are ``MediaError``, or ``EnvironmentProblem`` if it isn't installed."""
+    """A decoder. It is told which frames; counts and times come from :func:`probe` for all of them."""
 
-    def probe(self, path: str) -> VideoInfo:
-        """Count and time the frames of the file's main video stream."""
-        ...
-
-    def read(self, path: str, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
+    def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield the frames at ``indices`` (ascending; repeats allowed), upright RGB uint8
         ``[height, width, 3]``, one at a time: a long film is never in memory whole.
+
+        Raises:
+            MediaError: a frame can't be decoded, or the decoder counts frames otherwise.
+            EnvironmentProblem: the decoder isn't installed.
         """
         ...
 

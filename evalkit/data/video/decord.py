@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.video import VideoInfo
-from evalkit.data.video.errors import damaged, missing
+from evalkit.data.video.errors import check_count, damaged, missing
+from evalkit.data.video.probe import VideoInfo
 
 _CHUNK = 16
 
@@ -17,16 +17,10 @@ _CHUNK = 16
 class Reader:
     """Reads by index, a few frames at a time."""
 
-    def probe(self, path: str) -> VideoInfo:
+    def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
         reader = _open(path)
-        times = reader.get_frame_timestamp(range(len(reader)))[:, 0].astype(float)
-        height, width, _ = reader[0].shape
-        return VideoInfo(tuple(float(time - times[0]) for time in times), width, height)
-
-    def read(self, path: str, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
-        """See :class:`evalkit.data.video.VideoReader`."""
-        reader = _open(path)
+        check_count(path, "decord", len(reader), known)
         for begin in range(0, len(indices), _CHUNK):
             yield from _batch(path, reader, indices[begin : begin + _CHUNK])
 
@@ -47,12 +41,9 @@ def _open(path: str) -> Any:
     except (ImportError, OSError) as error:
         raise missing("decord", str(error)) from None
     try:
-        reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+        return decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
     except (decord.DECORDError, RuntimeError) as error:
         raise damaged(path, _reason(error)) from None
-    if len(reader) == 0:
-        raise damaged(path, "it has no frames")
-    return reader
 
 
 def _reason(error: Exception) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.video import VideoInfo
-from evalkit.data.video.errors import damaged, missing
+from evalkit.data.video.errors import check_count, damaged, missing
+from evalkit.data.video.probe import VideoInfo
 
 _CHUNK = 16
 
@@ -17,23 +17,10 @@ _CHUNK = 16
 class Reader:
     """Reads by index, a few frames at a time, with exact seeking."""
 
-    def probe(self, path: str) -> VideoInfo:
+    def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
         decoder = _open(path)
-        count = len(decoder)
-        if count == 0:
-            raise damaged(path, "it has no frames")
-        try:
-            frames = [decoder.get_frame_at(0)]
-            times = [decoder.get_frame_at(number).pts_seconds for number in range(count)]
-        except (RuntimeError, IndexError) as error:
-            raise damaged(path, str(error).splitlines()[0]) from None
-        _, height, width = frames[0].data.shape
-        return VideoInfo(tuple(time - times[0] for time in times), width, height)
-
-    def read(self, path: str, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
-        """See :class:`evalkit.data.video.VideoReader`."""
-        decoder = _open(path)
+        check_count(path, "torchcodec", len(decoder), known)
         for begin in range(0, len(indices), _CHUNK):
             try:
                 frames = decoder.get_frames_at(list(indices[begin : begin + _CHUNK])).data
@@ -50,4 +37,6 @@ def _open(path: str) -> Any:
     try:
         return VideoDecoder(path, seek_mode="exact", num_ffmpeg_threads=1)
     except (RuntimeError, ValueError) as error:
-        raise damaged(path, str(error).splitlines()[0]) from None
+        reason = str(error).splitlines()[0]
+        # FFmpeg's libraries are looked for only now, not on import.
+        raise missing("torchcodec", reason) if "libtorchcodec" in reason else damaged(path, reason) from None

@@ -1,0 +1,145 @@
+"""The engine loses and repeats nothing, whatever goes wrong, and results don't depend on batching."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evalkit.engine.planner import Budget, batches, padded_tokens
+from evalkit.engine.run import run_requests
+from evalkit.errors import MediaError, OutOfMemory
+from evalkit.types import Generation, Prepared, Request, Response
+
+
+@dataclass(frozen=True)
+class FakePreprocessor:
+    """A prompt is its own length; some prompts fail or kill the worker."""
+
+    def estimate(self, request: Request) -> int:
+        return len(request.prompt)
+
+    def prepare(self, request: Request) -> Prepared:
+        if "corrupt" in request.prompt:
+            raise MediaError("image `x.png`", "truncated", "fetch it again")
+        if "surprise" in request.prompt:
+            raise ZeroDivisionError("surprise")
+        if "die" in request.prompt:
+            os._exit(1)
+        ids = np.frombuffer(request.prompt.encode(), np.uint8).astype(np.int64)
+        return Prepared(request.key, ids, np.zeros(len(ids), np.uint8), (), request.max_new_tokens)
+
+
+@dataclass
+class FakeModel:
+    """Echoes; batches over ``fits`` padded tokens don't fit; a prompt with ``poison`` breaks its batch."""
+
+    fits: int = 10**9
+    preprocessor: FakePreprocessor = field(default_factory=FakePreprocessor)
+    sizes: list[int] = field(default_factory=list)
+
+    def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
+        if padded_tokens(batch) > self.fits:
+            raise OutOfMemory("too much")
+        texts = [item.input_ids.astype(np.uint8).tobytes().decode() for item in batch]
+        if any("poison" in text for text in texts):
+            raise RuntimeError("poisoned")
+        self.sizes.append(len(batch))
+        return [Generation(text.upper(), (1,), "stop") for text in texts]
+
+
+def request(number: int, prompt: str) -> Request:
+    return Request(f"k{number}", "t", str(number), prompt, (), 4)
+
+
+def answer(model: FakeModel, prompts: Sequence[str], **options: int | None) -> dict[str, Response]:
+    found: list[Response] = []
+    requests = [request(number, prompt) for number, prompt in enumerate(prompts)]
+    run_requests(model, requests, on_batch=found.extend, **{"workers": 0, **options})  # type: ignore[arg-type]
+    counts = Counter(response.key for response in found)
+    assert counts == Counter(each.key for each in requests), "every request exactly once"
+    return {response.key: response for response in found}
+
+
+words = st.lists(st.text("abc", min_size=1, max_size=40), min_size=1, max_size=30)
+
+
+@given(words, st.integers(1, 300), st.integers(1, 10) | st.none(), st.integers(5, 200))
+def test_batching_and_memory_change_no_answer(
+    prompts: list[str], tokens: int, size: int | None, fits: int
+) -> None:
+    plain = answer(FakeModel(), prompts, batch_size=1)
+    model = FakeModel(fits=fits)
+    found = answer(model, prompts, batch_tokens=tokens, batch_size=size)
+    for number, prompt in enumerate(prompts):
+        response = found[f"k{number}"]
+        if len(prompt) + 4 <= fits:
+            assert response.text == plain[f"k{number}"].text == prompt.upper()
+        else:
+            assert response.finish_reason == "error"
+            assert "fit into memory alone" in str(response.error)
+    assert all(each <= (size or 10**9) for each in model.sizes)
+
+
+@given(words, st.integers(1, 300))
+def test_batches_keep_to_the_budget(prompts: list[str], tokens: int) -> None:
+    items = [FakePreprocessor().prepare(request(n, prompt)) for n, prompt in enumerate(prompts)]
+    found = list(batches(items, Budget(tokens)))
+    assert [item.key for batch in found for item in batch] == [item.key for item in items]
+    assert all(len(batch) == 1 or padded_tokens(batch) <= tokens for batch in found)
+
+
+def test_an_out_of_memory_error_makes_later_batches_smaller() -> None:
+    model = FakeModel(fits=40)
+    answer(model, ["aaaa"] * 64, batch_tokens=512)
+    assert max(model.sizes) <= 5
+    assert model.sizes.count(max(model.sizes)) > 8  # and it stays there, instead of trying again
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_failure_stays_with_its_sample(workers: int) -> None:
+    found = answer(FakeModel(), ["fine", "corrupt", "good", "surprise", "poison", "last"], workers=workers)
+    assert [found[f"k{n}"].text for n in (0, 2, 5)] == ["FINE", "GOOD", "LAST"]
+    assert "truncated" in str(found["k1"].error)
+    assert "fetch it again" in str(found["k1"].error)
+    assert "ZeroDivisionError: surprise" in str(found["k3"].error)
+    assert "RuntimeError: poisoned" in str(found["k4"].error)
+
+
+def test_a_worker_that_dies_costs_one_sample() -> None:
+    prompts = [f"prompt {n}" for n in range(12)] + ["die"]
+    found = answer(FakeModel(), prompts, workers=2)
+    assert "worker died" in str(found["k12"].error)
+    assert all(found[f"k{n}"].text == f"PROMPT {n}" for n in range(12))
+
+
+def test_workers_change_no_answer() -> None:
+    prompts = [f"{n} " * (n % 7 + 1) for n in range(30)]
+    assert answer(FakeModel(), prompts, workers=2).keys() == answer(FakeModel(), prompts).keys()
+
+
+def test_an_interrupt_ends_the_run_at_once() -> None:
+    def interrupt(responses: list[Response]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_requests(FakeModel(), [request(n, "a" * n) for n in range(1, 9)], on_batch=interrupt, workers=1)  # type: ignore[arg-type]
+
+
+@settings(max_examples=20)
+@given(words)
+def test_longest_first(prompts: list[str]) -> None:
+    seen: list[int] = []
+    requests = [request(number, prompt) for number, prompt in enumerate(prompts)]
+
+    def note(responses: list[Response]) -> None:
+        seen.extend(len(response.text) for response in responses)
+
+    run_requests(FakeModel(), requests, on_batch=note, workers=0, batch_size=1)  # type: ignore[arg-type]
+    assert seen == sorted(seen, reverse=True)

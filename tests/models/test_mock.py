@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from evalkit.errors import MediaError, OutOfMemory, UsageError
+from evalkit.models import load_model
+from evalkit.models.base import Model
+from evalkit.types import Generation, Locate, MediaRef, Request, Text
+
+
+def ask(
+    model: Model, prompt: str = "Read this.\nWhat is it?", sample: str = "s1", limit: int = 20
+) -> Generation:
+    request = Request("k", "task", sample, prompt, (), limit)
+    (answer,) = model.generate([pickle.loads(pickle.dumps(model.preprocessor)).prepare(request)])
+    return answer
+
+
+def test_it_echoes_the_last_line() -> None:
+    answer = ask(load_model("mock"))
+    assert (answer.text, len(answer.token_ids), answer.finish_reason) == ("What is it?", 3, "stop")
+
+
+def test_it_keeps_the_limit() -> None:
+    answer = ask(load_model("mock:fixed=one two three"), limit=2)
+    assert (answer.text, len(answer.token_ids), answer.finish_reason) == ("one two", 2, "length")
+
+
+def test_fixed_answers(tmp_path: Path) -> None:
+    file = tmp_path / "answers.json"
+    file.write_text(json.dumps({"s1": "yes", "task/s2": "no"}))
+    model = load_model(f"mock:answers={file}")
+    assert ask(model).text == "yes"
+    assert ask(model, sample="s2").text == "no"
+    with pytest.raises(LookupError, match="s3"):
+        ask(model, sample="s3")
+    assert load_model(f"mock:answers={file}").fingerprint == model.fingerprint
+    file.write_text("{}")
+    assert load_model(f"mock:answers={file}").fingerprint != model.fingerprint
+
+
+def test_it_fails_on_demand() -> None:
+    with pytest.raises(RuntimeError, match="s1"):
+        ask(load_model("mock:fail"))
+    assert ask(load_model("mock:fail=s2")).text == "What is it?"
+
+
+def test_it_loops_and_runs_out_of_memory() -> None:
+    answer = ask(load_model("mock:loop"), limit=50)
+    assert (answer.text[:5], len(answer.token_ids), answer.finish_reason) == ("1 1 1", 50, "loop")
+    model = load_model("mock:oom=1")
+    prepared = model.preprocessor.prepare(Request("k", "t", "s", "a", (), 3))
+    assert len(model.generate([prepared])) == 1
+    with pytest.raises(OutOfMemory):
+        model.generate([prepared, prepared])
+
+
+def test_it_looks_at_media(tmp_path: Path) -> None:
+    model = load_model("mock")
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.new("RGB", (30, 20)).save(good)
+    bad.write_bytes(good.read_bytes()[:40])
+    ref = MediaRef("image", path=str(good))
+    prompt = model.render([ref, Locate("the dog"), Text("?")])
+    assert prompt == "<image>\nLocate the dog?"
+    prepared = model.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 3))
+    assert prepared.media[0].size == (30, 20)
+    with pytest.raises(MediaError, match=r"bad\.png"):
+        model.preprocessor.prepare(Request("k", "t", "s", prompt, (MediaRef("image", path=str(bad)),), 3))
+
+
+@pytest.mark.parametrize("name", ["mock:fial", "mock:oom=many", "mock:answers=nowhere.json", "mock:slow="])
+def test_a_wrong_behaviour_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=name.partition(":")[2].partition("=")[0]):
+        load_model(name)
+
+
+def test_it_needs_no_torch() -> None:
+    code = (
+        "import sys; from evalkit.models import load_model; load_model('mock'); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,76 @@
+"""Real charts and real films through preprocessor, batches and model: every batch size answers alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_qwen import save_checkpoint
+
+from evalkit.engine.run import run_requests
+from evalkit.models import load_model
+from evalkit.models.base import Model
+from evalkit.models.generation import _pixels
+from evalkit.rope.variants import VARIANTS
+from evalkit.types import MediaRef, Part, Request, Response, Text
+
+
+def requests(model: Model, shared: Path) -> list[Request]:
+    charts = sorted((shared / "media" / "chartqa").rglob("*.png"))[:3]
+    films = sorted((shared / "media" / "videos").rglob("*.mp4"))[:2]
+    assert charts
+    assert films
+    prompts: list[list[Part]] = [[Text("What is two and two?")], [Text("Why is the sky blue at noon?")]]
+    prompts += [[MediaRef("image", path=str(path)), Text("What is the highest value?")] for path in charts]
+    prompts += [[MediaRef("video", path=str(path)), Text("What happens?")] for path in films]
+    prompts.append(
+        [MediaRef("image", path=str(charts[0])), MediaRef("video", path=str(films[0])), Text("Is it shown?")]
+    )
+    return [
+        Request(
+            str(place),
+            "task",
+            str(place),
+            model.render(parts),
+            tuple(part for part in parts if isinstance(part, MediaRef)),
+            8,
+        )
+        for place, parts in enumerate(prompts)
+    ]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_checkpoint(tmp_path_factory.mktemp("ckpt"))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_batches_of_one_four_and_by_tokens_answer_alike(variant: str, checkpoint: Path, shared: Path) -> None:
+    model = load_model(str(checkpoint), rope=variant, device="cpu")
+    asked = requests(model, shared)
+    found: list[dict[str, tuple[int, ...]]] = []
+    for size in (1, 4, None):
+        responses: list[Response] = []
+        run_requests(model, asked, on_batch=responses.extend, workers=0, batch_size=size)
+        assert [each.error for each in responses] == [None] * len(asked)
+        found.append({each.key: each.token_ids for each in responses})
+    assert found[0] == found[1] == found[2]
+
+
+def test_pixels_are_those_of_transformers(checkpoint: Path, tmp_path: Path) -> None:
+    from transformers import Qwen2VLImageProcessor
+
+    pixels = np.random.default_rng(0).integers(0, 256, (56, 84, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    theirs = Qwen2VLImageProcessor(min_pixels=4 * 28 * 28, max_pixels=64 * 28 * 28)(
+        images=[Image.fromarray(pixels)], return_tensors="pt"
+    )
+    model = load_model(str(checkpoint), device="cpu")
+    ref = MediaRef("image", path=str(tmp_path / "a.png"))
+    prepared = model.preprocessor.prepare(Request("k", "t", "s", model.render([ref]), (ref,), 1))
+    ours, grid = _pixels(prepared.vision, model.rules, torch.device("cpu"))
+    torch.testing.assert_close(ours, theirs["pixel_values"].reshape(ours.shape), rtol=0, atol=1e-6)
+    assert torch.equal(grid, theirs["image_grid_thw"])
