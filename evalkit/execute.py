@@ -102,15 +102,24 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
     tasks = load_tasks(spec)
     samples = load_samples(spec, tasks)
     run = RunDir.create(spec.run_path())
-    session = _Session(spec, tasks, samples, run, _manifest(spec, tasks, samples, run), reporter)
+    earlier = run.manifest() if run.begun else {}
+    manifest = _manifest(spec, tasks, samples, earlier)
+    plan = run.plan() if run.planned else {}
+    session = _Session(spec, tasks, samples, run, manifest, plan, reporter)
     problems: list[EvalkitError] = []
     for arm in arms:
         try:
             session.run_arm(_load(arm, spec))
         except EvalkitError as error:
+            if len(arms) == 1:
+                raise
             reporter.problem(error)
             problems.append(error)
-    return _finish(run, tasks, session.plan, session.manifest, problems)
+    if not session.begun:
+        first = problems[0]
+        raise type(first)("nothing was run", f"none of the {len(arms)} arms could be loaded", "see above")
+    names = [task["name"] for task in manifest["tasks"]]
+    return _finish(run, [load_task(name, spec.tasks_dirs) for name in names], plan, manifest, problems)
 
 
 def rescore(run: RunDir, tasks_dirs: Sequence[str] = ()) -> Outcome:
@@ -143,8 +152,9 @@ class _Session:
     samples: Mapping[str, list[Indexed]]
     run: RunDir
     manifest: dict[str, Any]
+    plan: Plan
     reporter: Reporter
-    plan: Plan = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
 
     def run_arm(self, model: Model) -> None:
         """Plan one arm, answer what the store doesn't hold yet, and store it batch by batch."""
@@ -183,28 +193,33 @@ class _Session:
 
     def _announce(self, arm: str, model: Model, work: Mapping[str, _Job]) -> None:
         """Write down what this arm is and which requests it will answer, before it starts."""
-        self.manifest["arms"].append(
-            {
-                "arm": arm,
-                "model": model.name,
-                "rope": str(model.variant),
-                "family": model.family,
-                "fingerprint": model.fingerprint,
-                "box_space": model.box_space,
-            }
-        )
+        described = {
+            "arm": arm,
+            "model": model.name,
+            "rope": str(model.variant),
+            "family": model.family,
+            "fingerprint": model.fingerprint,
+            "box_space": model.box_space,
+        }
+        others = [each for each in self.manifest["arms"] if each["arm"] != arm]
+        self.manifest["arms"] = [*others, described]
         self.manifest["hardware"] = provenance.hardware()
         keys: dict[str, list[str]] = {task.name: [] for task in self.tasks}
         for key, job in work.items():
             keys[job.task.name].append(key)
-        self.plan[arm] = keys
+        # An earlier command may have run other tasks of this arm.
+        self.plan[arm] = self.plan.get(arm, {}) | keys
+        self.begun.add(arm)
+        self.manifest["arms_to_come"] -= 1
         self.run.write_manifest(self.manifest)
         self.run.write_plan(self.plan)
 
     def _name(self, model: Model) -> str:
         """Two checkpoints may have folders of one name; the later one shows some of its hash."""
         name = arm_name(model)
-        return f"{name}#{model.fingerprint[:6]}" if name in self.plan else name
+        known = {each["arm"]: each["fingerprint"] for each in self.manifest["arms"]}
+        taken = name in self.begun or known.get(name, model.fingerprint) != model.fingerprint
+        return f"{name}#{model.fingerprint[:6]}" if taken else name
 
 
 @dataclass(frozen=True)
@@ -262,7 +277,7 @@ def _finish(
     found, missing = planned(plan, run.journal().records)
     records = score_records(found, {task.name: task.metric for task in tasks})
     failed = sum(record.failed for record in records)
-    complete = not (missing or failed or problems)
+    complete = not (missing or failed or problems or manifest["arms_to_come"])
     manifest = {**manifest, "status": "complete" if complete else "incomplete", "finished": _now()}
     run.write_records(records)
     run.write_manifest(manifest)
@@ -270,18 +285,24 @@ def _finish(
 
 
 def _manifest(
-    spec: RunSpec, tasks: Sequence[Task], samples: Mapping[str, list[Indexed]], run: RunDir
+    spec: RunSpec,
+    tasks: Sequence[Task],
+    samples: Mapping[str, list[Indexed]],
+    earlier: Mapping[str, Any],
 ) -> dict[str, Any]:
-    begun = run.manifest()["created"] if run.begun else _now()
+    """What this run is; arms and tasks that earlier commands ran into the same folder stay in it."""
+    described = {task["name"]: task for task in earlier.get("tasks", [])}
+    described |= {task.name: _described(task, len(samples[task.name])) for task in tasks}
     return {
         "status": "running",
-        "created": begun,
+        "created": earlier.get("created", _now()),
         "command": provenance.command(sys.argv),
         "versions": provenance.versions(),
         "revision": provenance.git_revision(Path(__file__).parent),
         "spec": asdict(spec),
-        "arms": [],
-        "tasks": [_described(task, len(samples[task.name])) for task in tasks],
+        "arms": list(earlier.get("arms", [])),
+        "arms_to_come": len(spec.arms()),
+        "tasks": list(described.values()),
     }
 
 

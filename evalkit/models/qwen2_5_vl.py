@@ -163,8 +163,10 @@ def _weights(folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
     """The model in evaluation mode. Every weight must come from the checkpoint."""
     from safetensors import SafetensorError
     from transformers import Qwen2_5_VLForConditionalGeneration
+    from transformers.utils import logging
 
     weight_files(folder)
+    logging.disable_progress_bar()  # evalkit draws its own
     try:
         with _no_progress_bars():
             model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(

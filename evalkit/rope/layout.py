@@ -40,7 +40,7 @@ Segment = TextRun | VisualBlock
 
 
 def segments_from_types(
-    token_types: Sequence[int],
+    token_types: Iterable[int],
     grids: Sequence[Grid],
     merge: int,
     seconds: Sequence[float | None] | None = None,

@@ -31,7 +31,7 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path) -> RunDir:
-        """Make the directory, or take one that holds an earlier part of the same run.
+        """A new run, or one that an earlier command began; the folder is made by the first write.
 
         Raises:
             UsageError: ``path`` is a file, or a folder with other things in it.
@@ -42,7 +42,6 @@ class RunDir:
                 "it exists and holds something else",
                 "choose another `--output`, or an empty folder",
             )
-        path.mkdir(parents=True, exist_ok=True)
         return cls(path)
 
     @classmethod
@@ -70,6 +69,11 @@ class RunDir:
     def begun(self) -> bool:
         """Whether an earlier command already wrote to this run."""
         return (self.path / "manifest.json").is_file()
+
+    @property
+    def planned(self) -> bool:
+        """Whether an earlier command got as far as planning its samples."""
+        return (self.path / "plan.json").is_file()
 
     def manifest(self) -> dict[str, Any]:
         """Everything needed to repeat the run.
@@ -161,6 +165,7 @@ class RunDir:
         return UsageError(f"`{self.path / name}` is damaged", why, again)
 
     def _replace(self, name: str, text: str) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
         temporary = self.path / f".{name}.{os.getpid()}{_TEMPORARY}"
         try:
             with open(temporary, "w", encoding="utf-8", errors=_ERRORS) as file:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+from torch.nn.functional import cross_entropy
 
 from evalkit.rope.install import install
 from evalkit.rope.layout import segments_from_types
@@ -182,6 +182,6 @@ def test_install_keeps_the_loss_path_differentiable(start):
     trainer = train.Trainer("mhrope", 40, start)
     install(trainer.model, parse_variant("mhrope"))
     logits, labels = trainer.logits(trainer.packer.pack(training_scenes(0)[1], np.random.default_rng(0)))
-    F.cross_entropy(logits, labels).backward()
+    cross_entropy(logits, labels).backward()
     assert trainer.model.model.visual.merger.mlp[0].weight.grad is not None
     assert trainer.model.model.visual.blocks[0].attn.qkv.weight.grad is None

@@ -1,0 +1,105 @@
+"""``make bench``: samples per second of the engine against two baselines, in one run.
+
+* ``batch of one``: the same engine, one sample at a time;
+* ``naive``: what a short script does: transformers' processor and ``generate``, one sample at a
+  time, in one thread (without the variant's engine, so only with the family's native variant).
+
+The text of every sample is compared with that of the batch of one: in float32 all must be equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evalkit.data.cache import MediaCache, cache_root
+from evalkit.data.images import load_image
+from evalkit.engine.run import run_requests
+from evalkit.models import load_model
+from evalkit.provenance import hardware, versions
+from evalkit.registry import load_task, resolve
+from evalkit.requests import build_request, choose
+from evalkit.types import Request, Response
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; exit code 1 if float32 texts depend on the batch."""
+    options = _options(arguments)
+    model = load_model(options.model, rope=options.rope, dtype=options.dtype, device=options.device)
+    requests = _requests(model, options)
+    out = sys.stdout.write
+    out(f"{versions()}\n{hardware()}\n{model.name}@{model.variant}, {len(requests)} samples\n")
+    run_requests(model, requests[:4], on_batch=lambda responses: None, workers=0)  # warm up
+    single, one = _engine(model, requests, workers=0, batch_size=1)
+    rows = [("batch of one", single, one)]
+    rows.append(("token budget", *_engine(model, requests, workers=0)))
+    rows.append(("token budget, 1 worker", *_engine(model, requests, workers=1)))
+    if not any(ref.kind == "video" for request in requests for ref in request.media):
+        rows.append(("naive generate", *_naive(model, requests)))
+    for name, seconds, texts in rows:
+        differing = sum(texts[key] != text for key, text in one.items())
+        rate = len(requests) / seconds
+        ratio = single / seconds
+        out(f"{name:24} {rate:8.2f} samples/s  {ratio:5.2f} x batch of one  {differing} texts differ\n")
+    engine = [row for row in rows[1:] if row[0].startswith("token")]
+    return int(options.dtype != "bfloat16" and any(texts != one for _, _, texts in engine))
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m evalkit.bench", description=__doc__)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--rope", default="auto")
+    parser.add_argument("--tasks", default="mini_chartqa,mini_docvqa,mini_refcoco")
+    parser.add_argument("--limit", type=int, default=60)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data-root")
+    return parser.parse_args(arguments)
+
+
+def _requests(model: Any, options: argparse.Namespace) -> list[Request]:
+    cache = MediaCache(cache_root() / "media")
+    tasks = [load_task(name) for name in resolve(options.tasks.split(","))]
+    return [
+        build_request(model, task, each.sample)
+        for task in tasks
+        for each in choose(task.samples(options.data_root), options.limit, cache)
+    ]
+
+
+def _engine(
+    model: Any, requests: list[Request], workers: int, batch_size: int | None = None
+) -> tuple[float, dict[str, str]]:
+    texts: dict[str, str] = {}
+
+    def note(responses: list[Response]) -> None:
+        texts.update({response.key: response.text for response in responses})
+
+    began = time.perf_counter()
+    run_requests(model, requests, on_batch=note, workers=workers, batch_size=batch_size)
+    return time.perf_counter() - began, texts
+
+
+def _naive(model: Any, requests: list[Request]) -> tuple[float, dict[str, str]]:
+    """Transformers' own processor and ``generate``, sample by sample."""
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(Path(model.preprocessor.tokenizer_file).parent)
+    texts = {}
+    began = time.perf_counter()
+    for request in requests:
+        images = [load_image(ref) for ref in request.media]
+        inputs = processor(text=[request.prompt], images=images or None, return_tensors="pt")
+        inputs = inputs.to(model.module.device)
+        tokens = model.module.generate(**inputs, max_new_tokens=request.max_new_tokens, do_sample=False)
+        answer = tokens[0, inputs["input_ids"].shape[1] :]
+        texts[request.key] = str(processor.decode(answer, skip_special_tokens=True))
+    return time.perf_counter() - began, texts
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
