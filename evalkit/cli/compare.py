@@ -15,8 +15,9 @@ from evalkit.cli.options import json_option
 @click.option(
     "--format", "form", type=click.Choice(["terminal", "markdown", "csv"]), default="terminal", help="Layout."
 )
+@click.option("--breakdown", is_flag=True, help="Add each benchmark's categories (terminal only).")
 @json_option
-def command(runs: tuple[Path, ...], form: str, as_json: bool) -> int:
+def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool) -> int:
     """Compare the variants of one or several runs: rows are variants, columns benchmarks."""
     from evalkit.api import compare
     from evalkit.report import tables
@@ -31,5 +32,5 @@ def command(runs: tuple[Path, ...], form: str, as_json: bool) -> int:
     else:
         from evalkit.cli.results import print_comparison
 
-        print_comparison(comparison)
+        print_comparison(comparison, breakdown)
     return 0

@@ -35,14 +35,19 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
     return int(ExitCode.INCOMPLETE if outcome.missing or failed else ExitCode.OK)
 
 
-def print_comparison(comparison: Comparison) -> None:
+def print_comparison(comparison: Comparison, breakdown: bool = False) -> None:
     """Draw the table for the terminal that stdout is, or plainly for a pipe."""
     from rich.console import Console
 
     plain = not sys.stdout.isatty()
     # A pipe has no width of its own: let every column have the room that it needs.
     console = Console(width=1000 if plain else None, highlight=False)
-    console.print(tables.terminal(comparison))
+    console.print(tables.terminal(comparison, console.width))
+    if breakdown:
+        from evalkit.report.breakdown import breakdowns
+
+        console.print("")
+        console.print(breakdowns(comparison))
 
 
 def _first_error(outcome: Outcome) -> str:

@@ -11,6 +11,9 @@ from evalkit.report.comparison import Comparison
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+# Columns from left to right: (heading, sub-heading, benchmark or name of a mean).
+Layout = list[tuple[str, str, Column | str]]
+
 MISSING = "–"
 PARTIAL = "partial"
 
@@ -22,14 +25,14 @@ def score_text(cell: Cell | None, column: Column) -> str:
     """
     if cell is None or math.isnan(cell.estimate.value):
         return MISSING
-    return f"{cell.estimate.value * _scale(column):.1f}" + ("" if cell.whole else "*")
+    return f"{cell.estimate.value * scale(column):.1f}" + ("" if cell.whole else "*")
 
 
 def interval_text(cell: Cell | None, column: Column) -> str:
     """The 95% interval on the same scale; empty where there is none."""
     if cell is None or math.isnan(cell.estimate.low):
         return ""
-    return f"{cell.estimate.low * _scale(column):.1f}–{cell.estimate.high * _scale(column):.1f}"
+    return f"{cell.estimate.low * scale(column):.1f}–{cell.estimate.high * scale(column):.1f}"
 
 
 def mean_text(value: float | None) -> str:
@@ -37,15 +40,27 @@ def mean_text(value: float | None) -> str:
     return PARTIAL if value is None else f"{100 * value:.1f}"
 
 
-def terminal(comparison: Comparison) -> RenderableType:
-    """The table as rich draws it: best score of a column in bold, intervals below the scores."""
+def terminal(comparison: Comparison, width: int = 1000) -> RenderableType:
+    """The table as rich draws it: best score of a column in bold, intervals below the scores.
+
+    A table wider than ``width`` characters goes on below, the variants named again.
+    """
     from rich.console import Group
+    from rich.text import Text
+
+    notes = Text("\n".join([*_legend(comparison), *comparison.footnotes()]), style="dim")
+    names = max((len(arm.name) for arm in comparison.arms), default=0)
+    parts = [_part(comparison, page) for page in _pages(_layout(comparison), width - names - 3)]
+    return Group(*(each for part in parts for each in (part, Text(""))), notes)
+
+
+def _part(comparison: Comparison, layout: Layout) -> RenderableType:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("variant", no_wrap=True)
-    layout = _layout(comparison)
     for heading, sub, _ in layout:
         table.add_column(f"{heading}\n{sub}", justify="right", no_wrap=True)
     for arm in comparison.arms:
@@ -61,7 +76,21 @@ def terminal(comparison: Comparison) -> RenderableType:
             text.append(f"\n{interval_text(cell, source)}", style="not bold dim")
             row.append(text)
         table.add_row(Text(arm.name), *row)
-    return Group(table, Text("\n".join(["", *_legend(comparison), *comparison.footnotes()]), style="dim"))
+    return table
+
+
+def _pages(layout: Layout, room: int) -> list[Layout]:
+    """Columns that fit side by side into ``room`` characters, at least one a page."""
+    pages: list[Layout] = []
+    left = 0
+    for column in layout:
+        needed = max(len(column[0]), len(column[1]), len("100.0–100.0")) + 3
+        if not pages or needed > left:
+            pages.append([])
+            left = room
+        pages[-1].append(column)
+        left -= needed
+    return pages
 
 
 def markdown(comparison: Comparison) -> str:
@@ -119,9 +148,9 @@ def csv(comparison: Comparison) -> str:
     return str(pd.DataFrame(rows, dtype=object).to_csv(index=False))
 
 
-def _layout(comparison: Comparison) -> list[tuple[str, str, Column | str]]:
-    """Columns from left to right: (heading, sub-heading, benchmark or name of a mean)."""
-    found: list[tuple[str, str, Column | str]] = []
+def _layout(comparison: Comparison) -> Layout:
+    """The benchmarks of each category, then their mean where there are several, then the mean of all."""
+    found: Layout = []
     for category in CATEGORIES:
         columns = [column for column in comparison.columns if column.category == category]
         found.extend((category, column.task, column) for column in columns)
@@ -143,5 +172,6 @@ def _size(comparison: Comparison, task: str) -> int:
     return max(found, default=0)
 
 
-def _scale(column: Column) -> float:
+def scale(column: Column) -> float:
+    """What a score is multiplied by to print it: fractions are shown out of 100."""
     return 100.0 if column.limits == (0.0, 1.0) else 1.0

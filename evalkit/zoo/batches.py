@@ -20,11 +20,16 @@ from evalkit.rope.positions import position_ids
 from evalkit.rope.variants import RopeVariant
 from evalkit.zoo import wording
 from evalkit.zoo.boards import Board
-from evalkit.zoo.scenes import MAKERS, Question, Scene, generator
+from evalkit.zoo.scenes import MAKERS, PRACTICE, Question, Scene, generator
 from evalkit.zoo.tower import COPIES
 
-MIX = (("mini_docvqa", 5), ("mini_chartqa", 4), ("mini_refcoco", 4), ("mini_video", 3))
-"""Scenes of each task in a step."""
+READING_STEPS = 1500
+"""Until this step every answer token counts alike, so reading aloud dominates; then every question
+does, with the practice worth as much as the ``QUESTIONS`` others."""
+
+READING_MIX = (("mini_docvqa", 5), ("mini_chartqa", 4), ("mini_refcoco", 4), ("mini_video", 3))
+MIX = (("mini_docvqa", 4), ("mini_chartqa", 4), ("mini_refcoco", 4), ("mini_video", 4))
+"""Scenes of each task in a step, before and after ``READING_STEPS``."""
 
 QUESTIONS = 4
 """At most this many questions of a scene are asked in a step."""
@@ -38,7 +43,8 @@ class Batch:
 
     ``ids`` [B, L]; ``cells`` [B, L], the cell kind and noisy copy at a visual token, else -1;
     ``positions`` [3, B, L]; ``mask`` bool [B, 1, L, L], True where a token may look;
-    ``labels`` [B, L], the next token where it belongs to an answer, else ``IGNORED``.
+    ``labels`` [B, L], the next token where it belongs to an answer, else ``IGNORED``;
+    ``weights`` [B, L], one over the length of the token's answer (times ``QUESTIONS`` for practice).
     """
 
     ids: Tensor
@@ -46,6 +52,7 @@ class Batch:
     positions: Tensor
     mask: Tensor
     labels: Tensor
+    weights: Tensor
 
 
 @lru_cache(maxsize=256)
@@ -78,13 +85,13 @@ class Packer:
         self._tokenizer, self._variant = tokenizer, variant
         self._encode = lru_cache(maxsize=65536)(lambda text: tuple(tokenizer.encode(text).ids))
 
-    def _branch(self, question: Question, video: bool) -> tuple[list[int], list[int]]:
-        """Token ids from the end of the picture to the end of the answer, and their labels."""
+    def _branch(self, question: Question, video: bool) -> tuple[list[int], list[int], float]:
+        """Token ids from the end of the picture to the end of the answer, labels, and weight."""
         prompt = self._encode(wording.chat(question, video=video)[1])
         answer = (*self._encode(question.answer), wording.END)
         ids = [*prompt, *answer[:-1]]
         labels = [IGNORED] * (len(prompt) - 1) + list(answer)
-        return ids, labels
+        return ids, labels, (QUESTIONS if question.kind == PRACTICE else 1) / len(answer)
 
     def pack(self, scenes: list[Scene], noise: np.random.Generator, questions: int = QUESTIONS) -> Batch:
         """Pack scenes of equal dimension (all images, or all clips), right-padded."""
@@ -94,11 +101,13 @@ class Packer:
         branches = [[self._branch(q, video) for q in _asked(scene, questions)] for scene in scenes]
         starts = [before + scene.board.size for scene in scenes]
         length = max(
-            start + sum(len(ids) for ids, _ in group) for start, group in zip(starts, branches, strict=True)
+            start + sum(len(branch[0]) for branch in group)
+            for start, group in zip(starts, branches, strict=True)
         )
         shape = (len(scenes), length)
         ids, labels = np.zeros(shape, np.int64), np.full(shape, IGNORED)
         cells, part = np.full(shape, -1), np.full(shape, -1)
+        weights = np.zeros(shape, np.float32)
         positions = np.zeros((3, *shape), np.float32)
         for row, (scene, start, group) in enumerate(zip(scenes, starts, branches, strict=True)):
             lead = self._encode(wording.chat(scene.questions[0], video=video)[0])[:-1]
@@ -109,10 +118,11 @@ class Packer:
             seen, after = _prefix_positions(self._variant, before, grid_of(scene.board), video)
             positions[:, row, :start] = seen
             at = start
-            for number, (tokens, wanted) in enumerate(group, 1):
+            for number, (tokens, wanted, weight) in enumerate(group, 1):
                 end = at + len(tokens)
                 ids[row, at:end], labels[row, at:end], part[row, at:end] = tokens, wanted, number
                 positions[:, row, at:end] = after + np.arange(len(tokens))
+                weights[row, at:end] = weight
                 at = end
         return Batch(
             torch.from_numpy(ids),
@@ -120,6 +130,7 @@ class Packer:
             torch.from_numpy(positions),
             _mask(part),
             torch.from_numpy(labels),
+            torch.from_numpy(weights),
         )
 
 
@@ -133,8 +144,9 @@ def _mask(part: np.ndarray) -> Tensor:
 
 def training_scenes(step: int) -> tuple[list[Scene], list[Scene]]:
     """The images and the clips of one step: a function of the step alone, for every variant."""
+    mix = READING_MIX if step < READING_STEPS else MIX
     made = {
-        task: [MAKERS[task](generator("train", task, step, i)) for i in range(count)] for task, count in MIX
+        task: [MAKERS[task](generator("train", task, step, i)) for i in range(count)] for task, count in mix
     }
     clips = made.pop("mini_video")
     return [scene for scenes in made.values() for scene in scenes], clips

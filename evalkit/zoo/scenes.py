@@ -26,6 +26,9 @@ CLIP_SHAPES: Mapping[str, tuple[int, tuple[tuple[int, int], ...]]] = MappingProx
     }
 )
 CODE_LENGTH = 3
+PRACTICE = "reading"
+"""Kind of the question that is asked in training only."""
+
 MOVES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 )
@@ -84,7 +87,7 @@ def document(rng: random.Random) -> Scene:
         board[line, : 1 + CODE_LENGTH] = [glyph(c) for c in label + code]
         questions.append(Question(kind, f"What is the code in {kind} {label}?", code))
     everything = "".join(label + code for label, code in zip(labels, codes, strict=True))
-    reading = Question("reading", f"Read the {kind}s.", everything)
+    reading = Question(PRACTICE, f"Read the {kind}s.", everything)
     if kind == "column":
         board = np.ascontiguousarray(board.T)
     return Scene(board, _shuffled(rng, questions), kind, reading)
@@ -105,7 +108,7 @@ def chart(rng: random.Random) -> Scene:
         if heights.count(height) == 1:
             questions.append(Question("human_test", f"Which bar has the value {value}?", name))
     values = "".join(f"{name}{height}" for name, height in zip(names, heights, strict=True))
-    return Scene(board, _shuffled(rng, questions), practice=Question("reading", "Read the bars.", values))
+    return Scene(board, _shuffled(rng, questions), practice=Question(PRACTICE, "Read the bars.", values))
 
 
 def _place(rng: random.Random, board: Board, rows: int, columns: int) -> tuple[int, int] | None:
@@ -159,7 +162,7 @@ def boxes(rng: random.Random) -> Scene:
         if len(found) == len(wanted):
             seen = sorted(zip(found, wanted, strict=True), key=lambda item: (item[0][1], item[0][0]))
             places = "".join("{}[{}, {}, {}, {}]".format(name, *box) for box, name in seen)
-            reading = Question("reading", "Read the boxes.", places)
+            reading = Question(PRACTICE, "Read the boxes.", places)
             return Scene(board, _shuffled(rng, _expressions(wanted, found)), practice=reading)
 
 
@@ -222,7 +225,7 @@ def clip(rng: random.Random) -> Scene:
         board = np.zeros((seconds, *rng.choice(shapes)), np.int64)
         made = _motion(rng, board) if motion else _order(rng, board)
         if made is not None:
-            practice = Question("reading", "Read the clip.", made[1])
+            practice = Question(PRACTICE, "Read the clip.", made[1])
             return Scene(board, _shuffled(rng, made[0]), duration, practice)
 
 

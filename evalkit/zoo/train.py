@@ -26,7 +26,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everybody uses)
 from evalkit.rope.install import install
 from evalkit.rope.variants import parse_variant
 from evalkit.zoo import CHECKPOINTS, VARIANTS, checkpoint, language, tower
-from evalkit.zoo.batches import IGNORED, Batch, Packer, training_scenes
+from evalkit.zoo.batches import IGNORED, READING_STEPS, Batch, Packer, training_scenes
 from evalkit.zoo.wording import build_tokenizer, cell_tokens
 
 SEED = 20260901
@@ -104,8 +104,8 @@ class Trainer:
             },
         )
 
-    def logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits and labels of the answer tokens, ``[n, vocabulary]`` and ``[n]``."""
+    def logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, labels and weights of the answer tokens: ``[n, vocabulary]``, ``[n]``, ``[n]``."""
         text = self.model.model.language_model
         ids, cells, labels = (x.to(self.device) for x in (batch.ids, batch.cells, batch.labels))
         merged = self.model.model.visual.merger(self.patches)
@@ -118,7 +118,8 @@ class Trainer:
             use_cache=False,
         ).last_hidden_state
         chosen = labels != IGNORED
-        return hidden[chosen] @ text.embed_tokens.weight.T, labels[chosen]
+        weights = batch.weights.to(self.device)[chosen]
+        return hidden[chosen] @ text.embed_tokens.weight.T, labels[chosen], weights
 
     def advance(self) -> float:
         """Take one optimiser step; returns the loss."""
@@ -127,7 +128,10 @@ class Trainer:
             group["lr"] = rate
         noise = np.random.default_rng([SEED, self.step])
         parts = [self.logits(self.packer.pack(scenes, noise)) for scenes in training_scenes(self.step)]
-        loss = F.cross_entropy(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+        logits, labels, weights = (torch.cat(column) for column in zip(*parts, strict=True))
+        if self.step < READING_STEPS:
+            weights = torch.ones_like(weights)
+        loss = (weights * F.cross_entropy(logits, labels, reduction="none")).sum() / weights.sum()
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -94,7 +94,7 @@ def test_packed_questions_are_computed_as_if_alone(start, variant):
     trainer = train.Trainer(variant, 40, start)
     for scenes in training_scenes(0):
         scene = Scene(scenes[0].board, scenes[0].questions[:3])
-        together, _ = trainer.logits(trainer.packer.pack([scene], np.random.default_rng(0)))
+        together, _, _ = trainer.logits(trainer.packer.pack([scene], np.random.default_rng(0)))
         copies = trainer.packer.pack([scene], np.random.default_rng(0)).cells
         alone = []
         for question in scene.questions:
@@ -181,7 +181,7 @@ def test_all_variants_start_from_the_same_weights_and_see_the_same_samples(start
 def test_install_keeps_the_loss_path_differentiable(start):
     trainer = train.Trainer("mhrope", 40, start)
     install(trainer.model, parse_variant("mhrope"))
-    logits, labels = trainer.logits(trainer.packer.pack(training_scenes(0)[1], np.random.default_rng(0)))
+    logits, labels, _ = trainer.logits(trainer.packer.pack(training_scenes(0)[1], np.random.default_rng(0)))
     cross_entropy(logits, labels).backward()
     assert trainer.model.model.visual.merger.mlp[0].weight.grad is not None
     assert trainer.model.model.visual.blocks[0].attn.qkv.weight.grad is None

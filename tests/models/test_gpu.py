@@ -1,0 +1,61 @@
+"""On a CUDA device: the same answers as on the CPU, whatever the batch. Skipped where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evalkit.data.cache import MediaCache
+from evalkit.engine.run import run_requests
+from evalkit.models import load_model
+from evalkit.registry import load_task
+from evalkit.requests import build_request, choose
+from evalkit.types import Response
+
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+VARIANTS = ("vanilla", "mrope", "mrope-i", "mhrope")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cuda() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device")
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, Any]]:
+    cache = MediaCache(tmp_path_factory.mktemp("media"))
+    tasks = [load_task(name) for name in ("mini_docvqa", "mini_refcoco", "mini_video")]
+    return [(task, each.sample) for task in tasks for each in choose(task.samples(None), 8, cache)]
+
+
+def answers(
+    samples: list[tuple[Any, Any]], rope: str, device: str, dtype: str, size: int | None
+) -> list[str]:
+    model = load_model("tiny", rope=rope, dtype=dtype, device=device)
+    requests = [build_request(model, task, sample) for task, sample in samples]
+    found: dict[str, Response] = {}
+
+    def note(responses: list[Response]) -> None:
+        found.update({response.key: response for response in responses})
+
+    run_requests(model, requests, on_batch=note, workers=0, batch_size=size)
+    assert not [response.error for response in found.values() if response.error]
+    return [found[request.key].text for request in requests]
+
+
+@pytest.mark.parametrize("rope", VARIANTS)
+def test_float32_answers_are_those_of_the_cpu_in_any_batch(samples: list[Any], rope: str) -> None:
+    expected = answers(samples, rope, "cpu", "float32", 1)
+    for size in (1, 4, None):
+        assert answers(samples, rope, "cuda", "float32", size) == expected
+
+
+@pytest.mark.parametrize("rope", VARIANTS)
+def test_bfloat16_answers_seldom_depend_on_the_batch(samples: list[Any], rope: str) -> None:
+    single = answers(samples, rope, "cuda", "bfloat16", 1)
+    together = answers(samples, rope, "cuda", "bfloat16", None)
+    assert sum(a != b for a, b in zip(single, together, strict=True)) <= len(single) // 10
