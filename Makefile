@@ -17,7 +17,7 @@ demo: $(READY)
 	$(BIN)/evalkit run --model tiny --rope vanilla,mrope,mrope-i,mhrope --tasks mini --output results/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from evalkit.errors import EnvironmentProblem, MediaError
-
-if TYPE_CHECKING:
-    from evalkit.data.video.probe import VideoInfo
 
 
 def damaged(path: str, why: str) -> MediaError:
@@ -20,14 +15,6 @@ def damaged(path: str, why: str) -> MediaError:
 def lost_frame(path: str, wanted: int, promised: int) -> MediaError:
     """A chosen frame can't be decoded; showing fewer frames silently would change the question."""
     return damaged(path, f"frame {wanted} of the {promised} that its container promises can't be decoded")
-
-
-def check_count(path: str, backend: str, counted: int, known: VideoInfo) -> None:
-    """Frames are asked for by their place: a decoder that counts otherwise would show other frames."""
-    if counted != len(known.timestamps):
-        raise damaged(
-            path, f"{backend} counts {counted} frames in it, and its packets make {len(known.timestamps)}"
-        )
 
 
 def missing(backend: str, why: str) -> EnvironmentProblem:

@@ -49,6 +49,14 @@ def probe(path: str) -> VideoInfo:
     return VideoInfo(tuple(time - times[0] for time in times), width, height, times[0], stamped)
 
 
+def check_count(path: str, backend: str, counted: int, known: VideoInfo) -> None:
+    """Frames are asked for by their place: a decoder that counts otherwise would show other frames."""
+    if counted != len(known.timestamps):
+        raise damaged(
+            path, f"{backend} counts {counted} frames in it, and its packets make {len(known.timestamps)}"
+        )
+
+
 @contextmanager
 def opened(path: str) -> Iterator[tuple[Any, Any]]:
     """The container and its main video stream; FFmpeg's errors become evalkit's."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.video.errors import check_count, damaged, missing
-from evalkit.data.video.probe import VideoInfo
+from evalkit.data.video.errors import damaged, missing
+from evalkit.data.video.probe import VideoInfo, check_count
 
 _CHUNK = 16
 
