@@ -62,11 +62,16 @@ class Silent:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a run is stored, its scored records, what is missing and what went wrong."""
+    """Where a run is stored, its scored records, what is missing and what went wrong.
+
+    ``unreadable`` counts journal lines that a kill tore or another version wrote; their samples
+    count as missing until they are run again.
+    """
 
     run: RunDir
     records: list[Record]
     missing: int
+    unreadable: int = 0
     problems: list[EvalkitError] = field(default_factory=list)
 
 
@@ -274,14 +279,15 @@ def _record(arm: str, model: Model, job: _Job, response: Response) -> Record:
 def _finish(
     run: RunDir, tasks: Sequence[Task], plan: Plan, manifest: dict[str, Any], problems: list[EvalkitError]
 ) -> Outcome:
-    found, missing = planned(plan, run.journal().records)
+    journal = run.journal()
+    found, missing = planned(plan, journal.records)
     records = score_records(found, {task.name: task.metric for task in tasks})
     failed = sum(record.failed for record in records)
     complete = not (missing or failed or problems or manifest["arms_to_come"])
     manifest = {**manifest, "status": "complete" if complete else "incomplete", "finished": _now()}
     run.write_records(records)
     run.write_manifest(manifest)
-    return Outcome(run, records, missing, problems)
+    return Outcome(run, records, missing, journal.unreadable, problems)
 
 
 def _manifest(

@@ -22,6 +22,11 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
     else:
         print_comparison(comparison)
         click.echo(f"stored in {outcome.run.path}")
+    if outcome.unreadable:
+        click.echo(
+            f"evalkit: {outcome.unreadable} lines of the journal can't be read; they count for nothing",
+            err=True,
+        )
     failed = sum(record.failed for record in outcome.records)
     if outcome.missing or failed:
         click.echo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -41,6 +42,14 @@ def prepare_all(
             yield _prepare(preprocessor, request)
         return
     with _Pool(preprocessor, workers) as pool:
+        if not pool.works():
+            warnings.warn(
+                "preprocessing workers can't be started, so this process does their work; in a script, "
+                "call evalkit under `if __name__ == '__main__':`",
+                stacklevel=2,
+            )
+            yield from prepare_all(preprocessor, requests, costs, 0)
+            return
         waiting = deque(zip(requests, costs, strict=True))
         ahead: deque[tuple[Request, int, Future[Outcome]]] = deque()
         tokens = 0
@@ -72,6 +81,13 @@ class _Pool:
 
     def __exit__(self, *exception: object) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def works(self) -> bool:
+        """Whether worker processes start: they import the user's script, which may do anything."""
+        try:
+            return self._executor.submit(int).result() == 0
+        except BrokenProcessPool:
+            return False
 
     def has_room(self, ahead: int, tokens: int) -> bool:
         """Whether one more request, with which ``tokens`` are ahead, may be started."""
