@@ -1,10 +1,13 @@
 """Train the built-in checkpoints: ``python -m evalkit.zoo.train [--variant NAME ...]``.
 
-Stage 0 trains one vision tower on single cells (:mod:`evalkit.zoo.tower`) and freezes it. Stage 1
-trains the merger and the language model once per RoPE variant, from the same initial weights, on the
-same samples in the same order, with the same schedule; only the variant differs. Everything is a
-function of the seed and the step, so a run that was stopped continues where it was (its state lies
-in ``OUT/.training``). Nothing is tuned per variant.
+Stage 0 makes the common start: a language model on text (:mod:`evalkit.zoo.language`) and a vision
+tower on single cells (:mod:`evalkit.zoo.tower`), which is then frozen. Stage 1 trains the merger and
+the language model once per RoPE variant, from the same weights, on the same samples in the same
+order, with the same schedule; only the variant differs, and nothing is tuned per variant.
+
+Everything is a function of the seed and the step, so a run that was stopped continues where it was
+(its state lies in ``--state``; delete that folder to begin afresh). The last digits depend on the
+hardware and on the number of threads. A step takes 0.2 s of one CPU core.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name everybody uses)
 
+from evalkit.data.cache import cache_root
 from evalkit.rope.install import install
 from evalkit.rope.variants import parse_variant
 from evalkit.zoo import CHECKPOINTS, VARIANTS, checkpoint, language, tower
@@ -30,7 +34,7 @@ from evalkit.zoo.batches import IGNORED, READING_STEPS, Batch, Packer, training_
 from evalkit.zoo.wording import build_tokenizer, cell_tokens
 
 SEED = 20260901
-STEPS = 3000
+STEPS = 4200
 WARM_UP = 100
 PEAK_RATE = 2e-3
 KEEP_EVERY = 250
@@ -184,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--variant", nargs="+", default=list(VARIANTS), help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--out", type=Path, default=CHECKPOINTS)
+    parser.add_argument("--state", type=Path, default=cache_root() / "zoo_training")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: torch's choice)")
     options = parser.parse_args(arguments)
@@ -191,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     for variant in options.variant:
-        trainer = Trainer(variant, options.steps, options.out / ".training", options.device)
+        trainer = Trainer(variant, options.steps, options.state, options.device)
         trainer.resume()
         trainer.run()
         trainer.keep()
