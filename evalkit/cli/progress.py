@@ -13,6 +13,8 @@ from evalkit.errors import EvalkitError
 from evalkit.execute import Reporter
 
 _SECONDS_BETWEEN_LINES = 15.0
+# The first batch includes starting the workers: a rate taken from it would be far off.
+_ANSWERS_BEFORE_A_RATE = 16
 
 
 def make_reporter(quiet: bool) -> Reporter:
@@ -60,9 +62,10 @@ class Lines(ProblemsOnly):
         self._done += 1
         self._failed += failed
         now = time.monotonic()
-        if now - self._last >= _SECONDS_BETWEEN_LINES:
+        new = self._done - self._begun_at
+        if now - self._last >= _SECONDS_BETWEEN_LINES and new >= _ANSWERS_BEFORE_A_RATE:
             self._last = now
-            rate = (self._done - self._begun_at) / (now - self._start)
+            rate = new / (now - self._start)
             left = (self._total - self._done) / rate
             self._say(f"{arm}: {self._done}/{self._total} ({rate:.1f} samples/s, {left:.0f} s left)")
 
