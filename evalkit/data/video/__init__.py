@@ -1,4 +1,9 @@
-"""Video readers: one way to count and time frames, three ways to decode them, the same frames."""
+"""Video readers: one way to count and time frames, three ways to decode them, the same frames.
+
+Every reader decodes forward from the first frame. Seeking is faster for a clip late in a film, but what
+comes out past a keyframe depends on the stream and the decoder: in tests, all three gave other pictures
+or none for some files (open GOPs, intra refresh, old x264 in 4:4:4).
+"""
 
 from __future__ import annotations
 

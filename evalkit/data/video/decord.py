@@ -1,38 +1,42 @@
-"""decord: fast random access; its last release is from 2021."""
+"""decord: an older decoder, kept to reproduce older numbers; its last release is from 2021."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.video.errors import damaged, missing
-from evalkit.data.video.probe import VideoInfo, check_count
-
-_CHUNK = 16
+from evalkit.data.video.errors import check_places, damaged, missing
+from evalkit.data.video.probe import VideoInfo
 
 
 class Reader:
-    """Reads by index, a few frames at a time."""
+    """Reads forward, frame by frame."""
 
     def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
         reader = _open(path)
-        check_count(path, "decord", len(reader), known)
-        for begin in range(0, len(indices), _CHUNK):
-            yield from _batch(path, reader, indices[begin : begin + _CHUNK])
+        check_places(path, "decord", len(reader), known)
+        pending = deque(indices)
+        # Not `get_batch` or `skip_frames`: past a keyframe they may give other pictures (open GOPs, intra
+        # refresh), without a word.
+        for number in range(indices[-1] + 1):
+            frame = _next(path, reader)
+            while pending and pending[0] == number:
+                pending.popleft()
+                yield frame.asnumpy()
 
 
-def _batch(path: str, reader: Any, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
+def _next(path: str, reader: Any) -> Any:
     from decord import DECORDError
 
     try:
-        frames: npt.NDArray[np.uint8] = reader.get_batch(list(indices)).asnumpy()
-    except (DECORDError, RuntimeError, IndexError) as error:
+        return reader.next()
+    except (DECORDError, RuntimeError, StopIteration) as error:
         raise damaged(path, _reason(error)) from None
-    return frames
 
 
 def _open(path: str) -> Any:

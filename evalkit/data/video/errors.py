@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from evalkit.errors import EnvironmentProblem, MediaError
+
+if TYPE_CHECKING:
+    from evalkit.data.video.probe import VideoInfo
 
 
 def damaged(path: str, why: str) -> MediaError:
@@ -12,9 +17,9 @@ def damaged(path: str, why: str) -> MediaError:
     )
 
 
-def lost_frame(path: str, wanted: int, promised: int) -> MediaError:
+def lost_frame(path: str, wanted: int, count: int) -> MediaError:
     """A chosen frame can't be decoded; showing fewer frames silently would change the question."""
-    return damaged(path, f"frame {wanted} of the {promised} that its container promises can't be decoded")
+    return damaged(path, f"frame {wanted} of its {count} can't be decoded")
 
 
 def missing(backend: str, why: str) -> EnvironmentProblem:
@@ -24,3 +29,18 @@ def missing(backend: str, why: str) -> EnvironmentProblem:
         why.splitlines()[0] if why else "it is not installed",
         f"install it, pip install 'evalkit[{backend}]' (torchcodec: and FFmpeg's libraries), or use pyav",
     )
+
+
+def check_places(path: str, backend: str, counted: int, known: VideoInfo) -> None:
+    """Make sure that a decoder which is asked for frames by their place counts as the packets do.
+
+    Raises:
+        MediaError: it doesn't, and would show other frames.
+    """
+    if known.container == "mpegts":
+        why = f"{backend} leaves out frames of transport streams, so its count of them can't be relied on"
+    elif counted != len(known.timestamps):
+        why = f"{backend} counts {counted} frames in it, and its packets make {len(known.timestamps)}"
+    else:
+        return
+    raise MediaError(f"video `{path}` can't be read with {backend}", why, "use the video backend `pyav`")

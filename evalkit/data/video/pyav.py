@@ -14,16 +14,13 @@ from evalkit.data.video.probe import VideoInfo, decoded, opened
 
 
 class Reader:
-    """Reads forward in one pass, from the keyframe before the first frame wanted."""
+    """Reads forward in one pass, and only what is wanted leaves the decoder as pixels."""
 
     def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
         times = known.timestamps
         pending, tolerance = deque(indices), _tolerance(times)
         with opened(path) as (container, stream):
-            if known.stamped:
-                begin = int((known.start + times[indices[0]]) / stream.time_base)
-                container.seek(begin, stream=stream, backward=True)
             for number, frame in enumerate(decoded(container, stream)):
                 # Frames are found by their time; without one, by their place.
                 time = frame.time - known.start if known.stamped else times[min(number, len(times) - 1)]

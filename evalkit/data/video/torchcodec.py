@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.video.errors import damaged, missing
-from evalkit.data.video.probe import VideoInfo, check_count
+from evalkit.data.video.errors import check_places, damaged, missing
+from evalkit.data.video.probe import VideoInfo
 
 _CHUNK = 16
 
 
 class Reader:
-    """Reads by index, a few frames at a time, with exact seeking."""
+    """Reads forward, a few frames at a time."""
 
     def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
         decoder = _open(path)
-        check_count(path, "torchcodec", len(decoder), known)
-        for begin in range(0, len(indices), _CHUNK):
+        check_places(path, "torchcodec", len(decoder), known)
+        pending, length = deque(indices), indices[-1] + 1
+        # Every frame up to the last one wanted: where torchcodec skips, it seeks, and past a keyframe some
+        # streams then decode to other pictures (open GOPs, intra refresh), without a word.
+        for begin in range(0, length, _CHUNK):
+            end = min(begin + _CHUNK, length)
             try:
-                frames = decoder.get_frames_at(list(indices[begin : begin + _CHUNK])).data
+                frames = decoder.get_frames_in_range(begin, end).data
             except (RuntimeError, IndexError) as error:
                 raise damaged(path, str(error).splitlines()[0]) from None
-            yield from frames.permute(0, 2, 3, 1).numpy()
+            while pending and pending[0] < end:
+                yield frames[pending.popleft() - begin].permute(1, 2, 0).numpy()
 
 
 def _open(path: str) -> Any:
