@@ -19,7 +19,8 @@ Pixels = npt.NDArray[np.uint8]
 
 
 def load_image(ref: MediaRef) -> Image.Image:
-    """Decode an image into RGB; transparency is laid over white, as in ``qwen-vl-utils``.
+    """Decode an image into RGB as ``qwen-vl-utils`` does: RGBA is laid over white, every other mode
+    is converted by Pillow, which drops what transparency a palette or a grey image has.
 
     The EXIF orientation is not applied: the benchmarks' coordinates refer to the stored pixels.
 
@@ -31,12 +32,9 @@ def load_image(ref: MediaRef) -> Image.Image:
     try:
         with Image.open(io.BytesIO(ref.data) if ref.data is not None else str(ref.path)) as image:
             image.load()
-            if image.mode == "RGB":
-                return image.copy()
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                layered = image.convert("RGBA")
-                white = Image.new("RGB", layered.size, (255, 255, 255))
-                white.paste(layered, mask=layered.getchannel("A"))
+            if image.mode == "RGBA":
+                white = Image.new("RGB", image.size, (255, 255, 255))
+                white.paste(image, mask=image.getchannel("A"))
                 return white
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from contextlib import closing
 
 from evalkit.engine.planner import Budget, batches, longest_first
 from evalkit.engine.workers import Failed, prepare_all
@@ -37,15 +37,27 @@ def run_requests(
     Failures stay with their sample: a request that can't be prepared or answered gets a
     response whose finish reason is ``error``. A batch that doesn't fit into memory is split and later
     batches are smaller. What a request is answered depends on none of this.
+
+    Raises:
+        EnvironmentProblem: what every request needs is missing, such as the video decoder.
     """
-    estimates = {request.key: model.preprocessor.estimate(request) for request in requests}
+    estimates = {request.key: _estimate(model, request) for request in requests}
     ordered = longest_first(requests, lambda request: estimates[request.key])
     costs = [estimates[request.key] for request in ordered]
-    prepared = _only_prepared(prepare_all(model.preprocessor, ordered, costs, workers), on_batch)
     budget = Budget(batch_tokens, batch_size)
-    for batch in batches(prepared, budget):
-        for responses in _answer(model, batch, budget):
-            on_batch(responses)
+    # Closed here and now if the run is interrupted: its worker processes must not outlive it.
+    with closing(prepare_all(model.preprocessor, ordered, costs, workers)) as outcomes:
+        for batch in batches(_only_prepared(outcomes, on_batch), budget):
+            for responses in _answer(model, batch, budget):
+                on_batch(responses)
+
+
+def _estimate(model: Model, request: Request) -> int:
+    """The planner's guess of a request's tokens; what can't even be guessed at will fail by itself."""
+    try:
+        return model.preprocessor.estimate(request)
+    except Exception:  # noqa: BLE001 - decoders raise anything on damaged files; `prepare` reports it
+        return 0
 
 
 def _only_prepared(
@@ -62,24 +74,27 @@ def _only_prepared(
 def _answer(model: Model, batch: Sequence[Prepared], budget: Budget) -> Iterator[list[Response]]:
     """Answer a batch whole if that is possible, else in parts."""
     began = time.perf_counter()
+    half = (len(batch) + 1) // 2
     try:
         generations = model.generate(batch)
     except OutOfMemory as error:
-        if len(batch) == 1:
-            yield [_error(batch[0], f"it does not fit into memory alone: {error}")]
-            return
-        budget.lower(batch)
-        half = (len(batch) + 1) // 2
-        yield from chain(_answer(model, batch[:half], budget), _answer(model, batch[half:], budget))
+        problem = f"it does not fit into memory alone: {error}"
+        parts = [batch[:half], batch[half:]]
+        if len(batch) > 1:
+            budget.lower(batch)
     except Exception as error:  # noqa: BLE001 - a sample that breaks the model must not take others with it
-        if len(batch) == 1:
-            yield [_error(batch[0], f"{type(error).__name__}: {error}")]
-            return
-        for item in batch:
-            yield from _answer(model, [item], budget)
+        problem = f"{type(error).__name__}: {error}"
+        parts = [[item] for item in batch]
     else:
         seconds = (time.perf_counter() - began) / len(batch)
         yield [_response(*pair, seconds) for pair in zip(batch, generations, strict=True)]
+        return
+    # Outside the handlers: the exception's frames held the failed batch's tensors until here.
+    if len(batch) == 1:
+        yield [_error(batch[0], problem)]
+        return
+    for part in parts:
+        yield from _answer(model, part, budget)
 
 
 def _response(item: Prepared, generation: Generation, seconds: float) -> Response:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from evalkit.errors import MediaError
+from evalkit.errors import EnvironmentProblem, MediaError
 from evalkit.models.base import Preprocessor
 from evalkit.types import Prepared, Request
 
@@ -32,10 +35,13 @@ Outcome = tuple[Request, Prepared] | Failed
 
 def prepare_all(
     preprocessor: Preprocessor, requests: Sequence[Request], costs: Sequence[int], workers: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Prepare requests and yield them in their order; ``workers=0`` does it in this process.
 
     A request that fails, or whose worker dies, is yielded as :class:`Failed`; the others go on.
+
+    Raises:
+        EnvironmentProblem: what every request needs is missing, such as the video decoder.
     """
     if workers == 0:
         for request in requests:
@@ -118,7 +124,23 @@ class _Pool:
     @staticmethod
     def _new(workers: int) -> ProcessPoolExecutor:
         # Not fork: the parent runs torch's threads, and a forked child may hang on their locks.
-        return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_the_run)
+
+
+def _leave_with_the_run() -> None:
+    """Make this worker process end with its parent: on Ctrl-C without a word, since the parent tells, and
+    when the parent is killed. Otherwise it would wait for work for ever.
+    """
+    signal.signal(signal.SIGINT, lambda *signal_and_frame: os._exit(130))
+    threading.Thread(target=_outlive_no_parent, daemon=True).start()
+
+
+def _outlive_no_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _prepare(preprocessor: Preprocessor, request: Request) -> Outcome:
@@ -126,5 +148,7 @@ def _prepare(preprocessor: Preprocessor, request: Request) -> Outcome:
         return request, preprocessor.prepare(request)
     except MediaError as error:
         return Failed(request, str(error))
+    except EnvironmentProblem:  # no sample's fault: it would be the error of every one of them
+        raise
     except Exception as error:  # noqa: BLE001 - one sample's surprise is that sample's error, not the run's
         return Failed(request, f"{type(error).__name__}: {error}")

@@ -22,6 +22,7 @@ from evalkit.data.images import Pixels, image_size, load_image, resize, smart_re
 from evalkit.data.media import media_digest, unreadable
 from evalkit.data.sampling import FrameRule, Frames, choose_frames, expected_count
 from evalkit.data.video import open_reader, probe
+from evalkit.data.video.probe import opened
 from evalkit.errors import EnvironmentProblem, MediaError
 from evalkit.types import MediaInfo, MediaRef, Prepared, Request, VisionInput
 
@@ -95,11 +96,14 @@ class QwenPreprocessor:
         return self.patch * self.merge
 
     def estimate(self, request: Request) -> int:
-        """See :class:`evalkit.models.base.Preprocessor`; a medium that can't be read counts 0."""
+        """See :class:`evalkit.models.base.Preprocessor`. Exact for images and for videos whose header
+        states a constant frame rate and the number of frames; a medium that can't be read counts 1.
+        """
         tokens = len(self._encode(request.prompt))
         for ref in request.media:
             try:
-                tokens += self._estimate_medium(ref, len(request.media))
+                # The prompt's own placeholder is one of them.
+                tokens += self._estimate_medium(ref, len(request.media)) - 1
             except MediaError:
                 continue
         return tokens
@@ -155,7 +159,7 @@ class QwenPreprocessor:
     def _video(self, ref: MediaRef, share: int) -> tuple[VisionInput, MediaInfo]:
         from PIL import Image
 
-        path = str(ref.path)
+        path = _file(ref)
         known = probe(path)
         chosen = self._choose(ref, known.timestamps)
         size = self._shown_size(ref, (known.width, known.height), len(chosen.indices), share)
@@ -200,9 +204,10 @@ class QwenPreprocessor:
         if ref.kind == "image":
             width, height = self._shown_size(ref, image_size(ref), 1, share)
             return width * height // self.factor**2
-        known = _header(str(ref.path))
-        seconds = min(known.seconds, ref.end or known.seconds) - (ref.start or 0.0)
-        frames = expected_count(seconds, max(1, int(seconds * known.rate)), self.frames)
+        known = _header(_file(ref))
+        end = known.seconds if ref.end is None else min(known.seconds, ref.end)
+        seconds = max(0.0, end - (ref.start or 0.0))
+        frames = expected_count(seconds, max(1, round(seconds * known.rate)), self.frames)
         width, height = self._shown_size(ref, known.size, frames, share)
         return width * height // self.factor**2 * -(-frames // self.temporal_patch)
 
@@ -238,6 +243,12 @@ def neutralise(text: str, specials: Iterable[str]) -> str:
     return text
 
 
+def _file(ref: MediaRef) -> str:
+    if ref.path is None:
+        raise unreadable(ref, "videos are read from files (`MediaCache.to_file` makes one from bytes)")
+    return ref.path
+
+
 @dataclass(frozen=True)
 class _Header:
     seconds: float
@@ -247,26 +258,26 @@ class _Header:
 
 @lru_cache(maxsize=1024)  # several questions about one video
 def _header(path: str) -> _Header:
-    """Length, frame rate and size as the container states them: for planning only."""
-    import av
+    """Length, frame rate and size as the container states them: for planning only.
 
-    try:
-        with av.open(path) as container:
-            stream = container.streams.best("video")
-            if stream is None:
-                return _Header(0.0, 1.0, (1, 1))
-            rate = float(stream.average_rate or 25)
-            seconds = container.duration / av.time_base if container.duration else stream.frames / rate
-            return _Header(seconds, rate, (stream.width, stream.height))
-    except (av.FFmpegError, OSError):
-        return _Header(0.0, 1.0, (1, 1))  # it fails, with its reason, when it is decoded
+    Raises:
+        MediaError: it can't be opened.
+    """
+    with opened(path) as (container, stream):
+        rate = float(stream.average_rate or 25)
+        seconds = stream.frames / rate if stream.frames else (container.duration or 0) / 1e6
+        return _Header(seconds, rate, (stream.width, stream.height))
 
 
 @lru_cache(maxsize=4)
 def _tokenizer(path: str) -> Tokenizer:
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_file(path)
+    tokenizer = Tokenizer.from_file(path)
+    # Both may be saved in the file, from somebody's training; neither must touch a prompt.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _read(path: Path, required: bool) -> Mapping[str, Any]:

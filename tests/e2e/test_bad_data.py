@@ -56,5 +56,5 @@ def test_a_truncated_video_is_one_error(shared: Path, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     records = RunDir.open(tmp_path / "out").records()
     assert sum(record.failed for record in records) == 3
-    assert all("can't be decoded" in str(record.error) for record in records if record.failed)
+    assert all("promises 300 frames" in str(record.error) for record in records if record.failed)
     assert all(record.score is not None for record in records)

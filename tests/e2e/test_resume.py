@@ -29,8 +29,13 @@ def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path)
     deadline = time.monotonic() + 120
     while journalled(killed) < 6 and time.monotonic() < deadline:
         time.sleep(0.02)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    children = workers.read_text().split() if workers.exists() else []
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)  # preprocessing workers must not outlive the run
+    assert time.monotonic() < deadline
     before = journalled(killed)
     assert 6 <= before < 40
 

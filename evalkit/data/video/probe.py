@@ -137,7 +137,9 @@ def _check_whole(path: str, container: Any, stream: Any, found: _Packets) -> Non
         size, index = os.path.getsize(path), stream.index_entries
         lost = sum(entry.pos + entry.size > size for entry in index)
         if lost:
-            raise damaged(path, f"its index promises {len(index)} frames, and the file ends before {lost} of them")
+            raise damaged(
+                path, f"its index promises {len(index)} frames, and the file ends before {lost} of them"
+            )
     elif name == "avi" and found.count < (1 - _SLACK_SHARE) * stream.frames:
         raise damaged(
             path, f"its header promises {stream.frames} frames, and the file ends after {found.count}"
