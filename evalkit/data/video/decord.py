@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.video.errors import check_places, damaged, missing
+from evalkit.data.video.errors import check_places, missing, unfit
 from evalkit.data.video.probe import VideoInfo
 
 
@@ -27,7 +27,14 @@ class Reader:
             frame = _next(path, reader)
             while pending and pending[0] == number:
                 pending.popleft()
-                yield frame.asnumpy()
+                yield _pixels(path, frame, known)
+
+
+def _pixels(path: str, frame: Any, known: VideoInfo) -> npt.NDArray[np.uint8]:
+    pixels: npt.NDArray[np.uint8] = frame.asnumpy()
+    if pixels.shape != (known.height, known.width, 3):  # it keeps the padding of very narrow frames
+        raise unfit(path, "decord", f"it gives frames of shape {pixels.shape}")
+    return pixels
 
 
 def _next(path: str, reader: Any) -> Any:
@@ -36,7 +43,7 @@ def _next(path: str, reader: Any) -> Any:
     try:
         return reader.next()
     except (DECORDError, RuntimeError, StopIteration) as error:
-        raise damaged(path, _reason(error)) from None
+        raise unfit(path, "decord", _reason(error)) from None
 
 
 def _open(path: str) -> Any:
@@ -47,7 +54,7 @@ def _open(path: str) -> Any:
     try:
         return decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
     except (decord.DECORDError, RuntimeError) as error:
-        raise damaged(path, _reason(error)) from None
+        raise unfit(path, "decord", _reason(error)) from None
 
 
 def _reason(error: Exception) -> str:
