@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.video.errors import check_places, missing, unfit
+from evalkit.data.video.errors import check_places, damaged, missing
 from evalkit.data.video.probe import VideoInfo
 
 
@@ -27,14 +27,7 @@ class Reader:
             frame = _next(path, reader)
             while pending and pending[0] == number:
                 pending.popleft()
-                yield _pixels(path, frame, known)
-
-
-def _pixels(path: str, frame: Any, known: VideoInfo) -> npt.NDArray[np.uint8]:
-    pixels: npt.NDArray[np.uint8] = frame.asnumpy()
-    if pixels.shape != (known.height, known.width, 3):  # it keeps the padding of very narrow frames
-        raise unfit(path, "decord", f"it gives frames of shape {pixels.shape}")
-    return pixels
+                yield frame.asnumpy()
 
 
 def _next(path: str, reader: Any) -> Any:
@@ -43,7 +36,7 @@ def _next(path: str, reader: Any) -> Any:
     try:
         return reader.next()
     except (DECORDError, RuntimeError, StopIteration) as error:
-        raise unfit(path, "decord", _reason(error)) from None
+        raise damaged(path, _reason(error)) from None
 
 
 def _open(path: str) -> Any:
@@ -54,7 +47,7 @@ def _open(path: str) -> Any:
     try:
         return decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
     except (decord.DECORDError, RuntimeError) as error:
-        raise unfit(path, "decord", _reason(error)) from None
+        raise damaged(path, _reason(error)) from None
 
 
 def _reason(error: Exception) -> str:

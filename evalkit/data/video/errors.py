@@ -43,9 +43,4 @@ def check_places(path: str, backend: str, counted: int, known: VideoInfo) -> Non
         why = f"{backend} counts {counted} frames in it, and its packets make {len(known.timestamps)}"
     else:
         return
-    raise unfit(path, backend, why)
-
-
-def unfit(path: str, backend: str, why: str) -> MediaError:
-    """A file that PyAV could open, and another decoder can't read."""
-    return MediaError(f"video `{path}` can't be read with {backend}", why, "use the video backend `pyav`")
+    raise MediaError(f"video `{path}` can't be read with {backend}", why, "use the video backend `pyav`")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from evalkit.data.video.errors import damaged
-from evalkit.data.video.whole import shortfall
+
+# How much of a header's promise may be missing before a file counts as cut short. Matroska headers speak of
+# the longest stream, rounded; AVI headers also count frames that the encoder dropped.
+_SLACK_SECONDS = 0.5
+_SLACK_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,20 @@ class VideoInfo:
     container: str = ""
 
 
+@dataclass
+class _Packets:
+    """What one pass over the packets of the main video stream found; their bytes are not kept.
+
+    ``times``: presentation times of the frames to be shown. ``count`` includes packets that are
+    decoded but not shown. ``end``: when the last packet of any stream that was read ends, seconds.
+    """
+
+    times: list[float]
+    count: int = 0
+    end: float = 0.0
+    stamped: bool = True
+
+
 def probe(path: str) -> VideoInfo:
     """Count and time the frames of a file's main video stream.
 
@@ -37,11 +56,10 @@ def probe(path: str) -> VideoInfo:
             decoded.
     """
     with opened(path) as (container, stream):
+        packets = _scan(container, stream)
+        _check_whole(path, container, stream, packets)
+        times = _times(path, container, stream, packets)
         name = container.format.name
-        times, stamped = _times(path, container, stream)
-        lack = shortfall(path, name, stream)
-    if lack:
-        raise damaged(path, lack)
     if not times:
         raise damaged(path, "it has no frames")
     with opened(path) as (container, stream):
@@ -52,7 +70,7 @@ def probe(path: str) -> VideoInfo:
         if first.rotation % 180:
             width, height = height, width
     moments = tuple(time - times[0] for time in times)
-    return VideoInfo(moments, width, height, times[0], stamped, name)
+    return VideoInfo(moments, width, height, times[0], packets.stamped, name)
 
 
 @contextmanager
@@ -84,22 +102,61 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
         yield from frames
 
 
-def _times(path: str, container: Any, stream: Any) -> tuple[list[float], bool]:
-    """Presentation times of all frames, ascending, and whether they are the file's own."""
-    stamps = []
-    for packet in container.demux(stream):  # one at a time: a list of them would hold the whole file
-        if packet.size and not packet.is_discard and not _hidden(stream, packet):
-            stamps.append(None if packet.pts is None else float(packet.pts * packet.time_base))
-    known = [stamp for stamp in stamps if stamp is not None]
-    if container.format.name != "avi" and len(known) == len(stamps):
-        return sorted(known), True
-    # AVI stores no presentation times, and those that FFmpeg makes up can contradict the order in which
-    # frames come out; the order and a constant rate are all that there is.
-    if not stream.average_rate:
-        raise damaged(path, "it states neither the times of its frames nor their rate")
-    return [number / float(stream.average_rate) for number in range(len(stamps))], False
+def _scan(container: Any, stream: Any) -> _Packets:
+    """Read every packet once."""
+    found = _Packets([])
+    # A Matroska header states the length of the longest stream, which may be the sound.
+    streams = () if "matroska" in container.format.name else (stream,)
+    for packet in container.demux(*streams):
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None:
+            found.end = max(found.end, float((time + (packet.duration or 0)) * packet.time_base))
+        if packet.stream is not stream or not packet.size:
+            continue
+        found.count += 1
+        if packet.is_discard or _hidden(stream, packet):
+            continue
+        if packet.pts is None:
+            found.stamped = False
+        found.times.append(float((time or 0) * packet.time_base))
+    return found
 
 
 def _hidden(stream: Any, packet: Any) -> bool:
     """Whether a packet is one of VP8's frames that are only referred to (RFC 6386, section 9.1)."""
     return stream.codec_context.name == "vp8" and not memoryview(packet)[0] >> 4 & 1
+
+
+def _check_whole(path: str, container: Any, stream: Any, found: _Packets) -> None:
+    """Refuse a file that was cut short: the rest of the film would be taken for the whole.
+
+    Containers without a promise (transport streams, live recordings) can't be checked.
+    """
+    name, seconds = container.format.name, (container.duration or 0) / 1e6
+    if name.startswith("mov"):
+        size, index = os.path.getsize(path), stream.index_entries
+        lost = sum(entry.pos + entry.size > size for entry in index)
+        if lost:
+            raise damaged(
+                path, f"its index promises {len(index)} frames, and the file ends before {lost} of them"
+            )
+    elif name == "avi" and found.count < (1 - _SLACK_SHARE) * stream.frames:
+        raise damaged(
+            path, f"its header promises {stream.frames} frames, and the file ends after {found.count}"
+        )
+    elif "matroska" in name and found.end < (1 - _SLACK_SHARE) * seconds - _SLACK_SECONDS:
+        raise damaged(
+            path, f"its header promises {seconds:.1f} seconds, and the file ends after {found.end:.1f}"
+        )
+
+
+def _times(path: str, container: Any, stream: Any, found: _Packets) -> list[float]:
+    """Presentation times of all frames, ascending: the file's own, or made from a constant rate."""
+    # AVI stores no presentation times, and those that FFmpeg makes up can contradict the order in which
+    # frames come out; the order and a constant rate are all that there is.
+    found.stamped = found.stamped and container.format.name != "avi"
+    if found.stamped:
+        return sorted(found.times)
+    if not stream.average_rate:
+        raise damaged(path, "it states neither the times of its frames nor their rate")
+    return [number / float(stream.average_rate) for number in range(len(found.times))]

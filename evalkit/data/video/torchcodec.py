@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.video.errors import check_places, missing, unfit
+from evalkit.data.video.errors import check_places, damaged, missing
 from evalkit.data.video.probe import VideoInfo
 
 _CHUNK = 16
@@ -20,10 +20,6 @@ class Reader:
 
     def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
-        if not known.stamped:
-            raise unfit(
-                path, "torchcodec", "torchcodec finds frames by their times, and the file stores none"
-            )
         decoder = _open(path)
         check_places(path, "torchcodec", len(decoder), known)
         pending, length = deque(indices), indices[-1] + 1
@@ -34,7 +30,7 @@ class Reader:
             try:
                 frames = decoder.get_frames_in_range(begin, end).data
             except (RuntimeError, IndexError) as error:
-                raise unfit(path, "torchcodec", str(error).splitlines()[0]) from None
+                raise damaged(path, str(error).splitlines()[0]) from None
             while pending and pending[0] < end:
                 yield frames[pending.popleft() - begin].permute(1, 2, 0).numpy()
 
@@ -49,6 +45,4 @@ def _open(path: str) -> Any:
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         # FFmpeg's libraries are looked for only now, not on import.
-        if "libtorchcodec" in reason:
-            raise missing("torchcodec", reason) from None
-        raise unfit(path, "torchcodec", reason) from None
+        raise missing("torchcodec", reason) if "libtorchcodec" in reason else damaged(path, reason) from None
