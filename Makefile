@@ -28,10 +28,12 @@ types: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python -m evalkit.bench
+	$(BIN)/evalkit bench engine
+	$(BIN)/evalkit bench ropes
 
 bench-gpu: $(READY)
-	$(BIN)/python -m evalkit.bench --device cuda
+	$(BIN)/evalkit bench engine --device cuda
+	$(BIN)/evalkit bench ropes --device cuda
 	$(BIN)/python -m pytest -m gpu
 
 zoo: $(READY)

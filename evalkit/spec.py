@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.rope.ablations import ABLATIONS
+from evalkit.rope.grammar import PART_KEYS
 from evalkit.rope.variants import parse_variant, split_variants
 
 
@@ -81,7 +83,7 @@ class RunSpec:
             )
         arms: list[ArmSpec] = []
         for variant, model in paired:
-            ropes = [variant] if variant else self.ropes or ("auto",)
+            ropes = [variant] if variant else expand(self.ropes) or ["auto"]
             arms += [ArmSpec(model, rope if rope == "auto" else str(read_variant(rope))) for rope in ropes]
         return list(dict.fromkeys(arms))
 
@@ -93,6 +95,15 @@ class RunSpec:
         digest = hashlib.sha256(repr((arms, self.tasks, self.limit, self.dtype)).encode()).hexdigest()[:8]
         name = Path(arms[0].model).name.replace(":", "-").replace("=", "-")
         return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x')}-{digest}"
+
+
+def expand(ropes: Iterable[str]) -> list[str]:
+    """Replace the paper's ablations (``table4``, ...) by their variants.
+
+    >>> expand(["vanilla", "table9"])
+    ['vanilla', 'mrope-i(temporal_stride=0.5)', 'mrope-i', 'mrope-i(temporal_stride=2)', 'mrope-i']
+    """
+    return [variant for rope in ropes for variant in ABLATIONS.get(rope, {rope: rope}).values()]
 
 
 def read_variant(text: str) -> Any:
@@ -114,11 +125,17 @@ def pair_of(model: str) -> tuple[str | None, str]:
     ('mrope-i(spatial_reset=false)', '/ckpts/a')
     >>> pair_of("mock:fixed=B")
     (None, 'mock:fixed=B')
+    >>> pair_of("position=grid,frequency=chunk(16,24,24)=/ckpts/b")
+    ('position=grid,frequency=chunk(16,24,24)', '/ckpts/b')
     """
-    depth = 0
+    depth, equals = 0, 0
+    # The parts of a composition have an equals sign of their own.
+    wanted = 2 if model.partition("=")[0].strip() in PART_KEYS else 1
     for place, character in enumerate(model):
         depth += (character == "(") - (character == ")")
-        if character == "=" and depth == 0:
+        if depth == 0:
+            equals = 0 if character == "," else equals + (character == "=")
+        if depth == 0 and equals == wanted:
             variant, checkpoint = model[:place], model[place + 1 :]
             return (variant, checkpoint) if ":" not in variant and "/" not in variant else (None, model)
     return None, model

@@ -17,8 +17,9 @@ _COMMANDS = {
     "score": "Score a predictions file, or re-score a stored run.",
     "leaderboard": "Write or update a leaderboard CSV.",
     "tasks": "List benchmarks, or show one.",
-    "ropes": "List RoPE variants, or show one.",
+    "ropes": "List RoPE variants, show one, check them against official code.",
     "models": "List model families, or show one.",
+    "bench": "Measure speed against named baselines.",
 }
 
 

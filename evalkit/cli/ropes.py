@@ -1,16 +1,24 @@
-"""``evalkit ropes``: the RoPE variants that there are."""
+"""``evalkit ropes``: the RoPE variants that there are, and whether they are what official code computes."""
 
 from __future__ import annotations
 
+import inspect
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from evalkit.cli.options import json_option
 from evalkit.cli.show import columns, fields
-from evalkit.rope.variants import VARIANTS, RopeVariant
+from evalkit.errors import EnvironmentProblem, ExitCode, UsageError, did_you_mean
+from evalkit.rope.ablations import ABLATIONS
+from evalkit.rope.grammar import write_value
+from evalkit.rope.variants import FREQUENCIES, POSITIONS, SCALINGS, VARIANTS, RopeVariant
 from evalkit.spec import read_variant
+
+if TYPE_CHECKING:
+    from evalkit.rope.golden import Verdict
 
 
 @click.group("ropes", invoke_without_command=True)
@@ -19,7 +27,8 @@ from evalkit.spec import read_variant
 def command(ctx: click.Context, as_json: bool) -> None:
     """List RoPE variants, or show one (`evalkit ropes show NAME`).
 
-    A variant is written NAME or NAME(parameter=value,...).
+    A variant is written NAME or NAME(parameter=value,...), or composed of parts:
+    position=diagonal,frequency=interleave(24,20,20),scaling=yarn(8).
     """
     if ctx.invoked_subcommand:
         return
@@ -27,24 +36,134 @@ def command(ctx: click.Context, as_json: bool) -> None:
         click.echo(json.dumps({name: _described(variant) for name, variant in VARIANTS.items()}, indent=2))
         return
     click.echo(columns([(name, variant.summary) for name, variant in VARIANTS.items()]))
+    click.echo(f"\nparts   position: {', '.join(POSITIONS)}")
+    click.echo(f"        frequency: {', '.join(FREQUENCIES)}")
+    click.echo(f"        scaling: {', '.join(SCALINGS)} (joined by +)")
+    click.echo(f"groups  {', '.join(ABLATIONS)}: the paper's ablations (`evalkit ropes group table4`)")
 
 
 @command.command("show")
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Show a variant's parts and parameters; NAME may carry parameters."""
+    """Explain a variant: its parts, parameters, paper, positions and channel map."""
+    from evalkit.rope.picture import channels_picture, positions_picture
+
     variant = read_variant(name)
     found = _described(variant)
-    click.echo(json.dumps(found, indent=2) if as_json else fields(str(variant), found))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    click.echo(fields(str(variant), {key: value for key, value in found.items() if value}))
+    click.echo("\npositions (. text, I image of 2 x 3, V video of two frames of 2 x 2)")
+    click.echo(_indented(positions_picture(variant)))
+    click.echo("\npairs of a head of 128 channels, from the highest frequency to the lowest")
+    click.echo(_indented(channels_picture(variant)))
 
 
-def _described(variant: RopeVariant) -> dict[str, Any]:
-    parameters = {key: "the model's" if value is None else value for key, value in variant.parameters.items()}
+@command.command("group")
+@click.argument("name")
+@json_option
+def group(name: str, as_json: bool) -> None:
+    """Show the rows of one of the paper's ablations; `--rope table4` runs them all."""
+    if name not in ABLATIONS:
+        raise UsageError(
+            f"group `{name}`",
+            f"known: {', '.join(ABLATIONS)}.{did_you_mean(name, ABLATIONS)}",
+            "see `evalkit ropes`",
+        )
+    rows = ABLATIONS[name]
+    click.echo(json.dumps(dict(rows), indent=2) if as_json else columns(list(rows.items())))
+
+
+@command.command("check")
+@click.argument("folder", type=click.Path(path_type=Path))
+@json_option
+@click.pass_context
+def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
+    """Compare positions, deltas, cos and sin with the output of official code in FOLDER.
+
+    Exits with 1 on any mismatch. `default`: reproduced as it is; `compat`: with the named option;
+    `official failure`: the official code raised or cut its positions, and ours are right.
+    """
+    from evalkit.rope.golden.folder import NoCases, check_folder
+
+    if not folder.is_dir():
+        raise EnvironmentProblem(
+            f"`{folder}` is no folder", "golden data is a folder of cases", "check the path"
+        )
+    try:
+        verdicts = list(check_folder(folder))
+    except NoCases as error:
+        raise UsageError(
+            "golden data can't be read", str(error), "see docs/ropes.md for the format"
+        ) from None
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    if as_json:
+        rows = [vars(verdict) for verdict in verdicts]
+        click.echo(json.dumps({"passed": not failed, "results": rows}, indent=2))
+    else:
+        click.echo(_table(verdicts))
+    ctx.exit(int(ExitCode.CHECK_FAILED if failed else ExitCode.OK))
+
+
+@command.command("plot")
+@click.argument("names", nargs=-1)
+@click.option("--output", type=click.Path(path_type=Path), default=Path("docs/ropes.svg"), show_default=True)
+def plot(names: tuple[str, ...], output: Path) -> None:
+    """Draw positions and channel maps of variants (all of them by default) into an SVG or PNG file."""
+    try:
+        from evalkit.rope.figure import draw
+    except ImportError:
+        raise EnvironmentProblem(
+            "matplotlib is not installed", "figures are drawn with it", "pip install 'evalkit[plots]'"
+        ) from None
+    draw([read_variant(name) for name in names] or list(VARIANTS.values()), output)
+    click.echo(f"wrote {output}")
+
+
+def _table(verdicts: list[Verdict]) -> str:
+    rows = [("case", "official result", "ours", "compared", "largest difference", "verdict")]
+    for each in verdicts:
+        verdict = each.mode if each.passed else "MISMATCH"
+        note = f" ({each.note})" if each.note else ""
+        rows.append(
+            (each.case, each.key, each.variant, each.compared, f"{each.difference:.2g}", verdict + note)
+        )
+    failed = sum(not each.passed for each in verdicts)
+    modes = {mode: sum(each.mode == mode and each.passed for each in verdicts) for mode in _MODES}
+    counted = ", ".join(f"{count} {mode}" for mode, count in modes.items() if count)
+    summary = (
+        f"{failed} of {len(verdicts)} results differ" if failed else f"all {len(verdicts)} results agree"
+    )
+    return f"{columns(rows)}\n\n{summary}: {counted}"
+
+
+_MODES = ("default", "compat", "official failure")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def _described(variant: RopeVariant) -> dict[str, str]:
+    parameters = {
+        key: "the model's" if value is None else write_value(value)
+        for key, value in variant.parameters.items()
+    }
     return {
         "summary": variant.summary,
-        "positions": type(variant.position).__name__,
-        "frequencies": type(variant.frequency).__name__,
-        "keeps text prior": "yes" if variant.keeps_text_prior else "no",
+        **variant.written_parts(),
+        "positions": _first_paragraph(variant.position),
+        "pairs": _first_paragraph(variant.frequency),
         "parameters": ", ".join(f"{key}={value}" for key, value in parameters.items()) or "-",
+        "text prior": "kept: text alone is rotated as by the untouched model"
+        if variant.keeps_text_prior
+        else "changed: text alone is rotated differently from the untouched model",
+        "paper": variant.paper,
     }
+
+
+def _first_paragraph(part: object) -> str:
+    text = (inspect.getdoc(type(part)) or "").partition("\n\n")[0].replace("``", "")
+    return " ".join(text.split())

@@ -19,6 +19,7 @@ from torch import Tensor
 from evalkit.errors import OutOfMemory
 from evalkit.rope.install import Installed
 from evalkit.rope.layout import Segment, segments_from_types
+from evalkit.rope.placement import Placement
 from evalkit.types import FinishReason, Prepared, VisionInput
 
 LOOP_PERIOD = 32
@@ -46,7 +47,6 @@ class Row:
     """One prompt while it is being answered; ``token_ids`` exclude the stop token."""
 
     item: Prepared
-    next_position: float
     token_ids: list[int] = field(default_factory=list)
     finish: FinishReason | None = None
 
@@ -109,7 +109,7 @@ def generate(model: Any, installed: Installed, batch: Sequence[Prepared], rules:
 def _generate(model: Any, installed: Installed, batch: Sequence[Prepared], rules: DecodingRules) -> list[Row]:
     from transformers import DynamicCache
 
-    rows, inputs = prefill(model, installed, batch, rules)
+    rows, placement, inputs = prefill(model, installed, batch, rules)
     banned = torch.tensor(rules.banned, dtype=torch.long, device=model.device)
     cache = DynamicCache(config=model.config.get_text_config())
     active = rows
@@ -125,10 +125,11 @@ def _generate(model: Any, installed: Installed, batch: Sequence[Prepared], rules
             kept = torch.tensor(going, device=model.device)
             cache.batch_select_indices(kept)
             active, tokens, mask = [active[index] for index in going], tokens[kept], mask[kept]
+            placement = placement.select(going)
         inputs = {
             "input_ids": tokens[:, None],
             "attention_mask": torch.cat([mask, mask.new_ones(len(active), 1)], dim=1),
-            "position_ids": _decode_positions(active).to(model.device),
+            "position_ids": placement.generated([len(row.token_ids) - 1 for row in active]).to(model.device),
         }
 
 
@@ -140,29 +141,19 @@ def _next_tokens(model: Any, inputs: dict[str, Tensor], cache: Any, banned: Tens
     return logits.argmax(dim=-1)
 
 
-def _decode_positions(rows: Sequence[Row]) -> Tensor:
-    """Positions ``[3, B, 1]`` of the newest tokens."""
-    newest = torch.tensor([row.next_position + len(row.token_ids) - 1 for row in rows])
-    return newest[None, :, None].expand(3, -1, 1)
-
-
 def prefill(
     model: Any, installed: Installed, batch: Sequence[Prepared], rules: DecodingRules
-) -> tuple[list[Row], dict[str, Tensor]]:
-    """The rows of a batch, and the model's keyword arguments for their prompts."""
+) -> tuple[list[Row], Placement, dict[str, Tensor]]:
+    """The rows of a batch, their positions, and the model's keyword arguments for their prompts."""
     merge = model.config.vision_config.spatial_merge_size
     width = max(item.length for item in batch)
     ids = torch.full((len(batch), width), rules.pad, dtype=torch.long)
     mask = torch.zeros(len(batch), width, dtype=torch.long)
-    positions = torch.zeros(3, len(batch), width)
-    rows = []
+    placement = installed.place([segments_of(item, merge) for item in batch], width)
     for index, item in enumerate(batch):
-        row_positions, following = installed.position_ids(segments_of(item, merge))
         ids[index, width - item.length :] = torch.from_numpy(item.input_ids)
         mask[index, width - item.length :] = 1
-        positions[:, index, width - item.length :] = torch.from_numpy(row_positions)
-        rows.append(Row(item, following))
-    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": placement.prompt}
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
     media = [medium for item in batch for medium in item.vision]
     images = [medium for medium in media if medium.kind == "image"]
@@ -171,13 +162,13 @@ def prefill(
         inputs["pixel_values"], inputs["image_grid_thw"] = _pixels(images, rules, model.device)
     if videos:
         inputs["pixel_values_videos"], inputs["video_grid_thw"] = _pixels(videos, rules, model.device)
-    return rows, inputs
+    return [Row(item) for item in batch], placement, inputs
 
 
 def segments_of(item: Prepared, merge: int) -> list[Segment]:
     """The segments of a prepared prompt."""
     return segments_from_types(
-        item.token_types.tolist(),
+        item.token_types,
         [medium.grid for medium in item.vision],
         merge,
         [medium.seconds_per_grid for medium in item.vision],

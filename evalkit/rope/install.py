@@ -1,25 +1,32 @@
 """Put a variant into one transformers model, and take it out again; nothing global is touched.
 
-What changes on the instance: ``model.model.get_rope_index`` (positions, so that ``generate`` works),
-``language_model.rotary_emb`` (cos and sin), each attention layer's ``forward`` where heads differ
-(MHRoPE), and ``config.rope_variant`` (so that ``save_pretrained`` keeps the variant's name).
+What changes on the instance: ``language_model.rotary_emb`` (cos and sin), the ``forward`` of the
+language model and of the model around it (positions of a plain call, also for families whose
+language models know one axis only), ``get_rope_index`` and the two hooks that ``generate`` takes
+positions from, each attention layer's ``forward`` where heads or layers differ (MHRoPE, CircleRoPE's
+AGE), and ``config.rope_variant`` (so that ``save_pretrained`` keeps the variant's name).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType, MethodType
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from evalkit.rope.layout import IMAGE, VIDEO, Grid, Segment, read_row
-from evalkit.rope.positions import position_ids
-from evalkit.rope.rotary import VariantRotary, apply_per_head
+from evalkit.rope import methods
+from evalkit.rope.calls import Positioner
+from evalkit.rope.hosts import HOSTS, Host
+from evalkit.rope.layout import Segment
+from evalkit.rope.parameters import BadParameter
+from evalkit.rope.placement import Placement
+from evalkit.rope.positions import RowPositions, position_ids
+from evalkit.rope.rotary import Apply, VariantRotary, apply_per_head, apply_to_track
+from evalkit.rope.scaling import model_spectrum
 from evalkit.rope.variants import RopeVariant
 
 _HANDLE = "_evalkit_rope"
@@ -39,51 +46,61 @@ class Installed:
 
     variant: RopeVariant
     bound: RopeVariant
+    positioner: Positioner = field(repr=False, compare=False)
     _before: list[tuple[Any, str, Any]] = field(default_factory=list, repr=False, compare=False)
 
-    def position_ids(self, segments: Sequence[Segment]) -> tuple[npt.NDArray[Any], float]:
-        """Positions ``[3, L]`` of one unpadded row and ``p_next``, as this model computes them."""
-        return position_ids(self.bound, segments)
+    def position_ids(self, segments: Sequence[Segment]) -> RowPositions:
+        """Positions of one unpadded row, as this model computes them."""
+        return position_ids(self.bound.position, segments)
+
+    def place(self, rows: Sequence[Sequence[Segment]], width: int) -> Placement:
+        """Positions of a batch of rows that are padded on the left to ``width`` tokens.
+
+        ``model(..., position_ids=placement.prompt)`` takes them, in every family.
+        """
+        return self.positioner.left_padded(rows, width)
 
 
 def install(model: nn.Module, variant: RopeVariant) -> Installed:
-    """Put ``variant`` into a Qwen2.5-VL model (``...ForConditionalGeneration``).
+    """Put ``variant`` into a model, a ``...ForConditionalGeneration`` of a family in ``HOSTS``.
 
     A variant that is installed already is taken out first. Load the model with ``dtype=``; casting
     it afterwards would round the rotary spectrum.
 
     Raises:
         CannotInstall: not such a model, a cast spectrum, or the variant's promise does not hold.
-        BadParameter: the allocation can't be laid out on the model's heads.
+        BadParameter: the allocation can't be laid out on the model's heads, or the spectrum not scaled.
     """
     uninstall(model)
-    base, text_model = _parts(model)
-    own = text_model.rotary_emb
-    text_config = text_model.config
-    section = (text_config.rope_parameters or {}).get("mrope_section")
-    axes = variant.frequency.axis_map(
-        len(own.inv_freq), text_config.num_key_value_heads, tuple(section) if section else None
-    )
-    rotary = VariantRotary(own.inv_freq, own.attention_scaling, torch.from_numpy(axes))
-    _check_promise(variant, own, rotary)
+    base, text_model, host = _parts(model)
+    bound = variant.with_defaults(**_model_values(base.config))
+    designs, uses = bound.position.tracks(len(text_model.layers))
+    steps = [step for design in designs for step in design.text_step]
+    rotary = _rotary(variant, text_model, steps)
+    _check_promise(variant, text_model.rotary_emb, rotary, host)
 
-    vision = base.config.vision_config
-    bound = variant.with_defaults(tokens_per_second=float(vision.tokens_per_second))
-    installed = Installed(variant, bound)
-    index = MethodType(_rope_index(bound, vision.spatial_merge_size), base)
+    positioner = Positioner(host, base.config, designs)
+    installed = Installed(variant, bound, positioner)
+    prepare = MethodType(methods.prepare_position_ids, model)
     changes = [
         (text_model, "rotary_emb", rotary),
-        (base, "get_rope_index", index),
+        *_new_forward(text_model, methods.text_forward),
+        *_new_forward(base, methods.base_forward),
+        (base, "_evalkit_positioner", positioner),
+        (base, "get_rope_index", MethodType(methods.get_rope_index, base)),
+        (base, "rope_deltas", None),
+        (model, "_prepare_position_ids_for_generation", prepare),
         (model.config, "rope_variant", str(variant)),
+        *_attention_changes(text_model, rotary, uses if len(designs) > 1 else ()),
     ]
-    if axes.ndim == 2:
-        changes += [(layer.self_attn, "forward", _per_head(layer.self_attn)) for layer in text_model.layers]
+    if 0.0 in steps:
+        update = MethodType(methods.update_model_kwargs, model)
+        changes.append((model, "_update_model_kwargs_for_generation", update))
     for owner, name, value in changes:
-        before = own if value is rotary else owner.__dict__.get(name, _Missing)
+        before = owner.rotary_emb if value is rotary else owner.__dict__.get(name, _Missing)
         installed._before.append((owner, name, before))
         setattr(owner, name, value)
     setattr(model, _HANDLE, installed)
-    base.rope_deltas = None
     return installed
 
 
@@ -98,7 +115,9 @@ def uninstall(model: nn.Module) -> None:
         else:
             setattr(owner, name, before)
     delattr(model, _HANDLE)
-    _parts(model)[0].rope_deltas = None
+    base = _parts(model)[0]
+    if hasattr(base, "rope_deltas"):
+        base.rope_deltas = None
 
 
 def installed_in(model: nn.Module) -> Installed | None:
@@ -107,91 +126,107 @@ def installed_in(model: nn.Module) -> Installed | None:
     return found
 
 
-def _parts(model: Any) -> tuple[Any, Any]:
+def _parts(model: Any) -> tuple[Any, Any, Host]:
+    """The model without its head, its language model and its family."""
     base: Any = getattr(model, "model", None)
     text_model: Any = getattr(base, "language_model", None)
-    if not (hasattr(base, "get_rope_index") and hasattr(text_model, "rotary_emb")):
+    family = str(getattr(getattr(base, "config", None), "model_type", None))
+    if family not in HOSTS or not hasattr(text_model, "rotary_emb"):
         raise CannotInstall(
-            f"`{type(model).__name__}` has no multimodal rotary embedding that could be replaced"
+            f"`{type(model).__name__}` is no model that variants can be put into; "
+            f"families: {', '.join(HOSTS)}"
         )
     if text_model.rotary_emb.inv_freq.dtype != torch.float32:
         raise CannotInstall(
             f"the rotary spectrum is {text_model.rotary_emb.inv_freq.dtype}, cast after loading the model; "
             "load with `dtype=` instead"
         )
-    return base, text_model
+    return base, text_model, HOSTS[family]
 
 
-def _check_promise(variant: RopeVariant, own: nn.Module, rotary: VariantRotary) -> None:
-    """Text positions through both rotary modules: equal to the last bit, or the promise is broken."""
-    if not variant.keeps_text_prior:
+def _model_values(config: Any) -> dict[str, Any]:
+    """What a model decides about time: Qwen2.5-VL alone counts it in seconds."""
+    if config.model_type != "qwen2_5_vl":
+        return {"absolute_time": False}
+    return {"absolute_time": True, "tokens_per_second": float(config.vision_config.tokens_per_second)}
+
+
+def _rotary(variant: RopeVariant, text_model: Any, steps: Sequence[float]) -> VariantRotary:
+    own, config = text_model.rotary_emb, text_model.config
+    rope: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
+    section = rope.get("mrope_section")
+    axes = torch.from_numpy(
+        variant.frequency.axis_map(
+            len(own.inv_freq), config.num_key_value_heads, tuple(section) if section else None
+        )
+    )
+    if not variant.scaling:
+        return VariantRotary(own.inv_freq, own.attention_scaling, axes, steps)
+    if rope.get("rope_type", "default") != "default":
+        raise BadParameter(
+            f"the checkpoint's own spectrum is scaled already (`rope_type: {rope['rope_type']}`)", "scaling"
+        )
+    length = rope.get("original_max_position_embeddings") or config.max_position_embeddings
+    spectrum = model_spectrum(own.inv_freq, axes, float(rope["rope_theta"]), int(length))
+    for scaling in variant.scaling:
+        spectrum = scaling.apply(spectrum)
+    return VariantRotary(spectrum.inv_freq, spectrum.attention_scaling, axes, steps)
+
+
+def _check_promise(variant: RopeVariant, own: nn.Module, rotary: VariantRotary, host: Host) -> None:
+    """Text positions through both rotary modules: equal to the last bit, or the promise is broken.
+
+    Heads that an allocation leaves out are not turned; then there is no promise.
+    """
+    if not variant.keeps_text_prior or bool((rotary.inv_freq == 0).any()):
         return
     device = rotary.inv_freq.device
-    text = torch.tensor([*range(4096), 8191, 32767], device=device).expand(3, 1, -1)
+    text = torch.tensor([*range(4096), 8191, 32767], device=device)[None]
     probe = torch.zeros(1, device=device)
-    for mine, theirs in zip(rotary(probe, text), own(probe, text), strict=True):
-        if not torch.equal(mine, (theirs if mine.ndim == 3 else theirs[:, None]).expand_as(mine)):
+    theirs = own(probe, text if host.axes == 1 else text.expand(host.axes, 1, -1))
+    for mine, other in zip(rotary(probe, text), theirs, strict=True):
+        if not torch.equal(mine, (other if mine.ndim == 3 else other[:, None]).expand_as(mine)):
             raise CannotInstall(
                 f"`{variant}` does not rotate text as the model does, although it promises to"
             )
 
 
-def _per_head(attention: nn.Module) -> MethodType:
-    """The layer's own forward, with cos and sin applied per key-value head.
+def _new_forward(module: nn.Module, forward: Any) -> list[tuple[Any, str, Any]]:
+    return [
+        (module, "_evalkit_forward", module.__dict__.get("forward")),
+        (module, "forward", MethodType(forward, module)),
+    ]
 
-    A copy of the function whose globals name another ``apply_rotary_pos_emb``: the module that
-    defines it, and every other instance, stay as they are.
+
+def _attention_changes(
+    text_model: Any, rotary: VariantRotary, uses: Sequence[int]
+) -> Iterator[tuple[Any, str, Any]]:
+    """New forwards for the attention layers, where heads or layers differ; ``uses``: their tracks."""
+    per_head = rotary.axes.ndim == 2
+    for number, layer in enumerate(text_model.layers):
+        attention = layer.self_attn
+        forward = inspect.unwrap(type(attention).forward)
+        own: Apply | None = forward.__globals__.get("apply_rotary_pos_emb")
+        apply = apply_per_head if per_head else own
+        if not per_head and not uses:
+            return
+        if apply is None or "apply_rotary_pos_emb" not in forward.__code__.co_names:
+            raise CannotInstall(
+                f"`{type(attention).__name__}` does not call `apply_rotary_pos_emb` in this "
+                "transformers version"
+            )
+        if uses:
+            apply = apply_to_track(apply, uses[number])
+        yield attention, "forward", _with_apply(attention, forward, apply)
+
+
+def _with_apply(attention: nn.Module, forward: Any, apply: Apply) -> MethodType:
+    """The layer's own forward, calling ``apply`` in the place of ``apply_rotary_pos_emb``.
+
+    A copy of the function whose globals name it: the module that defines it, and every other
+    instance, stay as they are.
     """
-    forward = type(attention).forward
-    if "apply_rotary_pos_emb" not in forward.__code__.co_names:
-        raise CannotInstall(
-            f"`{type(attention).__name__}` does not call `apply_rotary_pos_emb` in this transformers version"
-        )
-    scope = {**forward.__globals__, "apply_rotary_pos_emb": apply_per_head}
+    scope = {**forward.__globals__, "apply_rotary_pos_emb": apply}
     copy = FunctionType(forward.__code__, scope, forward.__name__, forward.__defaults__, forward.__closure__)
     copy.__kwdefaults__ = forward.__kwdefaults__
     return MethodType(copy, attention)
-
-
-def _rope_index(variant: RopeVariant, merge: int) -> Callable[..., tuple[Tensor, Tensor]]:
-    """``get_rope_index`` of a transformers model, with this variant's positions."""
-
-    def get_rope_index(
-        self: Any,
-        input_ids: Tensor,
-        mm_token_type_ids: Tensor,
-        image_grid_thw: Tensor | None = None,
-        video_grid_thw: Tensor | None = None,
-        second_per_grid_ts: Tensor | Sequence[float] | None = None,
-        attention_mask: Tensor | None = None,
-        **kwargs: Any,
-    ) -> tuple[Tensor, Tensor]:
-        """Positions ``[3, B, L]`` (0 on padding) and deltas ``[B, 1]`` relative to the unpadded length."""
-        media = {IMAGE: _media(image_grid_thw, None), VIDEO: _media(video_grid_thw, second_per_grid_ts)}
-        kept = (
-            np.ones(input_ids.shape, dtype=bool)
-            if attention_mask is None
-            else attention_mask.bool().cpu().numpy()
-        )
-        types = mm_token_type_ids.cpu().numpy()
-        rows = [
-            position_ids(variant, read_row(types[i, kept[i]].tolist(), media, merge))
-            for i in range(len(types))
-        ]
-        whole = all(row.dtype == np.int64 for row, _ in rows)
-        positions = np.zeros((3, *kept.shape), dtype=np.int64 if whole else np.float32)
-        for i, (row, _) in enumerate(rows):
-            positions[:, i, kept[i]] = row
-        deltas = np.array([[following] for _, following in rows]) - kept.sum(axis=1, keepdims=True)
-        placed, gaps = torch.from_numpy(positions), torch.from_numpy(deltas.astype(positions.dtype))
-        return placed.to(input_ids.device), gaps.to(input_ids.device)
-
-    return get_rope_index
-
-
-def _media(
-    grids: Tensor | None, seconds: Tensor | Sequence[float] | None
-) -> Iterator[tuple[Grid, float | None]]:
-    listed = [] if grids is None else grids.tolist()
-    spacing = [None] * len(listed) if seconds is None else [float(each) for each in seconds]
-    return iter([((t, h, w), each) for (t, h, w), each in zip(listed, spacing, strict=True)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+
+import numpy as np
+import numpy.typing as npt
 
 Grid = tuple[int, int, int]
 
@@ -20,14 +22,17 @@ class TextRun:
 
 @dataclass(frozen=True)
 class VisualBlock:
-    """The tokens of one image or video, in raster order (time slowest, width fastest).
+    """The tokens of one image, one tile of it, one video or one frame of it.
 
     ``grid`` is ``(T, H, W)`` in language-model tokens, after the vision tower's merging.
     ``seconds_per_grid``: seconds between two temporal steps of a video; None for an image.
+    ``tile``: tokens come tile after tile, each of ``(rows, columns)`` tokens in raster order, tiles
+    in raster order too; None means plain raster order (time slowest, width fastest).
     """
 
     grid: Grid
     seconds_per_grid: float | None = None
+    tile: tuple[int, int] | None = None
 
     @property
     def length(self) -> int:
@@ -35,12 +40,22 @@ class VisualBlock:
         t, h, w = self.grid
         return t * h * w
 
+    def order(self) -> npt.NDArray[np.int64]:
+        """Number of the token at every place of the grid, ``[T, H, W]``."""
+        t, h, w = self.grid
+        numbers = np.arange(self.length, dtype=np.int64)
+        if self.tile is None:
+            return numbers.reshape(self.grid)
+        rows, columns = self.tile
+        tiled = numbers.reshape(t, h // rows, w // columns, rows, columns)
+        return tiled.transpose(0, 1, 3, 2, 4).reshape(self.grid)
+
 
 Segment = TextRun | VisualBlock
 
 
 def segments_from_types(
-    token_types: Iterable[int],
+    token_types: Sequence[int] | npt.NDArray[np.integer],
     grids: Sequence[Grid],
     merge: int,
     seconds: Sequence[float | None] | None = None,
@@ -58,8 +73,8 @@ def segments_from_types(
         ValueError: grids and token types don't agree.
 
     >>> segments_from_types([0, 1, 1, 1, 1, 1, 1, 0], [(1, 2, 4), (1, 4, 4)], merge=2)
-    [TextRun(length=1), VisualBlock(grid=(1, 1, 2), seconds_per_grid=None), \
-VisualBlock(grid=(1, 2, 2), seconds_per_grid=None), TextRun(length=1)]
+    [TextRun(length=1), VisualBlock(grid=(1, 1, 2), seconds_per_grid=None, tile=None), \
+VisualBlock(grid=(1, 2, 2), seconds_per_grid=None, tile=None), TextRun(length=1)]
     """
     spacing = seconds if seconds is not None else [None] * len(grids)
     in_order = iter(zip(grids, spacing, strict=True))
@@ -71,7 +86,7 @@ VisualBlock(grid=(1, 2, 2), seconds_per_grid=None), TextRun(length=1)]
 
 
 def read_row(
-    token_types: Iterable[int],
+    token_types: Sequence[int] | npt.NDArray[np.integer],
     media: Mapping[int, Iterator[tuple[Grid, float | None]]],
     merge: int,
 ) -> list[Segment]:
@@ -81,13 +96,24 @@ def read_row(
     The iterators are consumed, so that the rows of a batch can share them.
     """
     segments: list[Segment] = []
-    for kind, run in groupby(token_types):
-        length = sum(1 for _ in run)
+    for kind, length in runs(token_types):
         if kind == TEXT:
             segments.append(TextRun(length))
         else:
-            segments.extend(_cut(length, int(kind), media[int(kind)], merge))
+            segments.extend(_cut(length, kind, media[kind], merge))
     return segments
+
+
+def runs(values: Sequence[int] | npt.NDArray[np.integer]) -> Iterator[tuple[int, int]]:
+    """Value and length of every maximal run of equal values.
+
+    >>> list(runs([0, 0, 1, 0]))
+    [(0, 2), (1, 1), (0, 1)]
+    """
+    row = np.asarray(values)
+    if row.size:
+        bounds = np.concatenate(([0], np.flatnonzero(row[1:] != row[:-1]) + 1, [row.size]))
+        yield from zip(row[bounds[:-1]].tolist(), np.diff(bounds).tolist(), strict=True)
 
 
 def _cut(

@@ -2,55 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
+Apply = Callable[..., tuple[Tensor, Tensor]]
+
 
 class VariantRotary(nn.Module):
-    """Takes the place of a transformers rotary module; the spectrum is the model's own, frozen.
+    """Takes the place of a transformers rotary module; the spectrum is frozen.
 
     Args:
-        inv_freq: the model's spectrum ``[P]``, float32.
+        inv_freq: the spectrum, float32, shaped like ``axis_map``.
         attention_scaling: factor on cos and sin (YaRN); 1 otherwise.
         axis_map: ``[P]`` or, per key-value head, ``[KV, P]``; 0 time, 1 height, 2 width, -1 none.
+        text_step: what a text token adds on each axis of each track, ``R`` numbers, 0 or 1.
+
+    ``assigned``: positions ``[R, B, S]`` for the call of the language model that is under way; they
+    come before those that the model passes itself.
     """
 
     inv_freq: Tensor
     axes: Tensor
+    text_step: Tensor
 
-    def __init__(self, inv_freq: Tensor, attention_scaling: float, axis_map: Tensor) -> None:
+    def __init__(
+        self,
+        inv_freq: Tensor,
+        attention_scaling: float,
+        axis_map: Tensor,
+        text_step: Sequence[float] = (1.0, 1.0, 1.0),
+    ) -> None:
         super().__init__()
         axis_map = axis_map.to(inv_freq.device)
         spectrum = torch.where(axis_map < 0, 0.0, inv_freq.detach().expand(axis_map.shape))
         self.register_buffer("inv_freq", spectrum, persistent=False)
         self.register_buffer("axes", axis_map.clamp(min=0), persistent=False)
+        steps = torch.tensor(text_step, device=inv_freq.device).view(-1, 1, 1)
+        self.register_buffer("text_step", steps, persistent=False)
         self.attention_scaling = attention_scaling
+        self.assigned: Tensor | None = None
 
     @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Cos and sin in the dtype of ``x``: ``[B, S, 2P]``, or ``[B, KV, S, 2P]`` per head.
+        """Cos and sin in the dtype of ``x``: ``[B, S, 2P]``, or ``[B, KV, S, 2P]`` per head; with two
+        tracks ``[2, B, ...]``.
 
         Args:
             x: anything on the right device and in the right dtype.
-            position_ids: ``[3, B, S]``; ``[1, B, S]`` and ``[B, S]`` mean equal axes.
+            position_ids: ``[R, B, S]``; ``[1, B, S]`` and ``[B, S]`` are positions of text.
         """
         if self.inv_freq.dtype != torch.float32:
             raise ValueError(
                 f"the rotary spectrum was cast to {self.inv_freq.dtype}, which rounds positions; "
                 "load the model with `dtype=` instead of casting it"
             )
-        if position_ids.ndim == 2:
-            position_ids = position_ids[None]
-        positions = position_ids.to(self.inv_freq.device).expand(3, -1, -1).float()[self.axes]
-        # [P, B, S] -> [B, S, P], or [KV, P, B, S] -> [B, KV, S, P]; elementwise, since a matmul may
-        # run in TF32, which is exact only up to position 2048.
-        if positions.ndim == 3:
-            angles = positions.permute(1, 2, 0) * self.inv_freq
-        else:
-            angles = positions.permute(2, 0, 3, 1) * self.inv_freq[:, None, :]
+        given = self._rows(position_ids if self.assigned is None else self.assigned)
+        given = given.to(self.inv_freq.device).float()
+        turned = [self._turn(given[row : row + 3]) for row in range(0, len(given), 3)]
+        angles = turned[0] if len(turned) == 1 else torch.stack(turned)
         both = torch.cat((angles, angles), dim=-1)
         cos, sin = both.cos() * self.attention_scaling, both.sin() * self.attention_scaling
         return cos.to(x.dtype), sin.to(x.dtype)
+
+    def _rows(self, position_ids: Tensor) -> Tensor:
+        rows = len(self.text_step)
+        if position_ids.ndim == 3 and len(position_ids) == rows:
+            return position_ids
+        text = position_ids if position_ids.ndim == 2 else position_ids[0]
+        return text.to(self.text_step.device) * self.text_step
+
+    def _turn(self, positions: Tensor) -> Tensor:
+        """Angles of one track, ``[3, B, S]`` to ``[B, S, P]`` or ``[B, KV, S, P]``.
+
+        Elementwise, since a matmul may run in TF32, which is exact only up to position 2048.
+        """
+        chosen = positions[self.axes]
+        if chosen.ndim == 3:
+            return chosen.permute(1, 2, 0) * self.inv_freq
+        return chosen.permute(2, 0, 3, 1) * self.inv_freq[:, None, :]
 
 
 def rotate_half(x: Tensor) -> Tensor:
@@ -70,3 +101,14 @@ def apply_per_head(
     groups = q.shape[1] // cos.shape[1]
     cos_q, sin_q = cos.repeat_interleave(groups, dim=1), sin.repeat_interleave(groups, dim=1)
     return q * cos_q + rotate_half(q) * sin_q, k * cos + rotate_half(k) * sin
+
+
+def apply_to_track(apply: Apply, track: int) -> Apply:
+    """``apply`` (a stand-in for ``apply_rotary_pos_emb``, or itself) with cos and sin of one track."""
+
+    def apply_rotary_pos_emb(
+        q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        return apply(q, k, cos[track], sin[track], unsqueeze_dim=unsqueeze_dim)
+
+    return apply_rotary_pos_emb

@@ -1,30 +1,94 @@
-"""RoPE variants as values: the table of named compositions, and how they are written.
+"""RoPE variants as values: the parts that there are, the named compositions of them, how to get one.
 
-A variant is written ``name`` or ``name(parameter=value, ...)``: ``mrope-i``,
-``mrope-i(spatial_reset=false)``, ``mrope-i(allocation=[32,16,16], temporal_stride=0.5)``. To add one,
-add a file to ``positions/`` or ``frequencies/`` and a line to :data:`VARIANTS`; the fields of the two
-parts are its parameters.
+A variant is written ``name`` or ``name(parameter=value, ...)``, or composed freely:
+``mrope-i``, ``mrope-i(spatial_reset=false)``, ``mrope-i(allocation=[32,16,16],scaling=yarn(8))``,
+``position=diagonal,frequency=interleave(24,20,20),scaling=yarn(8)``. To add one, add a file to
+``positions/`` or ``frequencies/`` and a line to the tables below; the fields of its parts are its
+parameters.
 """
 
 from __future__ import annotations
 
-import math
-import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
 from evalkit.rope.frequencies import FrequencyAllocation
 from evalkit.rope.frequencies.chunk import Chunk
+from evalkit.rope.frequencies.grape import Grape
 from evalkit.rope.frequencies.heads import Heads
-from evalkit.rope.frequencies.interleave import Interleave
+from evalkit.rope.frequencies.interleave import Interleave, InterleaveTimeLow
+from evalkit.rope.frequencies.meta import MetaGroups
 from evalkit.rope.frequencies.temporal import Temporal
-from evalkit.rope.parameters import Allocation, BadParameter
-from evalkit.rope.positions import PositionDesign
+from evalkit.rope.frequencies.time_last import NoTime, TimeLast
+from evalkit.rope.grammar import (
+    PART_KEYS,
+    keyword,
+    no_such_parameter,
+    open_call,
+    parameter_types,
+    read_part,
+    read_value,
+    split_at,
+    split_list,
+    split_variants,
+    write_part,
+    write_value,
+)
+from evalkit.rope.parameters import BadParameter
+from evalkit.rope.positions import EVERY_AXIS, PositionDesign
+from evalkit.rope.positions.circle import Circle
+from evalkit.rope.positions.diagonal import Diagonal
+from evalkit.rope.positions.frames import Frames
 from evalkit.rope.positions.grid import Grid
+from evalkit.rope.positions.interval import Interval
+from evalkit.rope.positions.lumos import Lumos
 from evalkit.rope.positions.reset import SpatialReset
+from evalkit.rope.positions.scaled import ScaledGrid
 from evalkit.rope.positions.sequential import Sequential
+from evalkit.rope.positions.v2pe import SmallSteps
+from evalkit.rope.scaling import Linear, NtkAware, PerAxis, Power, Scaling, SpatialBase, Yarn
+
+__all__ = ["VARIANTS", "RopeVariant", "UnknownVariant", "parse_variant", "split_variants"]
+
+POSITIONS: Mapping[str, type[PositionDesign]] = MappingProxyType(
+    {
+        "sequential": Sequential,
+        "v2pe": SmallSteps,
+        "grid": Grid,
+        "reset": SpatialReset,
+        "diagonal": Diagonal,
+        "circle": Circle,
+        "interval": Interval,
+        "scaled": ScaledGrid,
+        "lumos": Lumos,
+        "frames": Frames,
+    }
+)
+FREQUENCIES: Mapping[str, type[FrequencyAllocation]] = MappingProxyType(
+    {
+        "temporal": Temporal,
+        "chunk": Chunk,
+        "interleave": Interleave,
+        "heads": Heads,
+        "videorope": TimeLast,
+        "hope": NoTime,
+        "ilrope": InterleaveTimeLow,
+        "meta": MetaGroups,
+        "grape": Grape,
+    }
+)
+SCALINGS: Mapping[str, type[Scaling]] = MappingProxyType(
+    {
+        "linear": Linear,
+        "ntk": NtkAware,
+        "yarn": Yarn,
+        "base": SpatialBase,
+        "per_axis": PerAxis,
+        "power": Power,
+    }
+)
 
 
 class UnknownVariant(ValueError):
@@ -36,42 +100,48 @@ class UnknownVariant(ValueError):
 
 
 @dataclass(frozen=True)
-class Native:
-    """The model's own spectrum, taken over bit for bit."""
-
-
-@dataclass(frozen=True)
 class RopeVariant:
-    """A position design, a frequency allocation and a scaling of the spectrum.
+    """A position design, a frequency allocation and changes to the spectrum (none: the model's own).
 
-    ``keeps_text_prior`` is a promise, checked on every model that the variant is installed into:
-    text-only input is rotated exactly as the untouched model rotates it.
+    ``name`` is that of the table's row it was made from; a free composition has none.
     """
 
-    name: str
     position: PositionDesign
     frequency: FrequencyAllocation
-    scaling: Native = field(default_factory=Native)
-    keeps_text_prior: bool = True
+    scaling: tuple[Scaling, ...] = ()
+    name: str = ""
     summary: str = field(default="", compare=False, repr=False)
+    paper: str = field(default="", compare=False, repr=False)
+
+    @property
+    def keeps_text_prior(self) -> bool:
+        """A promise, checked on every model that the variant is installed into: text-only input is
+        rotated exactly as the untouched model rotates it.
+        """
+        text_as_before = self.position.text_step == EVERY_AXIS
+        return text_as_before and self.frequency.turns_every_pair and not self.scaling
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """All parameters of the parts, by name."""
+        """All parameters of the position design and the frequency allocation, by name."""
         return {name: getattr(self._parts()[part], name) for name, part in self._owners().items()}
 
     def with_parameters(self, **values: Any) -> RopeVariant:
         """The same variant with other parameters.
 
+        ``position``, ``frequency`` and ``scaling`` (a tuple) replace a whole part.
+
         Raises:
             BadParameter: the variant has no such parameter, or it can't take the value.
         """
-        owners, parts = self._owners(), self._parts()
+        whole = {name: values.pop(name) for name in PART_KEYS if name in values}
+        variant = replace(self, **whole)
+        owners, parts = variant._owners(), variant._parts()
         for name, value in values.items():
             if name not in owners:
-                raise _no_such_parameter(self.name, name, owners)
+                raise no_such_parameter(self.name or "a composition", name, [*owners, *PART_KEYS])
             parts[owners[name]] = replace(parts[owners[name]], **{name: value})
-        return replace(self, **parts)
+        return replace(variant, **parts)
 
     def with_defaults(self, **values: Any) -> RopeVariant:
         """Fill in what the model decides: parameters that this variant has and that are None."""
@@ -79,140 +149,193 @@ class RopeVariant:
         return self.with_parameters(**{name: value for name, value in values.items() if name in open_ones})
 
     def __str__(self) -> str:
-        usual = VARIANTS[self.name].parameters
-        changed = [f"{k}={_written(v)}" for k, v in self.parameters.items() if v != usual[k]]
-        return f"{self.name}({','.join(changed)})" if changed else self.name
+        if not self.name:
+            return ",".join(f"{name}={text}" for name, text in self.written_parts().items())
+        usual = VARIANTS[self.name]
+        changed = {
+            name: text
+            for name, text in self.written_parts().items()
+            if name == "scaling" or type(getattr(self, name)) is not type(getattr(usual, name))
+        }
+        changed |= {
+            name: write_value(self.parameters[name])
+            for name, part in self._owners().items()
+            if part not in changed and self.parameters[name] != usual.parameters[name]
+        }
+        return f"{self.name}({','.join(f'{k}={v}' for k, v in changed.items())})" if changed else self.name
+
+    def written_parts(self) -> dict[str, str]:
+        """The composition: ``position``, ``frequency`` and, if the spectrum is changed, ``scaling``."""
+        parts = {
+            "position": write_part(self.position, POSITIONS),
+            "frequency": write_part(self.frequency, FREQUENCIES),
+        }
+        if self.scaling:
+            parts["scaling"] = "+".join(write_part(each, SCALINGS) for each in self.scaling)
+        return parts
 
     def _parts(self) -> dict[str, Any]:
-        return {"position": self.position, "frequency": self.frequency, "scaling": self.scaling}
+        return {"position": self.position, "frequency": self.frequency}
 
     def _owners(self) -> dict[str, str]:
         return {each.name: part for part, value in self._parts().items() for each in fields(value)}
 
 
-VARIANTS: Mapping[str, RopeVariant] = MappingProxyType(
-    {
-        variant.name: variant
-        for variant in (
-            RopeVariant(
-                "vanilla", Sequential(), Temporal(), summary="one axis: visual tokens are numbered like text"
-            ),
-            RopeVariant(
-                "mrope",
-                Grid(absolute_time=True),
-                Chunk(),
-                summary="time, height and width in chunks of the spectrum, as Qwen2.5-VL is trained "
-                "(absolute_time=false: as Qwen2-VL and the paper's baseline)",
-            ),
-            RopeVariant(
-                "mrope-i",
-                SpatialReset(),
-                Interleave(),
-                summary="axes interleaved over the spectrum, rows and columns count from zero",
-            ),
-            RopeVariant(
-                "mhrope",
-                SpatialReset(),
-                Heads(),
-                summary="each axis has the whole spectrum on its own heads; rows and columns count from zero",
-            ),
-        )
-    }
+def _row(name: str, position: Any, frequency: Any, summary: str, paper: str) -> RopeVariant:
+    return RopeVariant(position, frequency, (), name, summary, paper)
+
+
+_TABLE = (
+    _row(
+        "vanilla",
+        Sequential(),
+        Temporal(),
+        "one axis: visual tokens are numbered like text",
+        "arXiv 2104.09864",
+    ),
+    _row(
+        "v2pe",
+        SmallSteps(),
+        Temporal(),
+        "one axis, on which visual tokens take small steps (1/16)",
+        "V2PE, arXiv 2412.09616",
+    ),
+    _row(
+        "rope-tie",
+        Interval(),
+        Interleave(),
+        "a grid, and then an interval as long as vanilla's (the paper's modality interval)",
+        "RoPE-Tie (Su, 2024); arXiv 2510.23095, table 4",
+    ),
+    _row(
+        "mrope",
+        Grid(),
+        Chunk(),
+        "time, height and width in chunks of the spectrum, as the Qwen model is trained "
+        "(Qwen2.5-VL: absolute time; the paper's baseline is absolute_time=false)",
+        "Qwen2-VL, arXiv 2409.12191; Qwen2.5-VL, arXiv 2502.13923",
+    ),
+    _row(
+        "mrope-i",
+        SpatialReset(),
+        Interleave(),
+        "axes interleaved over the spectrum, rows and columns count from zero",
+        "arXiv 2510.23095",
+    ),
+    _row(
+        "mhrope",
+        SpatialReset(),
+        Heads(),
+        "each axis has the whole spectrum on its own heads; rows and columns count from zero",
+        "arXiv 2510.23095",
+    ),
+    _row(
+        "videorope",
+        Diagonal(2.0),
+        TimeLast(),
+        "frames centred on the line of text; time has the lowest frequencies",
+        "VideoRoPE, arXiv 2502.05173",
+    ),
+    _row(
+        "hope",
+        Diagonal(),
+        NoTime(),
+        "as videorope, with time carried by no frequency at all",
+        "HoPE, arXiv 2505.20444",
+    ),
+    _row(
+        "circlerope",
+        Circle(),
+        Chunk(),
+        "images as rings around the line of text, all tokens equally far from it",
+        "CircleRoPE, arXiv 2505.16416",
+    ),
+    _row(
+        "il-rope",
+        SpatialReset(text="zero"),
+        InterleaveTimeLow(),
+        "interleaved with time lowest; text has no height and width",
+        "Mogao, arXiv 2505.05472, as described in arXiv 2510.23095",
+    ),
+    _row(
+        "omni-rope",
+        SpatialReset(text="zero"),
+        Chunk(),
+        "chunks, rows and columns from zero; text has no height and width",
+        "OmniGen2, arXiv 2506.18871, as described in arXiv 2510.23095",
+    ),
+    _row(
+        "mmrope",
+        ScaledGrid(),
+        MetaGroups(),
+        "a grid with a scale per axis; small groups of axes repeat down the spectrum",
+        "Lumos-1, arXiv 2507.08801",
+    ),
+    _row(
+        "grape",
+        Grid(absolute_time=False),
+        Grape(),
+        "canonical GRAPE: MRoPE's positions, chunked or interleaved",
+        "GRAPE, arXiv 2512.07805",
+    ),
 )
+
+VARIANTS: Mapping[str, RopeVariant] = MappingProxyType({variant.name: variant for variant in _TABLE})
 
 
 def parse_variant(text: str) -> RopeVariant:
-    """Read ``name`` or ``name(parameter=value, ...)``; ``str`` of the result reads back the same.
+    """Read a variant's name, with parameters or without, or a composition of parts.
+
+    ``str`` of the result reads back the same.
 
     Raises:
         UnknownVariant: no variant of that name.
-        BadParameter: an unknown parameter, or a value that it can't take.
+        BadParameter: an unknown part or parameter, or a value that it can't take.
 
     >>> str(parse_variant("mrope-i( temporal_stride = 1, spatial_reset = false )"))
     'mrope-i(spatial_reset=false)'
+    >>> str(parse_variant("position=diagonal, frequency=interleave(24, 20, 20), scaling=yarn(8)"))
+    'position=diagonal,frequency=interleave(24,20,20),scaling=yarn(8)'
     """
-    name, bracket, inside = text.strip().partition("(")
-    name = name.strip()
+    if split_at(text, "=")[0] in PART_KEYS:
+        return _parse_composition(text)
+    name, arguments = open_call(text)
     if name not in VARIANTS:
         raise UnknownVariant(name, VARIANTS)
-    if not bracket:
-        return VARIANTS[name]
-    if not inside.endswith(")"):
-        raise BadParameter(f"`{text}` lacks its closing bracket")
-    return VARIANTS[name].with_parameters(**dict(_read_parameters(VARIANTS[name], inside[:-1])))
+    texts: dict[str, str] = {}
+    for item in arguments:
+        parameter, value = keyword(item, name, texts)
+        texts[parameter] = value
+    variant = VARIANTS[name]
+    whole = {key: _read_whole(key, texts.pop(key)) for key in PART_KEYS if key in texts}
+    variant = variant.with_parameters(**whole)
+    types = parameter_types(type(variant.position)) | parameter_types(type(variant.frequency))
+    for parameter in texts:
+        if parameter not in types:
+            raise no_such_parameter(name, parameter, [*types, *PART_KEYS])
+    return variant.with_parameters(
+        **{key: read_value(key, types[key], value) for key, value in texts.items()}
+    )
 
 
-def split_variants(text: str) -> list[str]:
-    """Split a comma list; commas inside brackets don't separate.
-
-    >>> split_variants("vanilla, mrope-i(allocation=[24,20,20],temporal_stride=2),mrope")
-    ['vanilla', 'mrope-i(allocation=[24,20,20],temporal_stride=2)', 'mrope']
-    """
-    depth, items = 0, [""]
-    for character in text:
-        depth += (character in "([") - (character in ")]")
-        if character == "," and depth == 0:
-            items.append("")
-        else:
-            items[-1] += character
-    return [item.strip() for item in items if item.strip()]
+def _parse_composition(text: str) -> RopeVariant:
+    texts: dict[str, str] = {}
+    for item in split_list(text):
+        key, value = keyword(item, "a composition", texts)
+        if key not in PART_KEYS:
+            raise no_such_parameter("a composition", key, PART_KEYS)
+        texts[key] = value
+    for key, example in (("position", "reset"), ("frequency", "interleave")):
+        if key not in texts:
+            raise BadParameter(f"the composition `{text}` lacks its {key}: `{key}={example}`", key)
+    return RopeVariant(**{key: _read_whole(key, value) for key, value in texts.items()})
 
 
-def _read_parameters(variant: RopeVariant, text: str) -> Iterable[tuple[str, Any]]:
-    parts = (variant.position, variant.frequency, variant.scaling)
-    hints = {key: hint for part in parts for key, hint in typing.get_type_hints(type(part)).items()}
-    seen: set[str] = set()
-    for item in split_variants(text):
-        name, equals, value = (piece.strip() for piece in item.partition("="))
-        if name not in hints:
-            raise _no_such_parameter(variant.name, name, hints)
-        if not equals or name in seen:
-            raise BadParameter(f"`{name}` of `{variant.name}` needs exactly one value: `{name}=...`", name)
-        seen.add(name)
-        read, expected = _READERS[hints[name]]
-        try:
-            yield name, read(value)
-        except (KeyError, ValueError):
-            raise BadParameter(f"`{name}` is `{value}`, it must be {expected}", name) from None
-
-
-def _no_such_parameter(variant: str, name: str, known: Iterable[str]) -> BadParameter:
-    known = tuple(known)
-    listed = f"its parameters: {', '.join(known)}" if known else "it has none"
-    return BadParameter(f"`{variant}` has no parameter `{name}`; {listed}", name, known)
-
-
-def _read_bool(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
-def _read_number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _read_allocation(text: str) -> Allocation:
-    if not (text.startswith("[") and text.endswith("]")):
-        raise ValueError(text)
-    t, h, w = (int(item) for item in text[1:-1].split(","))
-    if min(t, h, w) < 0 or t + h + w == 0:
-        raise ValueError(text)
-    return t, h, w
-
-
-_READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
-    bool: (_read_bool, "true or false"),
-    float: (_read_number, "a number"),
-    float | None: (_read_number, "a number"),
-    Allocation | None: (_read_allocation, "three counts for time, height and width, like [24,20,20]"),
-}
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value).removesuffix(".0")
-    return str(list(value)).replace(" ", "")
+def _read_whole(key: str, text: str) -> Any:
+    if key == "position":
+        return read_part(text, POSITIONS, "position design")
+    if key == "frequency":
+        return read_part(text, FREQUENCIES, "frequency allocation")
+    if text == "native":
+        return ()
+    return tuple(read_part(each, SCALINGS, "scaling") for each in split_at(text, "+"))

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from evalkit.rope.layout import segments_from_types
-from evalkit.rope.positions import position_ids
+from evalkit.rope.positions import RowPositions, position_ids
 from evalkit.rope.variants import RopeVariant
 from evalkit.zoo import wording
 from evalkit.zoo.boards import Board
@@ -58,13 +58,12 @@ class Batch:
 @lru_cache(maxsize=256)
 def _prefix_positions(
     variant: RopeVariant, before: int, grid: tuple[int, int, int], video: bool
-) -> tuple[np.ndarray, int]:
+) -> RowPositions:
     """Positions of the text before a picture and of the picture, and where text goes on."""
     tokens = int(np.prod(grid))
     types = [0] * before + [2 if video else 1] * tokens
     patches = (grid[0], 2 * grid[1], 2 * grid[2])
-    positions, after = position_ids(variant, segments_from_types(types, [patches], 2))
-    return positions, int(after)
+    return position_ids(variant.position, segments_from_types(types, [patches], 2))
 
 
 def grid_of(board: Board) -> tuple[int, int, int]:
@@ -115,13 +114,14 @@ class Packer:
             copies = noise.integers(0, COPIES, scene.board.size)
             cells[row, before:start] = scene.board.ravel() * COPIES + copies
             part[row, :start] = 0
-            seen, after = _prefix_positions(self._variant, before, grid_of(scene.board), video)
-            positions[:, row, :start] = seen
+            seen = _prefix_positions(self._variant, before, grid_of(scene.board), video)
+            positions[:, row, :start] = seen.ids
             at = start
             for number, (tokens, wanted, weight) in enumerate(group, 1):
                 end = at + len(tokens)
                 ids[row, at:end], labels[row, at:end], part[row, at:end] = tokens, wanted, number
-                positions[:, row, at:end] = after + np.arange(len(tokens))
+                steps = np.arange(len(tokens)) * seen.step[:, None]
+                positions[:, row, at:end] = seen.following[:, None] + steps
                 weights[row, at:end] = weight
                 at = end
         return Batch(

@@ -38,11 +38,13 @@ def uncached(model: Any, installed: Installed, item: Prepared) -> list[int]:
     """Greedy generation that computes everything anew for each token, positions included."""
     found: list[int] = []
     while len(found) < item.max_new_tokens:
-        (row,), inputs = prefill(model, installed, [item], RULES)
-        new = torch.arange(len(found)) + row.next_position
+        _, placement, inputs = prefill(model, installed, [item], RULES)
+        new = torch.cat(
+            [inputs["position_ids"], *(placement.generated([k]) for k in range(len(found)))], dim=2
+        )
         inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([found], dtype=torch.long)], dim=1)
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        inputs["position_ids"] = torch.cat([inputs["position_ids"], new.expand(3, 1, -1)], dim=2)
+        inputs["position_ids"] = new
         with torch.inference_mode():
             logits = model(**inputs, use_cache=False).logits[0, -1]
         token = int(logits.index_fill(0, torch.tensor(BANNED), -torch.inf).argmax())
@@ -69,17 +71,17 @@ def test_the_batch_changes_nothing(model: Any, installed: Installed) -> None:
 
 def test_padding_moves_logits_by_rounding_only(model: Any, installed: Installed) -> None:
     with torch.inference_mode():
-        _, inputs = prefill(model, installed, PROMPTS, RULES)
+        _, _, inputs = prefill(model, installed, PROMPTS, RULES)
         together = model(**inputs, logits_to_keep=1).logits[:, -1]
         for index, item in enumerate(PROMPTS):
-            _, inputs = prefill(model, installed, [item], RULES)
+            _, _, inputs = prefill(model, installed, [item], RULES)
             alone = model(**inputs, logits_to_keep=1).logits[0, -1]
             torch.testing.assert_close(together[index], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_transformers_generate_agrees(model: Any, installed: Installed) -> None:
     for item in PROMPTS:
-        _, inputs = prefill(model, installed, [item], RULES)
+        _, _, inputs = prefill(model, installed, [item], RULES)
         del inputs["position_ids"]
         seconds = [medium.seconds_per_grid for medium in item.vision if medium.kind == "video"]
         output = model.generate(
@@ -100,7 +102,7 @@ def test_variants_see_pictures_differently(model: Any) -> None:
     def logits(variant: str) -> torch.Tensor:
         installed = install(model, parse_variant(variant))
         with torch.inference_mode():
-            return model(**prefill(model, installed, [PROMPTS[2]], RULES)[1]).logits
+            return model(**prefill(model, installed, [PROMPTS[2]], RULES)[2]).logits
 
     found = [logits(variant) for variant in VARIANTS]
     for index, first in enumerate(found):
@@ -128,7 +130,7 @@ def test_placeholders_are_never_generated(model: Any) -> None:
 
 
 def test_a_loop_is_cut_at_the_same_place_in_every_batch() -> None:
-    row = Row(prompt("a", 3, limit=1000), 3)
+    row = Row(prompt("a", 3, limit=1000))
     stream = [7, 8, 9, *[1, 2, 3] * 400]
     for token in stream:
         row.accept(token, frozenset())

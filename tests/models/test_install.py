@@ -19,6 +19,7 @@ from evalkit.rope.parameters import BadParameter
 from evalkit.rope.variants import VARIANTS, parse_variant
 from evalkit.types import Prepared
 
+PROMISING = tuple(name for name, variant in VARIANTS.items() if variant.keeps_text_prior)
 TEXT = torch.arange(3, 140).view(1, -1)
 
 
@@ -26,11 +27,11 @@ def logits(model: Any, item: Prepared | None = None) -> torch.Tensor:
     with torch.inference_mode():
         if item is None:
             return model(input_ids=TEXT).logits
-        return model(**prefill(model, installed_in(model), [item], RULES)[1]).logits
+        return model(**prefill(model, installed_in(model), [item], RULES)[2]).logits
 
 
 @pytest.mark.parametrize("heads", [4, 8])
-@pytest.mark.parametrize("text", [*VARIANTS, "mrope-i(spatial_reset=false)", "mrope-i(temporal_stride=0.5)"])
+@pytest.mark.parametrize("text", [*PROMISING, "mrope-i(spatial_reset=false)", "mrope-i(temporal_stride=0.5)"])
 def test_text_alone_is_answered_bit_for_bit_as_before(text: str, heads: int) -> None:
     model = make_model(heads=heads)
     untouched = logits(model)
@@ -90,7 +91,7 @@ def test_mrope_without_a_video_is_what_transformers_computes() -> None:
     (item,) = [item for item in PROMPTS if item.key == "two images"]
     install(model, VARIANTS["mrope"])
     ours = logits(model, item)
-    inputs = prefill(model, installed_in(model), [item], RULES)[1]
+    inputs = prefill(model, installed_in(model), [item], RULES)[2]
     uninstall(model)
     types = torch.from_numpy(item.token_types).int()[None]
     with torch.inference_mode():
@@ -102,7 +103,7 @@ def test_mrope_without_a_video_is_what_transformers_computes() -> None:
 def test_rope_index_of_a_left_padded_batch(text: str) -> None:
     model = make_model()
     installed = install(model, parse_variant(text))
-    _, inputs = prefill(model, installed, PROMPTS, RULES)
+    _, _, inputs = prefill(model, installed, PROMPTS, RULES)
     width = inputs["input_ids"].shape[1]
     types = torch.zeros_like(inputs["input_ids"])
     for row, item in enumerate(PROMPTS):
@@ -116,10 +117,10 @@ def test_rope_index_of_a_left_padded_batch(text: str) -> None:
         second_per_grid_ts=torch.tensor(seconds),
         attention_mask=inputs["attention_mask"],
     )
-    assert torch.equal(positions.float(), inputs["position_ids"])
+    assert torch.equal(positions, inputs["position_ids"][1:])
     for row, item in enumerate(PROMPTS):
-        _, following = installed.position_ids(segments_of(item, 2))
-        assert deltas[row].item() == following - item.length  # relative to the unpadded length
+        following = installed.position_ids(segments_of(item, 2)).p_next
+        assert deltas[row].item() == pytest.approx(following - item.length)  # relative to the unpadded length
 
 
 def test_the_models_own_clock_and_section_are_used() -> None:
@@ -128,7 +129,7 @@ def test_the_models_own_clock_and_section_are_used() -> None:
     installed = install(model, VARIANTS["mrope"])
     assert str(installed.variant) == "mrope"
     assert installed.bound.parameters["tokens_per_second"] == 5
-    assert model.model.language_model.rotary_emb.axes.tolist() == [0] * 2 + [1] * 3 + [2] * 3
+    assert model.model.language_model.rotary_emb.axes.tolist() == [0] * 4 + [1] * 6 + [2] * 6
 
 
 def test_the_name_is_saved_with_the_checkpoint(tmp_path: Path) -> None:
@@ -154,8 +155,27 @@ def test_mhrope_needs_three_key_value_heads() -> None:
 
 
 def test_a_broken_promise_is_refused() -> None:
+    model = make_model()
+    untouched = logits(model)
+    model.model.language_model.rotary_emb.attention_scaling = 1.1
+    own = model.model.language_model.rotary_emb.forward
+
+    def shifted(x: torch.Tensor, position_ids: torch.Tensor) -> Any:
+        return own(x, position_ids + 1)
+
+    model.model.language_model.rotary_emb.forward = shifted
     with pytest.raises(CannotInstall, match="promises"):
-        install(make_model(), parse_variant("mhrope(allocation=[1,1,1])"))  # one head without positions
+        install(model, VARIANTS["mrope-i"])
+    assert installed_in(model) is None
+    assert not torch.equal(logits(model), untouched)
+
+
+def test_heads_that_are_left_out_turn_nothing_and_promise_nothing() -> None:
+    model = make_model()
+    untouched = logits(model)
+    install(model, parse_variant("mhrope(allocation=[1,1,1])"))
+    assert model.model.language_model.rotary_emb.inv_freq[3].abs().max() == 0
+    assert not torch.equal(logits(model), untouched)
 
 
 def test_a_cast_spectrum_is_refused() -> None:

@@ -1,115 +1,156 @@
-"""Positions and cos/sin against the output of the official code (see the reference data's FORMAT.md)."""
+"""Positions, cos and sin against the output of the official code (see the reference data's FORMAT.md)."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from evalkit.rope.layout import IMAGE, VIDEO, read_row
-from evalkit.rope.positions import position_ids
-from evalkit.rope.rotary import VariantRotary
+from evalkit.cli import run_cli
+from evalkit.rope.golden import Verdict
+from evalkit.rope.golden.folder import NoCases, check_folder
+from evalkit.rope.golden.mapping import sequence_variant
 from evalkit.rope.variants import parse_variant
 
-SEQUENCES = (
-    "s1_text_only",
-    "s2_one_image",
-    "s3_interleaved_images",
-    "s4_video_block",
-    "s5_video_seconds",
-    "s6_video_timestamps",
-    "s7_image_video",
-    "s8_batch3_leftpad",
-)
-POSITION_KEYS = {
-    "unified.vanilla": "vanilla",
-    "unified.mrope.ts1": "mrope(absolute_time=false)",
-    "unified.mrope.ts2": "mrope(absolute_time=false,temporal_stride=2)",
-    "unified.mrope_i.reset": "mrope-i",
-    "unified.mrope_i.reset.ts2": "mrope-i(temporal_stride=2)",
-    "unified.mrope_i.noreset": "mrope-i(spatial_reset=false)",
-    "unified.mhrope.reset": "mhrope",
-    "original.qwen.rope2": "mrope(absolute_time=false)",
-    "original.qwen.rope25": "mrope",
-    "original.qwen.rope3": "mrope-i(spatial_reset=false)",
-    "original.videorope.vanilla": "vanilla",
-    "original.videorope.mrope": "mrope(absolute_time=false)",
-}
-FREQUENCY_KEYS = {
-    "unified.vanilla": "vanilla",
-    "unified.mrope.16_24_24": "mrope",
-    "unified.mrope_i.24_20_20": "mrope-i",
-    "unified.mrope_i.32_16_16": "mrope-i(allocation=[32,16,16])",
-    "unified.mrope_i.48_8_8": "mrope-i(allocation=[48,8,8])",
-    "unified.mhrope.kv8.2_3_3": "mhrope",
+# What FORMAT.md says an implementation should reproduce without any option of compatibility.
+BY_DEFAULT = {
+    "original.qwen.rope2",
+    "original.qwen.rope25",
+    "original.qwen.rope3",
+    "unified.mrope_i.reset",
+    "unified.mrope_i.noreset",
+    "unified.mhrope.reset",
+    "unified.vanilla",
+    "unified.videorope.ts2",
+    "unified.hope.s1",
+    "unified.circle.official",
+    "unified.mmrope.s111",
 }
 
 
-def load(folder: Path, name: str) -> tuple[dict, dict[str, np.ndarray]]:
-    with np.load(folder / f"{name}.npz") as arrays:
-        return json.loads((folder / f"{name}.json").read_text()), dict(arrays)
+UNIFIED_MROPE = {"variant": "mrope", "params": {"temporal_stride": 3}}
 
 
-def grids_of(case: dict, kind: str) -> list[tuple[int, int, int]]:
-    grids = [tuple(grid) for grid in case[f"{kind}_grid_thw"] or []]
-    if case["layout"] == "qwen3" and kind == "video":  # every frame is a block of its own there
-        return [(1, h, w) for t, h, w in grids for _ in range(t)]
-    return grids
+@pytest.fixture(scope="module")
+def verdicts(shared: Path) -> list[Verdict]:
+    return list(check_folder(shared / "golden"))
 
 
-@pytest.mark.parametrize("name", SEQUENCES)
-def test_positions_equal_the_official_ones(name: str, shared: Path) -> None:
-    case, arrays = load(shared / "golden", name)
-    compared = 0
-    for key, text in POSITION_KEYS.items():
-        if key not in case["results"]:
-            continue
-        expected = arrays[key]
-        images, videos = grids_of(case, "image"), grids_of(case, "video")
-        seconds = case["second_per_grid_ts"] or [None] * len(videos)
-        media = {IMAGE: iter([(g, None) for g in images]), VIDEO: iter(zip(videos, seconds, strict=True))}
-        for row, mask in enumerate(np.array(case["attention_mask"], dtype=bool)):
-            types = np.array(case["mm_token_type_ids"][row])[mask]
-            segments = read_row(types.tolist(), media, case["spatial_merge_size"])
-            positions, following = position_ids(parse_variant(text), segments)
-            np.testing.assert_array_equal(positions, expected[:, row, mask], err_msg=key)
-            assert following == case["results"][key]["next_position"][row], key
-        compared += 1
-    assert compared >= 5
+def test_every_official_result_is_reproduced(verdicts: list[Verdict]) -> None:
+    assert [verdict for verdict in verdicts if not verdict.passed] == []
+    assert not any(verdict.mode == "unknown" for verdict in verdicts)
+    assert Counter(verdict.compared for verdict in verdicts)["cos/sin"] > 50
 
 
-def test_the_keys_that_must_be_reproduced_are_all_compared(shared: Path) -> None:
-    present = {key for name in SEQUENCES for key in load(shared / "golden", name)[0]["results"]}
-    assert set(POSITION_KEYS) <= present
+def test_nothing_in_the_data_is_passed_over(verdicts: list[Verdict], shared: Path) -> None:
+    seen = {(verdict.case, verdict.key) for verdict in verdicts}
+    for path in (shared / "golden").glob("s*.json"):
+        assert {(path.stem, key) for key in json.loads(path.read_text())["results"]} <= seen
+    spectra = json.loads((shared / "golden" / "freq.json").read_text())
+    assert {("freq", key) for key in [*spectra["entries"], *spectra["axis_maps"]]} <= seen
 
 
-def rotary_of(text: str, inv_freq: np.ndarray, scaling: float, kv_heads: int = 8) -> VariantRotary:
-    axes = parse_variant(text).frequency.axis_map(len(inv_freq), kv_heads)
-    return VariantRotary(torch.from_numpy(inv_freq), scaling, torch.from_numpy(axes))
+def test_modes_are_the_ones_the_notes_name(verdicts: list[Verdict]) -> None:
+    for verdict in verdicts:
+        if verdict.key in BY_DEFAULT:
+            assert verdict.mode == "default", verdict
+        if verdict.key.startswith(("transformers-5.17", "transformers-5.23")) and "qwen2" in verdict.key:
+            assert verdict.mode == ("default" if verdict.case == "freq" else "compat"), verdict
+        if verdict.mode == "official failure":
+            assert "official code" in verdict.note
 
 
-def spectrum(base: float) -> np.ndarray:
-    return (1.0 / (base ** (torch.arange(0, 128, 2, dtype=torch.float) / 128))).numpy()
+@pytest.fixture
+def broken(shared: Path, tmp_path: Path) -> Path:
+    for suffix in ("json", "npz"):
+        shutil.copy(shared / "golden" / f"s2_one_image.{suffix}", tmp_path)
+    with np.load(tmp_path / "s2_one_image.npz") as stored:
+        arrays = dict(stored)
+    arrays["unified.mrope_i.reset"][1, 0, 12] += 1
+    np.savez(tmp_path / "s2_one_image.npz", **arrays)
+    return tmp_path
 
 
-@pytest.mark.parametrize("key", FREQUENCY_KEYS)
-@pytest.mark.parametrize("base", [1_000_000, 5_000_000])
-def test_cos_and_sin_equal_the_official_ones_bit_for_bit(key: str, base: int, shared: Path) -> None:
-    case, arrays = load(shared / "golden", "freq")
-    entry = f"{key}.base{base}"
-    assert entry in case["entries"]
-    positions = torch.tensor(case["positions"] if "positions" in case else arrays["positions"]).T[:, None]
-    cos, sin = rotary_of(FREQUENCY_KEYS[key], spectrum(base), 1.0)(torch.zeros(1), positions)
-    np.testing.assert_array_equal(cos[0].numpy(), arrays[f"{entry}.cos"])
-    np.testing.assert_array_equal(sin[0].numpy(), arrays[f"{entry}.sin"])
+def test_a_mismatch_is_shown_and_ends_with_one(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["ropes", "check", str(broken)]) == 1
+    printed = capsys.readouterr().out
+    (line,) = [line for line in printed.splitlines() if "MISMATCH" in line]
+    assert "unified.mrope_i.reset" in line
+    assert "1 of" in printed
 
 
-@pytest.mark.parametrize("key", FREQUENCY_KEYS)
-def test_axis_maps_equal_the_probed_ones(key: str, shared: Path) -> None:
-    case, _ = load(shared / "golden", "freq")
-    axes = parse_variant(FREQUENCY_KEYS[key]).frequency.axis_map(64, 8)
-    rows = ["".join("THWn"[axis] for axis in row) for row in np.atleast_2d(axes)]
-    assert (rows if axes.ndim == 2 else rows[0]) == case["axis_maps"][key]
+def test_a_good_folder_ends_with_zero(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(["ropes", "check", str(shared / "golden"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passed"]
+    assert {"default", "compat", "official failure"} <= {each["mode"] for each in found["results"]}
+
+
+def test_a_folder_without_cases_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NoCases, match="holds no case"):
+        list(check_folder(tmp_path))
+    (tmp_path / "x.json").write_text('{"layout": "any"}')
+    np.savez(tmp_path / "x.npz", a=np.zeros(1))
+    assert run_cli(["ropes", "check", str(tmp_path)]) == 2
+    assert "x.json" in capsys.readouterr().err
+    assert run_cli(["ropes", "check", str(tmp_path / "absent")]) == 4
+
+
+def test_positions_that_were_cut_to_whole_numbers_are_told(shared: Path, tmp_path: Path) -> None:
+    """The unified repository writes half steps into an integer tensor."""
+    case = json.loads((shared / "golden" / "s4_video_block.json").read_text())
+    with np.load(shared / "golden" / "s4_video_block.npz") as stored:
+        arrays = dict(stored)
+    key = "unified.mrope_i.reset.ts0.5"
+    entry = dict(case["results"]["unified.mrope_i.reset"])
+    entry["params"] = {**entry["params"], "temporal_stride": 0.5}
+    whole = arrays["unified.mrope_i.reset"].copy()
+    visual = np.array(case["mm_token_type_ids"]) > 0
+    begin = whole[0][visual].min()
+    whole[0][visual] = begin + (whole[0][visual] - begin) // 2
+    case["results"] = {key: entry}
+    after = entry["next_position"][0]
+    t, h, w = case["video_grid_thw"][0]
+    change = (max((t - 1) / 2, h // 2 - 1, w // 2 - 1) - max(t - 1, h // 2 - 1, w // 2 - 1)) if t else 0
+    text = ~visual[0] & (np.arange(visual.shape[1]) > np.flatnonzero(visual[0])[-1])
+    whole[:, 0, text] = np.trunc(whole[:, 0, text] + change)
+    entry["rope_deltas"] = [[after + change - case["padded_len"]]]
+    (tmp_path / "half.json").write_text(json.dumps(case))
+    np.savez(tmp_path / "half.npz", **{key: whole.astype(np.int32)})
+    (verdict,) = check_folder(tmp_path)
+    assert verdict.passed
+    assert verdict.variant == "mrope-i(spatial_reset=true,temporal_stride=0.5)"
+    assert verdict.mode == "official failure"
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "expected"),
+    [
+        ("unified.mrope.ts3", UNIFIED_MROPE, "mrope(temporal_stride=3,absolute_time=false)"),
+        ("unified.mrope", {"variant": "mrope", "params": {}}, "mrope(temporal_stride=2,absolute_time=false)"),
+        ("unified.new", {"variant": "mhrope", "params": {}}, "mhrope(spatial_reset=false)"),
+        ("unified.v2pe.stride64", {"variant": "v2pe", "params": {"visual_stride": 64.0}}, "v2pe(span=64)"),
+        ("original.hope.x", {"how": "f(scale_factors=[1.25])"}, "hope(temporal_stride=1.25)"),
+        (
+            "original.circle.x",
+            {"how": "get_rope_index {'alpha': 1.0, 'radius': 'auto-3', 'move_to_origin': True}"},
+            "circlerope(radius=auto-3,alpha=1)",
+        ),
+        ("transformers-5.20.1.qwen2_5_vl", {}, "mrope(absolute_time=true,compat=hf5)"),
+        ("transformers-4.57.1.qwen2_5_vl", {}, "mrope(absolute_time=true,compat=int_seconds)"),
+        ("transformers-5.5.0.qwen2_vl", {}, "mrope(absolute_time=false,compat=hf5)"),
+    ],
+)  # fmt: skip
+def test_results_never_seen_are_mapped_by_what_they_record(key: str, entry: dict, expected: str) -> None:
+    ours = sequence_variant(key, entry)
+    assert ours is not None
+    assert str(parse_variant(ours.variant)) == expected
+
+
+def test_an_unknown_source_is_not_passed_off_as_checked() -> None:
+    assert sequence_variant("elsewhere.rope", {}) is None
+    assert sequence_variant("unified.x", {"variant": "nobody", "params": {}}) is None

@@ -63,7 +63,7 @@ def test_unknown_names_name_the_known_ones() -> None:
         ("mrope-i(allocation=24)", "three counts"),
         ("mrope-i(allocation=[24,20])", "three counts"),
         ("mrope-i(allocation=[24,-20,60])", "three counts"),
-        ("vanilla(temporal_stride=2)", "it has none"),
+        ("vanilla(temporal_stride=2)", "no parameter `temporal_stride`"),
         ("mrope(tokens_per_second=0)", "above zero"),
     ],
 )

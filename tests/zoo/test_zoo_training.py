@@ -79,7 +79,7 @@ def test_packed_positions_are_those_of_a_lone_question(tokenizer, variant):
             pad = wording.VIDEO_PAD if task == "mini_video" else wording.IMAGE_PAD
             types = [(2 if task == "mini_video" else 1) if t == pad else 0 for t in lone.ids[0].tolist()]
             segments = segments_from_types(types, [(shape[0], 2 * shape[1], 2 * shape[2])], 2)
-            assert (lone.positions[:, 0].numpy() == position_ids(rope, segments)[0]).all()
+            assert (lone.positions[:, 0].numpy() == position_ids(rope.position, segments).ids).all()
             prefix = 3 + scene.board.size
             own = length - prefix
             at = prefix + sum(

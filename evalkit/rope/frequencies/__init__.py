@@ -8,7 +8,7 @@ not turned). One file per allocation.
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,9 @@ from evalkit.rope.parameters import Allocation
 AxisMap = npt.NDArray[np.int64]
 
 
-class FrequencyAllocation(Protocol):
-    """A frozen dataclass whose fields are the allocation's parameters."""
+@dataclass(frozen=True)
+class FrequencyAllocation:
+    """Base of all allocations: a frozen dataclass whose fields are the allocation's parameters."""
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
         """The axis map for heads of ``pairs`` rotary pairs.
@@ -32,4 +33,9 @@ class FrequencyAllocation(Protocol):
         Raises:
             BadParameter: the allocation can't be laid out on such heads.
         """
-        ...
+        raise NotImplementedError
+
+    @property
+    def turns_every_pair(self) -> bool:
+        """Whether no pair is left unturned, so that text is rotated as by ordinary RoPE."""
+        return True

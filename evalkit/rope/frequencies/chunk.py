@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.rope.frequencies import AxisMap
+from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
 from evalkit.rope.frequencies.quota import check_allocation
 from evalkit.rope.parameters import Allocation, symmetric_split
 
 
 @dataclass(frozen=True)
-class Chunk:
+class Chunk(FrequencyAllocation):
     """MRoPE's allocation (Qwen2-VL): pairs for time, then height, then width.
 
     ``allocation`` defaults to the model's own ``mrope_section``, else to 16:24:24 of 64.

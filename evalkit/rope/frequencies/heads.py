@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.rope.frequencies import AxisMap
+from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
 from evalkit.rope.frequencies.quota import check_allocation
 from evalkit.rope.parameters import Allocation, BadParameter, symmetric_split
 
 
 @dataclass(frozen=True)
-class Heads:
+class Heads(FrequencyAllocation):
     """The first key-value heads follow time, the next height, the next width, any others nothing.
 
     A query head follows its key-value head. ``allocation`` defaults to 2:3:3 of 8 heads, which makes

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.rope.frequencies import AxisMap
+from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
 from evalkit.rope.parameters import Allocation
 
 
 @dataclass(frozen=True)
-class Temporal:
+class Temporal(FrequencyAllocation):
     """All pairs follow time."""
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:

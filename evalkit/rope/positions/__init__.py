@@ -1,53 +1,162 @@
 """Position designs: where on the three axes (time, height, width) each token of a prompt sits.
 
-Text runs the same in every design: token ``j`` of a run sits at ``p + j`` on all axes, ``p`` being
-the next free text position. A design says where the tokens of a visual block sit that starts at
-``b = p``, and where text goes on after it. One file per design.
+Text runs alike in every design: token ``j`` of a run sits at ``p + j`` on all axes (on time alone
+where a design says so), ``p`` being the next free text position. A design says where the tokens of
+a visual block sit that starts at ``b = p``, and where text goes on after it. One file per design.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.rope.layout import Segment, TextRun, VisualBlock
 
-if TYPE_CHECKING:
-    from evalkit.rope.variants import RopeVariant
+Coordinates = npt.NDArray[np.floating[Any]]
 
-Coordinates = npt.NDArray[np.float64]
-
-
-class PositionDesign(Protocol):
-    """A frozen dataclass whose fields are the design's parameters."""
-
-    def place(self, block: VisualBlock, start: float) -> tuple[Coordinates, float]:
-        """Coordinates ``[3, T*H*W]`` of a block that starts at ``start``, and where text goes on."""
-        ...
+EVERY_AXIS = (1.0, 1.0, 1.0)
 
 
-def position_ids(variant: RopeVariant, segments: Sequence[Segment]) -> tuple[npt.NDArray[Any], float]:
-    """Positions of one unpadded row, and the text position of the first generated token.
-
-    Returns:
-        ``positions [3, L]`` (rows t, h, w), int64 if every value is whole and float32 otherwise, and
-        ``p_next``, an int in the first case. Generated token ``k`` sits at ``p_next + k`` on every
-        axis; never derive that from a padded length.
+class Cursor(NamedTuple):
+    """Where a block begins: ``start`` is the next text position, ``first`` that of the row's first
+    block, and ``frames`` counts the temporal steps of the blocks before it.
     """
-    following = 0.0
-    columns: list[Coordinates] = [np.empty((3, 0))]
-    for segment in segments:
-        if isinstance(segment, TextRun):
-            run = following + np.arange(segment.length, dtype=np.float64)
-            columns.append(np.broadcast_to(run, (3, segment.length)))
-            following += segment.length
+
+    start: float
+    first: float = 0.0
+    frames: int = 0
+
+
+class Placed(NamedTuple):
+    """Coordinates of a block, three arrays that broadcast to ``[T, H, W]``, and where text goes on."""
+
+    t: Coordinates
+    h: Coordinates
+    w: Coordinates
+    following: float
+
+
+@dataclass(frozen=True)
+class PositionDesign:
+    """Base of all designs: a frozen dataclass whose fields are the design's parameters."""
+
+    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+        """Coordinates of a block, and the position of the text after it."""
+        raise NotImplementedError
+
+    @property
+    def text_step(self) -> tuple[float, float, float]:
+        """What one text token adds on each axis: 1 and, where text ignores height and width, 0."""
+        return EVERY_AXIS
+
+    @property
+    def whole(self) -> bool:
+        """Whether every position is a whole number."""
+        return True
+
+    def after_row(self, following: float, largest: Callable[[], float]) -> float:
+        """Position of the first generated token, ``following`` being that of a next prompt token and
+        ``largest()`` the prompt's largest coordinate.
+        """
+        return following
+
+    def tracks(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
+        """The designs that the layers of a model use, and for every layer which of them."""
+        return (self,), (0,) * layers
+
+
+@dataclass(frozen=True)
+class RowPositions:
+    """Positions of one unpadded row.
+
+    ``ids``: ``[R, L]``, rows t, h, w of each track of the design (one, except for CircleRoPE's AGE);
+    int64 if every value is whole by design and float64 otherwise. Generated token ``k`` sits at
+    ``following + k * step``, both ``[R]``; never derive that from a padded length.
+    """
+
+    ids: npt.NDArray[Any]
+    following: Coordinates
+    step: Coordinates
+
+    @property
+    def p_next(self) -> float:
+        """The first generated token's position in time; an int if positions are whole."""
+        first = float(self.following[0])
+        return first if self.ids.dtype == np.float64 else int(first)
+
+
+def position_ids(design: PositionDesign, segments: Sequence[Segment]) -> RowPositions:
+    """Positions of one unpadded row under a design."""
+    designs, _ = design.tracks(0)
+    plans = [Plan(each, segments) for each in designs]
+    whole = all(plan.whole for plan in plans)
+    ids = np.empty((3 * len(plans), plans[0].length), dtype=np.int64 if whole else np.float64)
+    for track, plan in enumerate(plans):
+        plan.write(ids[3 * track : 3 * track + 3])
+    following = np.concatenate([plan.following for plan in plans])
+    return RowPositions(ids, following, np.concatenate([plan.step for plan in plans]))
+
+
+class Plan:
+    """Positions of one row, worked out per segment; :meth:`write` spreads them over the tokens.
+
+    Costs a few small arrays per segment and one assignment per token and axis.
+    """
+
+    def __init__(self, design: PositionDesign, segments: Sequence[Segment]) -> None:
+        self.segments = segments
+        self.step = np.array(design.text_step)
+        self.whole = design.whole
+        self._starts: list[float] = []
+        self._placed: list[Placed | None] = []
+        at, first, frames = 0.0, None, 0
+        for segment in segments:
+            self._starts.append(at)
+            if isinstance(segment, TextRun):
+                self._placed.append(None)
+                at += segment.length
+            else:
+                first = at if first is None else first
+                placed = design.place(segment, Cursor(at, first, frames))
+                self._placed.append(placed)
+                at, frames = placed.following, frames + segment.grid[0]
+        self.following = design.after_row(at, self._largest) * self.step
+        self.length = sum(segment.length for segment in segments)
+
+    def _largest(self) -> float:
+        text = zip(self._starts, self.segments, strict=True)
+        found = [start + each.length - 1 for start, each in text if isinstance(each, TextRun)]
+        found += [float(axis.max()) for placed in self._placed if placed for axis in placed[:3]]
+        return max(found, default=-1.0)
+
+    def write(self, out: npt.NDArray[Any]) -> None:
+        """Fill ``out [3, L]``, any view whose last axis is contiguous."""
+        begin = 0
+        for segment, start, placed in zip(self.segments, self._starts, self._placed, strict=True):
+            window = out[:, begin : begin + segment.length]
+            begin += segment.length
+            if isinstance(segment, TextRun):
+                run = start + np.arange(segment.length)
+                for axis, step in enumerate(self.step):
+                    window[axis] = run * step if step != 1.0 else run
+            elif placed is not None:
+                _spread(window, segment, placed)
+
+
+def _spread(window: npt.NDArray[Any], block: VisualBlock, placed: Placed) -> None:
+    order = None if block.tile is None else block.order()
+    for axis in range(3):
+        if order is None:
+            window[axis].reshape(block.grid)[...] = placed[axis]
         else:
-            placed, following = variant.position.place(segment, following)
-            columns.append(placed)
-    positions = np.concatenate(columns, axis=1)
-    if following.is_integer() and bool((positions == np.floor(positions)).all()):
-        return positions.astype(np.int64), int(following)
-    return positions.astype(np.float32), following
+            window[axis][order] = np.broadcast_to(placed[axis], block.grid)
+
+
+def axes_of(block: VisualBlock) -> Iterator[Coordinates]:
+    """Time, row and column of a block's places, shaped to broadcast to ``[T, H, W]``."""
+    for axis, size in enumerate(block.grid):
+        yield np.arange(float(size)).reshape([-1 if each == axis else 1 for each in range(3)])

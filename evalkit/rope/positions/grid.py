@@ -2,63 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import Coordinates
+from evalkit.rope.positions import Coordinates, Cursor, Placed, PositionDesign, axes_of
 
 # Of the released Qwen2.5-VL checkpoints; a model's own value replaces it when a variant is installed.
 QWEN_TOKENS_PER_SECOND = 2.0
 
+Compat = Literal["none", "hf5", "int_seconds", "hf5+int_seconds"]
+
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(PositionDesign):
     """Token ``(t, h, w)`` sits at ``(b + time(t), b + h, b + w)``; text goes on after the largest.
 
     ``time(t)`` is ``temporal_stride * t``, as in Qwen2-VL. With ``absolute_time`` (Qwen2.5-VL) a
-    video's is ``floor(temporal_stride * t * seconds_per_grid * tokens_per_second)``.
+    video's is ``floor(temporal_stride * t * seconds_per_grid * tokens_per_second)``. By default the
+    model that the variant is installed into decides: it is on for Qwen2.5-VL.
 
     The text after a block starts above its largest coordinate on *any* axis, as Qwen trains it.
-    transformers 5.3 to 5.23 leave time out, so that text after a long video re-uses its positions.
+    ``compat`` reproduces what transformers does instead: ``hf5`` (5.3 to 5.23) starts it at ``b +
+    max(H, W)``, so that text after a long video uses the video's positions again (and decoding with
+    ``rope_deltas`` jumps back above the largest); ``int_seconds``
+    (4.50 to 5.17) cuts ``seconds_per_grid`` to a whole number; ``hf5+int_seconds`` does both.
     """
 
     temporal_stride: float = 1.0
-    absolute_time: bool = False
+    absolute_time: bool | None = None
     tokens_per_second: float | None = None
+    compat: Compat = "none"
 
     def __post_init__(self) -> None:
         require_positive("temporal_stride", self.temporal_stride)
         if self.tokens_per_second is not None:
             require_positive("tokens_per_second", self.tokens_per_second)
 
-    def place(self, block: VisualBlock, start: float) -> tuple[Coordinates, float]:
+    @property
+    def whole(self) -> bool:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        return self.temporal_stride.is_integer()
+
+    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+        """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        _, h, w = axes_of(block)
         times = self._times(block)
-        t, h, w = raster(block, times)
         _, rows, columns = block.grid
-        following = start + max(float(times[-1]), rows - 1, columns - 1) + 1
-        return np.stack([start + t, start + h, start + w]), following
+        extent = float(max(rows, columns) - 1)
+        if "hf5" not in self.compat:
+            extent = max(extent, float(times[-1]))
+        t = at.start + times.reshape(-1, 1, 1)
+        return Placed(t, at.start + h, at.start + w, at.start + extent + 1)
+
+    def after_row(self, following: float, largest: Callable[[], float]) -> float:
+        """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        return max(following, largest() + 1) if "hf5" in self.compat else following
 
     def _times(self, block: VisualBlock) -> Coordinates:
         steps = np.arange(block.grid[0], dtype=np.float64)
-        if not self.absolute_time or block.seconds_per_grid is None:
+        if self.absolute_time is False or block.seconds_per_grid is None:
             return steps * self.temporal_stride
+        seconds = int(block.seconds_per_grid) if "int_seconds" in self.compat else block.seconds_per_grid
         per_second = self.tokens_per_second or QWEN_TOKENS_PER_SECOND
         # float32, as torch computed it in training: the floor makes the last bit matter.
-        ticks = steps.astype(np.float32) * np.float32(block.seconds_per_grid) * np.float32(per_second)
+        ticks = steps.astype(np.float32) * np.float32(seconds) * np.float32(per_second)
         whole: Coordinates = np.floor(np.float32(self.temporal_stride) * ticks).astype(np.float64)
         return whole
-
-
-def raster(
-    block: VisualBlock, times: npt.NDArray[np.float64]
-) -> tuple[Coordinates, Coordinates, Coordinates]:
-    """Time, row and column ``[T*H*W]`` of every token, relative to the block's origin."""
-    _, rows, columns = block.grid
-    axes = np.meshgrid(times, np.arange(float(rows)), np.arange(float(columns)), indexing="ij")
-    t, h, w = (axis.ravel() for axis in axes)
-    return t, h, w

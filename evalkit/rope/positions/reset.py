@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Literal
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import Coordinates
-from evalkit.rope.positions.grid import raster
+from evalkit.rope.positions import EVERY_AXIS, Cursor, Placed, PositionDesign, axes_of
 
 
 @dataclass(frozen=True)
-class SpatialReset:
+class SpatialReset(PositionDesign):
     """Token ``(t, h, w)`` sits at ``(b + temporal_stride * t, h, w)`` (arXiv 2510.23095).
 
     Text goes on above the block's extent on any axis, at ``b + max(temporal_stride * (T - 1), H - 1,
     W - 1) + 1``. ``spatial_reset=False`` is the paper's ablation: ``h`` and ``w`` count from ``b``.
+    ``text="zero"`` is its "text spatial-reset": a text token at ``p`` sits at ``(p, 0, 0)``, as the
+    paper describes IL-RoPE and Omni-RoPE (figure 1e); generated tokens too.
     """
 
     spatial_reset: bool = True
     temporal_stride: float = 1.0
+    text: Literal["copy", "zero"] = "copy"
 
     def __post_init__(self) -> None:
         require_positive("temporal_stride", self.temporal_stride)
 
-    def place(self, block: VisualBlock, start: float) -> tuple[Coordinates, float]:
+    @property
+    def text_step(self) -> tuple[float, float, float]:
+        """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        return EVERY_AXIS if self.text == "copy" else (1.0, 0.0, 0.0)
+
+    @property
+    def whole(self) -> bool:
+        """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        return self.temporal_stride.is_integer()
+
+    def place(self, block: VisualBlock, at: Cursor) -> Placed:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         frames, rows, columns = block.grid
-        t, h, w = raster(block, self.temporal_stride * np.arange(float(frames)))
-        origin = 0.0 if self.spatial_reset else start
-        following = start + max(self.temporal_stride * (frames - 1), rows - 1, columns - 1) + 1
-        return np.stack([start + t, origin + h, origin + w]), following
+        t, h, w = axes_of(block)
+        origin = 0.0 if self.spatial_reset else at.start
+        following = at.start + max(self.temporal_stride * (frames - 1), rows - 1, columns - 1) + 1
+        return Placed(at.start + self.temporal_stride * t, origin + h, origin + w, following)

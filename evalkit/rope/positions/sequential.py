@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from evalkit.rope.layout import VisualBlock
-from evalkit.rope.positions import Coordinates
+from evalkit.rope.positions import Cursor, Placed, PositionDesign
 
 
 @dataclass(frozen=True)
-class Sequential:
+class Sequential(PositionDesign):
     """Token ``k`` of a block sits at ``b + k`` on every axis; text goes on at ``b + N``."""
 
-    def place(self, block: VisualBlock, start: float) -> tuple[Coordinates, float]:
+    def place(self, block: VisualBlock, at: Cursor) -> Placed:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        line = start + np.arange(block.length, dtype=np.float64)
-        return np.broadcast_to(line, (3, block.length)), start + block.length
+        line = block.order() + at.start
+        return Placed(line, line, line, at.start + block.length)

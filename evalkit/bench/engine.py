@@ -1,4 +1,4 @@
-"""``make bench``: samples per second of the engine against two baselines, in one run.
+"""``evalkit bench engine``: samples per second of the engine against two baselines, in one run.
 
 * ``batch of one``: the same engine, one sample at a time;
 * ``naive``: what a short script does: transformers' processor and ``generate``, one sample at a
@@ -9,10 +9,9 @@ The text of every sample is compared with that of the batch of one: in float32 a
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,21 @@ from evalkit.requests import build_request, choose
 from evalkit.types import Request, Response
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@dataclass(frozen=True)
+class EngineBench:
+    """What is measured: names as ``evalkit run`` takes them."""
+
+    model: str = "tiny"
+    rope: str = "auto"
+    tasks: tuple[str, ...] = ("mini_chartqa", "mini_docvqa", "mini_refcoco")
+    limit: int = 60
+    dtype: str = "float32"
+    device: str = "auto"
+    data_root: str | None = None
+
+
+def bench_engine(options: EngineBench) -> int:
     """Measure and print; exit code 1 if float32 texts depend on the batch."""
-    options = _options(arguments)
     model = load_model(options.model, rope=options.rope, dtype=options.dtype, device=options.device)
     requests = _requests(model, options)
     out = sys.stdout.write
@@ -49,21 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(options.dtype != "bfloat16" and any(texts != one for _, _, texts in engine))
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m evalkit.bench", description=__doc__)
-    parser.add_argument("--model", default="tiny")
-    parser.add_argument("--rope", default="auto")
-    parser.add_argument("--tasks", default="mini_chartqa,mini_docvqa,mini_refcoco")
-    parser.add_argument("--limit", type=int, default=60)
-    parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--data-root")
-    return parser.parse_args(arguments)
-
-
-def _requests(model: Any, options: argparse.Namespace) -> list[Request]:
+def _requests(model: Any, options: EngineBench) -> list[Request]:
     cache = MediaCache(cache_root() / "media")
-    tasks = [load_task(name) for name in resolve(options.tasks.split(","))]
+    tasks = [load_task(name) for name in resolve(options.tasks)]
     return [
         build_request(model, task, each.sample)
         for task in tasks
@@ -99,7 +98,3 @@ def _naive(model: Any, requests: list[Request]) -> tuple[float, dict[str, str]]:
         answer = tokens[0, inputs["input_ids"].shape[1] :]
         texts[request.key] = str(processor.decode(answer, skip_special_tokens=True))
     return time.perf_counter() - began, texts
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Measurements: each prints ratios against named baselines, taken in one run."""

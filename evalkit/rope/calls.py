@@ -1,0 +1,96 @@
+"""Positions for the calls that transformers makes of a model: what its inputs say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evalkit.rope.hosts import Host
+from evalkit.rope.layout import Segment, TextRun
+from evalkit.rope.placement import Placement, place
+from evalkit.rope.positions import PositionDesign
+
+
+class Positioner:
+    """Works out position ids for one model, and remembers the last prompts for going on after them.
+
+    Position ids travel as ``[1 + R, B, S]``: a row that counts tokens, then the design's axes. The
+    language model's own ``forward`` gets the first row, the rotary module the others, so that families
+    whose language models know one axis only need nothing else.
+    """
+
+    def __init__(self, host: Host, config: Any, designs: Sequence[PositionDesign]) -> None:
+        self.host = host
+        self.config = config
+        self.designs = tuple(designs)
+        self.last: Placement | None = None
+
+    def left_padded(self, rows: Sequence[Sequence[Segment]], width: int) -> Placement:
+        """Positions of rows that are padded on the left to ``width`` tokens."""
+        lengths = np.array([sum(segment.length for segment in row) for row in rows])
+        return place(self.designs, rows, np.arange(width)[None] >= width - lengths[:, None])
+
+    def of_call(self, input_ids: Tensor, mask: Tensor | None, inputs: Mapping[str, Any]) -> Placement:
+        """Positions of the whole prompts that a call holds; remembered for what follows them."""
+        mask = mask if mask is not None and mask.shape == input_ids.shape else None
+        rows = self.host.rows(self.config, input_ids, mask, inputs)
+        kept = np.ones(tuple(input_ids.shape), bool) if mask is None else mask.bool().cpu().numpy()
+        self.last = place(self.designs, rows, kept)
+        return self.last
+
+    def before_generation(self, inputs_tensor: Tensor, model_kwargs: Mapping[str, Any]) -> Tensor:
+        """Positions ``[1 + R, B, L]`` of all tokens that ``generate`` starts from."""
+        inputs = {name: value for name, value in model_kwargs.items() if name != "input_ids"}
+        tokens: Tensor = model_kwargs.get("input_ids", inputs_tensor)
+        tokens = inputs_tensor if tokens.shape[1] == 0 else tokens
+        mask = inputs.pop("attention_mask", None)
+        past = cached(inputs.pop("past_key_values", None))
+        if past and not self.host.described(inputs):
+            return self._after(_count(tokens, mask), tokens.device)
+        return self.of_forward(tokens, mask, 0, inputs)
+
+    def of_forward(self, tokens: Tensor, mask: Tensor | None, past: int, inputs: Mapping[str, Any]) -> Tensor:
+        """Positions ``[1 + R, B, S]`` of ``tokens`` (ids or embeddings) after ``past`` cached ones."""
+        if past:
+            return self._after(_count(tokens, mask, past), tokens.device)
+        if tokens.is_floating_point():  # embeddings without ids: nothing says where media are
+            kept = np.ones(tuple(tokens.shape[:2]), bool) if mask is None else mask.bool().cpu().numpy()
+            rows = [[TextRun(int(length))] for length in kept.sum(axis=1)]
+            self.last = place(self.designs, rows, kept)
+        else:
+            self.of_call(tokens, mask, inputs)
+        assert self.last is not None
+        return self.last.prompt.to(tokens.device)
+
+    def _after(self, index: Tensor, device: torch.device) -> Tensor:
+        """Positions of text after the last prompts, token numbers ``index [B, S]``."""
+        if self.last is None:
+            steps = torch.tensor([1.0, *self.steps()], device=index.device)
+            return (index * steps.view(-1, 1, 1)).to(index.dtype)
+        rows = len(index) // len(self.last.lengths)  # beams of one prompt stand side by side
+        order = torch.arange(len(self.last.lengths)).repeat_interleave(rows)
+        return self.last.select(order.tolist()).after(index.cpu()).to(device)
+
+    def steps(self) -> list[float]:
+        return [step for design in self.designs for step in design.text_step]
+
+    def deltas(self) -> Tensor:
+        """``rope_deltas [B, 1]`` of the last prompts, relative to their *unpadded* lengths."""
+        assert self.last is not None
+        return (self.last.following[0] - self.last.lengths)[:, None].to(self.last.prompt.dtype)
+
+
+def cached(cache: Any) -> int:
+    """Number of tokens in a key-value cache."""
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
+def _count(tokens: Tensor, mask: Tensor | None, past: int = 0) -> Tensor:
+    """Number of every token in its row ``[B, S]``, padding not counted."""
+    if mask is not None and mask.ndim == 2:
+        return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+    return torch.arange(past, past + tokens.shape[1], device=tokens.device).expand(len(tokens), -1)

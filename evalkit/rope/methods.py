@@ -1,0 +1,101 @@
+"""Methods that stand in for transformers' own on one instance.
+
+They find what they need on ``self``, so that a deep copy of a model is a model of its own: the
+positioner as ``_evalkit_positioner``, and an instance's earlier ``forward`` as ``_evalkit_forward``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from evalkit.rope.calls import Positioner, cached
+
+_INDEX_ARGUMENTS = ("mm_token_type_ids", "image_grid_thw", "video_grid_thw", "second_per_grid_ts")
+
+
+def get_rope_index(
+    self: Any, input_ids: Tensor, *args: Any, attention_mask: Tensor | None = None, **inputs: Any
+) -> tuple[Tensor, Tensor]:
+    """Positions ``[R, B, L]`` (0 on padding) and deltas ``[B, 1]`` relative to the *unpadded* length.
+
+    Arguments as in transformers: the ids and, by name or in this order, ``mm_token_type_ids``,
+    ``image_grid_thw``, ``video_grid_thw`` and ``second_per_grid_ts``.
+    """
+    positioner: Positioner = self._evalkit_positioner
+    placement = positioner.of_call(
+        input_ids, attention_mask, {**inputs, **dict(zip(_INDEX_ARGUMENTS, args, strict=False))}
+    )
+    return placement.prompt[1:].to(input_ids.device), positioner.deltas().to(input_ids.device)
+
+
+def base_forward(
+    self: Any,
+    input_ids: Tensor | None = None,
+    *args: Any,
+    attention_mask: Tensor | None = None,
+    position_ids: Tensor | None = None,
+    past_key_values: Any = None,
+    **inputs: Any,
+) -> Any:
+    """``forward`` of the model around the language model, with positions where none are given."""
+    if position_ids is None:
+        positioner: Positioner = self._evalkit_positioner
+        tokens = input_ids if input_ids is not None else inputs["inputs_embeds"]
+        position_ids = positioner.of_forward(tokens, attention_mask, cached(past_key_values), inputs)
+        self.rope_deltas = None if positioner.last is None else positioner.deltas().to(tokens.device)
+    return _forward_of(self)(
+        input_ids,
+        *args,
+        attention_mask=attention_mask,
+        position_ids=position_ids,
+        past_key_values=past_key_values,
+        **inputs,
+    )
+
+
+def text_forward(self: Any, *args: Any, position_ids: Tensor | None = None, **kwargs: Any) -> Any:
+    """``forward`` of the language model, which takes position ids ``[1 + R, B, S]``.
+
+    Row 0 counts tokens and is what the language model itself gets; the rotary module gets the axes.
+    ``[R, B, S]``, ``[1, B, S]`` and ``[B, S]`` (text) are taken too.
+    """
+    forward, rotary = _forward_of(self), self.rotary_emb
+    if position_ids is None or position_ids.ndim == 2:
+        return forward(*args, position_ids=position_ids, **kwargs)
+    axes = len(rotary.text_step)
+    if len(position_ids) not in (1, axes, axes + 1):
+        raise ValueError(f"position ids have {len(position_ids)} rows; the installed variant has {axes} axes")
+    text = None if len(position_ids) == axes else position_ids[0].long()
+    rotary.assigned = position_ids if len(position_ids) == 1 else position_ids[-axes:]
+    try:
+        return forward(*args, position_ids=text, **kwargs)
+    finally:
+        rotary.assigned = None
+
+
+def prepare_position_ids(self: Any, inputs_tensor: Tensor, model_kwargs: dict[str, Any]) -> Tensor:
+    """``_prepare_position_ids_for_generation``: ``[1 + R, B, L]``, ``L`` all tokens so far."""
+    positioner: Positioner = self.model._evalkit_positioner
+    return positioner.before_generation(inputs_tensor, model_kwargs)
+
+
+def update_model_kwargs(
+    self: Any, outputs: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
+) -> dict[str, Any]:
+    """``_update_model_kwargs_for_generation`` for designs in which text stays at 0 on some axes."""
+    updated: dict[str, Any] = type(self)._update_model_kwargs_for_generation(
+        self, outputs, model_kwargs, *args, **kwargs
+    )
+    positions = updated.get("position_ids")
+    steps = [1.0, *self.model._evalkit_positioner.steps()]
+    if positions is not None and len(positions) == len(steps):
+        positions[[row for row, step in enumerate(steps) if step == 0.0], :, -1] = 0
+    return updated
+
+
+def _forward_of(module: Any) -> Any:
+    """The forward that evalkit's stands in for."""
+    earlier = module._evalkit_forward
+    return type(module).forward.__get__(module) if earlier is None else earlier

@@ -1,0 +1,38 @@
+"""Diagonal layout: frames centred on the line of text (VideoRoPE, HoPE)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evalkit.rope.layout import VisualBlock
+from evalkit.rope.parameters import require_positive
+from evalkit.rope.positions import Cursor, Placed, PositionDesign, axes_of
+
+
+@dataclass(frozen=True)
+class Diagonal(PositionDesign):
+    """Token ``(t, h, w)`` sits at ``(s, s + h - (H-1)//2, s + w - (W-1)//2)``, ``s = b + stride * t``.
+
+    Text goes on after the last frame on the *time* axis alone, at ``b + stride * (T - 1) + 1``: an
+    image of any size advances it by one, so that text re-uses rows and columns of the image
+    (arXiv 2502.05173). HoPE calls the stride gamma and draws it at random in training; at inference
+    it is what it is set to (arXiv 2505.20444).
+    """
+
+    temporal_stride: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_positive("temporal_stride", self.temporal_stride)
+
+    @property
+    def whole(self) -> bool:
+        """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        return self.temporal_stride.is_integer()
+
+    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+        """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        frames, rows, columns = block.grid
+        t, h, w = axes_of(block)
+        line = at.start + self.temporal_stride * t
+        following = at.start + self.temporal_stride * (frames - 1) + 1
+        return Placed(line, line + h - (rows - 1) // 2, line + w - (columns - 1) // 2, following)

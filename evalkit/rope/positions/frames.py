@@ -1,0 +1,22 @@
+"""One position per frame: the temporal half of TAD-RoPE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evalkit.rope.layout import VisualBlock
+from evalkit.rope.positions import Cursor, Placed, PositionDesign, axes_of
+
+
+@dataclass(frozen=True)
+class Frames(PositionDesign):
+    """All tokens of frame ``t`` sit at ``b + t`` on every axis; text goes on at ``b + T``.
+
+    ``get_time_rope_index`` of Wiselnn570/VideoRoPE@7712ca3, which gives it to one half of the model.
+    """
+
+    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+        """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        t, _, _ = axes_of(block)
+        line = at.start + t
+        return Placed(line, line, line, at.start + block.grid[0])

@@ -1,0 +1,35 @@
+"""A grid whose axes have strides of their own (MM-RoPE as JJJYmmm/Multimodal-RoPEs has it)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evalkit.rope.layout import VisualBlock
+from evalkit.rope.parameters import require_positive
+from evalkit.rope.positions import Cursor, Placed, PositionDesign, axes_of
+
+
+@dataclass(frozen=True)
+class ScaledGrid(PositionDesign):
+    """Token ``(t, h, w)`` sits at ``b + scale * (t, h, w)``; text goes on one above the largest.
+
+    ``scale`` is 1 on every axis here and (4, 8, 8), the compression of its video tokenizer, in
+    Lumos-1 (arXiv 2507.08801).
+    """
+
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for value in self.scale:
+            require_positive("scale", value)
+
+    @property
+    def whole(self) -> bool:
+        """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        return all(float(value).is_integer() for value in self.scale)
+
+    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+        """See :class:`~evalkit.rope.positions.PositionDesign`."""
+        t, h, w = (at.start + scale * axis for scale, axis in zip(self.scale, axes_of(block), strict=True))
+        largest = max(scale * (size - 1) for scale, size in zip(self.scale, block.grid, strict=True))
+        return Placed(t, h, w, at.start + largest + 1)
