@@ -113,15 +113,20 @@ class MediaInfo:
 class VisionInput:
     """One medium, ready for the vision tower.
 
-    ``patches``: uint8 ``[n_patches, channels * temporal_patch * patch * patch]`` in the order that
-    the tower expects, not yet normalised. ``grid``: ``(t, h, w)`` in patches (before merging).
-    ``seconds_per_grid``: seconds between two temporal grid steps of a video.
+    ``patches``: uint8 pixels, not yet normalised, in the family's own shape and order: patches
+    ``[n, channels * temporal_patch * patch * patch]`` (Qwen), tiles or frames ``[n, 3, side, side]``
+    (others). ``grid``: ``(t, h, w)`` in patches before merging, or how tiles or frames are laid out.
+    ``blocks``: the visual blocks that the medium becomes, in token order, each ``(T, H, W)`` in
+    language-model tokens. ``seconds_per_grid``: seconds between two temporal steps of a block with
+    more than one. ``tile``: see :class:`evalkit.rope.layout.VisualBlock`.
     """
 
     kind: MediaKind
     patches: npt.NDArray[np.uint8]
     grid: tuple[int, int, int]
+    blocks: tuple[tuple[int, int, int], ...]
     seconds_per_grid: float | None = None
+    tile: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,8 @@ class Prepared:
     """A request after CPU preprocessing: picklable, ready to be batched.
 
     ``input_ids``: int64 ``[length]`` with every visual token expanded. ``token_types``: uint8
-    ``[length]``; 0 text, 1 image, 2 video. ``vision`` holds the media in order of appearance.
+    ``[length]``; 1 and 2 for the tokens of an image's or a video's blocks, 0 for all that is placed
+    like text (separators and timestamps too). ``vision`` holds the media in order of appearance.
     """
 
     key: str

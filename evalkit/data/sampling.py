@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,11 @@ class FrameRule:
     max_frames: int = 768
     min_frames: int = 4
     multiple: int = 2
+
+    def at_most(self, frames: int) -> FrameRule:
+        """The same rule with a lower limit, at least one frame."""
+        most = max(1, min(self.max_frames, frames))
+        return replace(self, max_frames=most, min_frames=min(self.min_frames, most))
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,18 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         family.name: family
         for family in (
             Family(
+                "qwen2_vl",
+                "Qwen2-VL: images and videos, boxes in thousandths of the image",
+                native_rope="mrope",
+                box_space="norm1000",
+                module="evalkit.models.qwen2_vl",
+                examples=(
+                    "Qwen/Qwen2-VL-2B-Instruct",
+                    "Qwen/Qwen2-VL-7B-Instruct",
+                    "Qwen/Qwen2-VL-72B-Instruct",
+                ),
+            ),
+            Family(
                 "qwen2_5_vl",
                 "Qwen2.5-VL: images and videos, absolute time, boxes in pixels of the resized image",
                 native_rope="mrope",
@@ -40,6 +52,43 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     "Qwen/Qwen2.5-VL-3B-Instruct",
                     "Qwen/Qwen2.5-VL-7B-Instruct",
                     "Qwen/Qwen2.5-VL-72B-Instruct",
+                ),
+            ),
+            Family(
+                "qwen3_vl",
+                "Qwen3-VL: timestamps between frames, boxes in thousandths of the image",
+                native_rope="mrope-i(spatial_reset=false)",
+                box_space="norm1000",
+                module="evalkit.models.qwen3_vl",
+                examples=(
+                    "Qwen/Qwen3-VL-2B-Instruct",
+                    "Qwen/Qwen3-VL-4B-Instruct",
+                    "Qwen/Qwen3-VL-8B-Instruct",
+                    "Qwen/Qwen3-VL-32B-Instruct",
+                ),
+            ),
+            Family(
+                "llava_onevision",
+                "LLaVA-OneVision: anyres images, pooled video frames, boxes as fractions of the image",
+                native_rope="vanilla",
+                box_space="norm1",
+                module="evalkit.models.llava_onevision",
+                examples=(
+                    "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
+                    "llava-hf/llava-onevision-qwen2-7b-ov-hf",
+                    "llava-hf/llava-onevision-qwen2-72b-ov-hf",
+                ),
+            ),
+            Family(
+                "internvl",
+                "InternVL3: images in tiles, a tile for every video frame, boxes in thousandths of the image",
+                native_rope="vanilla",
+                box_space="norm1000",
+                module="evalkit.models.internvl",
+                examples=(
+                    "OpenGVLab/InternVL3-1B-hf",
+                    "OpenGVLab/InternVL3-8B-hf",
+                    "OpenGVLab/InternVL3-78B-hf",
                 ),
             ),
             Family(

@@ -10,17 +10,16 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from evalkit.errors import OutOfMemory
 from evalkit.rope.install import Installed
-from evalkit.rope.layout import Segment, segments_from_types
+from evalkit.rope.layout import TEXT, Segment, TextRun, VisualBlock, runs
 from evalkit.rope.placement import Placement
-from evalkit.types import FinishReason, Prepared, VisionInput
+from evalkit.types import FinishReason, Prepared
 
 LOOP_PERIOD = 32
 LOOP_REPEATS = 16
@@ -32,7 +31,7 @@ class DecodingRules:
     """``stop``: ids that end an answer. ``banned``: ids never generated (visual placeholders, padding).
 
     ``pad``: any id that is no visual placeholder. ``mean`` and ``std``: of the image processor, per
-    colour channel, for pixels in [0, 1].
+    colour channel, for pixels in [0, 1]. ``media_inputs``: the family's way to hand over media.
     """
 
     stop: frozenset[int]
@@ -40,6 +39,17 @@ class DecodingRules:
     pad: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    media_inputs: MediaInputs
+
+
+class MediaInputs(Protocol):
+    """From the media of a batch to keyword arguments of a model's ``forward``; ``inputs`` holds those of
+    the text, which they are added to.
+    """
+
+    def __call__(
+        self, model: Any, batch: Sequence[Prepared], inputs: dict[str, Tensor], rules: DecodingRules
+    ) -> dict[str, Tensor]: ...
 
 
 @dataclass
@@ -145,47 +155,35 @@ def prefill(
     model: Any, installed: Installed, batch: Sequence[Prepared], rules: DecodingRules
 ) -> tuple[list[Row], Placement, dict[str, Tensor]]:
     """The rows of a batch, their positions, and the model's keyword arguments for their prompts."""
-    merge = model.config.vision_config.spatial_merge_size
     width = max(item.length for item in batch)
     ids = torch.full((len(batch), width), rules.pad, dtype=torch.long)
     mask = torch.zeros(len(batch), width, dtype=torch.long)
-    placement = installed.place([segments_of(item, merge) for item in batch], width)
+    placement = installed.place([segments_of(item) for item in batch], width)
     for index, item in enumerate(batch):
         ids[index, width - item.length :] = torch.from_numpy(item.input_ids)
         mask[index, width - item.length :] = 1
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": placement.prompt}
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
-    media = [medium for item in batch for medium in item.vision]
-    images = [medium for medium in media if medium.kind == "image"]
-    videos = [medium for medium in media if medium.kind == "video"]
-    if images:
-        inputs["pixel_values"], inputs["image_grid_thw"] = _pixels(images, rules, model.device)
-    if videos:
-        inputs["pixel_values_videos"], inputs["video_grid_thw"] = _pixels(videos, rules, model.device)
+    if any(item.vision for item in batch):
+        inputs |= rules.media_inputs(model, batch, inputs, rules)
     return [Row(item) for item in batch], placement, inputs
 
 
-def segments_of(item: Prepared, merge: int) -> list[Segment]:
-    """The segments of a prepared prompt."""
-    return segments_from_types(
-        item.token_types,
-        [medium.grid for medium in item.vision],
-        merge,
-        [medium.seconds_per_grid for medium in item.vision],
+def segments_of(item: Prepared) -> list[Segment]:
+    """The segments of a prepared prompt: each run of visual tokens is cut into its media's blocks."""
+    blocks = iter(
+        VisualBlock(grid, medium.seconds_per_grid, medium.tile)
+        for medium in item.vision
+        for grid in medium.blocks
     )
-
-
-def _pixels(
-    media: Sequence[VisionInput], rules: DecodingRules, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Normalised patches of all media, one after the other, and their grids.
-
-    Bytes travel to the device; the arithmetic there is that of transformers' fast image processor.
-    """
-    patches = torch.from_numpy(np.concatenate([medium.patches for medium in media])).to(device)
-    pixels = patches.float().view(len(patches), 3, -1)
-    mean, std = (
-        torch.tensor(values, device=device).view(1, 3, 1) * 255 for values in (rules.mean, rules.std)
-    )
-    grids = torch.tensor([medium.grid for medium in media], device=device)
-    return ((pixels - mean) / std).view(len(patches), -1), grids
+    segments: list[Segment] = []
+    for kind, length in runs(item.token_types):
+        left = 0 if kind == TEXT else length
+        if kind == TEXT:
+            segments.append(TextRun(length))
+        while left > 0:
+            segments.append(next(blocks))
+            left -= segments[-1].length
+    if next(blocks, None) is not None or sum(each.length for each in segments) != item.length:
+        raise ValueError(f"the visual tokens of `{item.key}` are not those of its media's blocks")
+    return segments

@@ -45,7 +45,8 @@ def base_forward(
         tokens = input_ids if input_ids is not None else inputs["inputs_embeds"]
         position_ids = positioner.of_forward(tokens, attention_mask, cached(past_key_values), inputs)
         self.rope_deltas = None if positioner.last is None else positioner.deltas().to(tokens.device)
-    return _forward_of(self)(
+    return _forward(
+        self,
         input_ids,
         *args,
         attention_mask=attention_mask,
@@ -61,16 +62,16 @@ def text_forward(self: Any, *args: Any, position_ids: Tensor | None = None, **kw
     Row 0 counts tokens and is what the language model itself gets; the rotary module gets the axes.
     ``[R, B, S]``, ``[1, B, S]`` and ``[B, S]`` (text) are taken too.
     """
-    forward, rotary = _forward_of(self), self.rotary_emb
+    rotary = self.rotary_emb
     if position_ids is None or position_ids.ndim == 2:
-        return forward(*args, position_ids=position_ids, **kwargs)
+        return _forward(self, *args, position_ids=position_ids, **kwargs)
     axes = len(rotary.text_step)
     if len(position_ids) not in (1, axes, axes + 1):
         raise ValueError(f"position ids have {len(position_ids)} rows; the installed variant has {axes} axes")
     text = None if len(position_ids) == axes else position_ids[0].long()
     rotary.assigned = position_ids if len(position_ids) == 1 else position_ids[-axes:]
     try:
-        return forward(*args, position_ids=text, **kwargs)
+        return _forward(self, *args, position_ids=text, **kwargs)
     finally:
         rotary.assigned = None
 
@@ -95,7 +96,11 @@ def update_model_kwargs(
     return updated
 
 
-def _forward_of(module: Any) -> Any:
-    """The forward that evalkit's stands in for."""
+def _forward(module: Any, *args: Any, **kwargs: Any) -> Any:
+    """The forward that evalkit's stands in for.
+
+    Called through the class, not as a bound method: torch.compile would look that up on the instance
+    after a graph break, and find the stand-in.
+    """
     earlier = module._evalkit_forward
-    return type(module).forward.__get__(module) if earlier is None else earlier
+    return type(module).forward(module, *args, **kwargs) if earlier is None else earlier(*args, **kwargs)

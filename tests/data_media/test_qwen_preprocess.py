@@ -14,7 +14,8 @@ from PIL import Image
 
 from evalkit.data.video import open_reader, probe
 from evalkit.errors import MediaError
-from evalkit.models.qwen_preprocess import PixelLimits, QwenPreprocessor, neutralise
+from evalkit.models.preprocess import neutralise
+from evalkit.models.qwen_preprocess import PixelLimits, QwenPreprocessor
 from evalkit.types import MediaRef, Request
 from evalkit.zoo import resolve
 

@@ -10,6 +10,7 @@ from tiny_qwen import EOS, IMAGE_PAD, PAD, PROMPTS, VIDEO_PAD, make_model, promp
 
 from evalkit.errors import OutOfMemory
 from evalkit.models.generation import DecodingRules, Row, generate, is_loop, prefill
+from evalkit.models.qwen_media import media_inputs
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import parse_variant
 from evalkit.types import Prepared
@@ -17,7 +18,7 @@ from evalkit.types import Prepared
 VARIANTS = ("vanilla", "mrope", "mrope-i", "mrope-i(spatial_reset=false)", "mhrope")
 BANNED = (IMAGE_PAD, VIDEO_PAD, PAD)
 CLIP = {"mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28)}
-RULES = DecodingRules(frozenset({EOS}), BANNED, PAD, **CLIP)
+RULES = DecodingRules(frozenset({EOS}), BANNED, PAD, **CLIP, media_inputs=media_inputs)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_every_row_keeps_its_own_limit_and_stops(model: Any) -> None:
     first, second = generate(model, installed, [short, long], RULES)
     assert (len(first.token_ids), first.finish) == (3, "length")
     assert (len(second.token_ids), second.finish) == (9, "length")
-    ending = DecodingRules(frozenset({second.token_ids[4]}), BANNED, PAD, **CLIP)
+    ending = DecodingRules(frozenset({second.token_ids[4]}), BANNED, PAD, **CLIP, media_inputs=media_inputs)
     _, again = generate(model, installed, [short, long], ending)
     place = second.token_ids.index(second.token_ids[4])
     assert (again.token_ids, again.finish) == (second.token_ids[:place], "stop")
@@ -125,7 +126,7 @@ def test_every_row_keeps_its_own_limit_and_stops(model: Any) -> None:
 def test_placeholders_are_never_generated(model: Any) -> None:
     installed = install(model, parse_variant("mrope"))
     wanted = generate(model, installed, [PROMPTS[0]], RULES)[0].token_ids[0]
-    rules = DecodingRules(RULES.stop, (*BANNED, wanted), PAD, **CLIP)
+    rules = DecodingRules(RULES.stop, (*BANNED, wanted), PAD, **CLIP, media_inputs=media_inputs)
     assert wanted not in generate(model, installed, [PROMPTS[0]], rules)[0].token_ids
 
 

@@ -119,7 +119,7 @@ def test_rope_index_of_a_left_padded_batch(text: str) -> None:
     )
     assert torch.equal(positions, inputs["position_ids"][1:])
     for row, item in enumerate(PROMPTS):
-        following = installed.position_ids(segments_of(item, 2)).p_next
+        following = installed.position_ids(segments_of(item)).p_next
         assert deltas[row].item() == pytest.approx(following - item.length)  # relative to the unpadded length
 
 

@@ -13,7 +13,7 @@ from tiny_qwen import save_checkpoint
 from evalkit.engine.run import run_requests
 from evalkit.models import load_model
 from evalkit.models.base import Model
-from evalkit.models.generation import _pixels
+from evalkit.models.qwen_media import _pixels
 from evalkit.rope.variants import VARIANTS
 from evalkit.types import MediaRef, Part, Request, Response, Text
 

@@ -71,7 +71,11 @@ def tiny_config(heads: int = 4, kv_heads: int = 4) -> Qwen2_5_VLConfig:
 def make_model(heads: int = 4, kv_heads: int = 4) -> Any:
     """A new model with the same random weights every time, large enough to tell positions apart."""
     torch.manual_seed(0)
-    model = Qwen2_5_VLForConditionalGeneration(tiny_config(heads, kv_heads)).eval()
+    return scaled(Qwen2_5_VLForConditionalGeneration(tiny_config(heads, kv_heads)).eval())
+
+
+def scaled(model: Any) -> Any:
+    """The model with larger weights: otherwise all answers are alike."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim >= 2:
@@ -95,7 +99,8 @@ def prompt(key: str, *parts: int | tuple[MediaKind, tuple[int, int, int]], limit
         ids += [START, *[IMAGE_PAD if kind == "image" else VIDEO_PAD] * count, END]
         types += [0, *[1 if kind == "image" else 2] * count, 0]
         patches = random.integers(0, 256, (t * h * w, 3 * 2 * 14 * 14), dtype=np.uint8)
-        vision.append(VisionInput(kind, patches, (t, h, w), 0.8 if kind == "video" else None))
+        block = (t, h // 2, w // 2)
+        vision.append(VisionInput(kind, patches, (t, h, w), (block,), 0.8 if kind == "video" else None))
     return Prepared(key, np.array(ids, dtype=np.int64), np.array(types, dtype=np.uint8), tuple(vision), limit)
 
 

@@ -83,9 +83,9 @@ def test_chat_template_gives_the_prompt_of_the_training(task):
 
 def test_prompts_are_worded_as_the_model_family_words_them():
     pytest.importorskip("torch")
-    from evalkit.models.qwen2_5_vl import LOCATE
+    from evalkit.models.qwen2_5_vl import ADAPTER
 
-    assert LOCATE == wording.LOCATE
+    assert ADAPTER.locate == wording.LOCATE
 
 
 def test_variants_share_everything_but_what_was_trained_per_variant():

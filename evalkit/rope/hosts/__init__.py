@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from evalkit.rope.hosts import qwen
+from evalkit.rope.hosts import internvl, llava_onevision, qwen
 from evalkit.rope.layout import Segment
 
 if TYPE_CHECKING:
@@ -43,5 +43,7 @@ HOSTS: Mapping[str, Host] = MappingProxyType(
         "qwen2_5_vl": _QWEN,
         "qwen3_vl": Host(qwen.rows_by_frame, qwen.described),
         "qwen3_vl_moe": Host(qwen.rows_by_frame, qwen.described),
+        "llava_onevision": Host(llava_onevision.rows, llava_onevision.described, axes=1),
+        "internvl": Host(internvl.rows, internvl.described, axes=1),
     }
 )

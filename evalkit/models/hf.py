@@ -1,0 +1,281 @@
+"""Checkpoints through transformers' own classes, with any RoPE variant installed: what families share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evalkit.errors import EnvironmentProblem, UsageError
+from evalkit.models.base import Preprocessor
+from evalkit.models.checkpoint import fingerprint, weight_files
+from evalkit.models.families import Family
+from evalkit.models.generation import DecodingRules, MediaInputs, generate
+from evalkit.models.preprocess import neutralise
+from evalkit.rope.install import Installed, install
+from evalkit.rope.variants import RopeVariant
+from evalkit.types import Generation, Locate, MediaKind, MediaRef, Part, Prepared, Text
+
+# OpenAI CLIP's, which image processors fall back on.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What sets a family apart.
+
+    Attributes:
+        family: its row in :data:`~evalkit.models.families.FAMILIES`.
+        model_class: name of the transformers class.
+        placeholders: what an image and a video become in the rendered chat.
+        locate: wording of a referring expression, with ``{}`` for the phrase.
+        preprocessor: reads a checkpoint folder's settings.
+        media_inputs: tensors for the model's ``forward`` from the media of a batch.
+    """
+
+    family: Family
+    model_class: str
+    placeholders: Mapping[MediaKind, str]
+    locate: str
+    preprocessor: Callable[[Path], Preprocessor]
+    media_inputs: MediaInputs
+
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, dtype: str, device: str) -> HfModel:
+    """Load a checkpoint folder and install ``variant``; see :func:`evalkit.models.load_model`.
+
+    Raises:
+        UsageError: unknown dtype or device name, or a variant that doesn't fit the model.
+        EnvironmentProblem: the device or a file of the checkpoint is missing or unreadable.
+    """
+    place = _device(device)
+    kind = _dtype(dtype, place)
+    digest = fingerprint(folder, str(kind))
+    tokenizer = _tokenizer(adapter, folder)
+    model = _weights(adapter.model_class, folder, kind, place)
+    try:
+        installed = install(model, variant)
+    except ValueError as error:
+        raise UsageError(
+            f"RoPE variant `{variant}` can't be installed into `{name}`",
+            str(error),
+            "choose another variant or checkpoint",
+        ) from None
+    preprocessor = adapter.preprocessor(folder)
+    rules = _rules(adapter, folder, model, tokenizer)
+    return HfModel(adapter, name, model, installed, tokenizer, preprocessor, rules, digest)
+
+
+class HfModel:
+    """A checkpoint behind the door of :class:`~evalkit.models.base.Model`.
+
+    ``module`` is the transformers model, for those who want to look inside.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        name: str,
+        module: Any,
+        installed: Installed,
+        tokenizer: Any,
+        preprocessor: Preprocessor,
+        rules: DecodingRules,
+        digest: str,
+    ) -> None:
+        self.adapter = adapter
+        self.family = adapter.family.name
+        self.box_space = adapter.family.box_space
+        self.name = name
+        self.module = module
+        self.installed = installed
+        self.tokenizer = tokenizer
+        self.preprocessor = preprocessor
+        self.rules = rules
+        self.fingerprint = digest
+
+    @property
+    def variant(self) -> RopeVariant:
+        """The installed variant."""
+        return self.installed.variant
+
+    def render(self, parts: Sequence[Part]) -> str:
+        """One user turn through the checkpoint's own chat template."""
+        return render(self.tokenizer, parts, self.adapter.locate)
+
+    def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
+        """Answer a batch greedily. Raises OutOfMemory if it did not fit."""
+        rows = generate(self.module, self.installed, batch, self.rules)
+        return [
+            Generation(
+                self.tokenizer.decode(row.token_ids, skip_special_tokens=True),
+                tuple(row.token_ids),
+                row.finish or "length",
+            )
+            for row in rows
+        ]
+
+
+def render(tokenizer: Any, parts: Sequence[Part], locate: str) -> str:
+    """One user turn as chat text, with one placeholder per medium.
+
+    Special tokens in the question's own text are broken up, so that they stay text.
+    """
+    specials = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    content = [_content(part, specials, locate) for part in parts]
+    text: str = tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    return text
+
+
+def _content(part: Part, specials: Sequence[str], locate: str) -> dict[str, str]:
+    if isinstance(part, MediaRef):
+        return {"type": part.kind}
+    # The wording itself may have special tokens of the family; the phrase may not.
+    if isinstance(part, Locate):
+        return {"type": "text", "text": locate.format(neutralise(part.phrase, specials))}
+    return {"type": "text", "text": neutralise(part.text, specials)}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            f"device `{name}`", "there is no such device", "use auto, cpu, cuda or cuda:N"
+        ) from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EnvironmentProblem(
+            f"device `{name}` is not here",
+            f"torch sees {torch.cuda.device_count()} CUDA devices",
+            "use `--device cpu`, or install a GPU build of torch",
+        )
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if name not in DTYPES:
+        raise UsageError(f"dtype `{name}`", "there is no such dtype", f"use auto, {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def _weights(model_class: str, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+    """The model in evaluation mode. Every weight must come from the checkpoint."""
+    import transformers
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    weight_files(folder)
+    logging.disable_progress_bar()  # evalkit draws its own
+    try:
+        with _no_progress_bars():
+            model, report = getattr(transformers, model_class).from_pretrained(
+                folder,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        missing = sorted(report["missing_keys"])
+        if missing:
+            raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
+        return model.to(device).eval()
+    except torch.OutOfMemoryError as error:
+        why, fix = str(error).splitlines()[0], "use a smaller checkpoint, or `--dtype bfloat16`"
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        why, fix = f"{error}", "fetch the checkpoint again, or check its config.json"
+    raise EnvironmentProblem(f"checkpoint `{folder}` can't be loaded", why, fix)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing over evalkit's own progress display."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _tokenizer(adapter: Adapter, folder: Path) -> Any:
+    """The checkpoint's tokenizer, whose chat template is checked to name every medium once."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EnvironmentProblem(
+            f"the tokenizer of `{folder}` can't be loaded",
+            str(error).splitlines()[0],
+            "copy tokenizer.json and tokenizer_config.json of the base model into the folder",
+        ) from None
+    if tokenizer.chat_template is None and (folder / "chat_template.json").is_file():
+        tokenizer.chat_template = _read_json(folder / "chat_template.json").get("chat_template")
+    if tokenizer.chat_template is None:
+        raise EnvironmentProblem(
+            f"the tokenizer of `{folder}` has no chat template",
+            "prompts can't be written the way the model was trained on",
+            "copy tokenizer_config.json (or chat_template.json) of the base model into the folder",
+        )
+    parts: list[Part] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
+    probe = render(tokenizer, parts, adapter.locate)
+    if any(probe.count(placeholder) != 1 for placeholder in adapter.placeholders.values()):
+        raise EnvironmentProblem(
+            f"the chat template of `{folder}` is not that of the family `{adapter.family.name}`",
+            ", ".join(f"an {kind} must become {text}" for kind, text in adapter.placeholders.items()),
+            "use the base model's chat template",
+        )
+    return tokenizer
+
+
+def _rules(adapter: Adapter, folder: Path, model: Any, tokenizer: Any) -> DecodingRules:
+    """Stop on every end token that the checkpoint names, and at the end of a turn in any case."""
+    config = model.config
+    named = [
+        model.generation_config.eos_token_id,
+        config.get_text_config().eos_token_id,
+        tokenizer.eos_token_id,
+    ]
+    stop = {each for ids in named if ids is not None for each in (ids if isinstance(ids, list) else [ids])}
+    turn_end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    if turn_end is not None and turn_end != tokenizer.unk_token_id:
+        stop.add(turn_end)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stop)
+    # Qwen pads with <|endoftext|>, which is an end token too: that must stay possible.
+    placeholders = {config.image_token_id, getattr(config, "video_token_id", config.image_token_id)}
+    banned = ({pad} | placeholders) - stop
+    processor = _read_json(folder / "preprocessor_config.json")
+    mean, std = (tuple(processor.get(key) or usual) for key, usual in _NORMALISATION)
+    return DecodingRules(frozenset(stop), tuple(sorted(banned)), pad, mean, std, adapter.media_inputs)
+
+
+_NORMALISATION = (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EnvironmentProblem(
+            f"`{path}` can't be read", str(error), "fetch the checkpoint again"
+        ) from None
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,265 @@
+"""From a rendered prompt and its media to model inputs, without torch: what families share."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from evalkit.data.images import Pixels
+from evalkit.data.media import media_digest, unreadable
+from evalkit.data.sampling import FrameRule, Frames, choose_frames, expected_count
+from evalkit.data.video import open_reader, probe
+from evalkit.data.video.probe import opened
+from evalkit.errors import EnvironmentProblem, MediaError
+from evalkit.types import MediaInfo, MediaKind, MediaRef, Prepared, Request, VisionInput
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+TOKEN_TYPES: Mapping[MediaKind, int] = {"image": 1, "video": 2}
+
+VISUAL_TOKENS = 24576
+"""The paper's cap on the visual tokens of a request (arXiv 2510.23095, section 3.1)."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One medium as the model sees it.
+
+    ``text`` stands in the prompt in the place of the placeholder, with one pad token for every
+    block, or one for all of them; ``separators`` pad tokens after the blocks are placed like text.
+    """
+
+    vision: VisionInput
+    info: MediaInfo
+    text: str
+    separators: int = 0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames chosen from a video, decoded one by one ``[H, W, 3]``; ``size`` is (width, height)."""
+
+    frames: Iterator[Pixels]
+    size: tuple[int, int]
+    chosen: Frames
+
+
+@dataclass(frozen=True)
+class ChatPreprocessor:
+    """The flow that families share; small, frozen and picklable.
+
+    A family's subclass says how an image and a video are shown. ``placeholders`` are what the chat
+    template writes for a medium, ``pads`` the tokens that are repeated.
+    """
+
+    tokenizer_file: str
+    frames: FrameRule = field(default_factory=FrameRule)
+    video_backend: str = "pyav"
+
+    placeholders: ClassVar[Mapping[MediaKind, str]]
+    pads: ClassVar[tuple[str, ...]]
+
+    def show_image(self, ref: MediaRef, among: Sequence[MediaRef]) -> Shown:
+        """Decode and resize an image; all media ``among`` which it is share the visual tokens."""
+        raise NotImplementedError
+
+    def show_video(self, ref: MediaRef, among: Sequence[MediaRef]) -> Shown:
+        """Decode, sample and resize a video."""
+        raise NotImplementedError
+
+    def estimate_medium(self, ref: MediaRef, among: Sequence[MediaRef]) -> int:
+        """Tokens that a medium takes in the place of its placeholder, from its header alone."""
+        raise NotImplementedError
+
+    def estimate(self, request: Request) -> int:
+        """See :class:`evalkit.models.base.Preprocessor`. Exact for images and for videos whose header
+        states a constant frame rate and the number of frames; a medium that can't be read counts 1.
+        """
+        tokens = len(self.encode(request.prompt))
+        for ref in request.media:
+            try:
+                spelled = len(self.encode(self.placeholders[ref.kind]))
+                tokens += self.estimate_medium(ref, request.media) - spelled
+            except MediaError:
+                continue
+        return tokens
+
+    def prepare(self, request: Request) -> Prepared:
+        """See :class:`evalkit.models.base.Preprocessor`."""
+        began = time.perf_counter()
+        among = request.media
+        shown = [
+            self.show_image(ref, among) if ref.kind == "image" else self.show_video(ref, among)
+            for ref in among
+        ]
+        spelled = np.asarray(self.encode(self._spell(request, shown)), np.int64)
+        tokenizer = tokenizer_of(self.tokenizer_file)
+        places = np.flatnonzero(np.isin(spelled, [tokenizer.token_to_id(pad) or -1 for pad in self.pads]))
+        counts, types = np.ones(len(spelled), np.int64), np.zeros(len(spelled), np.uint8)
+        plain = np.zeros(len(spelled), np.int64)
+        for place, (visual, separators, kind) in zip(places, self._pieces(request, shown), strict=True):
+            counts[place], plain[place], types[place] = visual + separators, separators, TOKEN_TYPES[kind]
+        token_types = np.repeat(types, counts)
+        ends = np.cumsum(counts)
+        for place in np.flatnonzero(plain):
+            token_types[ends[place] - plain[place] : ends[place]] = 0
+        return Prepared(
+            key=request.key,
+            input_ids=np.repeat(spelled, counts),
+            token_types=token_types,
+            vision=tuple(each.vision for each in shown),
+            max_new_tokens=request.max_new_tokens,
+            media=tuple(each.info for each in shown),
+            seconds=time.perf_counter() - began,
+        )
+
+    def encode(self, prompt: str) -> list[int]:
+        """Token ids of a piece of chat text."""
+        ids: list[int] = tokenizer_of(self.tokenizer_file).encode(prompt, add_special_tokens=False).ids
+        return ids
+
+    def clip(self, ref: MediaRef, most: int) -> Clip:
+        """Decode the frames of a video that the frame rule chooses, at most ``most``."""
+        path = local_file(ref)
+        known = probe(path)
+        rule = self.frames.at_most(most)
+        try:
+            chosen = choose_frames(known.timestamps, rule, ref.start, ref.end)
+        except ValueError as error:
+            raise unreadable(ref, str(error)) from None
+        frames = open_reader(self.video_backend).read(path, known, chosen.indices)
+        return Clip(frames, (known.width, known.height), chosen)
+
+    def expected_frames(self, ref: MediaRef, most: int) -> tuple[int, tuple[int, int]]:
+        """Number of frames that :meth:`clip` will choose, and the video's size, from its header."""
+        known = header(local_file(ref))
+        end = known.seconds if ref.end is None else min(known.seconds, ref.end)
+        seconds = max(0.0, end - (ref.start or 0.0))
+        whole = max(1, round(seconds * known.rate))
+        return expected_count(seconds, whole, self.frames.at_most(most)), known.size
+
+    def _spell(self, request: Request, shown: Sequence[Shown]) -> str:
+        """The prompt with every placeholder replaced by what its medium is written as."""
+        kinds = {text: kind for kind, text in self.placeholders.items()}
+        pattern = "|".join(re.escape(text) for text in kinds)
+        found = [kinds[text] for text in re.findall(pattern, request.prompt)]
+        if found != [each.info.kind for each in shown]:
+            raise MediaError(
+                f"the prompt of sample `{request.sample_id}` doesn't fit its media",
+                f"it has places for {found}, and there are {[each.info.kind for each in shown]}",
+                "this is a mistake in the task's prompt or in the chat template",
+            )
+        rest = iter(shown)
+        return re.sub(pattern, lambda place: next(rest).text, request.prompt)
+
+    def _pieces(self, request: Request, shown: Sequence[Shown]) -> Iterator[tuple[int, int, MediaKind]]:
+        """For every pad token: visual tokens, separators after them, and the kind of medium."""
+        for each in shown:
+            sizes = [t * h * w for t, h, w in each.vision.blocks]
+            pads = sum(each.text.count(pad) for pad in self.pads)
+            if pads == len(sizes):
+                yield from ((size, 0, each.info.kind) for size in sizes[:-1])
+                yield sizes[-1], each.separators, each.info.kind
+            else:
+                yield sum(sizes), each.separators, each.info.kind
+
+
+def info_of(
+    ref: MediaRef, size: tuple[int, int], shown: tuple[int, int], tokens: int, chosen: Frames | None = None
+) -> MediaInfo:
+    """What was shown of a medium; sizes are ``(width, height)``."""
+    frames = () if chosen is None else (chosen.indices, chosen.timestamps)
+    return MediaInfo(ref.kind, media_digest(ref), size, shown, tokens, *frames)
+
+
+def neutralise(text: str, specials: Iterable[str]) -> str:
+    """Break up special tokens that occur in a question's own text, so that they stay text.
+
+    >>> neutralise("what is <|image_pad|>?", ["<|image_pad|>"])
+    'what is < |image_pad|>?'
+    """
+    for special in specials:
+        text = text.replace(special, f"{special[:1]} {special[1:]}")
+    return text
+
+
+def local_file(ref: MediaRef) -> str:
+    """The path of a video."""
+    if ref.path is None:
+        raise unreadable(ref, "videos are read from files (`MediaCache.to_file` makes one from bytes)")
+    return ref.path
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a container states about its video."""
+
+    seconds: float
+    rate: float
+    size: tuple[int, int]
+
+
+@lru_cache(maxsize=1024)  # several questions about one video
+def header(path: str) -> Header:
+    """Length, frame rate and size as the container states them: for planning only.
+
+    Raises:
+        MediaError: it can't be opened.
+    """
+    with opened(path) as (container, stream):
+        rate = float(stream.average_rate or 25)
+        seconds = stream.frames / rate if stream.frames else (container.duration or 0) / 1e6
+        return Header(seconds, rate, (stream.width, stream.height))
+
+
+@lru_cache(maxsize=4)
+def tokenizer_of(path: str) -> Tokenizer:
+    """The tokenizer of a file, loaded once."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(path)
+    # Both may be saved in the file, from somebody's training; neither must touch a prompt.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def read_settings(path: Path, required: bool) -> Mapping[str, Any]:
+    """A JSON file of a checkpoint.
+
+    Raises:
+        EnvironmentProblem: it is unreadable, or required and missing.
+    """
+    if not required and not path.is_file():
+        return {}
+    try:
+        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EnvironmentProblem(
+            f"`{path}` can't be read", str(error), "copy the base model's file into the checkpoint's folder"
+        ) from None
+    return content
+
+
+def tokenizer_file(folder: Path) -> str:
+    """The checkpoint's tokenizer.
+
+    Raises:
+        EnvironmentProblem: it is missing.
+    """
+    if not (folder / "tokenizer.json").is_file():
+        raise EnvironmentProblem(
+            f"`{folder}` has no tokenizer.json",
+            "prompts are tokenized with the `tokenizers` library",
+            "save the tokenizer with `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`",
+        )
+    return str(folder / "tokenizer.json")

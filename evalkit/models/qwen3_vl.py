@@ -1,0 +1,20 @@
+"""Qwen3-VL: every frame of a video is a block of its own after its timestamp; boxes in thousandths."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from evalkit.models import hf
+from evalkit.models.families import FAMILIES
+from evalkit.models.qwen_media import media_inputs
+from evalkit.models.qwen_preprocess import QwenPreprocessor
+
+ADAPTER = hf.Adapter(
+    FAMILIES["qwen3_vl"],
+    "Qwen3VLForConditionalGeneration",
+    QwenPreprocessor.placeholders,
+    "Locate {} in this image and output the bbox coordinates in JSON format.",
+    partial(QwenPreprocessor.from_folder, by_frame=True),
+    media_inputs,
+)
+load = partial(hf.load, ADAPTER)

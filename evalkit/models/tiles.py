@@ -1,0 +1,32 @@
+"""Square tiles: from pictures to bytes, and from bytes to normalised pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+    from evalkit.models.generation import DecodingRules
+
+Bytes = npt.NDArray[np.uint8]
+
+
+def cut(picture: Bytes, side: int) -> Bytes:
+    """Cut ``[H, W, 3]`` into tiles ``[n, 3, side, side]``, row by row."""
+    height, width, _ = picture.shape
+    cut_up = picture.reshape(height // side, side, width // side, side, 3)
+    return cut_up.transpose(0, 2, 4, 1, 3).reshape(-1, 3, side, side)
+
+
+def pixels(tiles: Sequence[Bytes], rules: DecodingRules, device: torch.device) -> torch.Tensor:
+    """Tiles ``[n, 3, side, side]`` of several media, one after the other and normalised."""
+    import torch
+
+    values = torch.from_numpy(np.concatenate(list(tiles))).to(device).float()
+    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) * 255 for each in (rules.mean, rules.std))
+    return (values - mean) / std

@@ -1,0 +1,260 @@
+"""Tiny random models of every family but Qwen2.5-VL (see ``tiny_qwen``), and prompts for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from tiny_qwen import END, EOS, IMAGE_PAD, PAD, START, VIDEO_PAD, VOCABULARY, make_model, scaled
+
+from evalkit.models import internvl, llava_onevision, qwen_media
+from evalkit.models.generation import DecodingRules
+from evalkit.rope.hosts.llava_onevision import Anyres
+from evalkit.types import MediaKind, Prepared, VisionInput
+
+HIDDEN, HEADS = 128, 4
+SIZES = ((5, 7), (50, 30))
+"""Heights and widths of images in pixels, for the families that cut them into tiles."""
+
+Medium = tuple[MediaKind, int]
+"""A kind and a number that its shape follows from."""
+
+
+def _text(kind: str, **more: Any) -> dict[str, Any]:
+    return {
+        "model_type": kind,
+        "vocab_size": VOCABULARY,
+        "hidden_size": HIDDEN,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": HEADS,
+        "head_dim": 32,
+        "max_position_embeddings": 4096,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, **more},
+        "bos_token_id": None,
+        "eos_token_id": EOS,
+        "pad_token_id": PAD,
+    }
+
+
+_TOKENS = {
+    "image_token_id": IMAGE_PAD,
+    "video_token_id": VIDEO_PAD,
+    "vision_start_token_id": START,
+    "vision_end_token_id": END,
+}
+
+
+def _qwen2() -> Any:
+    vision = {"depth": 1, "embed_dim": 32, "hidden_size": HIDDEN, "num_heads": 2, "mlp_ratio": 2}
+    text = _text("qwen2_vl_text", mrope_section=[4, 6, 6])
+    config = transformers.Qwen2VLConfig(text_config=text, vision_config=vision, **_TOKENS)
+    return transformers.Qwen2VLForConditionalGeneration(config)
+
+
+def _qwen3() -> Any:
+    vision = {
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_heads": 2,
+        "out_hidden_size": HIDDEN,
+        "patch_size": 14,
+        "deepstack_visual_indexes": [0],
+        "num_position_embeddings": 16,
+    }
+    text = _text("qwen3_vl_text", mrope_section=[6, 5, 5], mrope_interleaved=True)
+    config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **_TOKENS)
+    return transformers.Qwen3VLForConditionalGeneration(config)
+
+
+TILE, CANVASES = 42, ((42, 42), (42, 84), (84, 42), (84, 84))
+ANYRES = Anyres(CANVASES, TILE, 3, 9)
+
+
+def _llava() -> Any:
+    vision = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": TILE,
+        "patch_size": 14,
+    }
+    config = transformers.LlavaOnevisionConfig(
+        text_config=_text("qwen2"),
+        vision_config=vision,
+        image_grid_pinpoints=[list(size) for size in CANVASES],
+        image_token_index=IMAGE_PAD,
+        video_token_index=VIDEO_PAD,
+    )
+    return transformers.LlavaOnevisionForConditionalGeneration(config)
+
+
+def _internvl() -> Any:
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": [56, 56],
+        "patch_size": [14, 14],
+    }
+    config = transformers.InternVLConfig(
+        text_config=_text("qwen2"), vision_config=vision, image_token_id=IMAGE_PAD, image_seq_length=4
+    )
+    return transformers.InternVLForConditionalGeneration(config)
+
+
+def _qwen_medium(random: Any, kind: MediaKind, number: int, images: int, by_frame: bool = False) -> Any:
+    grid = (1, 4 + 2 * number, 6) if kind == "image" else (3 + 2 * number, 4, 4)
+    t, h, w = (grid[0], grid[1] // 2, grid[2] // 2)
+    blocks = ((1, h, w),) * t if by_frame else ((t, h, w),)
+    patches = random.integers(0, 256, (grid[0] * grid[1] * grid[2], 3 * 2 * 14 * 14), dtype=np.uint8)
+    seconds = 0.8 if kind == "video" and not by_frame else None
+    pad = IMAGE_PAD if kind == "image" else VIDEO_PAD
+    pieces = [([65, START], pad, b[0] * b[1] * b[2], 0, [END]) for b in blocks]
+    return VisionInput(kind, patches, grid, blocks, seconds), pieces
+
+
+def _llava_medium(random: Any, kind: MediaKind, number: int, images: int) -> Any:
+    side = ANYRES.pooled
+    if kind == "video":
+        frames = 3 + number
+        block = (frames, side, side)
+        patches = random.integers(0, 256, (frames, 3, TILE, TILE), dtype=np.uint8)
+        return VisionInput(kind, patches, block, (block,)), [([], VIDEO_PAD, frames * side**2, 1, [])]
+    size = SIZES[number % 2]
+    blocks = ANYRES.blocks(size) if images == 1 else ((1, 3, 3),)
+    canvas = ANYRES.canvas(size)
+    tiles = 1 + canvas[0] * canvas[1] // TILE**2 if images == 1 else 1
+    patches = random.integers(0, 256, (tiles, 3, TILE, TILE), dtype=np.uint8)
+    tokens = sum(t * h * w for t, h, w in blocks)
+    return VisionInput(kind, patches, (1, *size), blocks), [([], IMAGE_PAD, tokens, int(images > 1), [])]
+
+
+def _internvl_medium(random: Any, kind: MediaKind, number: int, images: int) -> Any:
+    count = 1 + 2 * number if kind == "image" else 3 + number
+    patches = random.integers(0, 256, (count, 3, 56, 56), dtype=np.uint8)
+    blocks = ((1, 2, 2),) * count
+    around = ([START], [END])
+    if kind == "image":
+        pieces = [(around[0], IMAGE_PAD, 4 * count, 0, around[1])]
+    else:
+        pieces = [([70, *around[0]], IMAGE_PAD, 4, 0, around[1])] * count
+    return VisionInput(kind, patches, (count, 1, 1), blocks), pieces
+
+
+@dataclass(frozen=True)
+class TinyFamily:
+    build: Callable[[], Any]
+    medium: Callable[..., Any]
+    media_inputs: Any
+    native: str
+    own_inputs: Callable[[Any, Prepared], dict[str, Any]]
+
+    def model(self) -> Any:
+        torch.manual_seed(0)
+        return scaled(self.build().eval())
+
+    @property
+    def rules(self) -> DecodingRules:
+        banned = (IMAGE_PAD, VIDEO_PAD, PAD)
+        return DecodingRules(
+            frozenset({EOS}), banned, PAD, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), self.media_inputs
+        )
+
+    def prompt(self, key: str, *parts: int | Medium, limit: int = 8) -> Prepared:
+        """A prompt out of text lengths and media; contents depend on ``key`` only."""
+        random = np.random.default_rng(sum(key.encode()))
+        images = sum(not isinstance(part, int) and part[0] == "image" for part in parts)
+        ids: list[int] = []
+        types: list[int] = []
+        vision: list[VisionInput] = []
+        for part in parts:
+            if isinstance(part, int):
+                ids += random.integers(0, 256, part).tolist()
+                types += [0] * part
+                continue
+            shown, pieces = self.medium(random, *part, images)
+            vision.append(shown)
+            for before, pad, visual, separators, after in pieces:
+                ids += [*before, *[pad] * (visual + separators), *after]
+                kind = 1 if part[0] == "image" else 2
+                types += [0] * len(before) + [kind] * visual + [0] * (separators + len(after))
+        return Prepared(key, np.array(ids, np.int64), np.array(types, np.uint8), tuple(vision), limit)
+
+    @property
+    def prompts(self) -> Sequence[Prepared]:
+        return (
+            self.prompt("image", 5, ("image", 1), 7),
+            self.prompt("two images", 3, ("image", 0), 4, ("image", 1), 6),
+            self.prompt("video", 4, ("video", 2), 5),
+            self.prompt("image+video", 2, ("image", 0), 3, ("video", 1), 9),
+            self.prompt("text-only", 11),
+        )
+
+
+def _qwen_own(family: TinyFamily, model: Any, item: Prepared) -> dict[str, Any]:
+    ids = torch.from_numpy(item.input_ids)[None]
+    types = torch.where(ids == IMAGE_PAD, 1, torch.where(ids == VIDEO_PAD, 2, 0))
+    seconds = [each.seconds_per_grid for each in item.vision if each.seconds_per_grid]
+    clocked = model.config.model_type == "qwen2_5_vl"
+    added = {"second_per_grid_ts": torch.tensor(seconds)} if seconds and clocked else {}
+    return {"mm_token_type_ids": types.int(), **added, **_media(family, model, item)}
+
+
+def _media(family: TinyFamily, model: Any, item: Prepared) -> dict[str, Any]:
+    if not item.vision:
+        return {}
+    inputs = {"input_ids": torch.from_numpy(item.input_ids)[None]}
+    return family.media_inputs(model, [item], inputs, family.rules)
+
+
+def _llava_own(model: Any, item: Prepared) -> dict[str, Any]:
+    def pixels(each: VisionInput) -> torch.Tensor:
+        return (torch.from_numpy(each.patches).float() - 127.5) / 127.5
+
+    images = [each for each in item.vision if each.kind == "image"]
+    videos = [each for each in item.vision if each.kind == "video"]
+    found: dict[str, Any] = {}
+    if images:
+        most = max(len(each.patches) for each in images)
+        padded = torch.zeros(len(images), most, 3, TILE, TILE)
+        for number, each in enumerate(images):
+            padded[number, : len(each.patches)] = pixels(each)
+        found["pixel_values"] = padded
+        found["image_sizes"] = torch.tensor([each.grid[1:] for each in images])
+        found["batch_num_images"] = torch.tensor([len(images)])
+    if videos:
+        found["pixel_values_videos"] = torch.stack([pixels(each) for each in videos])
+    return found
+
+
+def _family(build: Any, medium: Any, module: Any, native: str, own: Any = None) -> TinyFamily:
+    family = TinyFamily(build, medium, module.media_inputs, native, own or (lambda model, item: {}))
+    if own is None:
+        reader = _qwen_own if module is qwen_media else _media
+        return TinyFamily(
+            build, medium, module.media_inputs, native, lambda model, item: reader(family, model, item)
+        )
+    return family
+
+
+def _qwen3_medium(random: Any, kind: MediaKind, number: int, images: int) -> Any:
+    return _qwen_medium(random, kind, number, images, by_frame=kind == "video")
+
+
+TINY = {
+    "qwen2_vl": _family(_qwen2, _qwen_medium, qwen_media, "mrope"),
+    "qwen2_5_vl": _family(lambda: make_model(), _qwen_medium, qwen_media, "mrope"),
+    "qwen3_vl": _family(_qwen3, _qwen3_medium, qwen_media, "mrope-i(spatial_reset=false)"),
+    "llava_onevision": _family(_llava, _llava_medium, llava_onevision, "vanilla", _llava_own),
+    "internvl": _family(_internvl, _internvl_medium, internvl, "vanilla"),
+}
