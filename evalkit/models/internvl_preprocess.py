@@ -24,9 +24,6 @@ from evalkit.types import MediaKind, MediaRef, VisionInput
 
 Grid = tuple[int, int, int]
 
-FRAME_TEXT_TOKENS = 7
-"""About what ``Frame12: <img></img>`` and the line break take."""
-
 
 @dataclass(frozen=True)
 class InternVLPreprocessor(ChatPreprocessor):
@@ -93,7 +90,7 @@ class InternVLPreprocessor(ChatPreprocessor):
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
         if ref.kind == "video":
             frames, _ = self.expected_frames(ref, self._most_tiles(len(among)))
-            return frames * (self.side**2 + FRAME_TEXT_TOKENS)
+            return frames * (self.side**2 + len(self.encode("Frame10: <img></img>\n")))
         columns, rows = self.arrangement(image_size(ref), len(among))
         tiles = columns * rows + (columns * rows > 1)
         return tiles * self.side**2 + 2  # <img> and </img>

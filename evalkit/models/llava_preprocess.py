@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,7 +32,7 @@ class LlavaPreprocessor(ChatPreprocessor):
     Frames are limited so that a request stays within the paper's cap on visual tokens.
     """
 
-    anyres: Anyres = Anyres((), 384, 27, 9)
+    anyres: Anyres = field(kw_only=True)
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     placeholders: ClassVar[Mapping[MediaKind, str]] = {"image": "<image>", "video": "<video>"}

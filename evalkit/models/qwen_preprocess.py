@@ -28,9 +28,6 @@ from evalkit.models.preprocess import (
 )
 from evalkit.types import MediaKind, MediaRef, VisionInput
 
-TIMESTAMP_TOKENS = 8
-"""About what ``<12.5 seconds>`` takes."""
-
 
 @dataclass(frozen=True)
 class PixelLimits:
@@ -134,7 +131,8 @@ class QwenPreprocessor(ChatPreprocessor):
         width, height = self._shown_size(ref, size, frames, len(among))
         steps = -(-frames // self.temporal_patch)
         visual = width * height // self.factor**2 * steps
-        return visual + (steps * (around + TIMESTAMP_TOKENS) if self.by_frame else around)
+        stamp = len(self.encode("<10.5 seconds>")) if self.by_frame else 0
+        return visual + (steps * (around + stamp) if self.by_frame else around)
 
     def _stamped(self, timestamps: tuple[float, ...]) -> str:
         """A placeholder for every temporal patch after the mean time of its first and last frame.

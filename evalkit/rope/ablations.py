@@ -15,7 +15,7 @@ ABLATIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "+ diagonal layout": "position=diagonal,frequency=interleave",
             "+ modality interval": "rope-tie",
             "+ text spatial-reset": "mrope-i(text=zero)",
-            "+ scaling rotary base": "mrope-i(scaling=base(10000))",
+            "+ scaling rotary base": "mrope-i(scaling=base)",
         },
         # Frequency allocations; the position design is MRoPE with spatial reset everywhere.
         "table5": {
@@ -27,7 +27,7 @@ ABLATIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         # Context extension; the factor of the paper's 256K experiment is not given: 256K / 32K.
         "table6": {
             "MRoPE": "mrope(absolute_time=false)",
-            "MRoPE + YaRN": "mrope(scaling=yarn(8),absolute_time=false)",
+            "MRoPE + YaRN": "mrope(absolute_time=false,scaling=yarn(8))",
             "MRoPE-I": "mrope-i",
             "MRoPE-I + YaRN": "mrope-i(scaling=yarn(8))",
         },

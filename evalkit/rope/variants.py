@@ -152,16 +152,17 @@ class RopeVariant:
         if not self.name:
             return ",".join(f"{name}={text}" for name, text in self.written_parts().items())
         usual = VARIANTS[self.name]
-        changed = {
+        parts = {
             name: text
             for name, text in self.written_parts().items()
             if name == "scaling" or type(getattr(self, name)) is not type(getattr(usual, name))
         }
-        changed |= {
+        changed = {
             name: write_value(self.parameters[name])
             for name, part in self._owners().items()
-            if part not in changed and self.parameters[name] != usual.parameters[name]
+            if part not in parts and self.parameters[name] != usual.parameters[name]
         }
+        changed |= parts
         return f"{self.name}({','.join(f'{k}={v}' for k, v in changed.items())})" if changed else self.name
 
     def written_parts(self) -> dict[str, str]:

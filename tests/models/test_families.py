@@ -102,7 +102,7 @@ def test_transformers_generate_agrees(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", VARIANTS)
 def test_text_alone_is_answered_as_promised(name: str, text: str) -> None:
-    family, model, _ = put(name, text)
+    _, model, _ = put(name, text)
     ids = torch.arange(3, 140).view(1, -1)
     with torch.inference_mode():
         mine = model(input_ids=ids).logits
@@ -149,7 +149,7 @@ def test_a_conversation_goes_on_after_generated_text(name: str, text: str) -> No
 
 @pytest.mark.parametrize("text", SHORT)
 def test_static_caches_and_beams_work(name: str, text: str) -> None:
-    family, model, installed = put(name, text)
+    family, model, _ = put(name, text)
     item = family.prompts[3]
     ids, inputs = torch.from_numpy(item.input_ids)[None], family.own_inputs(model, item)
     common = {"do_sample": False, "eos_token_id": EOS, "pad_token_id": PAD, "max_new_tokens": 6}
