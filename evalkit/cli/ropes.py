@@ -109,7 +109,7 @@ def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
 
 @command.command("plot")
 @click.argument("names", nargs=-1)
-@click.option("--output", type=click.Path(path_type=Path), default=Path("docs/ropes.svg"), show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=Path("docs/ropes.png"), show_default=True)
 def plot(names: tuple[str, ...], output: Path) -> None:
     """Draw positions and channel maps of variants (all of them by default) into an SVG or PNG file."""
     try:

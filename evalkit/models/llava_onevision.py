@@ -57,7 +57,10 @@ def _videos(model: Any, shown: Sequence[Sequence[VisionInput]], rules: DecodingR
             vision_feature_layer=model.config.vision_feature_layer,
             vision_feature_select_strategy=model.config.vision_feature_select_strategy,
         )
-        found.append(output.pooler_output.flatten(0, 1))
+        frames = output.pooler_output.flatten(0, 1)
+        found.append(frames)
+        if len(frames) == each.grid[0] * each.grid[1] * each.grid[2]:
+            found.append(model.model.image_newline[None])  # transformers before 5.20 adds it elsewhere
     return torch.cat(found)
 
 

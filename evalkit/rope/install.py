@@ -25,7 +25,7 @@ from evalkit.rope.layout import Segment
 from evalkit.rope.parameters import BadParameter
 from evalkit.rope.placement import Placement
 from evalkit.rope.positions import RowPositions, position_ids
-from evalkit.rope.rotary import Apply, VariantRotary, apply_per_head, apply_to_track
+from evalkit.rope.rotary import VariantRotary, apply_per_head
 from evalkit.rope.scaling import model_spectrum
 from evalkit.rope.variants import RopeVariant
 
@@ -90,6 +90,7 @@ def install(model: nn.Module, variant: RopeVariant) -> Installed:
         (base, "get_rope_index", MethodType(methods.get_rope_index, base)),
         (base, "rope_deltas", None),
         (model, "_prepare_position_ids_for_generation", prepare),
+        (model, "_expand_inputs_for_generation", MethodType(methods.expand_inputs, model)),
         (model.config, "rope_variant", str(variant)),
         *_attention_changes(text_model, rotary, uses if len(designs) > 1 else ()),
     ]
@@ -202,31 +203,29 @@ def _attention_changes(
     text_model: Any, rotary: VariantRotary, uses: Sequence[int]
 ) -> Iterator[tuple[Any, str, Any]]:
     """New forwards for the attention layers, where heads or layers differ; ``uses``: their tracks."""
-    per_head = rotary.axes.ndim == 2
     for number, layer in enumerate(text_model.layers):
         attention = layer.self_attn
-        forward = inspect.unwrap(type(attention).forward)
-        own: Apply | None = forward.__globals__.get("apply_rotary_pos_emb")
-        apply = apply_per_head if per_head else own
-        if not per_head and not uses:
-            return
-        if apply is None or "apply_rotary_pos_emb" not in forward.__code__.co_names:
-            raise CannotInstall(
-                f"`{type(attention).__name__}` does not call `apply_rotary_pos_emb` in this "
-                "transformers version"
-            )
+        per_head = _per_head(attention) if rotary.axes.ndim == 2 else None
         if uses:
-            apply = apply_to_track(apply, uses[number])
-        yield attention, "forward", _with_apply(attention, forward, apply)
+            yield attention, "_evalkit_track", uses[number]
+            yield attention, "_evalkit_forward", per_head or attention.__dict__.get("forward")
+            yield attention, "forward", MethodType(methods.attention_forward, attention)
+        elif per_head:
+            yield attention, "forward", per_head
 
 
-def _with_apply(attention: nn.Module, forward: Any, apply: Apply) -> MethodType:
-    """The layer's own forward, calling ``apply`` in the place of ``apply_rotary_pos_emb``.
+def _per_head(attention: nn.Module) -> MethodType:
+    """The layer's own forward, with cos and sin applied per key-value head.
 
-    A copy of the function whose globals name it: the module that defines it, and every other
-    instance, stay as they are.
+    A copy of the function whose globals name another ``apply_rotary_pos_emb``: the module that
+    defines it, and every other instance, stay as they are.
     """
-    scope = {**forward.__globals__, "apply_rotary_pos_emb": apply}
+    forward: Any = inspect.unwrap(type(attention).forward)
+    if "apply_rotary_pos_emb" not in forward.__code__.co_names:
+        raise CannotInstall(
+            f"`{type(attention).__name__}` does not call `apply_rotary_pos_emb` in this transformers version"
+        )
+    scope = {**forward.__globals__, "apply_rotary_pos_emb": apply_per_head}
     copy = FunctionType(forward.__code__, scope, forward.__name__, forward.__defaults__, forward.__closure__)
     copy.__kwdefaults__ = forward.__kwdefaults__
     return MethodType(copy, attention)

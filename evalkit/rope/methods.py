@@ -76,10 +76,29 @@ def text_forward(self: Any, *args: Any, position_ids: Tensor | None = None, **kw
         rotary.assigned = None
 
 
+def attention_forward(self: Any, *args: Any, position_embeddings: Any, **kwargs: Any) -> Any:
+    """``forward`` of an attention layer that uses one of two tracks, cos and sin ``[2, ...]``."""
+    cos, sin = position_embeddings
+    track = self._evalkit_track
+    return _forward(self, *args, position_embeddings=(cos[track], sin[track]), **kwargs)
+
+
 def prepare_position_ids(self: Any, inputs_tensor: Tensor, model_kwargs: dict[str, Any]) -> Tensor:
     """``_prepare_position_ids_for_generation``: ``[1 + R, B, L]``, ``L`` all tokens so far."""
     positioner: Positioner = self.model._evalkit_positioner
     return positioner.before_generation(inputs_tensor, model_kwargs)
+
+
+def expand_inputs(
+    self: Any, expand_size: int = 1, *args: Any, **kwargs: Any
+) -> tuple[Tensor | None, dict[str, Any]]:
+    """``_expand_inputs_for_generation``: the rows of position ids are axis 1, whatever the family."""
+    positions = kwargs.pop("position_ids", None)
+    ids, expanded = type(self)._expand_inputs_for_generation(self, expand_size, *args, **kwargs)
+    if positions is not None:
+        rows = 1 if positions.ndim == 3 else 0
+        expanded["position_ids"] = positions.repeat_interleave(expand_size, dim=rows)
+    return ids, expanded
 
 
 def update_model_kwargs(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-
-Apply = Callable[..., tuple[Tensor, Tensor]]
 
 
 class VariantRotary(nn.Module):
@@ -101,14 +99,3 @@ def apply_per_head(
     groups = q.shape[1] // cos.shape[1]
     cos_q, sin_q = cos.repeat_interleave(groups, dim=1), sin.repeat_interleave(groups, dim=1)
     return q * cos_q + rotate_half(q) * sin_q, k * cos + rotate_half(k) * sin
-
-
-def apply_to_track(apply: Apply, track: int) -> Apply:
-    """``apply`` (a stand-in for ``apply_rotary_pos_emb``, or itself) with cos and sin of one track."""
-
-    def apply_rotary_pos_emb(
-        q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1
-    ) -> tuple[Tensor, Tensor]:
-        return apply(q, k, cos[track], sin[track], unsqueeze_dim=unsqueeze_dim)
-
-    return apply_rotary_pos_emb

@@ -21,6 +21,7 @@ MORE = (
     "hope(temporal_stride=0.75)",
     "mrope-i(scaling=yarn(8))",
     "position=diagonal,frequency=heads,scaling=ntk(4)",
+    "position=circle(age=second_half),frequency=heads",
     "omni-rope(text=copy,scaling=per_axis)",
 )
 SHORT = ("mrope-i", "mhrope", "il-rope", "circlerope(age=odd)", "v2pe")
@@ -191,3 +192,36 @@ def test_the_language_model_can_be_compiled(name: str) -> None:
             compiled = model(**inputs).logits
             text_model.forward = forward
         torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("text", ["mrope-i", "mhrope", "circlerope(age=odd)"])
+def test_masks_are_made_from_a_row_that_counts_tokens(name: str, text: str) -> None:
+    """Flash attention looks for packed sequences in the ids that the language model passes on; positions of
+    a variant there would be taken for several sequences.
+    """
+    family, model, installed = put(name, text)
+    seen: list[torch.Tensor | None] = []
+    own = type(model.model.language_model).forward
+
+    def watched(*args: Any, position_ids: torch.Tensor | None = None, **kwargs: Any) -> Any:
+        seen.append(position_ids)
+        return own(model.model.language_model, *args, position_ids=position_ids, **kwargs)
+
+    model.model.language_model._evalkit_forward = watched
+    item = family.prompts[3]
+    generate(model, installed, [item], family.rules)
+    model.model.language_model._evalkit_forward = None
+    expected = [list(range(item.length)), *([item.length + step] for step in range(len(seen) - 1))]
+    assert [ids.tolist() for ids in seen] == [[row] for row in expected]
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "internvl"])  # 15 s each: it compiles
+def test_flex_attention_answers_as_sdpa_does(name: str) -> None:
+    model = TINY[name].model()
+    family, installed = TINY[name], install(model, parse_variant("mhrope"))
+    inputs = prefill(model, installed, family.prompts[:2], family.rules)[2]
+    with torch.inference_mode():
+        expected = model(**inputs, logits_to_keep=1).logits
+        model.model.language_model.config._attn_implementation = "flex_attention"
+        found = model(**inputs, logits_to_keep=1).logits
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

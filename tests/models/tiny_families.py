@@ -198,6 +198,7 @@ class TinyFamily:
             self.prompt("video", 4, ("video", 2), 5),
             self.prompt("image+video", 2, ("image", 0), 3, ("video", 1), 9),
             self.prompt("text-only", 11),
+            self.prompt("mix", 1, ("video", 1), 2, ("image", 0), 1, ("image", 1), 3, ("video", 1), 4),
         )
 
 

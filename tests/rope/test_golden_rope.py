@@ -123,7 +123,7 @@ def test_positions_that_were_cut_to_whole_numbers_are_told(shared: Path, tmp_pat
     np.savez(tmp_path / "half.npz", **{key: whole.astype(np.int32)})
     (verdict,) = check_folder(tmp_path)
     assert verdict.passed
-    assert verdict.variant == "mrope-i(spatial_reset=true,temporal_stride=0.5)"
+    assert verdict.variant == "mrope-i(temporal_stride=0.5)"
     assert verdict.mode == "official failure"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,7 +35,9 @@ def check_sequence(name: str, case: Mapping[str, Any], arrays: Arrays) -> Iterat
         if ours is None:
             yield Verdict(name, key, "", "unknown", "positions", np.nan, False, "no variant of ours is known")
             continue
-        design = parse_variant(ours.variant).position
+        variant = parse_variant(ours.variant)
+        ours = replace(ours, variant=str(variant))
+        design = variant.position
         placement = place([design], rows, mask.numpy())
         if entry.get("error") or key not in arrays:
             note = f"official code: {entry.get('error', 'no array')}"

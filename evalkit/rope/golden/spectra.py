@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,8 @@ def _ours(stem: str, case: Mapping[str, Any]) -> tuple[Ours, RopeVariant, int] |
     if ours is None:
         return None
     heads = int(((params or {}).get("params") or {}).get("num_key_value_heads", 8))
-    return ours, parse_variant(ours.variant), heads
+    variant = parse_variant(ours.variant)
+    return replace(ours, variant=str(variant)), variant, heads
 
 
 def spectrum_of(
