@@ -6,6 +6,7 @@ positioner as ``_evalkit_positioner``, and an instance's earlier ``forward`` as 
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import Tensor
@@ -94,7 +95,9 @@ def expand_inputs(
 ) -> tuple[Tensor | None, dict[str, Any]]:
     """``_expand_inputs_for_generation``: the rows of position ids are axis 1, whatever the family."""
     positions = kwargs.pop("position_ids", None)
-    ids, expanded = type(self)._expand_inputs_for_generation(self, expand_size, *args, **kwargs)
+    # A static method in transformers 5.17, an ordinary one later.
+    own = inspect.getattr_static(type(self), "_expand_inputs_for_generation").__get__(self)
+    ids, expanded = own(expand_size, *args, **kwargs)
     if positions is not None:
         rows = 1 if positions.ndim == 3 else 0
         expanded["position_ids"] = positions.repeat_interleave(expand_size, dim=rows)
