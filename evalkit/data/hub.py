@@ -106,10 +106,10 @@ class HubDataset:
             self._check_split(builder.config.data_files)
             if local:
                 # Streaming reads the mirror's files in place; otherwise they'd be copied to the cache.
-                yield from builder.as_streaming_dataset(split=self.split).decode(False)
+                yield from _undecoded(builder.as_streaming_dataset(split=self.split))
             else:
                 builder.download_and_prepare()
-                yield from builder.as_dataset(split=self.split).to_iterable_dataset().decode(False)
+                yield from _undecoded(builder.as_dataset(split=self.split).to_iterable_dataset())
         except (ValueError, DatasetsError, OSError, RuntimeError, pa.ArrowException) as error:
             raise self._problem(source, config, error, local) from error
 
@@ -176,6 +176,11 @@ class HubDataset:
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise self._problem(self.repo, None, error, local=False) from error
+
+
+def _undecoded(rows: Any) -> Any:
+    """Rows with their media encoded. JSON declares no features and holds no media."""
+    return rows.decode(False) if rows.features else rows
 
 
 def _as_tuple(config: str | tuple[str, ...] | None) -> tuple[str, ...]:
