@@ -53,8 +53,10 @@ def build_corner_mirror(root: Path, repo: str) -> Rows:
     return rows
 
 
-def build_extent_mirror(root: Path, repo: str, split: str) -> Rows:
-    """A repository like `lmms-lab/RefCOCOplus`, with pictures; boxes as float32 extents."""
+def build_extent_mirror(root: Path, repo: str, *splits: str) -> Rows:
+    """A repository like `lmms-lab/RefCOCOplus`, with pictures; boxes as float32 extents. All splits
+    hold the same.
+    """
     rows = []
     for number, ((x1, y1, x2, y2), phrases) in enumerate(zip(BOXES, PHRASES, strict=True)):
         picture = f"COCO_train2014_{581000 + number // 2:012}"
@@ -71,9 +73,20 @@ def build_extent_mirror(root: Path, repo: str, split: str) -> Rows:
             }
         )
     folder = root / repo
-    write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA, ("image",))
-    write_readme(folder, {"default": {split: f"data/{split}-*"}})
+    for split in splits:
+        write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA, ("image",))
+    write_readme(folder, {"default": {split: f"data/{split}-*" for split in splits}})
     return rows
+
+
+def build_grounding_mirrors(root: Path) -> None:
+    """Everything that the grounding tasks read."""
+    for name in ("refcoco", "refcocoplus", "refcocog"):
+        build_corner_mirror(root, f"jxu124/{name}")
+    for name in ("RefCOCO", "RefCOCOplus"):
+        build_extent_mirror(root, f"lmms-lab/{name}", "testA", "testB")
+    build_extent_mirror(root, "lmms-lab/RefCOCOg", "test")
+    build_screenspot_mirror(root)
 
 
 def build_screenspot_mirror(root: Path) -> Rows:
