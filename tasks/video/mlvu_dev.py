@@ -27,6 +27,6 @@ task = Task(
     licence=mlvu.LICENCE,
     citation=mlvu.CITATION,
     notes="The paper's digits fit the mean over questions. MLVU's authors report M-Avg, the unweighted "
-    "mean over the seven task types, which is given beside it. Their own files hold 2,175 questions; "
+    "mean of the seven task types in the breakdown. Their own files hold 2,175 questions; "
     "the number in this repository is unverified.",
 )

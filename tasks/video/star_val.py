@@ -26,7 +26,7 @@ task = Task(
     licence="unverified (annotations); videos under Charades' licence, not for commercial use",
     citation="Wu et al., STAR: A Benchmark for Situated Reasoning in Real-World Videos, NeurIPS 2021 "
     "Datasets and Benchmarks (arXiv:2405.09711)",
-    notes="Clips are cut to their start and end. The score is the mean over questions; the mean over the "
-    "four types is given beside it. Unverified: the name of the split, and 3,586 of the questions "
+    notes="Clips are cut to their start and end. The score is the mean over questions, as recent papers give "
+    "it; the official board's is the mean of the four types in the breakdown. Unverified: the name of the split, and 3,586 of the questions "
     "(sequence; the other types have 2,398, 624 and 490).",
 )
