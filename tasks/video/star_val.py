@@ -27,6 +27,7 @@ task = Task(
     citation="Wu et al., STAR: A Benchmark for Situated Reasoning in Real-World Videos, NeurIPS 2021 "
     "Datasets and Benchmarks (arXiv:2405.09711)",
     notes="Clips are cut to their start and end. The score is the mean over questions, as recent papers give "
-    "it; the official board's is the mean of the four types in the breakdown. Unverified: the name of the split, and 3,586 of the questions "
-    "(sequence; the other types have 2,398, 624 and 490).",
+    "it; the official board is titled `Mean`, which may be that of the four types in the breakdown. "
+    "Unverified: the name of the split, and the number of sequence questions (3,586; the other types have "
+    "2,398, 624 and 490).",
 )
