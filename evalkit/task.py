@@ -94,6 +94,10 @@ def image(value: Any) -> MediaRef:
     return MediaRef("image", path=str(value))
 
 
-def video(path: str, start: float | None = None, end: float | None = None) -> MediaRef:
-    """A video file, or the clip of it between ``start`` and ``end`` seconds."""
-    return MediaRef("video", path=str(path), start=start, end=end)
+def video(
+    path: str, start: float | None = None, end: float | None = None, frame_rate: float | None = None
+) -> MediaRef:
+    """A video file, or the clip of it between ``start`` and ``end`` seconds; with ``frame_rate``
+    (a second), a folder of its frames.
+    """
+    return MediaRef("video", path=str(path), start=start, end=end, frame_rate=frame_rate)

@@ -40,7 +40,8 @@ class MediaRef:
     """An image or a video that has not been decoded yet; cheap to hold and to pickle.
 
     Exactly one of ``path`` (a local file) and ``data`` (the encoded bytes) is set. ``start`` and
-    ``end`` (seconds) restrict a video to a clip.
+    ``end`` (seconds) restrict a video to a clip. ``frame_rate`` (a second) says that a video's path
+    is a folder with a picture for each frame.
     """
 
     kind: MediaKind
@@ -48,6 +49,7 @@ class MediaRef:
     data: bytes | None = field(default=None, repr=False)
     start: float | None = None
     end: float | None = None
+    frame_rate: float | None = None
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.data is None):

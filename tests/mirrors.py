@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 Rows = list[dict[str, Any]]
 
-_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _STRINGS = pa.list_(pa.string())
 
 
@@ -69,7 +69,7 @@ def build_chartqa_mirror(shared: Path, root: Path) -> Rows:
         }
         for question in json.loads((shared / "media/chartqa/questions.json").read_text())
     ]
-    schema = {"type": pa.string(), "question": pa.string(), "answer": pa.string(), "image": _IMAGE}
+    schema = {"type": pa.string(), "question": pa.string(), "answer": pa.string(), "image": IMAGE}
     write_parquet(folder / "data/test-00000-of-00001.parquet", rows, schema, ("image",))
     write_readme(folder, {"default": {"test": "data/test-*"}})
     return rows
@@ -96,7 +96,7 @@ def build_docvqa_mirror(root: Path) -> Rows:
         "questionId": pa.string(),
         "question": pa.string(),
         "question_types": _STRINGS,
-        "image": _IMAGE,
+        "image": IMAGE,
         "docId": pa.int64(),
         "ucsf_document_id": pa.string(),
         "ucsf_document_page_no": pa.string(),
@@ -117,7 +117,7 @@ def build_mmmu_mirror(root: Path, subjects: tuple[str, ...]) -> Rows:
     folder = root / "MMMU" / "MMMU"
     schema = {
         **dict.fromkeys(("id", "question", "options", "explanation"), pa.string()),
-        **dict.fromkeys(_mmmu_images(), _IMAGE),
+        **dict.fromkeys(_mmmu_images(), IMAGE),
         **dict.fromkeys(("img_type", "answer", "topic_difficulty", "question_type", "subfield"), pa.string()),
     }
     everything: Rows = []
@@ -171,17 +171,17 @@ def build_refcoco_mirror(shared: Path, root: Path) -> dict[str, Rows]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((photos / name).read_bytes())
     validation = [_corner_row(number, group) for number, group in enumerate(objects["val"].values())]
-    write_parquet(root / "jxu124/refcoco/data/validation-00000-of-00001.parquet", validation, _CORNER_SCHEMA)
+    write_parquet(root / "jxu124/refcoco/data/validation-00000-of-00001.parquet", validation, CORNER_SCHEMA)
     test = [_extent_row(number, group, photos) for number, group in enumerate(objects["testA"].values())]
     splits = {"testA": test, "testB": test[-2:]}
     folder = root / "lmms-lab" / "RefCOCO"
     for split, rows in splits.items():
-        write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, _EXTENT_SCHEMA, ("image",))
+        write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA, ("image",))
     write_readme(folder, {"default": {split: f"data/{split}-*" for split in splits}})
     return {"val": list(objects["val"].values()), "testA": list(objects["testA"].values())}
 
 
-_CORNER_SCHEMA = {
+CORNER_SCHEMA = {
     "sent_ids": pa.list_(pa.int64()),
     "file_name": pa.string(),
     "ann_id": pa.int64(),
@@ -203,9 +203,9 @@ _CORNER_SCHEMA = {
     "global_image_id": pa.string(),
     "anns_id": pa.string(),
 }
-_EXTENT_SCHEMA = {
+EXTENT_SCHEMA = {
     "question_id": pa.string(),
-    "image": _IMAGE,
+    "image": IMAGE,
     "question": pa.string(),
     "answer": _STRINGS,
     "segmentation": pa.list_(pa.float32()),
@@ -320,4 +320,7 @@ def _feature(kind: pa.DataType) -> Any:
         return {field.name: _feature(field.type) for field in kind}
     if pa.types.is_list(kind):
         return {"feature": _feature(kind.value_type), "_type": "List"}
-    return {"dtype": {"double": "float64", "float": "float32"}.get(str(kind), str(kind)), "_type": "Value"}
+    return {
+        "dtype": {"double": "float64", "float": "float32", "halffloat": "float16"}.get(str(kind), str(kind)),
+        "_type": "Value",
+    }

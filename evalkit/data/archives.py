@@ -14,7 +14,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import EnvironmentProblem
@@ -39,9 +39,14 @@ def extract_once(archive: Path, cache: Path) -> Path:
         UnsafeArchive: a member's name, type or size is not acceptable.
         EnvironmentProblem: the archive is damaged, or the disk is too small.
     """
+    return unpacked_once(archive.stem, (archive,), cache, lambda folder: extract(archive, folder))
+
+
+def unpacked_once(name: str, sources: Sequence[Path], cache: Path, unpack: Callable[[Path], None]) -> Path:
+    """Let ``unpack`` fill a folder of the cache, unless that was done for the same ``sources``."""
     from filelock import FileLock
 
-    target = cache / f"{archive.stem}-{_identity(archive)}"
+    target = cache / f"{name}-{_identity(sources)}"
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
@@ -51,7 +56,7 @@ def extract_once(archive: Path, cache: Path) -> Path:
                 shutil.rmtree(left, ignore_errors=True)
             work = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=cache))
             try:
-                extract(archive, work)
+                unpack(work)
                 os.replace(work, target)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
@@ -63,7 +68,7 @@ def extract(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _checked(archive, opened.infolist())
-            _check_space(archive, folder, sum(member.file_size for member in members))
+            check_space(archive, folder, sum(member.file_size for member in members))
             for member in members:
                 path = folder / member.filename
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,7 +136,8 @@ def _objection(member: zipfile.ZipInfo, seen: dict[str, zipfile.ZipInfo]) -> str
     return None
 
 
-def _check_space(archive: Path, folder: Path, needed: int) -> None:
+def check_space(archive: Path, folder: Path, needed: int) -> None:
+    """Raise if the disk of ``folder`` has less than ``needed`` bytes free."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise EnvironmentProblem(
@@ -141,11 +147,11 @@ def _check_space(archive: Path, folder: Path, needed: int) -> None:
         )
 
 
-def _identity(archive: Path) -> str:
+def _identity(sources: Sequence[Path]) -> str:
     # The hub's cache names a file by a link to its hash: the resolved path tells revisions apart.
-    real = archive.resolve()
-    facts = real.stat()
-    return hashlib.sha256(f"{real}|{facts.st_size}|{facts.st_mtime_ns}".encode()).hexdigest()[:16]
+    facts = [(real, real.stat()) for real in (path.resolve() for path in sources)]
+    notes = [f"{real}|{each.st_size}|{each.st_mtime_ns}" for real, each in facts]
+    return hashlib.sha256("|".join(notes).encode()).hexdigest()[:16]
 
 
 def _size(path: Path) -> int | None:

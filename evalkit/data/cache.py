@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evalkit.data.frame_folders import as_video
 from evalkit.types import MediaRef
 
 
@@ -31,9 +32,11 @@ class MediaCache:
     root: Path
 
     def to_file(self, ref: MediaRef) -> MediaRef:
-        """Return ``ref`` with a path instead of bytes; a path is returned unchanged."""
+        """Return ``ref`` with a file's path instead of bytes or of a folder of frames; a path of a
+        file is returned unchanged.
+        """
         if ref.data is None:
-            return ref
+            return _one_file(ref, self.root / "frames") if ref.frame_rate else ref
         digest = hashlib.sha256(ref.data).hexdigest()
         path = self.root / digest[:2] / digest
         if not path.is_file():
@@ -43,3 +46,9 @@ class MediaCache:
                 file.write(ref.data)
             os.replace(temporary, path)
         return replace(ref, path=str(path), data=None)
+
+
+def _one_file(ref: MediaRef, folder: Path) -> MediaRef:
+    """A folder of frames as a video file; one without frames is left as it is, and fails when read."""
+    made = as_video(Path(str(ref.path)), ref.frame_rate or 1.0, folder)
+    return replace(ref, path=str(made or ref.path), frame_rate=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 from evalkit.data.archives import extract_once, is_inside, is_unpacked
 from evalkit.data.cache import cache_root
 from evalkit.data.mirror import how_to_get
+from evalkit.data.tarballs import extract_tar_once, grouped, is_tar, tar_stem
 from evalkit.errors import EnvironmentProblem
 
 Row = Mapping[str, Any]
+Templates = tuple[str, ...] | Callable[[Row], tuple[str, ...]]
 
 
 @dataclass
@@ -26,7 +28,7 @@ class Files:
     repo: str
     roots: Sequence[Path]
     expected_in: Path
-    templates: Mapping[str, tuple[str, ...]]
+    templates: Mapping[str, Templates]
     optional: Sequence[str]
     hint: str
     _found: int = field(default=0, init=False)
@@ -39,7 +41,7 @@ class Files:
         folder: Path | None,
         data_root: str | None,
         archives: Sequence[str],
-        templates: Mapping[str, tuple[str, ...]],
+        templates: Mapping[str, Templates],
         optional: Sequence[str],
         hint: str,
     ) -> Files:
@@ -50,12 +52,7 @@ class Files:
         """
         roots = [folder] if folder else []
         if folder:
-            found = sorted({path for pattern in archives for path in folder.glob(pattern)})
-            roots += [
-                extract_once(path, cache_root() / "archives")
-                for path in found
-                if not is_unpacked(path, folder)
-            ]
+            roots += _unpacked({path for pattern in archives for path in folder.glob(pattern)}, folder)
         root = Path(data_root or "DATA_ROOT").expanduser()
         expected_in = folder if folder and archives else root
         return cls(repo, [*roots, root], expected_in, templates, optional, hint)
@@ -64,14 +61,16 @@ class Files:
         """Return the row with one more column for every file that it refers to."""
         added: dict[str, str | None] = {}
         for column, templates in self.templates.items():
-            names = [name for template in templates if is_inside(name := template.format_map(row))]
+            candidates = templates(row) if callable(templates) else templates
+            filled = [template.format_map(row) for template in candidates]
+            names = [name for name in filled if is_inside(name)]
             path = next((path for name in names if (path := self._find(name))), None)
             required = column not in self.optional
             if path is None and required:
                 if not names:
                     raise EnvironmentProblem(
                         f"data set `{self.repo}`",
-                        f"a row refers to a file outside of the data: {templates[0].format_map(row)!r}",
+                        f"a row refers to a file outside of the data: {filled[0]!r}",
                         "don't use this copy of the data set",
                     )
                 path = str(self.expected_in / names[0])
@@ -91,4 +90,22 @@ class Files:
             )
 
     def _find(self, name: str) -> str | None:
-        return next((str(path) for root in self.roots if (path := root / name).is_file()), None)
+        """The first root's file of this name, or its folder where the name ends with ``/``."""
+        paths = (root / name for root in self.roots)
+        there = (path for path in paths if (path.is_dir() if name.endswith("/") else path.is_file()))
+        return next((str(path) for path in there), None)
+
+
+def _unpacked(archives: Iterable[Path], folder: Path) -> list[Path]:
+    """Where the contents of archives lie: beside them if somebody unpacked them, else in the cache."""
+    cache = cache_root() / "archives"
+    roots: dict[Path, None] = {}
+    zips = sorted(path for path in archives if not is_tar(path))
+    for path in zips:
+        beside = next((place for place in (folder, path.parent) if is_unpacked(path, place)), None)
+        roots[beside or extract_once(path, cache)] = None
+    for parts in grouped(path for path in archives if is_tar(path)):
+        # A tar file has no table of contents: a folder of its name is taken for what was in it.
+        beside = parts[0].parent
+        roots[beside if (beside / tar_stem(parts[0])).is_dir() else extract_tar_once(parts, cache)] = None
+    return [root for root in roots if root != folder]

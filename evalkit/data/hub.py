@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.files import Files
+from evalkit.data.files import Files, Templates
 from evalkit.data.mirror import find_mirror, how_to_get, mirror_commit
 from evalkit.errors import EnvironmentProblem, did_you_mean
 
@@ -32,11 +32,13 @@ class HubDataset:
         split: the split's name in the repository.
         revision: branch, tag or commit.
         columns: columns that the task reads; their absence is an error before anything runs.
-        archives: patterns of zip files in the repository that hold media; unpacked once into the
-            cache, unless they already lie unpacked beside the archive.
+        archives: patterns of zip and tar files in the repository that hold media (a tar file may be
+            cut into parts); unpacked once into the cache, unless they already lie unpacked beside
+            the archive.
         files: new columns with paths of local files: name -> candidate paths with ``{column}``
-            placeholders, looked up in the repository, in its unpacked archives and in the data
-            root; the first that exists is taken.
+            placeholders (or a function of the row that gives them), looked up in the repository,
+            in its unpacked archives and in the data root; the first that exists is taken. A path
+            that ends with ``/`` names a folder.
         optional: columns of ``files`` that may be None where there is no file.
         files_hint: how to get files that are not in the repository.
     """
@@ -47,15 +49,15 @@ class HubDataset:
     revision: str = "main"
     columns: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
-    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    files: Mapping[str, Templates] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     files_hint: str = ""
     # Filled in while rows are read: what `describe` can tell only then.
     _resolved: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def rows(self, data_root: str | None) -> Iterator[Row]:
-        """Yield the rows of every configuration, in the repository's order, numbered from 0 in
-        an additional column ``row_number``.
+        """Yield the rows of every configuration, in the repository's order, with additional columns:
+        ``row_number``, from 0 over all configurations, and ``config`` where configurations are declared.
 
         Raises:
             EnvironmentProblem: the data are not there, incomplete, or not as declared.
@@ -73,7 +75,8 @@ class HubDataset:
             for place, row in enumerate(self._read(source, config, revision)):
                 if place == 0:
                     self._check_columns(row)
-                yield {"row_number": number, **(files.attach(row) if files else row)}
+                row = {"row_number": number, **({"config": config} if config else {}), **row}
+                yield files.attach(row) if files else row
                 number += 1
         if files:
             files.check_any_found()
@@ -103,10 +106,10 @@ class HubDataset:
             self._check_split(builder.config.data_files)
             if local:
                 # Streaming reads the mirror's files in place; otherwise they'd be copied to the cache.
-                yield from builder.as_streaming_dataset(split=self.split).decode(False)
+                yield from _undecoded(builder.as_streaming_dataset(split=self.split))
             else:
                 builder.download_and_prepare()
-                yield from builder.as_dataset(split=self.split).to_iterable_dataset().decode(False)
+                yield from _undecoded(builder.as_dataset(split=self.split).to_iterable_dataset())
         except (ValueError, DatasetsError, OSError, RuntimeError, pa.ArrowException) as error:
             raise self._problem(source, config, error, local) from error
 
@@ -173,6 +176,11 @@ class HubDataset:
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise self._problem(self.repo, None, error, local=False) from error
+
+
+def _undecoded(rows: Any) -> Any:
+    """Rows with their media encoded. JSON declares no features and holds no media."""
+    return rows.decode(False) if rows.features else rows
 
 
 def _as_tuple(config: str | tuple[str, ...] | None) -> tuple[str, ...]:

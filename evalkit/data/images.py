@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.data.media import unreadable
+from evalkit.errors import MediaError
 from evalkit.types import MediaRef
 
 if TYPE_CHECKING:
@@ -55,6 +57,18 @@ def image_size(ref: MediaRef) -> tuple[int, int]:
             return width, height
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise unreadable(ref, str(error) or type(error).__name__) from None
+
+
+def embedded_size(cell: Mapping[str, Any]) -> list[int] | None:
+    """Width and height of an image cell (``{"bytes": ...}``) from its header; None where it can't be
+    read: the sample then fails by itself, when its image is decoded.
+    """
+    if cell.get("bytes") is None:
+        return None
+    try:
+        return list(image_size(MediaRef("image", data=cell["bytes"])))
+    except MediaError:
+        return None
 
 
 def smart_resize(size: tuple[int, int], factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:

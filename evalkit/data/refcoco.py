@@ -14,8 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from evalkit.errors import MediaError
-from evalkit.types import MediaRef
+from evalkit.data.images import embedded_size
 
 Row = Mapping[str, Any]
 
@@ -26,6 +25,10 @@ COCO_HINT = (
 )
 LICENCE = "annotations CC-BY-4.0; images under COCO's terms of use"
 CITATION = "Yu et al., Modeling Context in Referring Expressions, ECCV 2016 (arXiv:1608.00272)"
+CITATION_G = (
+    "Mao et al., Generation and Comprehension of Unambiguous Object Descriptions, CVPR 2016 "
+    "(arXiv:1511.02283); split of Nagaraja et al., ECCV 2016 (arXiv:1608.00525)"
+)
 
 
 def corner_expressions(row: Row) -> Iterator[Row]:
@@ -47,7 +50,7 @@ def extent_expressions(row: Row) -> Iterator[Row]:
     x, y, width, height = row["bbox"]
     # The number after COCO's image name tells the objects of one image apart.
     stem = PurePosixPath(row["file_name"]).stem
-    size = _size(row["image"])
+    size = embedded_size(row["image"])
     for number, phrase in enumerate(row["answer"]):
         yield {
             **row,
@@ -62,17 +65,3 @@ def extent_expressions(row: Row) -> Iterator[Row]:
 def meta(row: Row) -> Mapping[str, Any]:
     """The expression, and the size of the original image that boxes are measured in."""
     return {"question": row["phrase"], "image_size": row["size"]}
-
-
-def _size(cell: Mapping[str, Any]) -> list[int] | None:
-    """Width and height from an encoded image's header; None where it can't be read: the sample
-    then fails by itself, when its image is decoded.
-    """
-    from evalkit.data.images import image_size
-
-    if cell.get("bytes") is None:
-        return None
-    try:
-        return list(image_size(MediaRef("image", data=cell["bytes"])))
-    except MediaError:
-        return None

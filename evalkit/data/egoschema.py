@@ -1,0 +1,39 @@
+"""What the two EgoSchema tasks share: one question about each three-minute clip, five options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evalkit.data.hub import HubDataset
+from evalkit.data.options import lettered
+
+Row = Mapping[str, Any]
+
+LICENCE = "unverified (annotations); clips under Ego4D's licence"
+CITATION = (
+    "Mangalam et al., EgoSchema: A Diagnostic Benchmark for Very Long-form Video Language Understanding, "
+    "NeurIPS 2023 Datasets and Benchmarks (arXiv:2308.09126)"
+)
+
+
+def repository(config: str) -> HubDataset:
+    """``Subset`` (500 questions with answers) or ``MC`` (all 5,031)."""
+    return HubDataset(
+        "lmms-lab/egoschema",
+        config,
+        split="test",
+        columns=("question_idx", "question", "video_idx", "option", "answer"),
+        archives=("*.zip",),
+        files={"path": tuple(f"{d}{{video_idx}}.{s}" for d in ("videos/", "") for s in ("mp4", "MP4"))},
+    )
+
+
+def options(row: Row) -> dict[str, str]:
+    """Options by letter."""
+    return lettered(row["option"], written=True)
+
+
+def meta(row: Row) -> Mapping[str, Any]:
+    """What scoring needs besides the letter."""
+    return {"question": row["question"], "options": options(row)}

@@ -1,0 +1,79 @@
+"""Folders of numbered pictures that stand for a video: made into a video file without encoding anew.
+
+Some data sets hold a clip as the JPEG files of its frames. The files are put one after another, byte
+for byte, into an MP4 container at the stated rate, so that every reader decodes the very pictures of
+the data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+_CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png"}
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their names; those of the most common suffix only."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _CODECS)
+    suffixes = [path.suffix.lower() for path in found]
+    return [path for path in found if path.suffix.lower() == max(suffixes, key=suffixes.count)]
+
+
+def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
+    """The video file that a folder of pictures stands for; it is made once, in ``cache``.
+
+    ``rate``: pictures a second. None where there is no such folder, no picture in it, or the first
+    can't be read.
+
+    Raises:
+        OSError: the cache can't be written.
+    """
+    import av
+
+    files = frame_files(folder) if folder.is_dir() else []
+    if not files:
+        return None
+    name = hashlib.sha256(f"{rate}|{_facts(files)}".encode()).hexdigest()
+    target = cache / name[:2] / f"{name}.mp4"
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".mp4")
+        os.close(handle)
+        try:
+            _mux(files, Fraction(rate).limit_denominator(1001), temporary)
+        except (av.error.InvalidDataError, StopIteration):
+            os.unlink(temporary)
+            return None
+        os.replace(temporary, target)
+    return target
+
+
+def _facts(files: list[Path]) -> str:
+    facts = [(path, path.stat()) for path in files]
+    return "|".join(f"{path}:{each.st_size}:{each.st_mtime_ns}" for path, each in facts)
+
+
+def _mux(files: list[Path], rate: Fraction, target: str) -> None:
+    """Put encoded pictures into a container, one frame each. No picture is decoded but the first."""
+    import av
+
+    with av.open(target, "w", options={"fflags": "+bitexact"}) as container:
+        stream: Any = container.add_stream(_CODECS[files[0].suffix.lower()], rate=rate)
+        with av.open(str(files[0])) as first:
+            frame = next(first.decode(video=0))
+            stream.width, stream.height = frame.width, frame.height
+            stream.pix_fmt = frame.format.name
+        stream.time_base = 1 / rate
+        for number, path in enumerate(files):
+            packet = av.Packet(path.read_bytes())
+            packet.stream = stream
+            packet.pts = packet.dts = number
+            packet.duration = 1
+            packet.time_base = 1 / rate
+            packet.is_keyframe = True
+            container.mux(packet)

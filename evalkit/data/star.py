@@ -1,0 +1,41 @@
+"""STAR's questions, and the Charades videos that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evalkit.data.charades import HINT, places
+from evalkit.data.hub import HubDataset
+
+Row = Mapping[str, Any]
+
+CONFIGS = ("interaction", "sequence", "prediction", "feasibility")
+
+
+def repository() -> HubDataset:
+    """Four configurations; the videos are Charades' at 480p, which the repository has not."""
+    return HubDataset(
+        "zechen-nlp/star_bench",
+        CONFIGS,
+        split="validation",
+        columns=("video_id", "question", "choices", "answer", "start", "end"),
+        files={"path": places("video_id")},
+        files_hint=HINT,
+    )
+
+
+def options(row: Row) -> dict[str, str]:
+    """Options by letter, in the order of their numbers; a list of structs or a struct of lists.
+
+    >>> options({"choices": [{"choice_id": 1, "choice": "b"}, {"choice_id": 0, "choice": "a"}]})
+    {'A': 'a', 'B': 'b'}
+    >>> options({"choices": {"choice_id": [0, 1], "choice": ["a", "b"]}})
+    {'A': 'a', 'B': 'b'}
+    """
+    choices = row["choices"]
+    if isinstance(choices, Mapping):
+        numbered = sorted(zip(choices["choice_id"], choices["choice"], strict=True))
+    else:
+        numbered = sorted((choice["choice_id"], choice["choice"]) for choice in choices)
+    return {"ABCDEFGHIJ"[place]: text for place, (_, text) in enumerate(numbered)}

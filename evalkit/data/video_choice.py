@@ -1,0 +1,94 @@
+"""What the multiple-choice video tasks share: how a question is worded, which letter is right."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Mapping
+
+from evalkit.data.options import lettered, option_lines
+from evalkit.errors import EnvironmentProblem
+
+# The words of MVBench's authors, as Qwen's evaluations of MVBench and LVBench use them
+# (github.com/QwenLM/Qwen3-VL, issue 715).
+_WATCH = (
+    "Carefully watch the video and pay attention to the cause and sequence of events, the detail and "
+    "movement of objects and the action and pose of persons.\n"
+    "Based on your observations, select the best option that accurately addresses the question.\n"
+)
+_LETTER = "Answer with the option's letter from the given choices directly"
+_INLINE = re.compile(r"\(([A-Z])\)[ \t]*(.*)")
+
+
+def watch_closely(question: str, options: Mapping[str, str]) -> str:
+    r"""The question as Qwen's evaluations ask MVBench and LVBench.
+
+    >>> print(watch_closely("What moves?", {"A": "a cat", "B": "a dog"}).split("question.\n")[1])
+    Question: What moves?
+    Options:
+    (A) a cat
+    (B) a dog
+    Answer with the option's letter from the given choices directly and only give the best option.
+    """
+    lines = "".join(f"({letter}) {text}\n" for letter, text in options.items())
+    return f"{_WATCH}Question: {question}\nOptions:\n{lines}{_LETTER} and only give the best option."
+
+
+def by_letter(question: str, options: Mapping[str, str]) -> str:
+    r"""The question with one option a line, to be answered by a letter.
+
+    >>> by_letter("What moves?", {"A": "a cat", "B": "a dog"})
+    "What moves?\nA. a cat\nB. a dog\nAnswer with the option's letter from the given choices directly."
+    """
+    return f"{question}\n{option_lines(options)}\n{_LETTER}."
+
+
+def split_question(text: str) -> tuple[str, dict[str, str]]:
+    r"""The question and the options of a text that holds both, one ``(A) ...`` a line.
+
+    >>> split_question("What moves?\n(A) a cat\n(B) a dog")
+    ('What moves?', {'A': 'a cat', 'B': 'a dog'})
+    >>> split_question("Is (A) right?")
+    ('Is (A) right?', {})
+    """
+    asked: list[str] = []
+    options: dict[str, str] = {}
+    for line in text.strip().splitlines():
+        found = _INLINE.fullmatch(line.strip())
+        if found and found[1] == string.ascii_uppercase[len(options)]:
+            options[found[1]] = found[2].strip()
+        elif options:
+            last = string.ascii_uppercase[len(options) - 1]
+            options[last] = f"{options[last]} {line.strip()}".strip()
+        else:
+            asked.append(line.strip())
+    return "\n".join(asked), options
+
+
+def letter_of(answer: str, candidates: Iterable[str]) -> str:
+    """The letter of the first candidate that is the answer (data sets repeat some candidates).
+
+    Raises:
+        EnvironmentProblem: none of them is.
+
+    >>> letter_of("a dog", ["a cat", "a dog", "a dog"])
+    'B'
+    """
+    wanted = answer.strip()
+    for letter, text in lettered(candidates).items():
+        if text.strip() == wanted:
+            return letter
+    raise EnvironmentProblem(
+        f"a question with the answer {answer!r}",
+        "the answer is none of its candidates",
+        "use the repository and revision that the task declares (`evalkit tasks show NAME`)",
+    )
+
+
+def letter_at(place: int | str) -> str:
+    """The letter of an option's place, counted from 0.
+
+    >>> letter_at(2), letter_at("0")
+    ('C', 'A')
+    """
+    return string.ascii_uppercase[int(place)]

@@ -1,0 +1,29 @@
+"""RefCOCO+ testB (UNC split, other objects): find what an expression without words of place refers to."""
+
+from evalkit.data import refcoco
+from evalkit.metrics.boxes import BoxAccuracy
+from evalkit.task import HubDataset, Task, image, locate
+
+task = Task(
+    name="refcoco_plus_testB",
+    category="grounding",
+    title="RefCOCO+ testB",
+    paper_row="RefCOCO+_testB",
+    dataset=HubDataset(
+        "lmms-lab/RefCOCOplus",
+        split="testB",
+        columns=("question_id", "image", "answer", "bbox", "file_name"),
+    ),
+    expand=refcoco.extent_expressions,
+    prompt=lambda row: (image(row["image"]), locate(row["phrase"])),
+    reference=lambda row: row["box"],
+    id=lambda row: row["id"],
+    cluster=lambda row: row["image_name"],
+    meta=refcoco.meta,
+    metric=BoxAccuracy(),
+    max_new_tokens=128,
+    size=4889,
+    licence=refcoco.LICENCE,
+    citation=refcoco.CITATION,
+    notes="4,889 expressions of 1,798 objects in 750 images; accuracy over expressions, one box each.",
+)

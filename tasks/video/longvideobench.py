@@ -1,0 +1,51 @@
+"""LongVideoBench validation: questions that refer to a moment of a video, without subtitles."""
+
+from evalkit.data.options import lettered
+from evalkit.data.video_choice import by_letter, letter_at
+from evalkit.metrics.choice import MultipleChoice
+from evalkit.task import HubDataset, Task, text, video
+
+
+def options(row):
+    return lettered(row[f"option{place}"] for place in range(5) if row[f"option{place}"] != "N/A")
+
+
+task = Task(
+    name="longvideobench",
+    category="video",
+    title="LongVideoBench val",
+    dataset=HubDataset(
+        "longvideobench/LongVideoBench",
+        split="validation",
+        columns=(
+            "id",
+            "video_id",
+            "video_path",
+            "question",
+            "correct_choice",
+            "duration_group",
+            "question_category",
+            *(f"option{place}" for place in range(5)),
+        ),
+        archives=("videos.tar*",),
+        files={"path": ("videos/{video_path}", "{video_path}")},
+    ),
+    prompt=lambda row: (video(row["path"]), text(by_letter(row["question"], options(row)))),
+    reference=lambda row: letter_at(row["correct_choice"]),
+    id=lambda row: row["id"],
+    cluster=lambda row: row["video_id"],
+    groups={
+        "duration": lambda row: str(row["duration_group"]),
+        "question_category": lambda row: row["question_category"],
+    },
+    meta=lambda row: {"question": row["question"], "options": options(row)},
+    metric=MultipleChoice(),
+    max_new_tokens=32,
+    size=1337,
+    licence="CC-BY-NC-SA-4.0 (gated: accept its terms on the hub, and set HF_TOKEN)",
+    citation="Wu et al., LongVideoBench: A Benchmark for Long-context Interleaved Video-Language "
+    "Understanding, NeurIPS 2024 Datasets and Benchmarks (arXiv:2407.15754)",
+    notes="Durations are upper bounds in seconds: 15, 60, 600, 3600. Two to five options. The official "
+    "script draws an option where it can read none; here such an answer is wrong. The number of questions "
+    "is unverified.",
+)

@@ -1,0 +1,35 @@
+"""LVBench: questions about videos of half an hour and more, prompted as in Qwen's evaluation."""
+
+from evalkit.data.video_choice import split_question, watch_closely
+from evalkit.metrics.choice import MultipleChoice
+from evalkit.task import HubDataset, Task, text, video
+
+task = Task(
+    name="lvbench",
+    category="video",
+    title="LVBench",
+    paper_row="LVBench",
+    dataset=HubDataset(
+        "lmms-lab/LVBench",
+        split="train",
+        columns=("uid", "video_path", "question", "question_type", "answer"),
+        archives=("*.zip", "**/*.zip"),
+        files={"path": tuple(f"{folder}{{video_path}}" for folder in ("", "videos/", "all_videos/"))},
+    ),
+    prompt=lambda row: (
+        video(row["path"]),
+        text(watch_closely(*split_question(row["question"]))),
+    ),
+    reference=lambda row: row["answer"],
+    id=lambda row: str(row["uid"]),
+    cluster=lambda row: row["video_path"],
+    groups={"question_type": lambda row: tuple(row["question_type"])},
+    meta=lambda row: dict(zip(("question", "options"), split_question(row["question"]), strict=True)),
+    metric=MultipleChoice(),
+    max_new_tokens=16,
+    size=1549,
+    licence="CC-BY-NC-SA-4.0; academic research only, videos belong to their YouTube authors",
+    citation="Wang et al., LVBench: An Extreme Long Video Understanding Benchmark, ICCV 2025 "
+    "(arXiv:2406.08035)",
+    notes="About 103 videos (unverified). A question may have several types and counts in each.",
+)

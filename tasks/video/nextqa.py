@@ -1,0 +1,45 @@
+"""NExT-QA, multiple choice, test: why, how and when things happen in everyday videos."""
+
+from evalkit.data.options import lettered
+from evalkit.data.video_choice import by_letter, letter_at
+from evalkit.metrics.choice import MultipleChoice
+from evalkit.task import HubDataset, Task, text, video
+
+KINDS = {"C": "causal", "T": "temporal", "D": "descriptive"}
+
+
+def options(row):
+    return lettered(row[f"a{place}"].strip() for place in range(5))
+
+
+task = Task(
+    name="nextqa",
+    category="video",
+    title="NExT-QA MC test",
+    dataset=HubDataset(
+        "lmms-lab/NExTQA",
+        "MC",
+        split="test",
+        columns=("video", "question", "answer", "qid", "type", *(f"a{place}" for place in range(5))),
+        archives=("*.zip",),
+        files={"path": tuple(f"{folder}{{video}}.mp4" for folder in ("NExTVideo/", "videos/", ""))},
+    ),
+    prompt=lambda row: (video(row["path"]), text(by_letter(row["question"].strip(), options(row)))),
+    reference=lambda row: letter_at(row["answer"]),
+    id=lambda row: f"{row['video']}-{row['qid']}",
+    cluster=lambda row: str(row["video"]),
+    groups={
+        "kind": lambda row: KINDS[row["type"][0]],
+        # As in the official script, "previous" counts with "next".
+        "type": lambda row: "TN" if row["type"] == "TP" else row["type"],
+    },
+    meta=lambda row: {"question": row["question"], "options": options(row)},
+    metric=MultipleChoice(),
+    max_new_tokens=16,
+    size=8564,
+    licence="unverified",
+    citation="Xiao et al., NExT-QA: Next Phase of Question-Answering to Explaining Temporal Actions, "
+    "CVPR 2021 (arXiv:2105.08276)",
+    notes="Acc_C, Acc_T and Acc_D of the authors are `acc/kind/...`. The validation questions (4,996) are "
+    "not in this repository.",
+)

@@ -1,0 +1,50 @@
+"""Perception Test validation, multiple choice: three options about staged videos."""
+
+from evalkit.data.options import lettered
+from evalkit.data.video_choice import by_letter, letter_at
+from evalkit.metrics.choice import MultipleChoice
+from evalkit.task import HubDataset, Task, text, video
+
+
+def labels(value):
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+task = Task(
+    name="perceptiontest",
+    category="video",
+    title="Perception Test MC val",
+    dataset=HubDataset(
+        "lmms-lab/PerceptionTest_Val",
+        "mc_question_val",
+        split="validation",
+        columns=(
+            "video_name",
+            "question",
+            "question_id",
+            "options",
+            "answer_id",
+            "area",
+            "reasoning",
+            "tag",
+        ),
+        archives=("*.zip",),
+        files={"path": tuple(f"{d}{{video_name}}.{s}" for d in ("videos/", "") for s in ("mp4", "MP4"))},
+    ),
+    prompt=lambda row: (video(row["path"]), text(by_letter(row["question"], lettered(row["options"])))),
+    reference=lambda row: letter_at(row["answer_id"]),
+    id=lambda row: f"{row['video_name']}-{row['question_id']}",
+    cluster=lambda row: row["video_name"],
+    groups={
+        "area": lambda row: row["area"],
+        "reasoning": lambda row: row["reasoning"],
+        "tag": lambda row: labels(row["tag"]),
+    },
+    meta=lambda row: {"question": row["question"], "options": lettered(row["options"])},
+    metric=MultipleChoice(),
+    max_new_tokens=16,
+    licence="CC-BY-4.0 (unverified)",
+    citation="Patraucean et al., Perception Test: A Diagnostic Benchmark for Multimodal Video Models, "
+    "NeurIPS 2023 Datasets and Benchmarks (arXiv:2305.13786)",
+    notes="The number of questions is not declared: it could not be verified.",
+)

@@ -1,0 +1,348 @@
+"""Local mirrors of the video benchmarks' repositories: the hub's layout and schemas, drawn clips.
+
+Every builder writes below ``root`` and returns the rows that it wrote, each with what the task should
+make of it: ``expected`` holds the video's bytes (or frames), the right letter or text, the options.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from mirrors import write_parquet, write_readme
+
+Rows = list[dict[str, Any]]
+
+_TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
+SECONDS, RATE, SIZE = 4, 8, (64, 48)
+
+
+@functools.lru_cache(maxsize=64)
+def clip(name: str, suffix: str = "mp4") -> bytes:
+    """Four drawn seconds at eight frames a second: the grey grows, and the name sets the shade."""
+    import av
+    import numpy as np
+
+    codec = {"mp4": "libx264", "webm": "libvpx-vp9"}[suffix]
+    shade = sum(name.encode()) % 60
+    with tempfile.NamedTemporaryFile(suffix=f".{suffix}") as file:
+        with av.open(file.name, "w") as container:
+            stream: Any = container.add_stream(codec, rate=RATE)
+            stream.width, stream.height = SIZE
+            stream.pix_fmt = "yuv420p"
+            for number in range(SECONDS * RATE):
+                grey = np.full((SIZE[1], SIZE[0], 3), shade + 4 * number, np.uint8)
+                for packet in stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")):
+                    container.mux(packet)
+            for packet in stream.encode():
+                container.mux(packet)
+        return Path(file.name).read_bytes()
+
+
+def frames(name: str, count: int = 12) -> dict[str, bytes]:
+    """A clip as numbered JPEG files."""
+    from PIL import Image
+
+    found = {}
+    for number in range(1, count + 1):
+        buffer = io.BytesIO()
+        Image.new("RGB", SIZE, (20 * number,) * 3).save(buffer, "JPEG")
+        found[f"{name}/{number:05d}.jpg"] = buffer.getvalue()
+    return found
+
+
+def write_zip(path: Path, members: Mapping[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def write_tar_parts(path: Path, members: Mapping[str, bytes], size: int) -> None:
+    """A tar file cut into parts of ``size`` bytes, named as `split` names them."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    content = buffer.getvalue()
+    for number, start in enumerate(range(0, len(content), size)):
+        part = path.with_name(f"{path.name}.part.{chr(97 + number // 26)}{chr(97 + number % 26)}")
+        part.write_bytes(content[start : start + size])
+
+
+def _write(folder: Path, config: str | None, split: str, rows: Rows, schema: dict[str, pa.DataType]) -> None:
+    path = f"{config or 'data'}/{split}-00000-of-00001.parquet"
+    write_parquet(folder / path, [{name: row.get(name) for name in schema} for row in rows], schema)
+
+
+def build_star_mirror(root: Path) -> Rows:
+    """`zechen-nlp/star_bench` with two questions of each type, and Charades' videos beside it."""
+    folder = root / "zechen-nlp" / "star_bench"
+    choice = pa.struct([("choice_id", pa.int64()), ("choice", _TEXT)])
+    schema = {
+        **dict.fromkeys(("question_id", "question", "video_id"), _TEXT),
+        **dict.fromkeys(("start", "end"), pa.float64()),
+        "answer": _TEXT,
+        "choices": pa.list_(choice),
+    }
+    texts = ("The closet.", "The blanket.", "The clothes.", "The table.")
+    configs = ("interaction", "sequence", "prediction", "feasibility")
+    everything: Rows = []
+    for place, config in enumerate(configs):
+        rows = [
+            {
+                "question_id": f"{config.title()}_T1_{number}",
+                "question": f"Which object is {number} in {config}?",
+                "video_id": f"6H7{place}U",
+                "start": 0.5 + number,
+                "end": 2.25 + number,
+                "answer": texts[(place + number) % 4],
+                "choices": [{"choice_id": each, "choice": text} for each, text in enumerate(texts)],
+            }
+            for number in range(2)
+        ]
+        _write(folder, config, "validation", rows, schema)
+        everything += [{**row, "config": config} for row in rows]
+        video = root / f"charades/Charades_v1_480/6H7{place}U.mp4"
+        video.parent.mkdir(parents=True, exist_ok=True)
+        video.write_bytes(clip(video.stem))
+    write_readme(folder, {config: {"validation": f"{config}/validation-*"} for config in configs})
+    return everything
+
+
+MLVU_TYPES = ("plotQA", "findNeedle", "ego", "count", "order", "anomaly_reco", "topic_reasoning")
+
+
+def build_mlvu_mirror(root: Path) -> Rows:
+    """`sy1998/MLVU_dev`: a question of each type, options in the question's text, two archives."""
+    folder = root / "sy1998" / "MLVU_dev"
+    rows: Rows = [
+        {
+            "video_name": f"{kind}_{number}.mp4",
+            "duration": 480.0,
+            "question": f"What about {kind}?\n(A) red\n(B) two\nlines\n(C) blue\n(D) green",
+            "candidates": ["red", "two\nlines", "blue", "green"],
+            "answer": "ABCD"[number % 4],
+            "task_type": kind,
+        }
+        for number, kind in enumerate(MLVU_TYPES)
+    ]
+    schema = {**dict.fromkeys(rows[0], _TEXT), "duration": pa.float64(), "candidates": _TEXTS}
+    _write(folder, None, "test", rows, schema)
+    write_readme(folder, {"default": {"test": "data/test-*"}})
+    for part in (1, 2):
+        names = [row["video_name"] for row in rows][part - 1 :: 2]
+        write_zip(folder / f"video_part_{part}.zip", {name: clip(name) for name in names})
+    return rows
+
+
+def build_lvbench_mirror(root: Path) -> Rows:
+    """`lmms-lab/LVBench`: options in the question's text, one to three types a question."""
+    folder = root / "lmms-lab" / "LVBench"
+    kinds = (["entity recognition"], ["reasoning", "summarization"], ["temporal grounding"])
+    rows: Rows = [
+        {
+            "key": "Cm73ma6Ibcs",
+            "uid": str(number),
+            "video_path": ("Cm73ma6Ibcs.mp4", "Cm73ma6Ibcs.mp4", "28CIeC8cZks.mp4")[number],
+            "type": "cartoon",
+            "question": f"What year is {number}?\n(A) 1636\n(B) 1366\n(C) 1363\n(D) 1633",
+            "question_type": kinds[number],
+            "answer": "DBA"[number],
+            "time_reference": "00:15-00:19",
+        }
+        for number in range(3)
+    ]
+    _write(folder, None, "train", rows, {name: _TEXT for name in rows[0]} | {"question_type": _TEXTS})
+    write_readme(folder, {"default": {"train": "data/train-*"}})
+    for number, name in enumerate(dict.fromkeys(row["video_path"] for row in rows)):
+        write_zip(folder / f"video_chunks/videos_chunk_{number:03}.zip", {name: clip(name)})
+    return rows
+
+
+def build_charades_sta_mirror(root: Path) -> Rows:
+    """`lmms-lab/charades_sta`: spans as float16, whose rounding is taken back."""
+    import numpy as np
+
+    folder = root / "lmms-lab" / "charades_sta"
+    spans = ((24.3, 30.4), (0.0, 3.4), (1.1, 99.9))
+    rows: Rows = [
+        {
+            "video": f"3MSZ{number // 2}.mp4",
+            "caption": f"person turn light {number}",
+            "timestamp": np.array(span, np.float16),
+            "span": list(span),
+        }
+        for number, span in enumerate(spans)
+    ]
+    schema = {"video": _TEXT, "caption": _TEXT, "timestamp": pa.list_(pa.float16())}
+    _write(folder, None, "test", rows, schema)
+    write_readme(folder, {"default": {"test": "data/test-*"}})
+    names = {row["video"] for row in rows}
+    write_zip(
+        folder / "Charades_v1_480.zip", {f"Charades_v1_480/{name}": clip(name) for name in sorted(names)}
+    )
+    return rows
+
+
+def build_longvideobench_mirror(root: Path) -> Rows:
+    """`longvideobench/LongVideoBench`: no card, rows also as JSON, videos in a tar file cut in parts."""
+    folder = root / "longvideobench" / "LongVideoBench"
+    rows: Rows = [
+        {
+            "video_id": f"86CxyhFV9M{number}",
+            "question": f"What is on screen at {number}?",
+            **{f"option{place}": f"thing {place}" if place <= number + 1 else "N/A" for place in range(5)},
+            "correct_choice": number,
+            "position": [1, 2],
+            "topic_category": "NP-News-Programs",
+            "question_category": ("S2E", "O2E", "SSS", "TAA")[number],
+            "level": "L1-Perception",
+            "id": f"86CxyhFV9M{number}_0",
+            "video_path": f"86CxyhFV9M{number}.mp4",
+            "subtitle_path": f"86CxyhFV9M{number}_en.json",
+            "duration_group": (15, 60, 600, 3600)[number],
+            "starting_timestamp_for_subtitles": 0.0,
+            "duration": 4.0,
+            "view_count": 1,
+        }
+        for number in range(4)
+    ]
+    schema: dict[str, pa.DataType] = {
+        name: {str: _TEXT, int: pa.int64(), float: pa.float64(), list: pa.list_(pa.int64())}[type(value)]
+        for name, value in rows[0].items()
+    }
+    folder.mkdir(parents=True)
+    write_parquet(folder / "validation-00000-of-00001.parquet", rows, schema)
+    hidden = [{**row, "correct_choice": -1} for row in rows[:1]]
+    write_parquet(folder / "test-00000-of-00001.parquet", hidden, schema)
+    (folder / "lvb_val.json").write_text(json.dumps(rows))
+    (folder / "lvb_test_wo_gt.json").write_text(json.dumps(hidden))
+    (folder / "README.md").write_text("---\nlicense: cc-by-nc-sa-4.0\n---\n# Dataset Card\n")
+    videos = {f"videos/{row['video_path']}": clip(row["video_path"]) for row in rows}
+    write_tar_parts(folder / "videos.tar", videos, 5000)
+    return rows
+
+
+def build_tempcompass_mirror(root: Path) -> Rows:
+    """`lmms-lab/TempCompass`: a question in each of three formats, and a caption."""
+    folder = root / "lmms-lab" / "TempCompass"
+    formats = {
+        "multi-choice": ("What is he doing?\nA. dunking\nB. dribbling", "B. dribbling"),
+        "yes_no": ("Is he dunking?", "no"),
+        "caption_matching": (
+            "Which description is a more suitable match for the video?\n"
+            "Option 1: He is dunking.\nOption 2: He is dribbling.",
+            "Option 2: He is dribbling.",
+        ),
+        "captioning": ("Describe him.", "A. dunking"),
+    }
+    rows: Rows = [
+        {"video_id": f"10344196{n}", "question": asked, "answer": answer, "dim": "action", "config": config}
+        for n, (config, (asked, answer)) in enumerate(formats.items())
+    ]
+    for row in rows:
+        schema = dict.fromkeys(("video_id", "question", "answer", "dim"), _TEXT)
+        _write(folder, row["config"], "test", [row], schema)
+    write_readme(folder, {config: {"test": f"{config}/test-*"} for config in formats})
+    videos = {f"videos/{row['video_id']}.mp4": clip(row["video_id"]) for row in rows}
+    write_zip(folder / "tempcompass_videos.zip", videos)
+    return rows
+
+
+def build_egoschema_mirror(root: Path) -> Rows:
+    """`lmms-lab/egoschema`: the subset with answers, and all questions without."""
+    folder = root / "lmms-lab" / "egoschema"
+    rows: Rows = [
+        {
+            "question_idx": str(number),
+            "question": f"What is C's aim in clip {number}?",
+            "video_idx": f"0074f737-11cb-497d-8d07-77c3a8127391{number}",
+            "option": [f"{letter}. C does {letter.lower()}." for letter in "ABCDE"],
+            "answer": str((3 * number + 3) % 5),
+        }
+        for number in range(2)
+    ]
+    schema = {name: _TEXTS if name == "option" else _TEXT for name in rows[0]}
+    _write(folder, "Subset", "test", rows, schema)
+    _write(folder, "MC", "test", [{**row, "answer": None} for row in rows], schema)
+    write_readme(folder, {config: {"test": f"{config}/test-*"} for config in ("Subset", "MC")})
+    suffixes = ("mp4", "MP4")
+    for number, row in enumerate(rows):
+        member = f"videos/{row['video_idx']}.{suffixes[number]}"
+        write_zip(folder / f"videos_chunked_{number + 1:02}.zip", {member: clip(row["video_idx"])})
+    return rows
+
+
+def build_nextqa_mirror(root: Path) -> Rows:
+    """`lmms-lab/NExTQA`, configuration MC: a question of each type."""
+    folder = root / "lmms-lab" / "NExTQA"
+    rows: Rows = [
+        {
+            "video": 4010069381 + number // 3,
+            "frame_count": 369,
+            "width": 640,
+            "height": 480,
+            "question": f"why did number {kind} move ",
+            "answer": number % 5,
+            "qid": number,
+            "type": kind,
+            **{f"a{place}": f"reason {place} " for place in range(5)},
+        }
+        for number, kind in enumerate(("CW", "CH", "TN", "TC", "TP", "DC", "DL", "DO"))
+    ]
+    numbers = ("video", "frame_count", "width", "height", "answer", "qid")
+    schema = {name: pa.int32() if name in numbers else _TEXT for name in rows[0]}
+    schema["video"] = pa.int64()
+    _write(folder, "MC", "test", rows, schema)
+    write_readme(folder, {"MC": {"test": "MC/test-*"}})
+    names = sorted({str(row["video"]) for row in rows})
+    write_zip(folder / "videos.zip", {f"NExTVideo/{name}.mp4": clip(name) for name in names})
+    return rows
+
+
+def build_perceptiontest_mirror(root: Path) -> Rows:
+    """`lmms-lab/PerceptionTest_Val`: three options, the answer by its place."""
+    folder = root / "lmms-lab" / "PerceptionTest_Val"
+    rows: Rows = [
+        {
+            "video_name": f"video_{number // 2}",
+            "question": f"Is the camera moving in {number}?",
+            "question_id": str(number),
+            "options": ["yes", "no", "I don't know"],
+            "answer_id": str(number),
+            "area": ("physics", "semantics", "abstraction")[number],
+            "reasoning": ("descriptive", "explanatory", "predictive")[number],
+            "tag": [["motion"], ["camera", "motion"], []][number],
+        }
+        for number in range(3)
+    ]
+    schema = {name: _TEXTS if name in ("options", "tag") else _TEXT for name in rows[0]}
+    _write(folder, "mc_question_val", "validation", rows, schema)
+    write_readme(folder, {"mc_question_val": {"validation": "mc_question_val/validation-*"}})
+    for number, name in enumerate(("video_0", "video_1"), start=1):
+        write_zip(folder / f"videos_chunked_{number:02}.zip", {f"videos/{name}.mp4": clip(name)})
+    return rows
+
+
+def build_video_mirrors(root: Path) -> None:
+    """Everything that the video tasks read, but MVBench and Video-MME."""
+    build_star_mirror(root)
+    build_mlvu_mirror(root)
+    build_lvbench_mirror(root)
+    build_charades_sta_mirror(root)
+    build_longvideobench_mirror(root)
+    build_tempcompass_mirror(root)
+    build_egoschema_mirror(root)
+    build_nextqa_mirror(root)
+    build_perceptiontest_mirror(root)
