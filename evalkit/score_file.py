@@ -2,7 +2,8 @@
 
 One JSON object a line, with ``task``, ``prediction`` and ``reference``, and where they matter
 ``question``, ``options`` (letter to text), ``group`` (breakdown to label), ``image_size``,
-``input_size`` (``[width, height]``) and ``box_space``. Other fields are ignored.
+``input_size`` (``[width, height]``) and ``box_space``. ``full_response`` says that ``prediction`` is
+an extraction from it, and ``answered`` false that there is no answer. Other fields are ignored.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def _parse(number: int, line: bytes) -> _Line:
     if space is not None and not isinstance(space, str):
         raise _Malformed(f"`box_space` is {space!r}, not a text")
     answer = Answer(
-        prediction=_text(fields, "prediction"),
+        prediction=_text(fields, "prediction") if fields.get("answered", True) else "",
         reference=fields["reference"],
         question=_text(fields, "question"),
         options=_options(fields.get("options")),
@@ -178,6 +179,7 @@ def _parse(number: int, line: bytes) -> _Line:
         image_size=_size(fields, "image_size"),
         input_size=_size(fields, "input_size"),
         box_space=space,
+        extracted="full_response" in fields,
     )
     return _Line(number, _text(fields, "task"), answer)
 
@@ -198,19 +200,21 @@ def _options(value: Any) -> dict[str, str]:
     return value
 
 
-def _groups(value: Any) -> dict[str, str | tuple[str, ...]]:
+def _groups(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise _Malformed('`group` is not a mapping of breakdowns to labels ({"split": "human"})')
-    groups: dict[str, str | tuple[str, ...]] = {}
+    groups: dict[str, Any] = {}
     for name, label in value.items():
         if isinstance(label, list) and _texts(label):
             groups[name] = tuple(label)
-        elif isinstance(label, str):
+        elif label is None or isinstance(label, str | int | float):
             groups[name] = label
         else:
-            raise _Malformed(f"`group` has {name!r}: {label!r}; a label is a text or a list of texts")
+            raise _Malformed(
+                f"`group` has {name!r}: {label!r}; a label is a text, a number, null or a list of texts"
+            )
     return groups
 
 

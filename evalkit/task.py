@@ -35,7 +35,9 @@ class Dataset(Protocol):
 class Task:
     """One benchmark row of a comparison table.
 
-    Every callable gets one row of the data set. ``expand`` turns a stored row into several
+    Every callable gets one row of the data set. ``groups`` are the breakdowns that are reported;
+    ``links`` what else the metric must know of a sample, such as the question that several samples
+    are forms of. ``expand`` turns a stored row into several
     questions (RefCOCO: one per expression) before anything else is called.
     """
 
@@ -51,6 +53,7 @@ class Task:
     cluster: Callable[[Row], str]
     groups: Mapping[str, Callable[[Row], str | tuple[str, ...]]] = field(default_factory=dict)
     meta: Callable[[Row], Mapping[str, Any]] = lambda row: {}
+    links: Mapping[str, Callable[[Row], Any]] = field(default_factory=dict)
     expand: Callable[[Row], Iterator[Row]] | None = None
     size: int | None = None
     paper_row: str | None = None
@@ -69,8 +72,12 @@ class Task:
                     reference=self.reference(row),
                     cluster_id=self.cluster(row),
                     groups={name: label(row) for name, label in self.groups.items()},
-                    meta=dict(self.meta(row)),
+                    meta=self._meta(row),
                 )
+
+    def _meta(self, row: Row) -> dict[str, Any]:
+        links = {name: value(row) for name, value in self.links.items()}
+        return {**self.meta(row), **({"links": links} if links else {})}
 
 
 def text(value: str) -> Text:

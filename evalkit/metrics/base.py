@@ -15,7 +15,9 @@ class Answer:
     ``image_size`` and ``input_size`` are ``(width, height)`` in pixels of the original image and
     of the resized image that the model saw. ``box_space`` names the convention of the
     coordinates in ``prediction``: ``abs`` (pixels of the original), ``abs_resized`` (pixels of
-    the resized image), ``norm1000``, ``norm999`` or ``norm1``.
+    the resized image), ``norm1000``, ``norm999`` or ``norm1``. ``groups`` has the sample's labels,
+    and whatever else ties samples together or says what is asked for. ``extracted`` says that
+    ``prediction`` is what some extraction step has made of the model's text.
     """
 
     prediction: str
@@ -26,6 +28,7 @@ class Answer:
     image_size: tuple[int, int] | None = None
     input_size: tuple[int, int] | None = None
     box_space: str | None = None
+    extracted: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,18 @@ class Scored:
     """A score with the groups of its sample; what aggregation works on."""
 
     score: Score
-    groups: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    groups: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a primary figure is the weighted mean of: a verdict on one item or on several together.
+    ``place`` is that of (the first of) them among the items.
+    """
+
+    place: int
+    value: float
+    weight: float = 1.0
 
 
 class Metric(Protocol):
@@ -83,6 +97,15 @@ class FileMetric(Protocol):
         ...
 
 
+@runtime_checkable
+class UnitMetric(Protocol):
+    """A metric whose primary figure is not the mean of the answers' values."""
+
+    def units(self, items: Sequence[Scored]) -> list[Unit]:
+        """Return what the primary figure is the weighted mean of."""
+        ...
+
+
 def mean(values: Sequence[float]) -> float:
     """Unweighted mean, added up in the order given; NaN for no values.
 
@@ -95,13 +118,16 @@ def mean(values: Sequence[float]) -> float:
     return total / len(values) if values else float("nan")
 
 
-def labelled(groups: Mapping[str, str | Sequence[str]]) -> Iterator[str]:
-    """Name suffixes of the breakdowns that a sample counts in.
+def labelled(groups: Mapping[str, Any]) -> Iterator[str]:
+    """Name suffixes of the breakdowns that a sample counts in; a label that is no text (a number, or
+    None where there is none) is no breakdown.
 
     >>> list(labelled({"split": "human", "type": ["bar", "pie"]}))
     ['/split/human', '/type/bar', '/type/pie']
     """
     for group, labels in groups.items():
+        if not isinstance(labels, str | Sequence):
+            continue
         for label in (labels,) if isinstance(labels, str) else labels:
             yield f"/{group}/{label}"
 

@@ -15,17 +15,17 @@ Box = tuple[float, float, float, float]
 BOX_SPACES = ("abs", "abs_resized", "norm1000", "norm999", "norm1")
 _UNITS = {"norm1000": 1000.0, "norm999": 999.0, "norm1": 1.0}
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _COMMA = r"\s*,\s*"
-_POINT = rf"[(\[]\s*{_NUMBER}{_COMMA}{_NUMBER}\s*[)\]]"
+_POINT = rf"[(\[]\s*{NUMBER}{_COMMA}{NUMBER}\s*[)\]]"
 # Two or more points in a row, or one bracket with four numbers. Nothing else is a box: three
 # points or eight numbers are a polygon, a point is a point.
 _SHAPE = re.compile(
     rf"(?P<points>{_POINT}(?:\s*,?\s*{_POINT})+)"
-    rf"|[\[(]\s*(?P<corners>{_NUMBER}(?:(?:{_COMMA}|\s+){_NUMBER}){{3}})\s*[\])]"
+    rf"|[\[(]\s*(?P<corners>{NUMBER}(?:(?:{_COMMA}|\s+){NUMBER}){{3}})\s*[\])]"
 )
-_BARE = re.compile(rf"\s*{_NUMBER}(?:(?:{_COMMA}|\s+){_NUMBER}){{3}}\s*")
-_TAGS = re.compile(r"<\|?/?(?:box|box_start|box_end)\|?>")
+_BARE = re.compile(rf"\s*{NUMBER}(?:(?:{_COMMA}|\s+){NUMBER}){{3}}\s*")
+TAGS = re.compile(r"<\|?/?(?:box|box_start|box_end)\|?>")
 
 
 class NoBox(ValueError):
@@ -62,7 +62,7 @@ class BoxAccuracy:
             ValueError: the reference is no box, ``box_space`` is unknown, or a size that it
                 needs is missing.
         """
-        reference = _reference(answer.reference)
+        reference = reference_box(answer.reference)
         convention = (answer.box_space, answer.image_size, answer.input_size)
         to_original((0.0, 0.0, 0.0, 0.0), *convention)  # complains before anything depends on the text
         try:
@@ -113,14 +113,14 @@ def parse_box(text: str) -> Box:
     (1.0, 2.0, 30.0, 40.0)
     """
     # Tags become a word, so that two boxes side by side stay apart.
-    plain = _TAGS.sub(" ; ", text)
+    plain = TAGS.sub(" ; ", text)
     found = _SHAPE.search(plain)
     if found:
-        numbers = [float(number) for number in re.findall(_NUMBER, found[0])]
+        numbers = [float(number) for number in re.findall(NUMBER, found[0])]
         if len(numbers) != 4:
             raise NoBox(f"{len(numbers) // 2} points are not a box")
     elif _BARE.fullmatch(plain):
-        numbers = [float(number) for number in re.findall(_NUMBER, plain)]
+        numbers = [float(number) for number in re.findall(NUMBER, plain)]
     else:
         raise NoBox("no box in the answer")
     if not all(math.isfinite(number) for number in numbers):
@@ -170,7 +170,12 @@ def iou(first: Box, second: Box) -> float:
     return overlap if math.isfinite(overlap) else 0.0  # areas beyond the range of floats
 
 
-def _reference(value: Any) -> Box:
+def reference_box(value: Any) -> Box:
+    """The reference as a box.
+
+    Raises:
+        ValueError: it is none.
+    """
     numbers = list(value) if isinstance(value, list | tuple) else []
     if len(numbers) != 4 or not all(isinstance(number, int | float) for number in numbers):
         raise ValueError(f"the reference must be a box [x1, y1, x2, y2], not {value!r}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
 
@@ -22,25 +21,17 @@ _STATED = re.compile(
 )
 _TOKEN = re.compile(r"(?<![\w'’/-])(?<!\bnot )([(\[]?)([A-Z])(?![\w'’/-])")
 
-# What Video-MME's script deletes before it looks for a letter. Two commas are missing in it, so
-# that "The best option is" and "Best answer:" alone are not deleted (and the B of "Best" is found).
-_VIDEO_MME_PREFIXES = (
-    "The best answer is",
-    "The correct answer is",
-    "The answer is",
-    "The answer",
-    "The best option is" + "The correct option is",
-    "Best answer:" + "Best option:",
-    "Answer:",
-    "Option:",
-    "The correct answer",
-    "The correct option",
-)
+Reader = Callable[[str, Mapping[str, str]], str | None]
 
 
 @dataclass(frozen=True)
 class MultipleChoice:
     """Accuracy over option letters; an answer without a readable choice is wrong, never guessed.
+
+    ``read`` turns a text and the options (letter to text) into the letter that it chooses, or
+    None; benchmarks whose authors have a rule of their own put it here (:mod:`.letters`). ``macro``
+    names a group whose labels' unweighted mean is reported too, as ``macro_acc``. With ``answered``,
+    the accuracy over answers with a readable choice is reported as ``official_acc``.
 
     >>> metric = MultipleChoice()
     >>> metric.score(Answer("The answer is (B).", "B")).value
@@ -49,6 +40,9 @@ class MultipleChoice:
     'no option was chosen'
     """
 
+    read: Reader = field(default=lambda text, options: extract_letter(text, options))
+    macro: str | None = None
+    answered: bool = False
     name: str = "acc"
     range: tuple[float, float] = (0.0, 1.0)
 
@@ -59,55 +53,33 @@ class MultipleChoice:
             ValueError: the reference is not a letter of the options.
         """
         right = letter_reference(answer)
-        chosen = extract_letter(answer.prediction, answer.options)
+        chosen = self.read(answer.prediction, answer.options)
         if chosen is None:
             return Score(0.0, parse_error="no option was chosen")
+        if answer.options and chosen not in answer.options:
+            return Score(0.0, parsed=chosen, parse_error=f"{chosen!r} is no option")
         return Score(float(chosen == right), parsed=chosen)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Accuracy over all answers and over every label of every group."""
-        return mean_by_group(self.name, items)
-
-
-@dataclass(frozen=True)
-class VideoMmeAccuracy:
-    """Video-MME's accuracy: ``acc`` over all questions, ``official_acc`` over answered ones.
-
-    Extraction is the official script's: certain phrases are deleted, then the first of the
-    letters A to D anywhere in the text is the choice; a text without one is "not answered". The
-    official script leaves unanswered questions out of the denominator; ``acc`` counts them wrong.
-
-    >>> VideoMmeAccuracy().score(Answer("The answer is: D", "D")).value
-    1.0
-    """
-
-    name: str = "acc"
-    range: tuple[float, float] = (0.0, 1.0)
-
-    def score(self, answer: Answer) -> Score:
-        """Judge one answer; ``answer.reference`` is a letter from A to D.
-
-        Raises:
-            ValueError: the reference is something else.
+        """Accuracy over all answers and over every label of every group; then ``macro_acc``, and
+        ``official_acc`` with its breakdown (NaN where nothing was answered).
         """
-        right = letter_reference(answer)
-        chosen = video_mme_letter(answer.prediction)
-        if not chosen:
-            return Score(0.0, parse_error="no letter from A to D in the answer")
-        return Score(float(chosen == right), parsed=chosen)
+        figures = mean_by_group(self.name, items)
+        if self.macro is not None:
+            prefix = f"{self.name}/{self.macro}/"
+            figures["macro_acc"] = mean([value for key, value in figures.items() if key.startswith(prefix)])
+        if self.answered:
+            figures |= self._over_answered(items)
+        return figures
 
-    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """``acc`` and ``official_acc`` over everything and over every label of every group.
-
-        A figure is NaN where nothing was answered.
-        """
-        answered: dict[str, list[float]] = defaultdict(list)
+    def _over_answered(self, items: Sequence[Scored]) -> dict[str, float]:
+        found: dict[str, list[float]] = {}
         for item in items:
             for label in ("", *labelled(item.groups)):
-                found = answered[f"official_acc{label}"]
-                if item.score.value is not None and item.score.parse_error is None:
-                    found.append(item.score.value)
-        return {**mean_by_group(self.name, items), **{name: mean(found) for name, found in answered.items()}}
+                values = found.setdefault(f"official_acc{label}", [])
+                if item.score.value is not None and item.score.parsed is not None:
+                    values.append(item.score.value)
+        return {name: mean(values) for name, values in found.items()}
 
 
 def extract_letter(text: str, options: Mapping[str, str]) -> str | None:
@@ -143,28 +115,16 @@ def extract_letter(text: str, options: Mapping[str, str]) -> str | None:
     return _by_content(text, options)
 
 
-def video_mme_letter(text: str) -> str:
-    """The letter that Video-MME's own script extracts, or an empty string.
-
-    >>> video_mme_letter("Best answer: D"), video_mme_letter("c")
-    ('B', '')
-    """
-    text = text.strip()
-    for prefix in _VIDEO_MME_PREFIXES:
-        text = text.replace(prefix, "")
-    found = re.search("[ABCD]", text)
-    return found[0] if found else ""
-
-
 def letter_reference(answer: Answer) -> str:
-    """The right option's letter.
+    """The right option's letter, which may stand in brackets.
 
     Raises:
         ValueError: the reference is not one letter, or not one of the options.
     """
-    right = answer.reference
-    if not isinstance(right, str) or not re.fullmatch("[A-Z]", right):
-        raise ValueError(f"the reference must be an option's letter, not {right!r}")
+    found = re.fullmatch(r"([A-Z])|\(([A-Z])\)", str(answer.reference))
+    if not found:
+        raise ValueError(f"the reference must be an option's letter, not {answer.reference!r}")
+    right = found[1] or found[2]
     if answer.options and right not in answer.options:
         raise ValueError(f"the reference {right} is not among the options {', '.join(answer.options)}")
     return right

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evalkit.metrics.base import Metric, Scored
+from evalkit.metrics.base import Metric, Scored, Unit, UnitMetric
 from evalkit.report.stats import interval
 from evalkit.store.records import Record
 from evalkit.types import Category
@@ -70,9 +70,8 @@ class Cell:
 def cell_of(arm: str, column: Column, records: Sequence[Record], expected: int, metric: Metric) -> Cell:
     """Aggregate one arm's scored records of one benchmark."""
     scored = [record for record in records if record.score is not None and record.score.value is not None]
-    figures = metric.summarise(
-        [Scored(record.score, record.groups) for record in scored if record.score is not None]
-    )
+    items = [Scored(record.score, record.labels) for record in scored if record.score is not None]
+    figures = metric.summarise(items)
     members: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in scored:
         for group, labels in record.groups.items():
@@ -82,11 +81,11 @@ def cell_of(arm: str, column: Column, records: Sequence[Record], expected: int, 
         group: {label: _estimate(found, column.limits) for label, found in sorted(labels.items())}
         for group, labels in members.items()
     }
-    whole = _estimate(scored, column.limits)
+    low, high = _interval(metric, items, scored, column.limits)
     return Cell(
         arm=arm,
         task=column.task,
-        estimate=Estimate(figures.get(metric.name, math.nan), whole.low, whole.high, whole.n),
+        estimate=Estimate(figures.get(metric.name, math.nan), low, high, len(scored)),
         expected=expected,
         counts={
             rate: sum(not set(flags).isdisjoint(record.flags) for record in records)
@@ -128,6 +127,17 @@ def _fraction(cell: Cell | None, columns: Sequence[Column]) -> float | None:
         return None
     low, high = next(column.limits for column in columns if column.task == cell.task)
     return (cell.estimate.value - low) / (high - low)
+
+
+def _interval(
+    metric: Metric, items: Sequence[Scored], records: Sequence[Record], limits: tuple[float, float]
+) -> tuple[float, float]:
+    """The primary figure's interval: over answers, or over what the metric takes the mean of."""
+    units = metric.units(items) if isinstance(metric, UnitMetric) else None
+    if units is None:
+        units = [Unit(place, item.score.value or 0.0) for place, item in enumerate(items)]
+    clusters = [records[unit.place].cluster_id for unit in units]
+    return interval([unit.value for unit in units], clusters, limits, [unit.weight for unit in units])
 
 
 def _estimate(records: Sequence[Record], limits: tuple[float, float]) -> Estimate:

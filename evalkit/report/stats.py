@@ -10,15 +10,18 @@ LEVEL = 0.95
 
 
 def interval(
-    values: Sequence[float], clusters: Sequence[str], limits: tuple[float, float] = (0.0, 1.0)
+    values: Sequence[float],
+    clusters: Sequence[str],
+    limits: tuple[float, float] = (0.0, 1.0),
+    weights: Sequence[float] | None = None,
 ) -> tuple[float, float]:
-    """A 95% interval for the mean of ``values``.
+    """A 95% interval for the mean of ``values``, weighted if there are ``weights``.
 
     Questions about one image or video (one *cluster*) are not independent, so:
 
     * right/wrong scores with one question per cluster: the Wilson score interval;
     * otherwise a t interval with the cluster-robust variance of a mean,
-      ``G/(G-1) * sum_c (sum_{i in c} (v_i - mean))^2 / n^2`` over ``G`` clusters
+      ``G/(G-1) * sum_c (sum_{i in c} w_i (v_i - mean))^2 / (sum_i w_i)^2`` over ``G`` clusters
       (Liang and Zeger 1986; Miller 2024, arXiv 2411.00640, eq. 4), cut at ``limits``;
     * where that variance is 0 (all clusters alike), which claims too much: Wilson's with ``n = G``,
       the widest that scores within ``limits`` allow.
@@ -32,15 +35,17 @@ def interval(
     if not values:
         return (math.nan, math.nan)
     low, high = limits
-    average = sum(values) / len(values)
+    known = weights or [1.0] * len(values)
+    total = sum(known)
+    average = sum(value * weight for value, weight in zip(values, known, strict=True)) / total
     sums: dict[str, float] = defaultdict(float)
-    for value, cluster in zip(values, clusters, strict=True):
-        sums[cluster] += value - average
+    for value, cluster, weight in zip(values, clusters, known, strict=True):
+        sums[cluster] += weight * (value - average)
     groups = len(sums)
     if groups < 2 and average not in limits:
         return (math.nan, math.nan)
-    single = groups == len(values) and all(value in limits for value in values)
-    margin = 0.0 if single or groups < 2 else _margin(list(sums.values()), len(values))
+    single = groups == len(values) and all(value in limits for value in values) and len(set(known)) == 1
+    margin = 0.0 if single or groups < 2 else _margin(list(sums.values()), total)
     if margin <= 1e-12 * (high - low):
         bottom, top = wilson((average - low) / (high - low), groups)
         return (low + bottom * (high - low), low + top * (high - low))
@@ -59,10 +64,10 @@ def wilson(share: float, trials: int) -> tuple[float, float]:
     return (max(0.0, centre - margin) if share > 0 else 0.0, min(1.0, centre + margin) if share < 1 else 1.0)
 
 
-def _margin(sums: Sequence[float], count: int) -> float:
+def _margin(sums: Sequence[float], total: float) -> float:
     """Half the width of the t interval; ``sums`` are the clusters' summed deviations."""
     from scipy.stats import t
 
     groups = len(sums)
-    variance = groups / (groups - 1) * sum(each * each for each in sums) / count**2
+    variance = groups / (groups - 1) * sum(each * each for each in sums) / total**2
     return float(t.ppf((1 + LEVEL) / 2, groups - 1)) * math.sqrt(variance)

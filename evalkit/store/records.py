@@ -52,6 +52,11 @@ class Record:
         """Whether the sample has no answer at all (it could not be loaded or run)."""
         return self.finish_reason == "error"
 
+    @property
+    def labels(self) -> Mapping[str, Any]:
+        """The breakdowns and whatever else a metric wants to know of the sample (its links)."""
+        return {**self.meta.get("links", {}), **self.groups}
+
     def answer(self) -> Answer:
         """What a metric may look at."""
         sizes = [medium for medium in self.media if medium.kind == "image"][:1]
@@ -61,7 +66,7 @@ class Record:
             reference=self.reference,
             question=str(self.meta.get("question", "")),
             options=self.meta.get("options") or {},
-            groups=self.groups,
+            groups=self.labels,
             image_size=(image_size[0], image_size[1]) if image_size else None,
             input_size=sizes[0].input_size if sizes else None,
             box_space=self.box_space,

@@ -1,6 +1,7 @@
 """LVBench: questions about videos of half an hour and more, prompted as in Qwen's evaluation."""
 
 from evalkit.data.video_choice import split_question, watch_closely
+from evalkit.metrics import letters
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, text, video
 
@@ -25,7 +26,7 @@ task = Task(
     cluster=lambda row: row["video_path"],
     groups={"question_type": lambda row: tuple(row["question_type"])},
     meta=lambda row: dict(zip(("question", "options"), split_question(row["question"]), strict=True)),
-    metric=MultipleChoice(),
+    metric=MultipleChoice(letters.lvbench, answered=True),
     max_new_tokens=16,
     size=1549,
     licence="CC-BY-NC-SA-4.0; academic research only, videos belong to their YouTube authors",

@@ -1,7 +1,8 @@
 """Mini-suite: clips of moving or appearing squares, encoded on the spot, in Video-MME's schema."""
 
 from evalkit.data.options import lettered
-from evalkit.metrics.choice import VideoMmeAccuracy
+from evalkit.metrics import letters
+from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video
 from evalkit.zoo.minisuite import MiniDataset
 
@@ -20,7 +21,7 @@ task = Task(
         "shape": lambda row: row["sub_category"],
     },
     meta=lambda row: {"question": row["question"], "options": lettered(row["options"], written=True)},
-    metric=VideoMmeAccuracy(),
+    metric=MultipleChoice(letters.video_mme, answered=True),
     max_new_tokens=4,
     size=240,
     tags=("mini",),

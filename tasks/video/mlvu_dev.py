@@ -21,7 +21,7 @@ task = Task(
     cluster=lambda row: row["video_name"],
     groups={"task_type": lambda row: row["task_type"]},
     meta=mlvu.meta,
-    metric=MultipleChoice(),
+    metric=MultipleChoice(macro="task_type"),
     max_new_tokens=16,
     size=2174,
     licence=mlvu.LICENCE,

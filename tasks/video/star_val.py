@@ -20,7 +20,7 @@ task = Task(
     cluster=lambda row: row["video_id"],
     groups={"question_type": lambda row: row["config"]},
     meta=lambda row: {"question": row["question"], "options": star.options(row)},
-    metric=MultipleChoice(),
+    metric=MultipleChoice(macro="question_type"),
     max_new_tokens=16,
     size=7098,
     licence="unverified (annotations); videos under Charades' licence, not for commercial use",

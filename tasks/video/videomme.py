@@ -1,7 +1,8 @@
 """Video-MME without subtitles: multiple-choice questions about short, medium and long videos."""
 
 from evalkit.data import videomme
-from evalkit.metrics.choice import VideoMmeAccuracy
+from evalkit.metrics import letters
+from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video
 
 task = Task(
@@ -16,7 +17,7 @@ task = Task(
     cluster=lambda row: row["videoID"],
     groups=videomme.GROUPS,
     meta=videomme.meta,
-    metric=VideoMmeAccuracy(),
+    metric=MultipleChoice(letters.video_mme, answered=True),
     max_new_tokens=16,
     size=videomme.SIZE,
     licence=videomme.LICENCE,

@@ -2,7 +2,8 @@
 
 from evalkit.data import videomme
 from evalkit.data.frame_times import shown_times
-from evalkit.metrics.choice import VideoMmeAccuracy
+from evalkit.metrics import letters
+from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video
 
 
@@ -22,7 +23,7 @@ task = Task(
     cluster=lambda row: row["videoID"],
     groups=videomme.GROUPS,
     meta=videomme.meta,
-    metric=VideoMmeAccuracy(),
+    metric=MultipleChoice(letters.video_mme, answered=True),
     max_new_tokens=16,
     size=videomme.SIZE,
     licence=videomme.LICENCE,

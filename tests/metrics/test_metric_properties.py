@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Answer, Metric, Score, Scored
 from evalkit.metrics.boxes import BOX_SPACES, BoxAccuracy, iou, parse_box, to_original
-from evalkit.metrics.choice import MultipleChoice, VideoMmeAccuracy, extract_letter
+from evalkit.metrics.choice import MultipleChoice, extract_letter
 from evalkit.metrics.flags import is_empty, is_repeating
 from evalkit.metrics.mmmu import MmmuAccuracy, parse_choice
 from evalkit.metrics.relaxed import RelaxedAccuracy
@@ -37,7 +38,7 @@ CASES: list[tuple[Metric, Answer]] = [
     (BoxAccuracy(), Answer("", [1, 2, 30, 40], box_space="abs")),
     (MultipleChoice(), Answer("", "B", options=OPTIONS)),
     (MultipleChoice(), Answer("", "B")),
-    (VideoMmeAccuracy(), Answer("", "B")),
+    (MultipleChoice(letters.video_mme, answered=True), Answer("", "B")),
 ]
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Answer, Metric, Score
 from evalkit.metrics.boxes import BoxAccuracy
-from evalkit.metrics.choice import VideoMmeAccuracy
+from evalkit.metrics.choice import MultipleChoice
 from evalkit.metrics.mmmu import MmmuAccuracy, with_random_choice
 from evalkit.metrics.relaxed import RelaxedAccuracy
 from evalkit.score_file import score_file
@@ -129,12 +130,16 @@ def test_refcoco_figures(shared: Path) -> None:
 def test_videomme_verdicts(shared: Path) -> None:
     lines, _ = load(shared, "videomme-constructed")
     for line in lines:
-        assert (VideoMmeAccuracy().score(answer_of(line)).parsed or "") == line["official_extraction"]
+        assert (MultipleChoice(letters.video_mme, answered=True).score(answer_of(line)).parsed or "") == line[
+            "official_extraction"
+        ]
 
 
 def test_videomme_figures(shared: Path) -> None:
     _, expected = load(shared, "videomme-constructed")
-    found = figures(shared, "videomme-constructed", VideoMmeAccuracy())["videomme"]
+    found = figures(shared, "videomme-constructed", MultipleChoice(letters.video_mme, answered=True))[
+        "videomme"
+    ]
     names = {"official_acc(correct/answered)": "official_acc", "strict_acc(correct/n)": "acc"}
     for name, value in expected.items():
         figure, part = name.rsplit("/", 1)

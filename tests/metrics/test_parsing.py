@@ -6,10 +6,11 @@ import math
 
 import pytest
 
+from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Answer, Score, Scored, mean
 from evalkit.metrics.boxes import BoxAccuracy, NoBox, iou, parse_box
-from evalkit.metrics.choice import MultipleChoice, VideoMmeAccuracy, extract_letter
+from evalkit.metrics.choice import MultipleChoice, extract_letter
 from evalkit.metrics.flags import is_repeating
 from evalkit.metrics.mmmu import MmmuAccuracy, parse_choice, parse_open
 from evalkit.metrics.relaxed import RelaxedAccuracy
@@ -72,7 +73,7 @@ def test_a_choice_needs_a_letter_as_reference(reference: object) -> None:
 
 
 def test_videomme_official_accuracy_has_no_value_where_nothing_was_answered() -> None:
-    metric = VideoMmeAccuracy()
+    metric = MultipleChoice(letters.video_mme, answered=True)
     items = [Scored(metric.score(Answer("none", "A")), {"duration": "long"})]
     found = metric.summarise(items)
     assert (found["acc"], found["acc/duration/long"]) == (0, 0)

@@ -8,13 +8,18 @@ from pathlib import Path
 import pytest
 
 from evalkit.errors import UsageError
+from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Metric
 from evalkit.metrics.boxes import BoxAccuracy
-from evalkit.metrics.choice import VideoMmeAccuracy
+from evalkit.metrics.choice import MultipleChoice
 from evalkit.score_file import score_file
 
-METRICS: dict[str, Metric] = {"doc": Anls(), "box": BoxAccuracy(), "video": VideoMmeAccuracy()}
+METRICS: dict[str, Metric] = {
+    "doc": Anls(),
+    "box": BoxAccuracy(),
+    "video": MultipleChoice(letters.video_mme, answered=True),
+}
 GOOD = {"task": "doc", "id": "1", "prediction": "a", "reference": "a"}
 
 
@@ -64,7 +69,7 @@ def test_one_block_per_task(tmp_path: Path) -> None:
         (GOOD | {"task": ["doc"]}, "`task` is"),
         (GOOD | {"options": ["a"]}, "`options`"),
         (GOOD | {"group": "human"}, "`group`"),
-        (GOOD | {"group": {"split": 3}}, "`group`"),
+        (GOOD | {"group": {"split": [3]}}, "`group`"),
         (GOOD | {"image_size": [3]}, "`image_size`"),
         (GOOD | {"image_size": [3, 0]}, "`image_size`"),
         (GOOD | {"box_space": 3}, "`box_space`"),

@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from evalkit.errors import UsageError
+from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
-from evalkit.metrics.choice import VideoMmeAccuracy
+from evalkit.metrics.choice import MultipleChoice
 from evalkit.report import tables
 from evalkit.report.aggregate import Cell, Column, cell_of
 from evalkit.report.comparison import Arm, Comparison, check_comparable
@@ -105,8 +106,11 @@ def test_nothing_scored_at_all() -> None:
 
 
 def test_the_authors_own_figures_are_kept() -> None:
-    records = [record(0, 1.0), record(1, 0.0, score=Score(0.0, parse_error="none"))]
-    found = cell_of("a", column(), records, 2, VideoMmeAccuracy())
+    records = [
+        record(0, 1.0, score=Score(1.0, parsed="A")),
+        record(1, 0.0, score=Score(0.0, parse_error="none")),
+    ]
+    found = cell_of("a", column(), records, 2, MultipleChoice(letters.video_mme, answered=True))
     assert (found.figures["acc"], found.figures["official_acc"]) == (0.5, 1.0)
 
 

@@ -8,6 +8,7 @@ from mirrors_grounding import (
     WIDTH,
     build_corner_mirror,
     build_extent_mirror,
+    build_screenspot_mirror,
 )
 
 from evalkit.data.images import image_size
@@ -69,3 +70,15 @@ def test_all_rows_of_the_paper():
         *("refcoco_plus_val", "refcoco_plus_testA", "refcoco_plus_testB"),
         *("refcocog_val", "refcocog_test"),
     ]
+
+
+def test_screenspot_by_platform_and_kind_of_element(tmp_path):
+    rows = build_screenspot_mirror(tmp_path)
+    samples = list(load_task("screenspot").samples(str(tmp_path)))
+    assert [sample.parts[1] for sample in samples] == [Locate(row["instruction"]) for row in rows]
+    assert [sample.groups["cell"] for sample in samples] == [
+        *("mobile_icon", "mobile_text", "desktop_icon", "desktop_text", "web_icon")
+    ]
+    for sample in samples:
+        assert sample.reference == [12.0, 16.0, 48.0, 48.0]
+        assert sample.meta["image_size"] == [WIDTH, HEIGHT]

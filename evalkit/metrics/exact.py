@@ -1,0 +1,42 @@
+"""Short answers that must be equal: letters of options, words and numbers (RealWorldQA)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
+from evalkit.metrics.choice import MultipleChoice
+from evalkit.metrics.vqa import normalise
+
+
+@dataclass(frozen=True)
+class ExactAnswer:
+    """Accuracy where the reference is an option's letter (for questions with options) or a word or
+    number, which must be equal but for case, punctuation, articles and number words.
+
+    >>> metric = ExactAnswer()
+    >>> metric.score(Answer("Two.", "2")).value, metric.score(Answer("(A)", "A", options={"A": "x"})).value
+    (1.0, 1.0)
+    """
+
+    name: str = "acc"
+    range: tuple[float, float] = (0.0, 1.0)
+
+    def score(self, answer: Answer) -> Score:
+        """Judge one answer.
+
+        Raises:
+            ValueError: the reference is no text.
+        """
+        if not isinstance(answer.reference, str):
+            raise ValueError(f"the reference must be a text, not {answer.reference!r}")
+        if answer.options and re.fullmatch("[A-Z]", answer.reference):
+            return MultipleChoice().score(answer)
+        given = normalise(answer.prediction)
+        return Score(float(given == normalise(answer.reference)), parsed=given)
+
+    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
+        """Mean over all answers and over every label of every group."""
+        return mean_by_group(self.name, items)

@@ -1,0 +1,79 @@
+"""HallusionBench: yes/no questions in pairs and about the same figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evalkit.metrics.base import Answer, Score, Scored, mean, mean_by_group
+from evalkit.metrics.yes_no import plain_verdict, yes_or_no_reference
+
+# What ties questions together; the others of their groups are breakdowns.
+LINKS = ("set_id", "figure_id", "question_id", "visual_input")
+
+
+@dataclass(frozen=True)
+class HallusionAccuracy:
+    """``aAcc`` over questions, ``qAcc`` over question pairs and ``fAcc`` over figures, where all
+    answers must be right; ``easy_aAcc`` and ``hard_aAcc`` over the pairs' questions with the original
+    and with an edited figure (``utils.py`` of HallusionBench, commit 744007c).
+
+    An answer with only one of the words yes and no says that; every other is unclear (the official
+    script asks GPT-4). Unclear is right only where a figure would be needed and none is shown
+    (category ``VS``, figure 0).
+    """
+
+    name: str = "aAcc"
+    range: tuple[float, float] = (0.0, 1.0)
+
+    def score(self, answer: Answer) -> Score:
+        """Judge one answer; the reference is ``1`` or ``yes``, ``0`` or ``no``.
+
+        Raises:
+            ValueError: it is something else, or a group is missing.
+        """
+        missing = [name for name in ("category", "subcategory", *LINKS) if name not in answer.groups]
+        if missing:
+            raise ValueError(f"`group` must have {', '.join(missing)}")
+        right = yes_or_no_reference(answer.reference)
+        said = plain_verdict(answer.prediction)
+        if said is None and _without_figure(answer.groups):
+            return Score(1.0, parsed="unclear")
+        if said is None:
+            return Score(0.0, parse_error="neither yes nor no alone in the answer")
+        return Score(float(said == right), parsed=said)
+
+    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
+        """The five figures, and ``aAcc`` by category and subcategory."""
+        shown = [
+            Scored(item.score, {name: label for name, label in item.groups.items() if name not in LINKS})
+            for item in items
+        ]
+        edited = [item for item in items if _label(item, "visual_input") == "2"]
+        original = [item for item in items if _label(item, "visual_input") != "2"]
+        with_figure = [item for item in items if not _without_figure(item.groups)]
+        return {
+            **mean_by_group(self.name, shown),
+            "qAcc": _all_right(items, "question_id"),
+            "fAcc": _all_right(with_figure, "figure_id"),
+            "easy_aAcc": _all_right(original, "question_id"),
+            "hard_aAcc": _all_right(edited, "question_id"),
+        }
+
+
+def _all_right(items: Sequence[Scored], link: str) -> float:
+    """Share of the items that share a ``link`` (in one set) which are all right."""
+    found: dict[tuple[str, ...], list[float]] = {}
+    for item in items:
+        if item.score.value is not None:
+            key = tuple(_label(item, name) for name in ("category", "subcategory", "set_id", link))
+            found.setdefault(key, []).append(item.score.value)
+    return mean([float(all(values)) for values in found.values()])
+
+
+def _label(item: Scored, name: str) -> str:
+    return str(item.groups[name])
+
+
+def _without_figure(groups: Mapping[str, object]) -> bool:
+    return groups["category"] == "VS" and str(groups["figure_id"]) == "0"

@@ -1,0 +1,122 @@
+"""MathVista: options, whole numbers, decimal numbers and lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
+
+# Its figures depend on these, but they are no breakdown.
+LINKS = ("precision",)
+_QUOTED = re.compile(r'The answer is "(.*)"\.')
+_IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
+_STATED = re.compile(
+    r"(?:\\boxed\s*\{|(?:answer|result|value)\s*(?:is|:|=)|=)[\s:*$`\"']*(?P<rest>[^\n]*)", re.IGNORECASE
+)
+_OPTION = re.compile(r"[\s*(]*(?:option\s+)?\(?([A-Z])(?:[).:,*}\s]|$)")
+_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w*\d)")
+_LIST = re.compile(r"\[[^\[\]]*\]")
+
+
+@dataclass(frozen=True)
+class MathVistaAccuracy:
+    """Accuracy after the official normalisation (``calculate_score.py``, commit 53d5258).
+
+    Groups say what is asked for: ``question_type`` (``multi_choice`` or ``free_form``),
+    ``answer_type`` (``text``, ``integer``, ``float`` or ``list``) and ``precision`` (decimals). The
+    official protocol has a language model extract the answer from the response; rules stand in for
+    it (:func:`extract`), unless ``answer.extracted`` says that the text is an extraction already. An
+    option that is not among the choices becomes the most similar one by edit distance, as officially.
+
+    >>> groups = {"question_type": "free_form", "answer_type": "float", "precision": 1}
+    >>> MathVistaAccuracy().score(Answer("So x = 1.249 m", "1.2", groups=groups)).value
+    1.0
+    """
+
+    name: str = "acc"
+    range: tuple[float, float] = (0.0, 1.0)
+
+    def score(self, answer: Answer) -> Score:
+        """Judge one answer; the reference is the right choice's text (or letter), or a number's text.
+
+        Raises:
+            ValueError: a group that is needed is missing.
+        """
+        kind = answer.groups.get("question_type")
+        if kind not in ("multi_choice", "free_form"):
+            raise ValueError(f"the group `question_type` must be multi_choice or free_form, not {kind!r}")
+        text = answer.prediction if answer.extracted else extract(answer)
+        if kind == "multi_choice":
+            if not answer.options:
+                raise ValueError("a multi_choice question needs `options`")
+            said: str | None = _choice(text, answer.options)
+            right = answer.options.get(str(answer.reference), str(answer.reference))
+        else:
+            said, right = _typed(text, answer.groups), str(answer.reference)
+        if said is None:
+            return Score(0.0, parse_error=f"no {answer.groups.get('answer_type')} in the answer")
+        return Score(float(said == right), parsed=said)
+
+    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
+        """Mean over all answers and over every label of every group."""
+        return mean_by_group(self.name, items)
+
+
+def extract(answer: Answer) -> str:
+    """The part of a response that is its answer, by rules.
+
+    First the official script's own: a choice, a number, or the quoted text of ``The answer is "...".``
+    Then what is stated last after "answer is", "=" or in a box, else the whole text: its option
+    letter, its last number or its last list.
+    """
+    text, options = answer.prediction.strip(), answer.options
+    kind = answer.groups.get("answer_type")
+    if not text or text in options.values() or _typed(text, answer.groups) not in (None, text):
+        return text
+    quoted = _QUOTED.search(text)
+    if quoted:
+        return quoted[1]
+    stated = [found["rest"] for found in _STATED.finditer(text)]
+    for part in (*reversed(stated), text):
+        found = _part(part, options if answer.groups["question_type"] == "multi_choice" else {}, kind)
+        if found is not None:
+            return found
+    return text
+
+
+def _part(text: str, options: Mapping[str, str], kind: object) -> str | None:
+    if options:
+        letter = _OPTION.match(text)
+        named = [option for option in options.values() if text.strip(" .*$").lower() == option.lower()]
+        return letter[1] if letter and letter[1] in options else named[0] if named else None
+    if kind == "list":
+        lists = _LIST.findall(text)
+        return str(lists[-1]) if lists else None
+    numbers = [found[0] for found in _NUMBER.finditer(text) if any(map(str.isdigit, found[0]))]
+    return numbers[-1].replace(",", "").replace("$", "") if numbers else None
+
+
+def _choice(text: str, options: Mapping[str, str]) -> str:
+    from rapidfuzz.distance import Levenshtein
+
+    text = text.strip()
+    bracketed = _IN_BRACKETS.search(text)
+    letter = bracketed[1].upper() if bracketed else text
+    if letter in options:
+        return options[letter]
+    return min(options.values(), key=lambda option: Levenshtein.distance(letter, option))
+
+
+def _typed(text: str, groups: Mapping[str, object]) -> str | None:
+    """The text in the form of the reference, or None where it can't be read as one."""
+    kind, precision = groups.get("answer_type"), groups.get("precision")
+    try:
+        if kind == "integer":
+            return str(int(float(text)))
+        if kind == "float":
+            return str(round(float(text), int(str(precision))))
+    except (ValueError, OverflowError):
+        return None
+    return text

@@ -1,0 +1,36 @@
+"""ScreenSpot: find the element of a screenshot that an instruction is about."""
+
+from evalkit.data import screenspot
+from evalkit.metrics.points import PointInBox
+from evalkit.task import HubDataset, Task, image, locate
+
+task = Task(
+    name="screenspot",
+    category="grounding",
+    title="ScreenSpot",
+    dataset=HubDataset(
+        "rootsautomation/ScreenSpot",
+        split="test",
+        columns=("file_name", "bbox", "instruction", "data_type", "data_source", "image"),
+    ),
+    expand=screenspot.measured,
+    prompt=lambda row: (image(row["image"]), locate(row["instruction"])),
+    reference=lambda row: row["box"],
+    # The repository has no ids.
+    id=lambda row: str(row["row_number"]),
+    cluster=lambda row: row["file_name"],
+    groups={
+        "platform": screenspot.platform,
+        "element": lambda row: row["data_type"],
+        "cell": lambda row: f"{screenspot.platform(row)}_{row['data_type']}",
+    },
+    meta=lambda row: {"question": row["instruction"], "image_size": row["size"]},
+    metric=PointInBox(),
+    max_new_tokens=128,
+    size=1272,
+    licence="Apache-2.0",
+    citation="Cheng et al., SeeClick: Harnessing GUI Grounding for Advanced Visual GUI Agents, ACL 2024 "
+    "(arXiv:2401.10935)",
+    notes="The instruction takes the place of the expression in the family's request for a box; right is an "
+    "answer whose point, or whose box's centre, lies in the element.",
+)
