@@ -93,7 +93,14 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
     folders = tuple(manifest["spec"]["tasks_dirs"])
     metrics = {task["name"]: load_task(task["name"], folders).metric for task in manifest["tasks"]}
     columns = [
-        Column(task["name"], task["category"], task["title"], task["metric"], tuple(task["range"]))
+        Column(
+            task["name"],
+            task["category"],
+            task["title"],
+            task["metric"],
+            tuple(task["range"]),
+            task.get("paper_row"),
+        )
         for task in manifest["tasks"]
     ]
     found = _by_arm(records)

@@ -14,7 +14,7 @@ from evalkit.data.hub import HubDataset
 from evalkit.metrics.base import Metric
 from evalkit.types import Category, Locate, MediaRef, Part, Sample, Text
 
-__all__ = ["Dataset", "HubDataset", "Row", "Task", "image", "locate", "text", "video"]
+__all__ = ["Dataset", "HubDataset", "Row", "Task", "Text", "image", "locate", "text", "video"]
 
 Row = Mapping[str, Any]
 
@@ -80,9 +80,9 @@ class Task:
         return {**self.meta(row), **({"links": links} if links else {})}
 
 
-def text(value: str) -> Text:
-    """A piece of prompt text."""
-    return Text(value)
+def text(value: str | Text) -> Text:
+    """A piece of prompt text; :mod:`evalkit.data.wording` has the usual requests for an answer."""
+    return value if isinstance(value, Text) else Text(value)
 
 
 def locate(phrase: str) -> Locate:

@@ -23,9 +23,16 @@ Category = Literal["image", "video", "grounding"]
 
 @dataclass(frozen=True)
 class Text:
-    """A piece of prompt text, verbatim."""
+    """A piece of prompt text, verbatim; ``by_family`` has the words for the model families whose own
+    evaluations ask differently.
+    """
 
     text: str
+    by_family: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def wording(self, family: str) -> str:
+        """The text for a model family."""
+        return self.by_family.get(family, self.text)
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,9 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _STRINGS = pa.list_(pa.string())
 
 
-def write_parquet(
-    path: Path, rows: Rows, schema: dict[str, pa.DataType], images: tuple[str, ...] = ()
-) -> None:
+def write_parquet(path: Path, rows: Rows, schema: dict[str, pa.DataType]) -> None:
     """Write rows as `datasets` uploads them: with its feature types in the file's metadata."""
-    features = {
-        name: {"_type": "Image"} if name in images else _feature(kind) for name, kind in schema.items()
-    }
+    features = {name: _feature(kind) for name, kind in schema.items()}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     table = pa.Table.from_pylist(rows, schema=pa.schema(list(schema.items()), metadata=metadata))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +66,7 @@ def build_chartqa_mirror(shared: Path, root: Path) -> Rows:
         for question in json.loads((shared / "media/chartqa/questions.json").read_text())
     ]
     schema = {"type": pa.string(), "question": pa.string(), "answer": pa.string(), "image": IMAGE}
-    write_parquet(folder / "data/test-00000-of-00001.parquet", rows, schema, ("image",))
+    write_parquet(folder / "data/test-00000-of-00001.parquet", rows, schema)
     write_readme(folder, {"default": {"test": "data/test-*"}})
     return rows
 
@@ -104,8 +100,8 @@ def build_docvqa_mirror(root: Path) -> Rows:
         "data_split": pa.string(),
     }
     # Two shards, as the hub has several.
-    write_parquet(folder / "DocVQA/validation-00000-of-00002.parquet", rows[:2], schema, ("image",))
-    write_parquet(folder / "DocVQA/validation-00001-of-00002.parquet", rows[2:], schema, ("image",))
+    write_parquet(folder / "DocVQA/validation-00000-of-00002.parquet", rows[:2], schema)
+    write_parquet(folder / "DocVQA/validation-00001-of-00002.parquet", rows[2:], schema)
     write_readme(folder, {"DocVQA": {"validation": "DocVQA/validation-*"}})
     return rows
 
@@ -123,7 +119,7 @@ def build_mmmu_mirror(root: Path, subjects: tuple[str, ...]) -> Rows:
     everything: Rows = []
     for subject in subjects:
         rows = [_mmmu_row(subject, number) for number in (1, 2)]
-        write_parquet(folder / subject / "validation-00000-of-00001.parquet", rows, schema, _mmmu_images())
+        write_parquet(folder / subject / "validation-00000-of-00001.parquet", rows, schema)
         everything += rows
     write_readme(folder, {subject: {"validation": f"{subject}/validation-*"} for subject in subjects})
     return everything
@@ -176,7 +172,7 @@ def build_refcoco_mirror(shared: Path, root: Path) -> dict[str, Rows]:
     splits = {"testA": test, "testB": test[-2:]}
     folder = root / "lmms-lab" / "RefCOCO"
     for split, rows in splits.items():
-        write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA, ("image",))
+        write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA)
     write_readme(folder, {"default": {split: f"data/{split}-*" for split in splits}})
     return {"val": list(objects["val"].values()), "testA": list(objects["testA"].values())}
 
@@ -316,6 +312,8 @@ def build_videomme_mirror(shared: Path, root: Path, video: str = "askanything_yo
 
 def _feature(kind: pa.DataType) -> Any:
     """The `datasets` feature type of an Arrow type, as its card spells it."""
+    if kind == IMAGE:
+        return {"_type": "Image"}
     if pa.types.is_struct(kind):
         return {field.name: _feature(field.type) for field in kind}
     if pa.types.is_list(kind):

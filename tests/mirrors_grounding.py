@@ -74,7 +74,7 @@ def build_extent_mirror(root: Path, repo: str, *splits: str) -> Rows:
         )
     folder = root / repo
     for split in splits:
-        write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA, ("image",))
+        write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA)
     write_readme(folder, {"default": {split: f"data/{split}-*" for split in splits}})
     return rows
 
@@ -105,6 +105,6 @@ def build_screenspot_mirror(root: Path) -> Rows:
     ]
     schema = dict.fromkeys(("file_name", "instruction", "data_type", "data_source"), pa.string())
     schema |= {"bbox": pa.list_(pa.float64()), "image": IMAGE}
-    write_parquet(folder / "data/test-00000-of-00001.parquet", rows, schema, ("image",))
+    write_parquet(folder / "data/test-00000-of-00001.parquet", rows, schema)
     write_readme(folder, {"default": {"test": "data/test-*"}})
     return rows

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evalkit.data.options import lettered, option_lines
+from evalkit.data.options import lettered
+from evalkit.data.wording import choice
+from evalkit.types import Text
 
 Row = Mapping[str, Any]
 
 IMAGE_COLUMNS = tuple(f"image_{number}" for number in range(1, 8))
-_CHOOSE = "Please select the correct answer from the options above."
 _MARK = re.compile(r"(<image (\d+)>)")
 
 
@@ -43,19 +44,32 @@ def reference(row: Row) -> str | list[str]:
     return _listed(answer)
 
 
-def wording(row: Row) -> str:
-    """The question as Qwen2-VL's evaluation words it, with MMMU's own request for open answers."""
-    question = f"Question: {row['question']}\n"
-    if not is_choice(row):
-        return question + "Answer the question using a single word or phrase."
-    return "\n".join([f"{question}Options:", option_lines(options(row)), _CHOOSE])
+def wording(row: Row) -> Text:
+    """The question as Qwen2-VL's evaluation words it, with MMMU's own request for open answers; MMMU's
+    own words for the families whose evaluations use them.
+    """
+    if is_choice(row):
+        return choice(row["question"], options(row))
+    asked = f"{row['question']}\nAnswer the question using a single word or phrase."
+    return Text(f"Question: {asked}", dict.fromkeys(("llava_onevision", "internvl"), asked))
 
 
-def interleaved(row: Row, wording: str) -> Iterator[str | Any]:
-    """Text and images in reading order: an image stands where its ``<image k>`` comes first.
+def prompt(row: Row) -> Iterator[Text | Any]:
+    """Texts and image cells in reading order, the texts with their wording for every family."""
+    asked = wording(row)
+    forms = {family: _pieces(row, text) for family, text in asked.by_family.items()}
+    for place, piece in enumerate(_pieces(row, asked.text)):
+        if not isinstance(piece, str):
+            yield piece
+        elif piece:
+            yield Text(piece, {family: form[place] for family, form in forms.items()})
+
+
+def _pieces(row: Row, wording: str) -> list[str | Any]:
+    """Text and images in turn: an image stands where its ``<image k>`` comes first.
 
     Images that the text doesn't mention come before it; a mark without an image, and a repeated
-    one, stays as text.
+    one, stays as text. Texts may be empty, so that every wording has the same number of pieces.
     """
     images = {column: row[column] for column in IMAGE_COLUMNS if row.get(column) is not None}
     pieces: list[str | Any] = []
@@ -69,8 +83,7 @@ def interleaved(row: Row, wording: str) -> Iterator[str | Any]:
         else:
             pieces += [text, cell]
             text = ""
-    yield from images.values()
-    yield from (piece for piece in [*pieces, text] if piece != "")
+    return [*images.values(), *pieces, text]
 
 
 def _listed(source: Any) -> list[str]:

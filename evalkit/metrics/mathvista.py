@@ -116,7 +116,7 @@ def _typed(text: str, groups: Mapping[str, object]) -> str | None:
         if kind == "integer":
             return str(int(float(text)))
         if kind == "float":
-            return str(round(float(text), int(str(precision))))
+            return str(round(float(text), int(float(str(precision)))))
     except (ValueError, OverflowError):
         return None
     return text

@@ -110,7 +110,7 @@ class HfModel:
 
     def render(self, parts: Sequence[Part]) -> str:
         """One user turn through the checkpoint's own chat template."""
-        return render(self.tokenizer, parts, self.adapter.locate)
+        return render(self.tokenizer, parts, self.family, self.adapter.locate)
 
     def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
         """Answer a batch greedily. Raises OutOfMemory if it did not fit."""
@@ -125,26 +125,26 @@ class HfModel:
         ]
 
 
-def render(tokenizer: Any, parts: Sequence[Part], locate: str) -> str:
+def render(tokenizer: Any, parts: Sequence[Part], family: str, locate: str) -> str:
     """One user turn as chat text, with one placeholder per medium.
 
     Special tokens in the question's own text are broken up, so that they stay text.
     """
     specials = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    content = [_content(part, specials, locate) for part in parts]
+    content = [_content(part, specials, family, locate) for part in parts]
     text: str = tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
     return text
 
 
-def _content(part: Part, specials: Sequence[str], locate: str) -> dict[str, str]:
+def _content(part: Part, specials: Sequence[str], family: str, locate: str) -> dict[str, str]:
     if isinstance(part, MediaRef):
         return {"type": part.kind}
     # The wording itself may have special tokens of the family; the phrase may not.
     if isinstance(part, Locate):
         return {"type": "text", "text": locate.format(neutralise(part.phrase, specials))}
-    return {"type": "text", "text": neutralise(part.text, specials)}
+    return {"type": "text", "text": neutralise(part.wording(family), specials)}
 
 
 def _device(name: str) -> torch.device:
@@ -237,7 +237,7 @@ def _tokenizer(adapter: Adapter, folder: Path) -> Any:
             "copy tokenizer_config.json (or chat_template.json) of the base model into the folder",
         )
     parts: list[Part] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
-    probe = render(tokenizer, parts, adapter.locate)
+    probe = render(tokenizer, parts, adapter.family.name, adapter.locate)
     if any(probe.count(placeholder) != 1 for placeholder in adapter.placeholders.values()):
         raise EnvironmentProblem(
             f"the chat template of `{folder}` is not that of the family `{adapter.family.name}`",

@@ -24,13 +24,16 @@ RATES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Column:
-    """A benchmark as a column of a table."""
+    """A benchmark as a column of a table. Benchmarks with the same ``row`` (MMBench in two languages)
+    are one row of the paper's table, as their mean.
+    """
 
     task: str
     category: Category
     title: str
     metric: str
     limits: tuple[float, float]
+    row: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,22 +73,20 @@ class Cell:
 def cell_of(arm: str, column: Column, records: Sequence[Record], expected: int, metric: Metric) -> Cell:
     """Aggregate one arm's scored records of one benchmark."""
     scored = [record for record in records if record.score is not None and record.score.value is not None]
-    items = [Scored(record.score, record.labels) for record in scored if record.score is not None]
-    figures = metric.summarise(items)
+    figures = metric.summarise(_items(scored))
     members: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in scored:
         for group, labels in record.groups.items():
             for label in (labels,) if isinstance(labels, str) else labels:
                 members[group][label].append(record)
     breakdown = {
-        group: {label: _estimate(found, column.limits) for label, found in sorted(labels.items())}
+        group: {label: _estimate(metric, found, column.limits) for label, found in sorted(labels.items())}
         for group, labels in members.items()
     }
-    low, high = _interval(metric, items, scored, column.limits)
     return Cell(
         arm=arm,
         task=column.task,
-        estimate=Estimate(figures.get(metric.name, math.nan), low, high, len(scored)),
+        estimate=_estimate(metric, scored, column.limits),
         expected=expected,
         counts={
             rate: sum(not set(flags).isdisjoint(record.flags) for record in records)
@@ -97,16 +98,29 @@ def cell_of(arm: str, column: Column, records: Sequence[Record], expected: int, 
 
 
 def category_means(cells: Mapping[str, Cell], columns: Sequence[Column]) -> dict[str, float | None]:
-    """The unweighted mean of each category's benchmarks, as in the paper, and their mean as
-    ``overall``; None where a benchmark of the table is missing, rather than a mean over fewer.
+    """The unweighted mean of each category's rows, as in the paper, their mean as ``overall``, and the
+    mean of each row that several benchmarks share; None where a benchmark of the table is missing,
+    rather than a mean over fewer.
     """
+    shared = {
+        row: unweighted([_fraction(cells.get(task), columns) for task in tasks])
+        for row, tasks in rows_of(columns).items()
+    }
     means: dict[str, float | None] = {}
     for category in CATEGORIES:
-        tasks = [column.task for column in columns if column.category == category]
-        if tasks:
-            means[category] = unweighted([_fraction(cells.get(task), columns) for task in tasks])
+        rows = rows_of([column for column in columns if column.category == category])
+        if rows:
+            means[category] = unweighted([shared[row] for row in rows])
     means["overall"] = unweighted(list(means.values()))
-    return means
+    return means | {row: shared[row] for row, tasks in rows_of(columns).items() if len(tasks) > 1}
+
+
+def rows_of(columns: Sequence[Column]) -> dict[str, list[str]]:
+    """The tasks behind each row of the paper's table, in order; a task without one is its own."""
+    found: dict[str, list[str]] = {}
+    for column in columns:
+        found.setdefault(column.row or column.task, []).append(column.task)
+    return found
 
 
 def unweighted(values: Iterable[float | None]) -> float | None:
@@ -129,18 +143,19 @@ def _fraction(cell: Cell | None, columns: Sequence[Column]) -> float | None:
     return (cell.estimate.value - low) / (high - low)
 
 
-def _interval(
-    metric: Metric, items: Sequence[Scored], records: Sequence[Record], limits: tuple[float, float]
-) -> tuple[float, float]:
-    """The primary figure's interval: over answers, or over what the metric takes the mean of."""
-    units = metric.units(items) if isinstance(metric, UnitMetric) else None
-    if units is None:
+def _estimate(metric: Metric, records: Sequence[Record], limits: tuple[float, float]) -> Estimate:
+    """The primary figure over some records, with its interval: over the answers, or over what the
+    metric takes the mean of.
+    """
+    items = _items(records)
+    if isinstance(metric, UnitMetric):
+        units = metric.units(items)
+    else:
         units = [Unit(place, item.score.value or 0.0) for place, item in enumerate(items)]
     clusters = [records[unit.place].cluster_id for unit in units]
-    return interval([unit.value for unit in units], clusters, limits, [unit.weight for unit in units])
+    low, high = interval([unit.value for unit in units], clusters, limits, [unit.weight for unit in units])
+    return Estimate(metric.summarise(items).get(metric.name, math.nan), low, high, len(records))
 
 
-def _estimate(records: Sequence[Record], limits: tuple[float, float]) -> Estimate:
-    values = [record.score.value for record in records if record.score and record.score.value is not None]
-    low, high = interval(values, [record.cluster_id for record in records], limits)
-    return Estimate(sum(values) / len(values) if values else math.nan, low, high, len(values))
+def _items(records: Sequence[Record]) -> list[Scored]:
+    return [Scored(record.score, record.labels) for record in records if record.score is not None]

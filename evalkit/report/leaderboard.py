@@ -109,6 +109,7 @@ def _row(facts: RunFacts, arm: Arm) -> dict[str, Any]:
         cell = cells.get(column.task)
         described[column.task] = {
             "category": column.category,
+            "row": column.row or column.task,
             "range": list(column.limits),
             "n": cell.estimate.n if cell else 0,
             "expected": cell.expected if cell else None,
@@ -141,12 +142,16 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 def _with_means(row: Mapping[str, Any]) -> dict[str, Any]:
     """Add ``n`` and the means, which follow from the scores and ``tasks``."""
     tasks = json.loads(row["tasks"])
-    shares: dict[str, list[float | None]] = {}
+    shares: dict[str, dict[str, list[float | None]]] = {}
     for task, found in tasks.items():
         low, high = found["range"]
         whole = found["n"] == found["expected"]
-        shares.setdefault(found["category"], []).append((row[task] - low) / (high - low) if whole else None)
-    means: dict[str, float | None] = {category: unweighted(found) for category, found in shares.items()}
+        shared = shares.setdefault(found["category"], {}).setdefault(found.get("row", task), [])
+        shared.append((row[task] - low) / (high - low) if whole else None)
+    means: dict[str, float | None] = {
+        category: unweighted([unweighted(found) for found in rows.values()])
+        for category, rows in shares.items()
+    }
     overall = unweighted(means.values())
     n = sum(found["n"] for found in tasks.values())
     return {**row, **{category: means.get(category) for category in CATEGORIES}, "overall": overall, "n": n}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from evalkit.report.aggregate import CATEGORIES, Cell, Column
+from evalkit.report.aggregate import CATEGORIES, Cell, Column, rows_of
 from evalkit.report.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -153,9 +153,13 @@ def _layout(comparison: Comparison) -> Layout:
     found: Layout = []
     for category in CATEGORIES:
         columns = [column for column in comparison.columns if column.category == category]
-        found.extend((category, column.task, column) for column in columns)
-        if len(columns) > 1:
-            found.append((category, f"mean of {len(columns)}", category))
+        rows = rows_of(columns)
+        for row, tasks in rows.items():
+            found.extend((category, column.task, column) for column in columns if column.task in tasks)
+            if len(tasks) > 1:
+                found.append((category, row, row))
+        if len(rows) > 1:
+            found.append((category, f"mean of {len(rows)}", category))
     if len({column.category for column in comparison.columns}) > 1:
         found.append(("overall", "mean", "overall"))
     return found

@@ -1,8 +1,9 @@
 """ChartQA test: questions about charts, written by people and generated from captions."""
 
 from evalkit.data.digests import digest
+from evalkit.data.wording import short_answer
 from evalkit.metrics.relaxed import RelaxedAccuracy
-from evalkit.task import HubDataset, Task, image, text
+from evalkit.task import HubDataset, Task, image
 
 SPLITS = {"human_test": "human", "augmented_test": "augmented"}
 
@@ -14,9 +15,7 @@ task = Task(
     dataset=HubDataset("lmms-lab/ChartQA", split="test", columns=("type", "question", "answer", "image")),
     prompt=lambda row: (
         image(row["image"]),
-        text(
-            f"{row['question']}\nPlease try to answer the question with short words or phrases if possible."
-        ),
+        short_answer(row["question"]),
     ),
     reference=lambda row: row["answer"],
     # The repository has no ids, and names no images.

@@ -1,7 +1,8 @@
 """DocVQA validation: questions about scanned documents, prompted as in Qwen2-VL's evaluation."""
 
+from evalkit.data.wording import short_answer
 from evalkit.metrics.anls import Anls
-from evalkit.task import HubDataset, Task, image, text
+from evalkit.task import HubDataset, Task, image
 
 task = Task(
     name="docvqa_val",
@@ -24,9 +25,7 @@ task = Task(
     ),
     prompt=lambda row: (
         image(row["image"]),
-        text(
-            f"{row['question']}\nPlease try to answer the question with short words or phrases if possible."
-        ),
+        short_answer(row["question"]),
     ),
     reference=lambda row: list(row["answers"]),
     id=lambda row: str(row["questionId"]),

@@ -2,14 +2,13 @@
 
 from evalkit.data import mmmu
 from evalkit.metrics.mmmu import DISCIPLINES, MmmuAccuracy
-from evalkit.task import HubDataset, Task, image, text
+from evalkit.task import HubDataset, Task, Text, image
 
 DISCIPLINE_OF = {subject: name for name, subjects in DISCIPLINES.items() for subject in subjects}
 
 
 def prompt(row):
-    parts = mmmu.interleaved(row, mmmu.wording(row))
-    return tuple(text(part) if isinstance(part, str) else image(part) for part in parts)
+    return tuple(part if isinstance(part, Text) else image(part) for part in mmmu.prompt(row))
 
 
 task = Task(

@@ -74,7 +74,7 @@ def link(kind):
 @pytest.mark.parametrize(
     "member",
     ["../escaped", "/escaped", "a/../../escaped", *map(link, (tarfile.SYMTYPE, tarfile.LNKTYPE))],
-    ids=str,
+    ids=["above", "absolute", "above a folder", "symbolic link", "hard link"],
 )
 def test_members_that_escape_leave_nothing(tmp_path, member):
     archive = make(tmp_path / "v.tar", [("videos/good.mp4", b"fine"), (member, b"")])

@@ -27,7 +27,7 @@ def test_a_corrupt_image_is_one_error_and_mending_it_runs_one_sample(shared: Pat
     broken = [dict(row) for row in rows]
     image = rows[7]["image"]
     broken[7]["image"] = {**image, "bytes": image["bytes"][: len(image["bytes"]) // 2]}
-    write_parquet(path, broken, schema, ("image",))
+    write_parquet(path, broken, schema)
 
     first = run(tmp_path, "--model", "mock", "--tasks", "chartqa")
     assert first.returncode == 3
@@ -41,7 +41,7 @@ def test_a_corrupt_image_is_one_error_and_mending_it_runs_one_sample(shared: Pat
     assert failed[0].score is not None
     assert failed[0].score.value is None
 
-    write_parquet(path, rows, schema, ("image",))
+    write_parquet(path, rows, schema)
     second = run(tmp_path, "--model", "mock", "--tasks", "chartqa")
     assert second.returncode == 0, second.stderr
     journal = RunDir.open(tmp_path / "out").path / "journal/worker-000.jsonl"

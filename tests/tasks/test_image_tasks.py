@@ -97,10 +97,17 @@ def test_mmmu_open_questions(tmp_path):
 
 
 def test_mmmu_marks_and_images_that_do_not_match():
-    row = {"image_1": "one", "image_2": "two", "image_3": None}
-    pieces = list(mmmu.interleaved(row, "<image 1><image 3> and <image 1> of <image 12>"))
-    assert pieces == ["two", "one", "<image 3> and <image 1> of <image 12>"]
-    assert list(mmmu.interleaved({}, "no image")) == ["no image"]
+    cells = {"image_1": {"path": "one"}, "image_2": {"path": "two"}, "image_3": None}
+    row = {"question_type": "open", "question": "<image 1><image 3> and <image 1> of <image 12>", **cells}
+    pieces = list(mmmu.prompt(row))
+    assert [piece.text if isinstance(piece, Text) else piece["path"] for piece in pieces] == [
+        "two",
+        "Question: ",
+        "one",
+        "<image 3> and <image 1> of <image 12>\nAnswer the question using a single word or phrase.",
+    ]
+    texts = [piece.wording("internvl") for piece in pieces if isinstance(piece, Text)]
+    assert texts == ["", pieces[-1].text]
 
 
 def test_mmmu_has_thirty_subjects_in_six_disciplines():

@@ -1,0 +1,78 @@
+"""MMBench's rows: hints, options in columns, and CircularEval's rotations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from evalkit.data.hub import HubDataset
+
+Row = Mapping[str, Any]
+
+DEV_SIZE = 4329
+LICENCE = "Apache-2.0 (unverified)"
+CITATION = (
+    "Liu et al., MMBench: Is Your Multi-modal Model an All-around Player?, ECCV 2024 (arXiv:2307.06281)"
+)
+NOTES = (
+    "A question counts as right only if it is right under every rotation of its options (CircularEval); "
+    "`vanilla_acc` takes the questions as written. The table's row is the mean of English and "
+    "Chinese. VLMEvalKit "
+    "asks GPT where its rules read no letter; such answers are wrong here. Unverified: 1,164 "
+    "questions, 4,329 "
+    "with rotations."
+)
+GROUPS: Mapping[str, Callable[[Row], str]] = {
+    "l2_category": lambda row: str(row["L2-category"]),
+    "category": lambda row: str(row["category"]),
+}
+# A rotation's index is that of its question plus this, times its number.
+_STEP = 1_000_000
+
+
+def repository(language: str, split: str) -> HubDataset:
+    """One language (``en`` or ``cn``) and split."""
+    columns = ("index", "question", "hint", "A", "B", "C", "D", "category", "L2-category", "image")
+    answers = ("answer",) if split == "dev" else ()
+    return HubDataset("lmms-lab/MMBench", language, split=split, columns=(*columns, *answers))
+
+
+def rotations(row: Row) -> Iterator[Row]:
+    """A question with its ``options`` by letter, then its rotations: rotation k begins with option k.
+
+    Rotations that the repository holds itself are left out, so that each comes once.
+
+    >>> row = {"index": 7, "A": "x", "B": "y", "C": "z", "D": "nan", "answer": "C"}
+    >>> [(each["index"], each["options"]["A"], each["answer"]) for each in rotations(row)]
+    [(7, 'x', 'C'), (1000007, 'y', 'B'), (2000007, 'z', 'A')]
+    """
+    index = int(row["index"])
+    if index >= _STEP:
+        return
+    texts = [str(row[letter]) for letter in "ABCD" if not _is_missing(row[letter])]
+    right = row.get("answer")
+    for shift in range(len(texts)):
+        turned = texts[shift:] + texts[:shift]
+        answer = right and chr(ord("A") + (ord(right) - ord("A") - shift) % len(texts))
+        options = dict(zip("ABCD", turned, strict=False))
+        yield {
+            **row,
+            "index": index + shift * _STEP,
+            "circular_group": str(index),
+            "options": options,
+            "answer": answer,
+        }
+
+
+def hint(row: Row) -> str:
+    """What the question says beforehand, or nothing.
+
+    >>> hint({"hint": "nan"})
+    ''
+    """
+    return "" if _is_missing(row["hint"]) else str(row["hint"])
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value in ("", "nan") or (isinstance(value, float) and math.isnan(value))

@@ -1,0 +1,40 @@
+"""HallusionBench: yes/no questions in pairs, about original and edited figures."""
+
+from evalkit.data.wording import yes_or_no
+from evalkit.metrics.hallusion import LINKS, HallusionAccuracy
+from evalkit.task import HubDataset, Task, image
+
+NAMES = ("category", "subcategory", "set_id", "figure_id", "question_id")
+
+
+def label(name):
+    return lambda row: str(row[name])
+
+
+task = Task(
+    name="hallusionbench",
+    category="image",
+    title="HallusionBench (image)",
+    dataset=HubDataset(
+        "lmms-lab/HallusionBench",
+        split="image",
+        columns=(*NAMES, "visual_input", "question", "gt_answer", "filename", "image"),
+    ),
+    prompt=lambda row: (image(row["image"]), yes_or_no(row["question"])),
+    reference=lambda row: str(row["gt_answer"]),
+    id=lambda row: "_".join(str(row[name]) for name in NAMES),
+    cluster=lambda row: row["filename"],
+    groups={"category": label("category"), "subcategory": label("subcategory")},
+    links={name: label(name) for name in LINKS},
+    meta=lambda row: {"question": row["question"]},
+    metric=HallusionAccuracy(),
+    max_new_tokens=16,
+    size=951,
+    licence="BSD-3-Clause",
+    citation="Guan et al., HallusionBench: An Advanced Diagnostic Suite for Entangled Language "
+    "Hallucination and "
+    "Visual Illusion in Large Vision-Language Models, CVPR 2024 (arXiv:2310.14566)",
+    notes="The 951 questions with an image of 1,129. The official script has GPT-4 judge; here the "
+    "answer's yes or "
+    "no decides. `aAcc` is over questions, `qAcc` over pairs, `fAcc` over figures.",
+)

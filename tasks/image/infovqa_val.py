@@ -1,0 +1,46 @@
+"""InfographicVQA validation: questions about infographics, many of them tall and dense."""
+
+from evalkit.data.wording import short_answer
+from evalkit.metrics.anls import Anls
+from evalkit.task import HubDataset, Task, image
+
+
+def labels(value):
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+task = Task(
+    name="infovqa_val",
+    category="image",
+    title="InfoVQA val",
+    paper_row="InfoVQA",
+    dataset=HubDataset(
+        "lmms-lab/DocVQA",
+        "InfographicVQA",
+        split="validation",
+        columns=(
+            "questionId",
+            "question",
+            "image",
+            "image_url",
+            "answers",
+            "answer_type",
+            "operation/reasoning",
+        ),
+    ),
+    prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
+    reference=lambda row: list(row["answers"]),
+    id=lambda row: str(row["questionId"]),
+    cluster=lambda row: str(row["image_url"]),
+    groups={
+        "answer_type": lambda row: labels(row["answer_type"]),
+        "operation": lambda row: labels(row["operation/reasoning"]),
+    },
+    meta=lambda row: {"question": row["question"]},
+    metric=Anls(),
+    max_new_tokens=32,
+    size=2801,
+    licence="Apache-2.0 (repository); infographics belong to their publishers",
+    citation="Mathew et al., InfographicVQA, WACV 2022 (arXiv:2104.12756)",
+    notes="A question may have several types and counts in each. The number of questions is unverified.",
+)

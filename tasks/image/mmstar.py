@@ -1,0 +1,37 @@
+"""MMStar: 1,500 questions that can't be answered without the image."""
+
+from evalkit.data.digests import digest
+from evalkit.data.options import inline_options
+from evalkit.metrics import letters
+from evalkit.metrics.choice import MultipleChoice
+from evalkit.task import HubDataset, Task, image, text
+
+LETTER = "Answer with the option's letter from the given choices directly."
+
+task = Task(
+    name="mmstar",
+    category="image",
+    title="MMStar",
+    paper_row="MMStar",
+    dataset=HubDataset(
+        "Lin-Chen/MMStar",
+        split="val",
+        columns=("index", "question", "image", "answer", "category", "l2_category"),
+    ),
+    # The options stand in the question.
+    prompt=lambda row: (image(row["image"]), text(f"{row['question']}\n{LETTER}")),
+    reference=lambda row: row["answer"],
+    id=lambda row: str(row["index"]),
+    cluster=lambda row: digest(row["image"]["bytes"] or row["image"]["path"]),
+    groups={"category": lambda row: row["category"], "l2_category": lambda row: row["l2_category"]},
+    meta=lambda row: {"question": row["question"], "options": inline_options(row["question"])},
+    metric=MultipleChoice(letters.mmstar),
+    max_new_tokens=32,
+    size=1500,
+    licence="unverified",
+    citation="Chen et al., Are We on the Right Way for Evaluating Large Vision-Language Models?, "
+    "NeurIPS 2024 "
+    "(arXiv:2403.20330)",
+    notes="250 questions in each of six categories, 18 finer ones. The score is the mean over questions; the "
+    "mean over the 18 is another number.",
+)

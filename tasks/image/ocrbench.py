@@ -1,0 +1,32 @@
+"""OCRBench: a thousand questions about text, from single words to formulas and forms."""
+
+from evalkit.data.digests import digest
+from evalkit.metrics.ocrbench import OcrBenchAccuracy
+from evalkit.task import HubDataset, Task, image, text
+
+task = Task(
+    name="ocrbench",
+    category="image",
+    title="OCRBench",
+    paper_row="OCRBench",
+    dataset=HubDataset(
+        "echo840/OCRBench",
+        split="test",
+        columns=("dataset", "question", "question_type", "answer", "image"),
+    ),
+    # As its authors ask: nothing but the question.
+    prompt=lambda row: (image(row["image"]), text(row["question"])),
+    reference=lambda row: [row["answer"]] if isinstance(row["answer"], str) else list(row["answer"]),
+    # The repository has no ids.
+    id=lambda row: str(row["row_number"]),
+    cluster=lambda row: digest(row["image"]["bytes"] or row["image"]["path"]),
+    groups={"type": lambda row: row["question_type"], "dataset": lambda row: row["dataset"]},
+    meta=lambda row: {"question": row["question"]},
+    metric=OcrBenchAccuracy(),
+    max_new_tokens=128,
+    size=1000,
+    licence="MIT (code); images under the terms of the 29 data sets that they come from",
+    citation="Liu et al., OCRBench: On the Hidden Mystery of OCR in Large Multimodal Models, 2023 "
+    "(arXiv:2305.07895)",
+    notes="The paper prints a tenth of the official score, that is the share of right answers in percent.",
+)

@@ -1,0 +1,31 @@
+"""POPE: is an object in the photo? Asked about random, popular and likely objects."""
+
+from evalkit.data.wording import yes_or_no
+from evalkit.metrics.yes_no import PopeAccuracy
+from evalkit.task import HubDataset, Task, image
+
+task = Task(
+    name="pope",
+    category="image",
+    title="POPE",
+    dataset=HubDataset(
+        "lmms-lab/POPE",
+        split="test",
+        columns=("question_id", "question", "answer", "image_source", "image", "category"),
+    ),
+    prompt=lambda row: (image(row["image"]), yes_or_no(row["question"])),
+    reference=lambda row: row["answer"],
+    # Ids begin again in each split.
+    id=lambda row: f"{row['category']}-{row['question_id']}",
+    cluster=lambda row: row["image_source"],
+    groups={"split": lambda row: row["category"]},
+    meta=lambda row: {"question": row["question"]},
+    metric=PopeAccuracy(),
+    max_new_tokens=16,
+    size=9000,
+    licence="MIT",
+    citation="Li et al., Evaluating Object Hallucination in Large Vision-Language Models, EMNLP 2023 "
+    "(arXiv:2305.10355)",
+    notes="3,000 questions in each split. `acc` is the primary figure; many papers print F1 (`f1`, and "
+    "`f1/split/...`).",
+)

@@ -1,0 +1,29 @@
+"""RealWorldQA: photos, many from cars; options, single words and numbers."""
+
+from evalkit.data.digests import digest
+from evalkit.data.options import option_block
+from evalkit.metrics.exact import ExactAnswer
+from evalkit.task import HubDataset, Task, image, text
+
+task = Task(
+    name="realworldqa",
+    category="image",
+    title="RealWorldQA",
+    paper_row="RealWorldQA",
+    dataset=HubDataset("lmms-lab/RealWorldQA", split="test", columns=("question", "answer", "image")),
+    # The question says itself how to answer.
+    prompt=lambda row: (image(row["image"]), text(row["question"])),
+    reference=lambda row: str(row["answer"]),
+    # The repository has no ids.
+    id=lambda row: str(row["row_number"]),
+    cluster=lambda row: digest(row["image"]["bytes"] or row["image"]["path"]),
+    meta=lambda row: {"question": row["question"], "options": option_block(row["question"])},
+    metric=ExactAnswer(),
+    max_new_tokens=16,
+    size=765,
+    licence="CC-BY-ND-4.0",
+    citation="xAI, Grok-1.5 Vision Preview, 2024",
+    notes="Letters are read as in any multiple-choice question; words and numbers must be equal but "
+    "for case, "
+    "punctuation, articles and number words.",
+)

@@ -1,0 +1,31 @@
+"""SEED-Bench, the nine dimensions about single images."""
+
+from evalkit.data import seedbench
+from evalkit.data.wording import choice
+from evalkit.metrics.choice import MultipleChoice
+from evalkit.task import HubDataset, Task, image
+
+task = Task(
+    name="seedbench_image",
+    category="image",
+    title="SEED-Bench image",
+    dataset=HubDataset(
+        "lmms-lab/SEED-Bench",
+        split="test",
+        columns=("question_id", "question_type_id", "question", "answer", "data_type", "data_id", "image"),
+    ),
+    expand=seedbench.images_only,
+    prompt=lambda row: (image(row["image"][0]), choice(row["question"], seedbench.options(row))),
+    reference=lambda row: row["answer"],
+    id=lambda row: str(row["question_id"]),
+    cluster=lambda row: str(row["data_id"]),
+    groups={"dimension": seedbench.dimension},
+    meta=lambda row: {"question": row["question"], "options": seedbench.options(row)},
+    metric=MultipleChoice(),
+    max_new_tokens=16,
+    size=14232,
+    licence="CC-BY-NC-4.0",
+    citation="Li et al., SEED-Bench: Benchmarking Multimodal Large Language Models, CVPR 2024 "
+    "(arXiv:2307.16125)",
+    notes="The authors rank options by likelihood; here the letter that is generated counts.",
+)

@@ -1,0 +1,28 @@
+"""TextVQA validation: questions about text in photos, with the answers of ten people each."""
+
+from evalkit.data.wording import short_answer
+from evalkit.metrics.vqa import VqaAccuracy
+from evalkit.task import HubDataset, Task, image
+
+task = Task(
+    name="textvqa_val",
+    category="image",
+    title="TextVQA val",
+    paper_row="TextVQA",
+    dataset=HubDataset(
+        "lmms-lab/textvqa",
+        split="validation",
+        columns=("question_id", "image_id", "question", "image", "answers"),
+    ),
+    prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
+    reference=lambda row: list(row["answers"]),
+    id=lambda row: str(row["question_id"]),
+    cluster=lambda row: row["image_id"],
+    meta=lambda row: {"question": row["question"]},
+    metric=VqaAccuracy(),
+    max_new_tokens=32,
+    size=5000,
+    licence="CC-BY-4.0",
+    citation="Singh et al., Towards VQA Models That Can Read, CVPR 2019 (arXiv:1904.08920)",
+    notes="OCR tokens are not shown to the model; they inflate the score.",
+)

@@ -1,0 +1,326 @@
+"""Local mirrors of the image benchmarks' repositories: the hub's layout and schemas, drawn pictures.
+
+Every builder writes below ``root`` and returns the rows that it wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from mirrors import IMAGE, png, write_parquet, write_readme
+
+from evalkit.metrics.blink import SUBTASKS
+
+Rows = list[dict[str, Any]]
+Schema = dict[str, pa.DataType]
+
+TEXT, NUMBER, TEXTS = pa.string(), pa.int64(), pa.list_(pa.string())
+
+
+def picture(number: int) -> dict[str, Any]:
+    """An image cell, of another colour for each number."""
+    return {"bytes": png((37 * number % 256, 91 * number % 256, number)), "path": f"{number}.png"}
+
+
+def write(root: Path, repo: str, split: str, rows: Rows, schema: Schema, config: str = "default") -> Rows:
+    """Write one split, and a card with this configuration only."""
+    folder = "data" if config == "default" else config
+    write_parquet(root / repo / folder / f"{split}-00000-of-00001.parquet", rows, schema)
+    write_readme(root / repo, {config: {split: f"{folder}/{split}-*"}})
+    return rows
+
+
+def build_infovqa_mirror(root: Path, split: str = "validation") -> Rows:
+    """`lmms-lab/DocVQA`, configuration InfographicVQA; the test split has no answers."""
+    rows = [
+        {
+            "questionId": str(900 + number),
+            "question": f"What share is in part {number}?",
+            "answers": ["42%", "42 percent"] if split == "validation" else None,
+            "answer_type": ["single span", "non-extractive"][: number + 1],
+            "image": picture(number // 2),
+            "image_url": f"https://example.org/{number // 2}.png",
+            "operation/reasoning": ["counting"] if number else None,
+            "ocr": "[]",
+            "data_split": split[:4],
+        }
+        for number in range(3)
+    ]
+    lists = dict.fromkeys(("answers", "answer_type", "operation/reasoning"), TEXTS)
+    schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE}
+    return write(root, "lmms-lab/DocVQA", split, rows, schema, "InfographicVQA")
+
+
+def build_textvqa_mirror(root: Path) -> Rows:
+    """`lmms-lab/textvqa`, validation."""
+    rows = [
+        {
+            "image_id": f"img{number // 2}",
+            "question_id": 34602 + number,
+            "question": f"what is written on sign {number}?",
+            "image": picture(number // 2),
+            "answers": ["stop"] * 7 + ["Stop!", "halt", "unanswerable"],
+            "ocr_tokens": ["STOP"],
+            "image_classes": ["Sign"],
+        }
+        for number in range(3)
+    ]
+    lists = dict.fromkeys(("answers", "ocr_tokens", "image_classes"), TEXTS)
+    schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE, "question_id": NUMBER}
+    return write(root, "lmms-lab/textvqa", "validation", rows, schema)
+
+
+def build_mmbench_mirror(root: Path, language: str, split: str = "dev") -> Rows:
+    """`lmms-lab/MMBench`: two to four options, a hint, and a rotation of the repository's own."""
+    asked = "图中有什么?" if language == "cn" else "What is shown?"
+    rows = [
+        {
+            "index": index,
+            "question": asked,
+            "hint": hint,
+            "answer": answer if split == "dev" else None,
+            **dict(zip("ABCD", (*options, "nan", "nan")[:4], strict=True)),
+            "category": category,
+            "image": picture(index % 1_000_000),
+            "source": "drawn",
+            "L2-category": l2,
+            "comment": "nan",
+            "split": split,
+        }
+        for index, hint, answer, options, category, l2 in (
+            (241, "Look at it.", "C", ("cat", "dog", "cow", "hen"), "object_localization", "finegrained"),
+            (252, "nan", "B", ("cat", "dog"), "image_scene", "coarse_perception"),
+            (253, "nan", "A", ("cat", "dog", "cow"), "image_scene", "coarse_perception"),
+            (1_000_252, "nan", "A", ("dog", "cat"), "image_scene", "coarse_perception"),
+        )
+    ]
+    schema = dict.fromkeys(rows[0], TEXT) | {"index": NUMBER, "image": IMAGE}
+    return write(root, "lmms-lab/MMBench", split, rows, schema, language)
+
+
+def build_mmstar_mirror(root: Path) -> Rows:
+    """`Lin-Chen/MMStar`."""
+    rows = [
+        {
+            "index": number,
+            "question": f"What is shape {number}?\nOptions: A: round, B: flat, or nearly so, C: long",
+            "image": picture(number),
+            "answer": "ABC"[number],
+            "category": ("math", "math", "coarse perception")[number],
+            "l2_category": ("geometry", "statistical reasoning", "image emotion")[number],
+            "meta_info": {"source": "drawn", "split": "val"},
+        }
+        for number in range(3)
+    ]
+    info = pa.struct([("source", TEXT), ("split", TEXT)])
+    schema = dict.fromkeys(rows[0], TEXT) | {"index": NUMBER, "image": IMAGE, "meta_info": info}
+    return write(root, "Lin-Chen/MMStar", "val", rows, schema)
+
+
+def build_ocrbench_mirror(root: Path) -> Rows:
+    """`echo840/OCRBench`: a word, a form and a formula."""
+    asked = (
+        ("IIIT5K", "what is written in the image?", "Regular Text Recognition", ["CENTRE"]),
+        ("FUNSD", "What is the date?", "Key Information Extraction", ["12 May", "May 12"]),
+        ("HME100k", "Write the formula.", "Handwritten Mathematical Expression Recognition", ["x + Y = 2"]),
+    )
+    rows = [
+        {
+            "dataset": dataset,
+            "question": question,
+            "question_type": kind,
+            "answer": answers,
+            "image": picture(number),
+        }
+        for number, (dataset, question, kind, answers) in enumerate(asked)
+    ]
+    schema = dict.fromkeys(rows[0], TEXT) | {"answer": TEXTS, "image": IMAGE}
+    return write(root, "echo840/OCRBench", "test", rows, schema)
+
+
+def build_ai2d_mirror(root: Path, repo: str = "lmms-lab/ai2d") -> Rows:
+    """`lmms-lab/ai2d`, or the repository without masks."""
+    rows = [
+        {
+            "question": f"Which label is part {number}?",
+            "options": ["leaf", "stem", "root", "seed"][: number + 2],
+            "answer": str(number),
+            "image": picture(number),
+        }
+        for number in range(3)
+    ]
+    schema = dict.fromkeys(rows[0], TEXT) | {"options": TEXTS, "image": IMAGE}
+    return write(root, repo, "test", rows, schema)
+
+
+def build_realworldqa_mirror(root: Path) -> Rows:
+    """`lmms-lab/RealWorldQA`: a question with options, a number and a word."""
+    letter = "\nPlease answer directly with only the letter of the correct option and nothing else."
+    word = "\nPlease answer directly with a single word or number."
+    asked = (
+        (f"Which way does the car go?\n\nA. Left.\nB. Right.\nC. Straight.{letter}", "B"),
+        (f"How many signs are there?{word}", "2"),
+        (f"Is the light red?{word}", "Yes"),
+    )
+    rows = [
+        {"image": picture(number), "image_path": f"{number}.webp", "question": question, "answer": answer}
+        for number, (question, answer) in enumerate(asked)
+    ]
+    return write(root, "lmms-lab/RealWorldQA", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
+
+
+def build_blink_mirror(root: Path, split: str = "val") -> Rows:
+    """`BLINK-Benchmark/BLINK`: one question in each configuration, with one to four images."""
+    repo = "BLINK-Benchmark/BLINK"
+    everything: Rows = []
+    for number, config in enumerate(SUBTASKS):
+        count = number % 4 + 1
+        row = {
+            "idx": f"{split}_{config}_1",
+            "question": "Which one is nearer?",
+            "sub_task": config,
+            **{f"image_{k}": picture(10 * number + k) if k <= count else None for k in range(1, 5)},
+            "choices": ["the first", "the second"],
+            "answer": "(B)" if split == "val" else "hidden",
+            "prompt": "Which one is nearer? Select from these choices.\n(A) the first\n(B) the second",
+        }
+        images = {f"image_{k}": IMAGE for k in range(1, 5)}
+        write(root, repo, split, [row], dict.fromkeys(row, TEXT) | images | {"choices": TEXTS}, config)
+        everything.append({**row, "config": config})
+    write_readme(root / repo, {config: {split: f"{config}/{split}-*"} for config in SUBTASKS})
+    return everything
+
+
+def build_mathvista_mirror(root: Path) -> Rows:
+    """`AI4Math/MathVista`: an option, a whole number, a decimal number and a list."""
+    asked = (
+        ("multi_choice", "text", ["65°", "75°"], None, "75°"),
+        ("free_form", "integer", None, None, "12"),
+        ("free_form", "float", None, 1.0, "1.2"),
+        ("free_form", "list", None, None, "[0, 2]"),
+    )
+    metadata = {
+        "category": "math-targeted-vqa",
+        "context": "geometry diagram",
+        "grade": "high school",
+        "img_height": 48,
+        "img_width": 64,
+        "language": "english",
+        "skills": ["geometry reasoning", "arithmetic reasoning"],
+        "source": "Drawn",
+        "split": "testmini",
+        "task": "geometry problem solving",
+    }
+    rows = [
+        {
+            "pid": str(number + 1),
+            "question": "What is x?",
+            "image": f"images/{number + 1}.jpg",
+            "decoded_image": picture(number),
+            "choices": choices,
+            "unit": None,
+            "precision": precision,
+            "answer": answer,
+            "question_type": kind,
+            "answer_type": answer_type,
+            "metadata": metadata,
+            "query": f"Hint: answer with {answer_type}.\nQuestion: What is x?",
+        }
+        for number, (kind, answer_type, choices, precision, answer) in enumerate(asked)
+    ]
+    kinds = {"img_height": NUMBER, "img_width": NUMBER, "skills": TEXTS}
+    info = pa.struct([(name, kinds.get(name, TEXT)) for name in metadata])
+    schema = dict.fromkeys(rows[0], TEXT) | {
+        "decoded_image": IMAGE,
+        "choices": TEXTS,
+        "precision": pa.float64(),
+        "metadata": info,
+    }
+    return write(root, "AI4Math/MathVista", "testmini", rows, schema)
+
+
+def build_hallusionbench_mirror(root: Path) -> Rows:
+    """`lmms-lab/HallusionBench`: a pair of questions about an original and an edited figure."""
+    rows = [
+        {
+            "category": "VD",
+            "subcategory": "illusion",
+            "visual_input": "1" if figure == "0" else "2",
+            "set_id": "3",
+            "figure_id": figure,
+            "sample_note": "lines",
+            "question_id": question,
+            "question": "Are the lines equally long?",
+            "gt_answer_details": "",
+            "gt_answer": "1" if figure == question else "0",
+            "filename": f"./VD/illusion/3_{figure}.png",
+            "image": picture(int(figure)),
+        }
+        for figure in "01"
+        for question in "01"
+    ]
+    return write(
+        root, "lmms-lab/HallusionBench", "image", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE}
+    )
+
+
+def build_pope_mirror(root: Path) -> Rows:
+    """`lmms-lab/POPE`: the three splits, whose ids begin again."""
+    rows = [
+        {
+            "id": str(number),
+            "question_id": str(number % 2 + 1),
+            "question": "Is there a dog in the image?",
+            "answer": ("yes", "no")[number % 2],
+            "image_source": f"COCO_val2014_{number % 2:012}",
+            "image": picture(number % 2),
+            "category": ("random", "popular", "adversarial")[number // 2],
+        }
+        for number in range(6)
+    ]
+    return write(root, "lmms-lab/POPE", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
+
+
+def build_seedbench_mirror(root: Path) -> Rows:
+    """`lmms-lab/SEED-Bench`: three questions about images and one about a video's frames."""
+    rows = [
+        {
+            "answer": "ABCD"[number],
+            **{f"choice_{letter}": f"{letter} {number}" for letter in "abcd"},
+            "data_id": f"{1000 + number // 2}",
+            "data_type": "video" if number == 3 else "image",
+            "question": "What is it?",
+            "question_id": str(101669 + number),
+            "question_type_id": (1, 5, 9, 10)[number],
+            "image": [picture(number)] * (8 if number == 3 else 1),
+            "segment": None,
+        }
+        for number in range(4)
+    ]
+    schema = dict.fromkeys(rows[0], TEXT) | {
+        "question_type_id": NUMBER,
+        "image": pa.list_(IMAGE),
+        "segment": pa.list_(NUMBER),
+    }
+    return write(root, "lmms-lab/SEED-Bench", "test", rows, schema)
+
+
+BUILDERS: dict[str, Callable[[Path], Rows]] = {
+    "infovqa_val": build_infovqa_mirror,
+    "textvqa_val": build_textvqa_mirror,
+    "mmbench_en_dev": lambda root: build_mmbench_mirror(root, "en"),
+    "mmbench_cn_dev": lambda root: build_mmbench_mirror(root, "cn"),
+    "mmstar": build_mmstar_mirror,
+    "ocrbench": build_ocrbench_mirror,
+    "ai2d": build_ai2d_mirror,
+    "ai2d_no_mask": lambda root: build_ai2d_mirror(root, "Efficient-Large-Model/ai2d-no-mask"),
+    "realworldqa": build_realworldqa_mirror,
+    "blink": build_blink_mirror,
+    "mathvista_testmini": build_mathvista_mirror,
+    "hallusionbench": build_hallusionbench_mirror,
+    "pope": build_pope_mirror,
+    "seedbench_image": build_seedbench_mirror,
+}
