@@ -58,7 +58,7 @@ class CircularAccuracy:
     def file_figures(
         self, answers: Sequence[Answer], scores: Sequence[Score], seed: int | None
     ) -> dict[str, float]:
-        """``official_circular_acc`` for a seed: every unreadable answer draws one of its options or
+        """``official_circular_acc`` and the others for a seed: every unreadable answer draws one of its options or
         ``Z`` (none), in the order given. VLMEvalKit's own draw has no seed, so None gives nothing.
         """
         if seed is None:
@@ -70,8 +70,7 @@ class CircularAccuracy:
                 letter = generator.choice([*answer.options, "Z"])
                 score = Score(float(letter == letter_reference(answer)), parsed=letter)
             drawn.append(Scored(score, answer.groups))
-        figures = self.summarise(drawn)
-        return {f"official_{name}": value for name, value in figures.items() if name.startswith(self.name)}
+        return {f"official_{name}": value for name, value in self.summarise(drawn).items()}
 
 
 def _questions(items: Sequence[Scored]) -> list[list[Scored]]:

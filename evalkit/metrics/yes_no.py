@@ -17,8 +17,8 @@ class PopeAccuracy:
     """Accuracy of yes/no answers, with precision, recall and F1 of "yes", and the share of "yes".
 
     The rule of POPE's ``evaluate.py`` (commit 08d957b): in the first sentence, without commas, one of
-    the words ``No``, ``no`` and ``not`` means no; everything else means yes. An answer with neither
-    a yes nor a no in it counts as a parse failure, though the rule takes it for a yes.
+    the words ``No``, ``no`` and ``not`` means no; everything else means yes. A sentence with
+    neither of these nor a yes counts as a parse failure, though the rule takes it for a yes.
 
     >>> [PopeAccuracy().score(Answer(text, "yes")).value for text in ("Yes.", "There is not. Yes", "NO")]
     [1.0, 0.0, 1.0]
@@ -34,9 +34,9 @@ class PopeAccuracy:
             ValueError: it is neither.
         """
         right = yes_or_no_reference(answer.reference)
-        words = answer.prediction.split(".")[0].replace(",", "").split(" ")
-        said = "no" if {"No", "not", "no"} & set(words) else "yes"
-        unclear = said == "yes" and plain_verdict(answer.prediction) is None
+        sentence = answer.prediction.split(".")[0].replace(",", "")
+        said = "no" if {"No", "not", "no"} & set(sentence.split(" ")) else "yes"
+        unclear = said == "yes" and "yes" not in _WORD.findall(sentence.lower())
         return Score(float(said == right), said, "neither yes nor no in the answer" if unclear else None)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
