@@ -40,9 +40,11 @@ def evaluate(
     return execute(spec, reporter or Silent())
 
 
-def score_run(run: PathLike) -> Outcome:
-    """Score a stored run again, without model or data."""
-    return rescore(RunDir.open(Path(run)))
+def score_run(run: PathLike, official_random: int | None = None) -> Outcome:
+    """Score a stored run again, without model or data; ``official_random`` seeds the official
+    scripts that draw an answer where they can read none.
+    """
+    return rescore(RunDir.open(Path(run)), official_random=official_random)
 
 
 def compare(*runs: PathLike) -> Comparison:
@@ -79,7 +81,7 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike) -> int:
         rows += rows_of(
             RunFacts(
                 comparison=_comparison(run, run.records()),
-                limit=manifest["spec"]["limit"],
+                subset=manifest["spec"].get("subset") or manifest["spec"]["limit"],
                 version=manifest["versions"].get("evalkit", "unknown"),
                 date=str(manifest.get("finished", manifest["created"]))[:10],
                 revisions={task["name"]: task["dataset"].get("revision", "") for task in manifest["tasks"]},
@@ -92,6 +94,7 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
     manifest, plan = run.manifest(), run.plan()
     folders = tuple(manifest["spec"]["tasks_dirs"])
     metrics = {task["name"]: load_task(task["name"], folders).metric for task in manifest["tasks"]}
+    seed = manifest["spec"].get("official_random")
     columns = [
         Column(
             task["name"],
@@ -102,6 +105,7 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
             task.get("paper_row"),
         )
         for task in manifest["tasks"]
+        if load_task(task["name"], folders).submission is None
     ]
     found = _by_arm(records)
     cells: dict[str, dict[str, Cell]] = {}
@@ -109,7 +113,12 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
         answered = found.get(arm, {})
         cells[arm] = {
             column.task: cell_of(
-                arm, column, answered.get(column.task, []), len(keys[column.task]), metrics[column.task]
+                arm,
+                column,
+                answered.get(column.task, []),
+                len(keys[column.task]),
+                metrics[column.task],
+                seed,
             )
             for column in columns
             if keys.get(column.task)

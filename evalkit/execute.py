@@ -14,10 +14,11 @@ from evalkit.data.cache import MediaCache, cache_root
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.models.base import Model
 from evalkit.registry import load_task, resolve
-from evalkit.requests import Indexed, build_request, choose
+from evalkit.requests import Indexed, build_request, choose, ci_subset
 from evalkit.scoring import score_records
 from evalkit.spec import ArmSpec, RunSpec
 from evalkit.store import Plan, Record, RunDir, planned
+from evalkit.submissions import Entry
 from evalkit.task import Task
 from evalkit.types import Request, Response
 
@@ -65,7 +66,8 @@ class Outcome:
     """Where a run is stored, its scored records, what is missing and what went wrong.
 
     ``unreadable`` counts journal lines that a kill tore or another version wrote; their samples
-    count as missing until they are run again.
+    count as missing until they are run again. ``submissions`` maps the files that were written for
+    splits without public answers to where they go.
     """
 
     run: RunDir
@@ -73,6 +75,7 @@ class Outcome:
     missing: int
     unreadable: int = 0
     problems: list[EvalkitError] = field(default_factory=list)
+    submissions: Mapping[Path, str] = field(default_factory=dict)
 
 
 def load_tasks(spec: RunSpec) -> list[Task]:
@@ -85,7 +88,8 @@ def load_samples(spec: RunSpec, tasks: Sequence[Task]) -> dict[str, list[Indexed
     cache = MediaCache(cache_root() / "media")
     samples = {}
     for task in tasks:
-        samples[task.name] = choose(task.samples(spec.data_root), spec.limit, cache)
+        only = ci_subset(task.samples(spec.data_root), task.ci) if spec.subset == "ci" else None
+        samples[task.name] = choose(task.samples(spec.data_root), spec.limit, cache, only)
         if not samples[task.name]:
             raise UsageError(
                 f"task `{task.name}` has no samples",
@@ -127,9 +131,14 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
     return _finish(run, [load_task(name, spec.tasks_dirs) for name in names], plan, manifest, problems)
 
 
-def rescore(run: RunDir, tasks_dirs: Sequence[str] = ()) -> Outcome:
-    """Score a stored run again from its journal: no model, data set or GPU is needed."""
+def rescore(run: RunDir, tasks_dirs: Sequence[str] = (), official_random: int | None = None) -> Outcome:
+    """Score a stored run again from its journal: no model, data set or GPU is needed.
+
+    ``official_random`` seeds the official scripts' random fallbacks; None leaves the run's own seed.
+    """
     manifest = run.manifest()
+    if official_random is not None:
+        manifest = {**manifest, "spec": {**manifest["spec"], "official_random": official_random}}
     names = [task["name"] for task in manifest["tasks"]]
     folders = tuple(tasks_dirs) or tuple(manifest["spec"]["tasks_dirs"])
     tasks = [load_task(name, folders) for name in names]
@@ -287,7 +296,25 @@ def _finish(
     manifest = {**manifest, "status": "complete" if complete else "incomplete", "finished": _now()}
     run.write_records(records)
     run.write_manifest(manifest)
-    return Outcome(run, records, missing, journal.unreadable, problems)
+    written = _submit(run, tasks, records) if complete else {}
+    return Outcome(run, records, missing, journal.unreadable, problems, written)
+
+
+def _submit(run: RunDir, tasks: Sequence[Task], records: Sequence[Record]) -> dict[Path, str]:
+    """Write the submission file of every arm and task without public answers."""
+    answers: dict[tuple[str, str], list[Entry]] = {}
+    for record in records:
+        question, options = record.meta.get("question", ""), record.meta.get("options", {})
+        entry = Entry(record.sample_id, record.raw.strip(), question, options, record.labels)
+        answers.setdefault((record.arm, record.task), []).append(entry)
+    written = {}
+    for task in tasks:
+        for (arm, name), entries in answers.items():
+            if task.submission is not None and name == task.name:
+                file = f"{name}-{arm}.{task.submission.suffix}"
+                path = run.write_submission(file, task.submission.write(entries))
+                written[path] = task.submission.to
+    return written
 
 
 def _manifest(

@@ -6,8 +6,9 @@ import hashlib
 import heapq
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from evalkit.data.cache import MediaCache
 from evalkit.data.media import media_digest
@@ -28,13 +29,20 @@ class Indexed:
     sample: Sample
 
 
-def choose(samples: Iterable[Sample], limit: int | None, cache: MediaCache) -> list[Indexed]:
-    """The samples to run, media on disk, in the data set's order.
+def choose(
+    samples: Iterable[Sample],
+    limit: int | None,
+    cache: MediaCache,
+    only: Container[str] | None = None,
+) -> list[Indexed]:
+    """The samples to run, media on disk, in the data set's order; with ``only``, those of these ids.
 
     With a limit, the samples whose hashed ids are smallest: the same ones in every run, whatever
     the order of the data set, and a smaller limit takes a subset of a larger one's.
     """
     numbered: Iterable[Indexed] = (Indexed(index, sample) for index, sample in enumerate(samples))
+    if only is not None:
+        numbered = (each for each in numbered if each.sample.id in only)
     if limit is not None:
         numbered = heapq.nsmallest(limit, numbered, key=lambda each: _rank(each.sample.id))
     light = [Indexed(each.index, _on_disk(each.sample, cache)) for each in numbered]
@@ -47,6 +55,36 @@ def choose(samples: Iterable[Sample], limit: int | None, cache: MediaCache) -> l
             "make the task's `id` unique",
         )
     return sorted(light, key=lambda each: each.index)
+
+
+def ci_subset(samples: Iterable[Sample], size: int) -> frozenset[str]:
+    """Ids of the fixed subset for CI: every label of the first group gives its share, the samples
+    whose hashed ids are smallest, so that it is the same wherever and in whatever order it is drawn.
+    """
+    strata: dict[str, list[str]] = {}
+    for sample in samples:
+        label = next(iter(sample.groups.values()), "")
+        strata.setdefault(label if isinstance(label, str) else "+".join(label), []).append(sample.id)
+    quotas = shares({label: len(ids) for label, ids in strata.items()}, size)
+    chosen = (heapq.nsmallest(quotas[label], ids, key=_rank) for label, ids in strata.items())
+    return frozenset(sample_id for ids in chosen for sample_id in ids)
+
+
+def shares(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
+    """How many of ``limit`` samples each stratum gives, in proportion to ``sizes``, in all at most
+    as many as there are; the largest remainders are rounded up, ties by name.
+
+    >>> shares({"a": 60, "b": 30, "c": 10}, 5)
+    {'a': 3, 'b': 2, 'c': 0}
+    """
+    total = sum(sizes.values())
+    wanted = min(limit, total)
+    exact = {label: Fraction(size * wanted, total) for label, size in sizes.items()}
+    quotas = {label: int(share) for label, share in exact.items()}
+    by_remainder = sorted(exact, key=lambda label: (quotas[label] - exact[label], label))
+    for label in by_remainder[: wanted - sum(quotas.values())]:
+        quotas[label] += 1
+    return quotas
 
 
 def build_request(model: Model, task: Task, sample: Sample) -> Request:

@@ -16,6 +16,8 @@ from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import PART_KEYS
 from evalkit.rope.variants import parse_variant, split_variants
 
+SUBSETS = ("ci",)
+
 
 @dataclass(frozen=True)
 class ArmSpec:
@@ -34,6 +36,8 @@ class RunSpec:
         ropes: variants for every checkpoint that doesn't name its own; empty means ``auto``.
         tasks: names, globs or groups.
         limit: at most this many samples of each task, the same ones in every run.
+        subset: ``ci`` for each task's fixed subset (its ``ci`` samples, from all categories).
+        official_random: seed for official scripts that draw an answer where they can read none.
         output: run directory; None means a name derived from the order, under ``results/``.
         data_root: local mirror with the hub's repository layout.
         tasks_dirs: further folders with task files.
@@ -48,6 +52,8 @@ class RunSpec:
     tasks: tuple[str, ...]
     ropes: tuple[str, ...] = ()
     limit: int | None = None
+    subset: str | None = None
+    official_random: int | None = None
     output: str | None = None
     data_root: str | None = None
     tasks_dirs: tuple[str, ...] = ()
@@ -66,6 +72,11 @@ class RunSpec:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"`{name}` is {value}", "it must be at least 1", f"leave `{name}` out")
+        if self.subset is not None and self.subset not in SUBSETS:
+            hint = did_you_mean(self.subset, SUBSETS)
+            raise UsageError(f"subset `{self.subset}`", f"there is none of this name.{hint}", "use `ci`")
+        if self.subset is not None and self.limit is not None:
+            raise UsageError("`--limit` and `--subset`", "each says how many samples to take", "give one")
 
     def arms(self) -> list[ArmSpec]:
         """Every (checkpoint, variant) pair, in the order written, without repeats.
@@ -92,7 +103,9 @@ class RunSpec:
         if self.output:
             return Path(self.output)
         arms = self.arms()
-        digest = hashlib.sha256(repr((arms, self.tasks, self.limit, self.dtype)).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(
+            repr((arms, self.tasks, self.limit, self.subset, self.dtype)).encode()
+        ).hexdigest()[:8]
         name = Path(arms[0].model).name.replace(":", "-").replace("=", "-")
         return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x')}-{digest}"
 
@@ -171,7 +184,7 @@ def load_config(path: Path) -> dict[str, Any]:
 
 _PLURAL = {"model": "models", "rope": "ropes", "task": "tasks", "tasks_dir": "tasks_dirs"}
 _LISTS = ("models", "ropes", "tasks", "tasks_dirs")
-_NUMBERS = ("limit", "workers", "batch_tokens", "batch_size")
+_NUMBERS = ("limit", "official_random", "workers", "batch_tokens", "batch_size")
 
 
 def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from evalkit.data.hub import HubDataset
 from evalkit.metrics.base import Metric
+from evalkit.submissions import Submission
 from evalkit.types import Category, Locate, MediaRef, Part, Sample, Text
 
 __all__ = ["Dataset", "HubDataset", "Row", "Task", "Text", "image", "locate", "text", "video"]
@@ -39,6 +40,11 @@ class Task:
     ``links`` what else the metric must know of a sample, such as the question that several samples
     are forms of. ``expand`` turns a stored row into several
     questions (RefCOCO: one per expression) before anything else is called.
+
+    ``size`` is the number of samples; ``ci`` that of the fixed subset for CI runs. ``peers`` says where
+    lmms-eval scores the same outputs otherwise, and which of both follows the official protocol.
+    ``submission`` writes the answers of a split without public answers. ``example`` is one row as the
+    data set stores it, made up, for ``evalkit tasks show``.
     """
 
     name: str
@@ -61,6 +67,10 @@ class Task:
     licence: str = "unknown"
     citation: str = ""
     notes: str = ""
+    peers: str = ""
+    ci: int = 100
+    submission: Submission | None = None
+    example: Row = field(default_factory=dict)
 
     def samples(self, data_root: str | None) -> Iterator[Sample]:
         """Yield the samples of this benchmark in the data set's order."""

@@ -17,3 +17,11 @@ tasks_dir_option = click.option(
     help="A folder with your own task files; may be repeated.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+
+official_random_option = click.option(
+    "--official-random",
+    type=int,
+    metavar="SEED",
+    help="Seed for official scripts that draw an answer where they can read none (MMMU, MMBench); their "
+    "figures stand beside ours, where such an answer is wrong.",
+)

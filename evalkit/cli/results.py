@@ -18,10 +18,15 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
     """Print the comparison table of a run, and return the exit code that its state deserves."""
     comparison = summarise(outcome)
     if as_json:
-        click.echo(json.dumps({"run": str(outcome.run.path), **comparison.to_json()}, indent=2))
+        files = [str(path) for path in outcome.submissions]
+        found = {"run": str(outcome.run.path), "submissions": files, **comparison.to_json()}
+        click.echo(json.dumps(found, indent=2))
     else:
-        print_comparison(comparison)
+        if comparison.columns:
+            print_comparison(comparison)
         click.echo(f"stored in {outcome.run.path}")
+        for path, target in outcome.submissions.items():
+            click.echo(f"answers to be scored by {target}: {path}")
     if outcome.unreadable:
         click.echo(
             f"evalkit: {outcome.unreadable} lines of the journal can't be read; they count for nothing",

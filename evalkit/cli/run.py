@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from evalkit.cli.options import json_option, tasks_dir_option
+from evalkit.cli.options import json_option, official_random_option, tasks_dir_option
 from evalkit.errors import ExitCode
 from evalkit.spec import RunSpec, load_config, split_list
 
@@ -32,6 +32,8 @@ from evalkit.spec import RunSpec, load_config, split_list
 )
 @click.option("--tasks", multiple=True, metavar="NAMES", help="Names, globs or groups (see `evalkit tasks`).")
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many samples of each task.")
+@click.option("--subset", metavar="ci", help="`ci`: each task's small fixed subset, from all its categories.")
+@official_random_option
 @click.option("--output", metavar="DIR", help="Run directory; by default a name of its own in results/.")
 @click.option("--data-root", metavar="DIR", help="Local mirror of the hub's data sets (or EVALKIT_DATA).")
 @tasks_dir_option

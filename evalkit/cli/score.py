@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from evalkit.cli.options import json_option, tasks_dir_option
+from evalkit.cli.options import json_option, official_random_option, tasks_dir_option
 from evalkit.cli.show import fields
 
 
 @click.command("score")
 @click.argument("what", type=click.Path(path_type=Path), metavar="FILE.jsonl|RUN")
 @click.option("--task", help="Only this task's lines of the file.")
-@click.option("--official-random", type=int, metavar="SEED", help="Reproduce an official random fallback.")
+@official_random_option
 @tasks_dir_option
 @json_option
 def command(
@@ -30,7 +30,7 @@ def command(
         from evalkit.execute import rescore
         from evalkit.store import RunDir
 
-        return show_outcome(rescore(RunDir.open(what), tasks_dirs), as_json)
+        return show_outcome(rescore(RunDir.open(what), tasks_dirs, official_random), as_json)
     from evalkit.score_file import score_file
 
     found = score_file(what, task=task, tasks_dirs=tasks_dirs, official_random=official_random)

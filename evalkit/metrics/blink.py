@@ -33,7 +33,7 @@ _GROUP = "subtask"
 class BlinkAccuracy:
     """``macro_acc``, the unweighted mean of the accuracies of BLINK's tasks (group ``subtask``).
 
-    ``acc`` is the mean over questions. :meth:`file_figures` gives ``official_acc``: a file's texts
+    ``acc`` is the mean over questions. :meth:`file_figures` gives ``exact_acc``: a file's texts
     compared with ``(X)`` exactly, as the official script compares what it is handed after its own
     extraction.
     """
@@ -69,11 +69,11 @@ class BlinkAccuracy:
     def file_figures(
         self, answers: Sequence[Answer], scores: Sequence[Score], seed: int | None
     ) -> dict[str, float]:
-        """``official_acc`` and its breakdown."""
+        """``exact_acc`` and its breakdown."""
         exact = [float(answer.prediction == f"({letter_reference(answer)})") for answer in answers]
         items = [Scored(Score(value), answer.groups) for value, answer in zip(exact, answers, strict=True)]
-        figures = mean_by_group("official_acc", items)
-        return {**figures, "official_acc": _macro(figures, "official_acc")}
+        figures = mean_by_group("exact_acc", items)
+        return {**figures, "exact_acc": _macro(figures, "exact_acc")}
 
 
 def _macro(figures: dict[str, float], name: str) -> float:

@@ -58,8 +58,8 @@ class CircularAccuracy:
     def file_figures(
         self, answers: Sequence[Answer], scores: Sequence[Score], seed: int | None
     ) -> dict[str, float]:
-        """``official_circular_acc`` and the others for a seed: every unreadable answer draws one of its options or
-        ``Z`` (none), in the order given. VLMEvalKit's own draw has no seed, so None gives nothing.
+        """``official_circular_acc`` and the others for a seed: every unreadable answer draws one of its
+        options or ``Z`` (none), in the order given. VLMEvalKit's own draw has no seed, so None gives nothing.
         """
         if seed is None:
             return {}

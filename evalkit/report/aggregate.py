@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evalkit.metrics.base import Metric, Scored, Unit, UnitMetric
+from evalkit.metrics.base import FileMetric, Metric, Scored, Unit, UnitMetric
 from evalkit.report.stats import interval
 from evalkit.store.records import Record
 from evalkit.types import Category
@@ -70,10 +70,22 @@ class Cell:
         return self.estimate.n == self.expected
 
 
-def cell_of(arm: str, column: Column, records: Sequence[Record], expected: int, metric: Metric) -> Cell:
-    """Aggregate one arm's scored records of one benchmark."""
+def cell_of(
+    arm: str,
+    column: Column,
+    records: Sequence[Record],
+    expected: int,
+    metric: Metric,
+    seed: int | None = None,
+) -> Cell:
+    """Aggregate one arm's scored records of one benchmark, in the data set's order; ``seed`` is that
+    of an official random fallback.
+    """
     scored = [record for record in records if record.score is not None and record.score.value is not None]
     figures = metric.summarise(_items(scored))
+    if isinstance(metric, FileMetric) and scored:
+        scores = [record.score for record in scored if record.score is not None]
+        figures |= metric.file_figures([record.answer() for record in scored], scores, seed)
     members: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in scored:
         for group, labels in record.groups.items():

@@ -57,6 +57,7 @@ class Comparison:
                 shown = [f"{count} {rate}" for rate, count in cell.counts.items() if count]
                 if shown:
                     notes.append(f"{arm.name} {column.task}: {', '.join(shown)} of {cell.expected}")
+                notes += [f"{arm.name} {column.task}: {text}" for text in _official(cell)]
         return notes
 
     def to_json(self) -> dict[str, Any]:
@@ -98,6 +99,16 @@ def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Seq
                     problem,
                     "run both with the same `--limit`, data and evalkit version",
                 )
+
+
+def _official(cell: Cell) -> list[str]:
+    """The official script's own figures where they differ from ours."""
+    found = {name: value for name, value in cell.figures.items() if name.startswith("official_")}
+    return [
+        f"{name} {100 * value:.1f}"
+        for name, value in found.items()
+        if "/" not in name and value != cell.figures.get(name.removeprefix("official_"))
+    ]
 
 
 def _difference(first: Sequence[Record], second: Sequence[Record], prompts: bool) -> str | None:

@@ -5,6 +5,8 @@ Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``limi
 ``overall``, then every task's primary score at full precision, sorted by name. Missing values are
 empty.
 
+``limit`` is the number of samples of each task, or ``ci`` for their fixed subsets.
+
 A row gathers what several runs found out about one checkpoint with one variant and one limit;
 of two scores of one task the later written stands. Its means are over its own tasks, which
 ``tasks`` lists with their number of samples; a mean is empty where one of them is incomplete.
@@ -37,7 +39,7 @@ class RunFacts:
     """What a row says about the run that it came from."""
 
     comparison: Comparison
-    limit: int | None
+    subset: int | str | None
     version: str
     date: str
     revisions: Mapping[str, str]
@@ -119,7 +121,7 @@ def _row(facts: RunFacts, arm: Arm) -> dict[str, Any]:
         "model": arm.model,
         "rope": arm.rope,
         "fingerprint": arm.fingerprint,
-        "limit": "" if facts.limit is None else str(facts.limit),
+        "limit": "" if facts.subset is None else str(facts.subset),
         "evalkit": facts.version,
         "date": facts.date,
         "revisions": _json({task: facts.revisions.get(task, "") for task in described}),

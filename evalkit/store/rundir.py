@@ -140,6 +140,11 @@ class RunDir:
         """Replace ``scores.json``."""
         self._replace("scores.json", json.dumps(scores, indent=2, ensure_ascii=False))
 
+    def write_submission(self, name: str, content: bytes) -> Path:
+        """Replace a file of answers to be scored elsewhere; return where it is."""
+        (self.path / "submissions").mkdir(parents=True, exist_ok=True)
+        return self._replace(f"submissions/{name}", content)
+
     def _known(self) -> bool:
         return self.begun or (self.path / "journal").is_dir()
 
@@ -164,17 +169,19 @@ class RunDir:
             again = "delete it and repeat the run's command; the answers in its journal are kept"
         return UsageError(f"`{self.path / name}` is damaged", why, again)
 
-    def _replace(self, name: str, text: str) -> None:
+    def _replace(self, name: str, content: str | bytes) -> Path:
         self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / f".{name}.{os.getpid()}{_TEMPORARY}"
+        target = self.path / name
+        temporary = target.with_name(f".{target.name}.{os.getpid()}{_TEMPORARY}")
         try:
-            with open(temporary, "w", encoding="utf-8", errors=_ERRORS) as file:
-                file.write(text)
+            with open(temporary, "wb") as file:
+                file.write(content if isinstance(content, bytes) else content.encode("utf-8", _ERRORS))
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, self.path / name)
+            os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+        return target
 
 
 def planned(plan: Plan, records: Mapping[str, Record]) -> tuple[list[Record], int]:

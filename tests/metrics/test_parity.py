@@ -24,7 +24,7 @@ Line = dict[str, Any]
 
 # Our name of an expected figure, by task; `{}` is what the pattern's group has found.
 NAMES: dict[str, list[tuple[str, str]]] = {
-    "blink": [("accuracy_macro", "official_acc"), ("accuracy/(.*)", "official_acc/subtask/{}")],
+    "blink": [("accuracy_macro", "exact_acc"), ("accuracy/(.*)", "exact_acc/subtask/{}")],
     "chartqa": [("relaxed_accuracy/(.*)", "relaxed_accuracy/split/{}")],
     "hallusionbench": [],
     "lvbench": [("acc", "official_acc"), ("(.*)", "official_acc/question_type/{}")],

@@ -1,0 +1,24 @@
+"""For splits whose answers are not public: nothing to score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evalkit.metrics.base import Answer, Score, Scored
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """Gives no score; the answers become a submission file instead."""
+
+    name: str = "submission"
+    range: tuple[float, float] = (0.0, 1.0)
+
+    def score(self, answer: Answer) -> Score:
+        """Keep the answer as it is."""
+        return Score(None, parsed=answer.prediction.strip())
+
+    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
+        """Return no figures."""
+        return {}

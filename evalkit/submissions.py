@@ -1,0 +1,82 @@
+"""Submission files for splits whose answers are not public, in the form that their servers take."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evalkit.metrics import letters
+from evalkit.metrics.choice import extract_letter
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sample's answer: its id, the model's text, and the question that it answers."""
+
+    id: str
+    text: str
+    question: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """How a file is written, its suffix, and where it goes."""
+
+    suffix: str
+    write: Callable[[Sequence[Entry]], bytes]
+    to: str
+
+
+def _rrc(entries: Sequence[Entry]) -> bytes:
+    found = [{"questionId": int(entry.id), "answer": entry.text} for entry in entries]
+    return json.dumps(found, ensure_ascii=False).encode()
+
+
+def _evalai_vqa(entries: Sequence[Entry]) -> bytes:
+    found = [{"question_id": int(entry.id), "answer": entry.text} for entry in entries]
+    return json.dumps(found, ensure_ascii=False).encode()
+
+
+def _blink(entries: Sequence[Entry]) -> bytes:
+    # The authors write (Z) where no option can be read.
+    found = {entry.id: f"({letters.blink(entry.text, entry.options) or 'Z'})" for entry in entries}
+    return json.dumps(found, indent=4).encode()
+
+
+def _egoschema(entries: Sequence[Entry]) -> bytes:
+    lines = ["q_uid,answer"]
+    for entry in entries:
+        letter = extract_letter(entry.text, entry.options)
+        lines.append(f"{entry.id},{list(entry.options).index(letter) if letter else -1}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _mmbench(entries: Sequence[Entry]) -> bytes:
+    import pandas as pd
+
+    rows = [
+        {
+            "index": int(entry.id),
+            "question": entry.question,
+            **{letter: entry.options.get(letter) for letter in "ABCD"},
+            "category": entry.labels.get("category"),
+            "l2-category": entry.labels.get("l2_category"),
+            "prediction": entry.text,
+        }
+        for entry in entries
+    ]
+    buffer = io.BytesIO()
+    pd.DataFrame(rows).to_excel(buffer, index=False)
+    return buffer.getvalue()
+
+
+RRC = Submission("json", _rrc, "the Robust Reading Competition's portal")
+TEXTVQA = Submission("json", _evalai_vqa, "EvalAI's TextVQA challenge")
+BLINK = Submission("json", _blink, "EvalAI's BLINK challenge")
+EGOSCHEMA = Submission("csv", _egoschema, "EgoSchema's Kaggle competition; -1 where no option could be read")
+MMBENCH = Submission("xlsx", _mmbench, "OpenCompass's MMBench server")

@@ -1,0 +1,36 @@
+"""BLINK test: no public answers; writes the file that EvalAI takes."""
+
+from evalkit.data.options import lettered
+from evalkit.metrics.blink import SUBTASKS
+from evalkit.metrics.unscored import Unscored
+from evalkit.submissions import BLINK
+from evalkit.task import HubDataset, Task, image, text
+
+IMAGES = ("image_1", "image_2", "image_3", "image_4")
+
+task = Task(
+    name="blink_test",
+    category="image",
+    title="BLINK test (submission)",
+    dataset=HubDataset(
+        "BLINK-Benchmark/BLINK",
+        config=SUBTASKS,
+        split="test",
+        columns=("idx", "question", "prompt", "choices", *IMAGES),
+    ),
+    prompt=lambda row: (*(image(row[name]) for name in IMAGES if row[name]), text(row["prompt"])),
+    reference=lambda row: None,
+    id=lambda row: row["idx"],
+    cluster=lambda row: row["idx"],
+    groups={"subtask": lambda row: row["config"]},
+    meta=lambda row: {"question": row["question"], "options": lettered(row["choices"])},
+    metric=Unscored(),
+    submission=BLINK,
+    max_new_tokens=64,
+    size=1907,
+    tags=("submission",),
+    licence="Apache-2.0",
+    citation="Fu et al., BLINK: Multimodal Large Language Models Can See but Not Perceive, ECCV 2024 "
+    "(arXiv:2404.12390)",
+    notes="An answer in which no option can be read is written as (Z).",
+)

@@ -1,0 +1,31 @@
+"""DocVQA test: no public answers; writes the file that the Robust Reading Competition takes."""
+
+from evalkit.data.wording import short_answer
+from evalkit.metrics.unscored import Unscored
+from evalkit.submissions import RRC
+from evalkit.task import HubDataset, Task, image
+
+task = Task(
+    name="docvqa_test",
+    category="image",
+    title="DocVQA test (submission)",
+    dataset=HubDataset(
+        "lmms-lab/DocVQA",
+        "DocVQA",
+        split="test",
+        columns=("questionId", "question", "image", "ucsf_document_id", "ucsf_document_page_no"),
+    ),
+    prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
+    reference=lambda row: None,
+    id=lambda row: str(row["questionId"]),
+    cluster=lambda row: f"{row['ucsf_document_id']}-{row['ucsf_document_page_no']}",
+    meta=lambda row: {"question": row["question"]},
+    metric=Unscored(),
+    submission=RRC,
+    max_new_tokens=32,
+    size=5188,
+    tags=("submission",),
+    licence="Apache-2.0 (repository); documents from the UCSF Industry Documents Library",
+    citation="Mathew et al., DocVQA: A Dataset for VQA on Document Images, WACV 2021 (arXiv:2007.00398)",
+    notes="The number of questions is unverified.",
+)

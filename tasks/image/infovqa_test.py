@@ -1,0 +1,31 @@
+"""InfographicVQA test: no public answers; writes the file that the Robust Reading Competition takes."""
+
+from evalkit.data.wording import short_answer
+from evalkit.metrics.unscored import Unscored
+from evalkit.submissions import RRC
+from evalkit.task import HubDataset, Task, image
+
+task = Task(
+    name="infovqa_test",
+    category="image",
+    title="InfoVQA test (submission)",
+    dataset=HubDataset(
+        "lmms-lab/DocVQA",
+        "InfographicVQA",
+        split="test",
+        columns=("questionId", "question", "image", "image_url"),
+    ),
+    prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
+    reference=lambda row: None,
+    id=lambda row: str(row["questionId"]),
+    cluster=lambda row: str(row["image_url"]),
+    meta=lambda row: {"question": row["question"]},
+    metric=Unscored(),
+    submission=RRC,
+    max_new_tokens=32,
+    size=3288,
+    tags=("submission",),
+    licence="Apache-2.0 (repository); infographics belong to their publishers",
+    citation="Mathew et al., InfographicVQA, WACV 2022 (arXiv:2104.12756)",
+    notes="The number of questions is unverified.",
+)

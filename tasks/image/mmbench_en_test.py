@@ -1,0 +1,28 @@
+"""MMBench test in English: no public answers; writes the spreadsheet that the MMBench server takes."""
+
+from evalkit.data import mmbench
+from evalkit.data.wording import choice
+from evalkit.metrics.unscored import Unscored
+from evalkit.submissions import MMBENCH
+from evalkit.task import Task, image
+
+task = Task(
+    name="mmbench_en_test",
+    category="image",
+    title="MMBench EN test (submission)",
+    dataset=mmbench.repository("en", "test"),
+    expand=mmbench.rotations,
+    prompt=lambda row: (image(row["image"]), choice(row["question"], row["options"], mmbench.hint(row))),
+    reference=lambda row: None,
+    id=lambda row: str(row["index"]),
+    cluster=lambda row: row["circular_group"],
+    groups=mmbench.GROUPS,
+    meta=lambda row: {"question": row["question"], "options": row["options"]},
+    metric=Unscored(),
+    submission=MMBENCH,
+    max_new_tokens=64,
+    tags=("submission",),
+    licence=mmbench.LICENCE,
+    citation=mmbench.CITATION,
+    notes="Every rotation of every question is answered. The number of questions could not be verified.",
+)
