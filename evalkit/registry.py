@@ -101,7 +101,8 @@ def resolve(patterns: Sequence[str], tasks_dirs: Sequence[str] = ()) -> list[str
     """Names of the tasks that ``patterns`` ask for, in the order asked, each once.
 
     A pattern is a name, a glob (``refcoco*``), a group (``image``, ``video``, ``grounding``,
-    ``paper``, ``mini``) or a comma list of these. The category groups leave mini tasks out.
+    ``paper``, ``mini``) or a comma list of these. The category groups leave out mini tasks and
+    splits without public answers.
 
     Raises:
         UsageError: a pattern matches nothing.
@@ -165,7 +166,7 @@ def _in_group(info: TaskInfo, group: str) -> bool:
         return info.paper_row is not None
     if group == "mini":
         return "mini" in info.tags
-    return info.category == group and "mini" not in info.tags
+    return info.category == group and not {"mini", "submission"}.intersection(info.tags)
 
 
 def _unknown(name: str, names: Sequence[str]) -> UsageError:

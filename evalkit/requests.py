@@ -6,9 +6,10 @@ import hashlib
 import heapq
 import json
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TypeVar
 
 from evalkit.data.cache import MediaCache
 from evalkit.data.media import media_digest
@@ -19,6 +20,7 @@ from evalkit.types import MediaRef, Request, Sample
 
 # Part of every key: raise it when the meaning of a request changes without its fields changing.
 KEY_VERSION = 1
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def choose(
     if only is not None:
         numbered = (each for each in numbered if each.sample.id in only)
     if limit is not None:
-        numbered = heapq.nsmallest(limit, numbered, key=lambda each: _rank(each.sample.id))
+        numbered = _smallest(numbered, limit, lambda each: each.sample)
     light = [Indexed(each.index, _on_disk(each.sample, cache)) for each in numbered]
     counts = Counter(each.sample.id for each in light)
     repeated = [sample_id for sample_id, count in counts.items() if count > 1]
@@ -61,13 +63,14 @@ def ci_subset(samples: Iterable[Sample], size: int) -> frozenset[str]:
     """Ids of the fixed subset for CI: every label of the first group gives its share, the samples
     whose hashed ids are smallest, so that it is the same wherever and in whatever order it is drawn.
     """
-    strata: dict[str, list[str]] = {}
+    strata: dict[str, list[Sample]] = {}
     for sample in samples:
         label = next(iter(sample.groups.values()), "")
-        strata.setdefault(label if isinstance(label, str) else "+".join(label), []).append(sample.id)
-    quotas = shares({label: len(ids) for label, ids in strata.items()}, size)
-    chosen = (heapq.nsmallest(quotas[label], ids, key=_rank) for label, ids in strata.items())
-    return frozenset(sample_id for ids in chosen for sample_id in ids)
+        bare = replace(sample, parts=(), meta={})
+        strata.setdefault(label if isinstance(label, str) else "+".join(label), []).append(bare)
+    quotas = shares({label: len(found) for label, found in strata.items()}, size)
+    chosen = (_smallest(found, quotas[label], lambda each: each) for label, found in strata.items())
+    return frozenset(sample.id for found in chosen for sample in found)
 
 
 def shares(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
@@ -115,8 +118,25 @@ def _digest(ref: MediaRef) -> str:
         return "unreadable"
 
 
-def _rank(sample_id: str) -> str:
-    return hashlib.sha256(sample_id.encode()).hexdigest()
+def _smallest(items: Iterable[Item], limit: int, sample_of: Callable[[Item], Sample]) -> list[Item]:
+    """The items whose samples' units have the smallest hashes, at most ``limit`` of them, no unit cut
+    in two unless it is the only one.
+    """
+
+    def key(item: Item) -> tuple[str, str]:
+        sample = sample_of(item)
+        return _hash(sample.unit or sample.id), _hash(sample.id)
+
+    found = heapq.nsmallest(limit + 1, items, key=key) if limit else []
+    if len(found) <= limit:
+        return found
+    beyond = key(found.pop())[0]
+    whole = [item for item in found if key(item)[0] != beyond]
+    return whole or found
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _on_disk(sample: Sample, cache: MediaCache) -> Sample:

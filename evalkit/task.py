@@ -38,7 +38,7 @@ class Task:
 
     Every callable gets one row of the data set. ``groups`` are the breakdowns that are reported;
     ``links`` what else the metric must know of a sample, such as the question that several samples
-    are forms of. ``expand`` turns a stored row into several
+    are forms of, ``unit`` what a subset must not split. ``expand`` turns a stored row into several
     questions (RefCOCO: one per expression) before anything else is called.
 
     ``size`` is the number of samples; ``ci`` that of the fixed subset for CI runs. ``peers`` says where
@@ -60,6 +60,7 @@ class Task:
     groups: Mapping[str, Callable[[Row], str | tuple[str, ...]]] = field(default_factory=dict)
     meta: Callable[[Row], Mapping[str, Any]] = lambda row: {}
     links: Mapping[str, Callable[[Row], Any]] = field(default_factory=dict)
+    unit: Callable[[Row], str] | None = None
     expand: Callable[[Row], Iterator[Row]] | None = None
     size: int | None = None
     paper_row: str | None = None
@@ -75,15 +76,20 @@ class Task:
     def samples(self, data_root: str | None) -> Iterator[Sample]:
         """Yield the samples of this benchmark in the data set's order."""
         for stored in self.dataset.rows(data_root):
-            for row in self.expand(stored) if self.expand else (stored,):
-                yield Sample(
-                    id=self.id(row),
-                    parts=self.prompt(row),
-                    reference=self.reference(row),
-                    cluster_id=self.cluster(row),
-                    groups={name: label(row) for name, label in self.groups.items()},
-                    meta=self._meta(row),
-                )
+            yield from self.samples_of(stored)
+
+    def samples_of(self, stored: Row) -> Iterator[Sample]:
+        """Yield the samples of one stored row."""
+        for row in self.expand(stored) if self.expand else (stored,):
+            yield Sample(
+                id=self.id(row),
+                parts=self.prompt(row),
+                reference=self.reference(row),
+                cluster_id=self.cluster(row),
+                groups={name: label(row) for name, label in self.groups.items()},
+                meta=self._meta(row),
+                unit=self.unit(row) if self.unit else self.id(row),
+            )
 
     def _meta(self, row: Row) -> dict[str, Any]:
         links = {name: value(row) for name, value in self.links.items()}

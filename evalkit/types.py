@@ -73,7 +73,8 @@ class Sample:
     ``cluster_id`` names the image or video: questions that share one are not independent.
     ``groups`` maps a breakdown ("question_type") to this sample's label or labels in it. ``meta``
     holds what the metric needs besides the reference (``question``, ``options``, ``image_size``);
-    it is stored with the answer, so that scoring never needs the data set.
+    it is stored with the answer, so that scoring never needs the data set. Samples of one ``unit``
+    (the rotations of a question) are scored together, so that a subset has all of them or none.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Sample:
     cluster_id: str
     groups: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = ""
 
 
 @dataclass(frozen=True)

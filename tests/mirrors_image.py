@@ -26,11 +26,55 @@ def picture(number: int) -> dict[str, Any]:
 
 
 def write(root: Path, repo: str, split: str, rows: Rows, schema: Schema, config: str = "default") -> Rows:
-    """Write one split, and a card with this configuration only."""
+    """Write one split, and a card of all that is there."""
     folder = "data" if config == "default" else config
     write_parquet(root / repo / folder / f"{split}-00000-of-00001.parquet", rows, schema)
-    write_readme(root / repo, {config: {split: f"{folder}/{split}-*"}})
+    write_card(root / repo)
     return rows
+
+
+def write_card(folder: Path) -> None:
+    """A card that lists the configurations and splits of a repository's Parquet files."""
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted(folder.glob("*/*.parquet")):
+        config, split = path.parent.name, path.name.partition("-")[0]
+        found.setdefault("default" if config == "data" else config, {})[split] = f"{config}/{split}-*"
+    write_readme(folder, found)
+
+
+def build_chartqa_drawn_mirror(root: Path) -> Rows:
+    """`lmms-lab/ChartQA` with drawn charts."""
+    rows = [
+        {
+            "type": f"{('human', 'augmented')[number]}_test",
+            "question": f"What is the value of bar {number}?",
+            "answer": str(10 + number),
+            "image": picture(number),
+        }
+        for number in range(2)
+    ]
+    return write(root, "lmms-lab/ChartQA", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
+
+
+def build_docvqa_test_mirror(root: Path) -> Rows:
+    """`lmms-lab/DocVQA`, configuration DocVQA: the test split, without answers."""
+    rows = [
+        {
+            "questionId": str(57344 + number),
+            "question": f"What is the number on page {number}?",
+            "image": picture(number),
+            "ucsf_document_id": "pybv0228",
+            "ucsf_document_page_no": str(number),
+            "answers": None,
+            "question_types": None,
+            "docId": number,
+            "data_split": "test",
+        }
+        for number in range(2)
+    ]
+    lists = {"answers": TEXTS, "question_types": TEXTS}
+    schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE, "docId": NUMBER}
+    return write(root, "lmms-lab/DocVQA", "test", rows, schema, "DocVQA")
 
 
 def build_infovqa_mirror(root: Path, split: str = "validation") -> Rows:
@@ -54,15 +98,15 @@ def build_infovqa_mirror(root: Path, split: str = "validation") -> Rows:
     return write(root, "lmms-lab/DocVQA", split, rows, schema, "InfographicVQA")
 
 
-def build_textvqa_mirror(root: Path) -> Rows:
-    """`lmms-lab/textvqa`, validation."""
+def build_textvqa_mirror(root: Path, split: str = "validation") -> Rows:
+    """`lmms-lab/textvqa`; the test split has no answers."""
     rows = [
         {
             "image_id": f"img{number // 2}",
             "question_id": 34602 + number,
             "question": f"what is written on sign {number}?",
             "image": picture(number // 2),
-            "answers": ["stop"] * 7 + ["Stop!", "halt", "unanswerable"],
+            "answers": ["stop"] * 7 + ["Stop!", "halt", "unanswerable"] if split == "validation" else [],
             "ocr_tokens": ["STOP"],
             "image_classes": ["Sign"],
         }
@@ -70,7 +114,7 @@ def build_textvqa_mirror(root: Path) -> Rows:
     ]
     lists = dict.fromkeys(("answers", "ocr_tokens", "image_classes"), TEXTS)
     schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE, "question_id": NUMBER}
-    return write(root, "lmms-lab/textvqa", "validation", rows, schema)
+    return write(root, "lmms-lab/textvqa", split, rows, schema)
 
 
 def build_mmbench_mirror(root: Path, language: str, split: str = "dev") -> Rows:
@@ -190,7 +234,6 @@ def build_blink_mirror(root: Path, split: str = "val") -> Rows:
         images = {f"image_{k}": IMAGE for k in range(1, 5)}
         write(root, repo, split, [row], dict.fromkeys(row, TEXT) | images | {"choices": TEXTS}, config)
         everything.append({**row, "config": config})
-    write_readme(root / repo, {config: {split: f"{config}/{split}-*"} for config in SUBTASKS})
     return everything
 
 
@@ -324,3 +367,20 @@ BUILDERS: dict[str, Callable[[Path], Rows]] = {
     "pope": build_pope_mirror,
     "seedbench_image": build_seedbench_mirror,
 }
+
+# Splits without public answers.
+HIDDEN: dict[str, Callable[[Path], Rows]] = {
+    "docvqa_test": build_docvqa_test_mirror,
+    "infovqa_test": lambda root: build_infovqa_mirror(root, "test"),
+    "textvqa_test": lambda root: build_textvqa_mirror(root, "test"),
+    "blink_test": lambda root: build_blink_mirror(root, "test"),
+    "mmbench_en_test": lambda root: build_mmbench_mirror(root, "en", "test"),
+    "mmbench_cn_test": lambda root: build_mmbench_mirror(root, "cn", "test"),
+}
+
+
+def build_image_mirrors(root: Path) -> None:
+    """Everything that the image tasks read, but MMMU and DocVQA val."""
+    build_chartqa_drawn_mirror(root)
+    for build in (*BUILDERS.values(), *HIDDEN.values()):
+        build(root)

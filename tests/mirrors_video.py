@@ -123,9 +123,9 @@ def build_star_mirror(root: Path) -> Rows:
 MLVU_TYPES = ("plotQA", "findNeedle", "ego", "count", "order", "anomaly_reco", "topic_reasoning")
 
 
-def build_mlvu_mirror(root: Path) -> Rows:
+def build_mlvu_mirror(root: Path, name: str = "MLVU_dev") -> Rows:
     """`sy1998/MLVU_dev`: a question of each type, options in the question's text, two archives."""
-    folder = root / "sy1998" / "MLVU_dev"
+    folder = root / "sy1998" / name
     rows: Rows = [
         {
             "video_name": f"{kind}_{number}.mp4",
@@ -339,6 +339,7 @@ def build_video_mirrors(root: Path) -> None:
     """Everything that the video tasks read, but MVBench and Video-MME."""
     build_star_mirror(root)
     build_mlvu_mirror(root)
+    build_mlvu_mirror(root, "MLVU_Test")
     build_lvbench_mirror(root)
     build_charades_sta_mirror(root)
     build_longvideobench_mirror(root)

@@ -22,11 +22,14 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 
 def fields(title: str, values: Mapping[str, Any]) -> str:
-    """A title and its fields, wrapped to the terminal."""
-    width = max(len(name) for name in values) + 2
+    """A title and its fields, wrapped to the terminal; a text of several lines stands below its name."""
+    width = max(len(name) for name, value in values.items() if "\n" not in str(value)) + 2
     room = max(40, min(shutil.get_terminal_size().columns, 120) - width - 2)
     lines = [title]
     for name, value in values.items():
+        if "\n" in str(value):
+            lines += [f"  {name}:", *(f"    {line}".rstrip() for line in str(value).splitlines())]
+            continue
         wrapped = textwrap.wrap(str(value), room) or [""]
         lines.append(f"  {name.ljust(width)}{wrapped[0]}")
         lines.extend(" " * (width + 2) + line for line in wrapped[1:])

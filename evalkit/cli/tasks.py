@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -38,22 +37,18 @@ def command(ctx: click.Context, tasks_dirs: tuple[str, ...], as_json: bool) -> N
 @json_option
 @click.pass_context
 def show(ctx: click.Context, name: str, tasks_dirs: tuple[str, ...], as_json: bool) -> None:
-    """Show everything that is declared about one benchmark."""
+    """Show everything that is declared about one benchmark, with one example."""
+    from evalkit.cli.cards import card
+
     folders = (*(ctx.obj or ()), *tasks_dirs)
-    found: dict[str, Any] = {}
-    for each in resolve((name,), folders):
-        task = load_task(each, folders)
-        found[each] = {
-            "title": task.title,
-            "category": task.category,
-            "row in the paper": task.paper_row or "-",
-            "data set": ", ".join(f"{key} {value}" for key, value in task.dataset.describe().items()),
-            "samples": task.size if task.size is not None else "not declared",
-            "metric": f"{task.metric.name}, from {task.metric.range[0]:g} to {task.metric.range[1]:g}",
-            "breakdown": ", ".join(task.groups) or "-",
-            "new tokens at most": task.max_new_tokens,
-            "licence": task.licence,
-            "citation": task.citation or "-",
-            "notes": task.notes or "-",
-        }
+    found = {each: card(load_task(each, folders)) for each in resolve((name,), folders)}
     click.echo(json.dumps(found, indent=2) if as_json else "\n\n".join(map(fields, found, found.values())))
+
+
+@command.command("docs")
+@tasks_dir_option
+def docs(tasks_dirs: tuple[str, ...]) -> None:
+    """Print a page about all benchmarks in Markdown (`docs/tasks.md` is made by this)."""
+    from evalkit.cli.cards import page
+
+    click.echo(page([load_task(info.name, tasks_dirs) for info in declared(tasks_dirs)]), nl=False)

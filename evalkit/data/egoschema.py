@@ -17,6 +17,16 @@ CITATION = (
 )
 
 
+EXAMPLE: Row = {
+    "question_idx": "0",
+    "video_idx": "0074f737-11cb-497d-8d07-77c3a8127391",
+    "question": "What does C mainly do in the video?",
+    "option": ["A. C cooks.", "B. C cleans.", "C. C repairs a bicycle.", "D. C reads.", "E. C paints."],
+    "answer": "2",
+    "path": "0074f737-11cb-497d-8d07-77c3a8127391.mp4",
+}
+
+
 def repository(config: str) -> HubDataset:
     """``Subset`` (500 questions with answers) or ``MC`` (all 5,031)."""
     return HubDataset(

@@ -15,6 +15,16 @@ LICENCE = "CC-BY-NC-SA-4.0; academic research only"
 CITATION = "Zhou et al., MLVU: Benchmarking Multi-task Long Video Understanding, CVPR 2025 (arXiv:2406.04264)"
 
 
+EXAMPLE: Row = {
+    "row_number": 0,
+    "video_name": "plotQA/movie101_66.mp4",
+    "question": "What colour is the main actor's coat?\n(A) Yellow\n(B) Red\n(C) Blue\n(D) Green",
+    "answer": "B",
+    "task_type": "plotQA",
+    "path": "movie101_66.mp4",
+}
+
+
 def repository(name: str) -> HubDataset:
     """The multiple-choice questions of a split; the videos lie in zip archives."""
     return HubDataset(

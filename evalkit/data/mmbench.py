@@ -31,6 +31,18 @@ GROUPS: Mapping[str, Callable[[Row], str]] = {
 _STEP = 1_000_000
 
 
+EXAMPLE: Row = {
+    "index": 241,
+    "question": "Which animal is in front of the house?",
+    "hint": "nan",
+    **{"A": "a cat", "B": "a dog", "C": "a horse", "D": "nan"},
+    "answer": "B",
+    "category": "object_localization",
+    "L2-category": "finegrained_perception (instance-level)",
+    "image": {"bytes": None, "path": "house.jpg"},
+}
+
+
 def repository(language: str, split: str) -> HubDataset:
     """One language (``en`` or ``cn``) and split."""
     columns = ("index", "question", "hint", "A", "B", "C", "D", "category", "L2-category", "image")

@@ -31,6 +31,28 @@ CITATION_G = (
 )
 
 
+PEERS = (
+    "The `*_bbox_rec_*` tasks read boxes from 0 to 1 only: a model that answers in pixels or "
+    "thousandths scores 0. The `*_grounding_*` tasks keep the better of two readings by looking at "
+    "the reference. Ours reads the family's own convention."
+)
+CORNER_EXAMPLE: Row = {
+    "ref_id": 25,
+    "sentences": [{"sent": "man in the red shirt", "sent_id": 70}],
+    "bbox": [103.93, 299.99, 341.84, 478.01],
+    "raw_image_info": '{"width": 640, "height": 480}',
+    "image_path": "coco/train2014/COCO_train2014_000000581857.jpg",
+    "image": {"bytes": None, "path": "COCO_train2014_000000581857.jpg"},
+}
+EXTENT_EXAMPLE: Row = {
+    "question_id": "469306",
+    "answer": ["man in the red shirt"],
+    "bbox": [103.93, 299.99, 237.91, 178.02],
+    "file_name": "COCO_train2014_000000581857_16.jpg",
+    "image": {"bytes": None, "path": "COCO_train2014_000000581857.jpg"},
+}
+
+
 def corner_expressions(row: Row) -> Iterator[Row]:
     """One row per expression of a ``jxu124/refcoco*`` object."""
     info = json.loads(row["raw_image_info"])

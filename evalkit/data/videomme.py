@@ -26,6 +26,23 @@ GROUPS: Mapping[str, Callable[[Row], str]] = {
 }
 
 
+EXAMPLE: Row = {
+    "videoID": "fFjv93ACGo8",
+    "question_id": "001-1",
+    "question": "How many apples lie on the table?",
+    "options": ["A. Two.", "B. Three.", "C. Four.", "D. Five."],
+    "answer": "B",
+    **{
+        "duration": "short",
+        "domain": "Knowledge",
+        "sub_category": "Biology",
+        "task_type": "Counting Problem",
+    },
+    "video": "fFjv93ACGo8.mp4",
+    "subtitle": None,
+}
+
+
 def repository() -> HubDataset:
     """900 videos in zip archives, three questions each; subtitles for 744 of them."""
     return HubDataset(

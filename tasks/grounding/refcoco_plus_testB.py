@@ -26,4 +26,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION,
     notes="4,889 expressions of 1,798 objects in 750 images; accuracy over expressions, one box each.",
+    peers=refcoco.PEERS,
+    example=refcoco.EXTENT_EXAMPLE,
 )

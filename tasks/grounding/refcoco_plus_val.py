@@ -28,4 +28,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION,
     notes="10,758 expressions of 3,804 objects in 1,500 images; accuracy over expressions, one box each.",
+    peers=refcoco.PEERS,
+    example=refcoco.CORNER_EXAMPLE,
 )

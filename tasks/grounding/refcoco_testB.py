@@ -26,4 +26,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION,
     notes="5,095 expressions of 1,810 objects in 750 images; accuracy over expressions, one box each.",
+    peers=refcoco.PEERS,
+    example=refcoco.EXTENT_EXAMPLE,
 )

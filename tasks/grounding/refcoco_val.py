@@ -32,4 +32,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION,
     notes="10,834 expressions of 3,811 objects in 1,500 images; accuracy over expressions, one box each.",
+    peers=refcoco.PEERS,
+    example=refcoco.CORNER_EXAMPLE,
 )

@@ -26,4 +26,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION_G,
     notes="9,602 expressions of 5,023 objects in 2,600 images; accuracy over expressions, one box each.",
+    peers=refcoco.PEERS,
+    example=refcoco.EXTENT_EXAMPLE,
 )

@@ -32,4 +32,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION_G,
     notes="4,896 expressions of 2,573 objects in 1,300 images; accuracy over expressions, one box each.",
+    peers=refcoco.PEERS,
+    example=refcoco.CORNER_EXAMPLE,
 )

@@ -33,4 +33,15 @@ task = Task(
     "(arXiv:2401.10935)",
     notes="The instruction takes the place of the expression in the family's request for a box; right is an "
     "answer whose point, or whose box's centre, lies in the element.",
+    peers="`screenspot_rec_test` asks for boxes from 0 to 1 and scores any other convention 0. Ours reads "
+    "the family's own.",
+    example={
+        "row_number": 0,
+        "file_name": "pc_ede36f9b.png",
+        "bbox": [0.2, 0.1, 0.3, 0.15],
+        "instruction": "close this window",
+        "data_type": "icon",
+        "data_source": "windows",
+        "image": {"bytes": None, "path": "pc_ede36f9b.png"},
+    },
 )

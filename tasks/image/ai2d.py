@@ -26,4 +26,13 @@ task = Task(
     citation="Kembhavi et al., A Diagram Is Worth A Dozen Images, ECCV 2016 (arXiv:1603.07396)",
     notes="The letters of the options are drawn over the diagrams' labels: the harder form, which "
     "Qwen reports.",
+    peers="`ai2d` accepts only answers that begin with a letter and a full stop, or equal it: `A) leaf` and "
+    "`The answer is A` are wrong there. There is no official script; ours reads letters as everywhere.",
+    example={
+        "row_number": 0,
+        "question": "Which label is the root?",
+        "options": ["A", "B", "C", "D"],
+        "answer": "2",
+        "image": {"bytes": None, "path": "plant.png"},
+    },
 )

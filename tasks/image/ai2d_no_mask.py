@@ -26,4 +26,13 @@ task = Task(
     licence="CC-BY-SA-4.0 (unverified)",
     citation="Kembhavi et al., A Diagram Is Worth A Dozen Images, ECCV 2016 (arXiv:1603.07396)",
     notes="Not comparable with `ai2d`. The repository's schema is unverified.",
+    peers="`ai2d_no_mask` reads answers as `ai2d` does there: only a leading letter with a full stop, or "
+    "nothing but the letter.",
+    example={
+        "row_number": 0,
+        "question": "Which label is the root?",
+        "options": ["A", "B", "C", "D"],
+        "answer": "2",
+        "image": {"bytes": None, "path": "plant.png"},
+    },
 )

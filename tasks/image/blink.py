@@ -33,4 +33,17 @@ task = Task(
     notes="The score is the unweighted mean of the fourteen tasks, as the authors publish it; `acc` "
     "is the mean "
     "over questions. Where the authors ask GPT-3.5 to read an answer, rules do it here.",
+    peers="`blink` takes the first letter of any text for the choice, so that sentences are misread (18.2 "
+    "for GPT-4V's responses, officially 51.1); for bare letters both agree. Ours follows the official "
+    "script.",
+    example={
+        "config": "Relative_Depth",
+        "idx": "val_Relative_Depth_1",
+        "question": "Which point is closer to the camera?",
+        "prompt": "Which point is closer to the camera?\nSelect from the following choices.\n(A) A\n(B) B",
+        "choices": ["A", "B"],
+        "answer": "(B)",
+        "image_1": {"bytes": None, "path": "room.jpg"},
+        **dict.fromkeys(IMAGES[1:]),
+    },
 )

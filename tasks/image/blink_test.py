@@ -33,4 +33,14 @@ task = Task(
     citation="Fu et al., BLINK: Multimodal Large Language Models Can See but Not Perceive, ECCV 2024 "
     "(arXiv:2404.12390)",
     notes="An answer in which no option can be read is written as (Z).",
+    example={
+        "config": "Relative_Depth",
+        "idx": "test_Relative_Depth_1",
+        "question": "Which point is closer to the camera?",
+        "prompt": "Which point is closer to the camera?\nSelect from the following choices.\n(A) A\n(B) B",
+        "choices": ["A", "B"],
+        "answer": "hidden",
+        "image_1": {"bytes": None, "path": "room.jpg"},
+        **dict.fromkeys(IMAGES[1:]),
+    },
 )

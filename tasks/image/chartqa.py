@@ -30,4 +30,12 @@ task = Task(
     citation="Masry et al., ChartQA: A Benchmark for Question Answering about Charts with Visual and Logical "
     "Reasoning, Findings of ACL 2022 (arXiv:2203.10244)",
     notes="1,250 human and 1,250 augmented questions; the score is the mean over all 2,500.",
+    peers="`chartqa` gives the same score: 0 of 832 answers differ.",
+    example={
+        "row_number": 0,
+        "type": "human_test",
+        "question": "What is the highest value?",
+        "answer": "42",
+        "image": {"bytes": None, "path": "chart.png"},
+    },
 )

@@ -28,4 +28,11 @@ task = Task(
     licence="Apache-2.0 (repository); documents from the UCSF Industry Documents Library",
     citation="Mathew et al., DocVQA: A Dataset for VQA on Document Images, WACV 2021 (arXiv:2007.00398)",
     notes="The number of questions is unverified.",
+    example={
+        "questionId": "57344",
+        "question": "What is the date of the letter?",
+        "ucsf_document_id": "ffbf0227",
+        "ucsf_document_page_no": "1",
+        "image": {"bytes": None, "path": "letter.png"},
+    },
 )

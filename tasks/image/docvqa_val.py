@@ -38,4 +38,14 @@ task = Task(
     licence="Apache-2.0 (repository); documents from the UCSF Industry Documents Library",
     citation="Mathew et al., DocVQA: A Dataset for VQA on Document Images, WACV 2021 (arXiv:2007.00398)",
     notes="A question may have several types and counts in each.",
+    peers="`docvqa_val` gives the same score: 0 of 3,000 answers differ.",
+    example={
+        "questionId": "337",
+        "question": "What is the date of the letter?",
+        "answers": ["12 May 1984", "May 12, 1984"],
+        "question_types": ["handwritten"],
+        "ucsf_document_id": "ffbf0227",
+        "ucsf_document_page_no": "1",
+        "image": {"bytes": None, "path": "letter.png"},
+    },
 )

@@ -24,6 +24,7 @@ task = Task(
     reference=lambda row: str(row["gt_answer"]),
     id=lambda row: "_".join(str(row[name]) for name in NAMES),
     cluster=lambda row: row["filename"],
+    unit=lambda row: "_".join(str(row[name]) for name in NAMES[:3]),
     groups={"category": label("category"), "subcategory": label("subcategory")},
     links={name: label(name) for name in LINKS},
     meta=lambda row: {"question": row["question"]},
@@ -37,4 +38,18 @@ task = Task(
     notes="The 951 questions with an image of 1,129. The official script has GPT-4 judge; here the "
     "answer's yes or "
     "no decides. `aAcc` is over questions, `qAcc` over pairs, `fAcc` over figures.",
+    peers="`hallusion_bench_image` needs GPT-4; without a key every answer is unclear and wrong. Ours reads "
+    "yes and no by rule.",
+    example={
+        "category": "VD",
+        "subcategory": "illusion",
+        "set_id": "0",
+        "figure_id": "1",
+        "question_id": "0",
+        "visual_input": "2",
+        "question": "Is the left circle larger than the right one?",
+        "gt_answer": "1",
+        "filename": "./VD/illusion/0_1.png",
+        "image": {"bytes": None, "path": "0_1.png"},
+    },
 )

@@ -43,4 +43,14 @@ task = Task(
     licence="Apache-2.0 (repository); infographics belong to their publishers",
     citation="Mathew et al., InfographicVQA, WACV 2022 (arXiv:2104.12756)",
     notes="A question may have several types and counts in each. The number of questions is unverified.",
+    peers="`infovqa_val` gives the same score for the same answers.",
+    example={
+        "questionId": "65718",
+        "question": "What share of people walk to work?",
+        "answers": ["12%"],
+        "answer_type": ["single span"],
+        "operation/reasoning": [],
+        "image_url": "https://example.org/walking.png",
+        "image": {"bytes": None, "path": "walking.png"},
+    },
 )

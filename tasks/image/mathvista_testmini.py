@@ -47,4 +47,29 @@ task = Task(
     notes="The official protocol has a language model extract the answer; rules do it here, so "
     "scores of models "
     "that reason aloud are a lower bound of the official ones.",
+    peers="`mathvista_testmini_*` needs a language model to extract answers. Ours extracts by rule; the "
+    "score step is the official one.",
+    example={
+        "pid": "1",
+        "query": "Hint: Please answer the question requiring an integer answer and provide the final "
+        "value, e.g., "
+        "1, 2, 3, at the end.\nQuestion: How many cubes are there?",
+        "question": "How many cubes are there?",
+        "image": "images/1.jpg",
+        "decoded_image": {"bytes": None, "path": "cubes.jpg"},
+        "choices": None,
+        "precision": None,
+        "answer": "7",
+        "question_type": "free_form",
+        "answer_type": "integer",
+        "metadata": {
+            "task": "visual question answering",
+            "category": "general-vqa",
+            "context": "synthetic scene",
+            "source": "CLEVR-Math",
+            "grade": "elementary school",
+            "language": "english",
+            "skills": ["arithmetic reasoning"],
+        },
+    },
 )

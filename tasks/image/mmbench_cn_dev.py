@@ -16,6 +16,7 @@ task = Task(
     reference=lambda row: row["answer"],
     id=lambda row: str(row["index"]),
     cluster=lambda row: row["circular_group"],
+    unit=lambda row: row["circular_group"],
     groups=mmbench.GROUPS,
     links={"circular_group": lambda row: row["circular_group"]},
     meta=lambda row: {"question": row["question"], "options": row["options"]},
@@ -25,4 +26,6 @@ task = Task(
     licence=mmbench.LICENCE,
     citation=mmbench.CITATION,
     notes=mmbench.NOTES,
+    peers="`mmbench_cn_dev` asks GPT where its rules fail. Ours follows VLMEvalKit's exact matching.",
+    example=mmbench.EXAMPLE,
 )

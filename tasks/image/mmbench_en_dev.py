@@ -16,6 +16,7 @@ task = Task(
     reference=lambda row: row["answer"],
     id=lambda row: str(row["index"]),
     cluster=lambda row: row["circular_group"],
+    unit=lambda row: row["circular_group"],
     groups=mmbench.GROUPS,
     links={"circular_group": lambda row: row["circular_group"]},
     meta=lambda row: {"question": row["question"], "options": row["options"]},
@@ -25,4 +26,7 @@ task = Task(
     licence=mmbench.LICENCE,
     citation=mmbench.CITATION,
     notes=mmbench.NOTES,
+    peers="`mmbench_en_dev` asks GPT where its rules fail, `mmbench_en_dev_static` doesn't; both know the "
+    "letters A to D only. Ours follows VLMEvalKit's exact matching.",
+    example=mmbench.EXAMPLE,
 )

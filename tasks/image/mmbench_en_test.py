@@ -25,4 +25,5 @@ task = Task(
     licence=mmbench.LICENCE,
     citation=mmbench.CITATION,
     notes="Every rotation of every question is answered. The number of questions could not be verified.",
+    example=mmbench.EXAMPLE,
 )

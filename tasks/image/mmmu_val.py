@@ -40,4 +40,15 @@ task = Task(
     "(arXiv:2311.16502)",
     notes="Wording of Qwen2-VL's evaluation, but images stand where the text mentions them instead of "
     "all in front. 847 questions are multiple-choice, 53 open.",
+    peers="`mmmu_val` gives 0 to every open question that the official script accepts (issue 1436 there), "
+    "takes `A` at the end of any word for option A, and draws an option without a seed where it reads "
+    "none. Ours follows the official script.",
+    example={
+        "id": "validation_Physics_7",
+        "question": "What does the gauge in <image 1> show?",
+        "options": "['1 bar', '2 bar', '4 bar']",
+        "answer": "B",
+        "question_type": "multiple-choice",
+        "image_1": {"bytes": None, "path": "gauge.png"},
+    },
 )

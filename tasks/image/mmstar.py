@@ -34,4 +34,14 @@ task = Task(
     "(arXiv:2403.20330)",
     notes="250 questions in each of six categories, 18 finer ones. The score is the mean over questions; the "
     "mean over the 18 is another number.",
+    peers="`mmstar` averages over the 18 finer categories (52.72 for predictions whose official score, the "
+    "mean over questions, is 52.07). Ours follows the official script.",
+    example={
+        "index": 0,
+        "question": "What is on the table?\nOptions: A: a cup, B: a book, C: a lamp, D: nothing",
+        "answer": "B",
+        "category": "coarse perception",
+        "l2_category": "image scene and topic",
+        "image": {"bytes": None, "path": "table.jpg"},
+    },
 )

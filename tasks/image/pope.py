@@ -28,4 +28,14 @@ task = Task(
     "(arXiv:2305.10355)",
     notes="3,000 questions in each split. `acc` is the primary figure; many papers print F1 (`f1`, and "
     "`f1/split/...`).",
+    peers="`pope` accepts only the words yes and no alone, and its `pope_yes_ratio` counts the "
+    "references, so that it is always 0.5. Ours follows the official script.",
+    example={
+        "question_id": "1",
+        "question": "Is there a dog in the image?",
+        "answer": "yes",
+        "image_source": "COCO_val2014_000000310196",
+        "category": "random",
+        "image": {"bytes": None, "path": "COCO_val2014_000000310196.jpg"},
+    },
 )

@@ -26,4 +26,13 @@ task = Task(
     notes="Letters are read as in any multiple-choice question; words and numbers must be equal but "
     "for case, "
     "punctuation, articles and number words.",
+    peers="`realworldqa` compares words and numbers by lower case alone. There is no official script; ours "
+    "also equates number words and drops articles and punctuation.",
+    example={
+        "row_number": 0,
+        "question": "In which direction is the front wheel turned?\n\nA. Left.\nB. Straight.\nC. Right.\n"
+        "Please answer directly with only the letter of the correct option and nothing else.",
+        "answer": "C",
+        "image": {"bytes": None, "path": "car.webp"},
+    },
 )

@@ -28,4 +28,16 @@ task = Task(
     citation="Li et al., SEED-Bench: Benchmarking Multimodal Large Language Models, CVPR 2024 "
     "(arXiv:2307.16125)",
     notes="The authors rank options by likelihood; here the letter that is generated counts.",
+    peers="`seedbench` takes the first character of the answer, so that `(A)` is wrong. Ours reads "
+    "letters as everywhere.",
+    example={
+        "question_id": "101669",
+        "question_type_id": 5,
+        "question": "How many towels are there?",
+        **{"choice_a": "One", "choice_b": "Two", "choice_c": "Three", "choice_d": "Four"},
+        "answer": "B",
+        "data_type": "image",
+        "data_id": "1454426_2591111986",
+        "image": [{"bytes": None, "path": "bathroom.jpg"}],
+    },
 )

@@ -27,4 +27,10 @@ task = Task(
     licence="CC-BY-4.0",
     citation="Singh et al., Towards VQA Models That Can Read, CVPR 2019 (arXiv:1904.08920)",
     notes="OCR tokens are not shown to the model.",
+    example={
+        "question_id": 39602,
+        "image_id": "003a8ae2",
+        "question": "what does the sign say?",
+        "image": {"bytes": None, "path": "sign.jpg"},
+    },
 )

@@ -25,4 +25,5 @@ task = Task(
     citation=egoschema.CITATION,
     notes="An answer in which no option can be read is written as -1. `egoschema_subset` scores the 500 "
     "questions whose answers are public.",
+    example=egoschema.EXAMPLE,
 )

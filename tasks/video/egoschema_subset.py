@@ -21,4 +21,6 @@ task = Task(
     licence=egoschema.LICENCE,
     citation=egoschema.CITATION,
     notes="The 500 of 5,031 questions whose answers are public.",
+    peers="`egoschema_subset` draws an option where it reads none.",
+    example=egoschema.EXAMPLE,
 )

@@ -48,4 +48,15 @@ task = Task(
     notes="Durations are upper bounds in seconds: 15, 60, 600, 3600. Two to five options. The official "
     "script draws an option where it can read none; here such an answer is wrong. The number of questions "
     "is unverified.",
+    peers="`longvideobench_val_v` draws an option without a seed where it reads none.",
+    example={
+        "id": "86CxyhFV9MI_0",
+        "video_id": "86CxyhFV9MI",
+        "question": "When the subtitle says `here we are`, what stands behind the speaker?",
+        **{"option0": "A car", "option1": "A tree", "option2": "A shop", "option3": "N/A", "option4": "N/A"},
+        "correct_choice": 1,
+        "duration_group": 600,
+        "question_category": "T2E",
+        "path": "86CxyhFV9MI.mp4",
+    },
 )

@@ -33,4 +33,14 @@ task = Task(
     citation="Wang et al., LVBench: An Extreme Long Video Understanding Benchmark, ICCV 2025 "
     "(arXiv:2406.08035)",
     notes="About 103 videos (unverified). A question may have several types and counts in each.",
+    peers="`lvbench` reads the same letters, but gives no scores by type. The official script leaves out "
+    "questions without an answer (`official_acc`).",
+    example={
+        "uid": "128",
+        "video_path": "28CIeC8cZks.mp4",
+        "question": "What does the host hold up at 15:20?\n(A) a map\n(B) a photo\n(C) a key\n(D) a coin",
+        "question_type": ["key information retrieval"],
+        "answer": "B",
+        "path": "28CIeC8cZks.mp4",
+    },
 )

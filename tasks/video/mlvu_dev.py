@@ -29,4 +29,6 @@ task = Task(
     notes="The paper's digits fit the mean over questions. MLVU's authors report M-Avg, the unweighted "
     "mean of the seven task types in the breakdown. Their own files hold 2,175 questions; "
     "the number in this repository is unverified.",
+    peers="`mlvu_dev` reports M-Avg, which is `macro_acc` here; the paper's digits fit `acc`.",
+    example=mlvu.EXAMPLE,
 )

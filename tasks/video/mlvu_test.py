@@ -28,4 +28,6 @@ task = Task(
     notes="`macro_acc` is the authors' M-Avg, the mean of nine task types. The repository (the one "
     "that lmms-eval "
     "scores) and its schema are unverified.",
+    peers="`mlvu_test` can read only A to D of up to six options. Ours reads all.",
+    example=mlvu.EXAMPLE,
 )

@@ -30,4 +30,15 @@ task = Task(
     notes="200 questions in each of 20 tasks, so the mean over questions is the mean over tasks. Clips "
     "are cut to their start and end. The videos of `fine_grained_pose` (NTU RGB+D) must be asked for "
     "elsewhere and be put into `video/nturgbd/`; without them 200 samples are errors.",
+    peers="`mvbench` leaves empty answers out of the denominator and reads the article in `a person opens "
+    "the door` as option A. Ours counts both wrong.",
+    example={
+        "config": "moving_direction",
+        "row_number": 0,
+        "video": "video_10000.mp4",
+        "question": "Which way does the red cube move?",
+        "candidates": ["Up and to the left.", "Down and to the right.", "It does not move."],
+        "answer": "Down and to the right.",
+        "path": "video_10000.mp4",
+    },
 )

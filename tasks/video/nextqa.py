@@ -42,4 +42,14 @@ task = Task(
     "CVPR 2021 (arXiv:2105.08276)",
     notes="Acc_C, Acc_T and Acc_D of the authors are `acc/kind/...`. The validation questions (4,996) are "
     "not in this repository.",
+    peers="`nextqa_mc_test` has no scores by question type and draws an option where it reads none.",
+    example={
+        "video": 4010069381,
+        "qid": 6,
+        "question": "why did the boy clap his hands",
+        **{"a0": "to dance", "a1": "to cheer", "a2": "to dry them", "a3": "to call the dog", "a4": "to pray"},
+        "answer": 1,
+        "type": "CW",
+        "path": "4010069381.mp4",
+    },
 )

@@ -47,4 +47,16 @@ task = Task(
     citation="Patraucean et al., Perception Test: A Diagnostic Benchmark for Multimodal Video Models, "
     "NeurIPS 2023 Datasets and Benchmarks (arXiv:2305.13786)",
     notes="The number of questions is not declared: it could not be verified.",
+    peers="`perceptiontest_val_mc` takes the article in `A person ...` for option A.",
+    example={
+        "video_name": "video_8241",
+        "question_id": 3,
+        "question": "Is the camera moving or static?",
+        "options": ["moving", "static or shaking", "I don't know"],
+        "answer_id": 1,
+        "area": "physics",
+        "reasoning": "descriptive",
+        "tag": ["motion"],
+        "path": "video_8241.mp4",
+    },
 )

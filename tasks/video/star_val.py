@@ -30,4 +30,16 @@ task = Task(
     "it; the official board is titled `Mean`, which may be that of the four types in the breakdown. "
     "Unverified: the name of the split, and the number of sequence questions (3,586; the other types have "
     "2,398, 624 and 490).",
+    peers="lmms-eval has no STAR task.",
+    example={
+        "config": "interaction",
+        "row_number": 0,
+        "video_id": "6H78U",
+        "question": "Which object was put down by the person?",
+        "choices": {"choice_id": [0, 1, 2, 3], "choice": ["The bag.", "The cup.", "The book.", "The box."]},
+        "answer": "The cup.",
+        "start": 11.1,
+        "end": 19.6,
+        "path": "6H78U.mp4",
+    },
 )

@@ -39,4 +39,15 @@ task = Task(
     "rules alone; what they can't match is wrong and counted as a parse failure (officially ChatGPT is asked "
     "then). The fourth format, 2,004 captions, needs a language model as a judge and is not part of this "
     "task.",
+    peers="`tempcompass_*` needs ChatGPT for what its rules can't match; TempCompass's authors call its "
+    "scores by aspect possibly incorrect. Ours follows the official rules.",
+    example={
+        "config": "multi-choice",
+        "row_number": 0,
+        "video_id": "1034419625",
+        "question": "What is the man doing?\nA. dunking a basketball\nB. dribbling a basketball",
+        "answer": "A. dunking a basketball",
+        "dim": "action",
+        "path": "1034419625.mp4",
+    },
 )

@@ -23,4 +23,7 @@ task = Task(
     licence=videomme.LICENCE,
     citation=videomme.CITATION,
     notes="900 videos, 300 of each duration class, three questions each.",
+    peers="`videomme` divides by all questions, as `acc` does here, and reads 23 of 270 constructed answers "
+    "otherwise; the official script divides by the answered ones (`official_acc`).",
+    example=videomme.EXAMPLE,
 )

@@ -30,4 +30,7 @@ task = Task(
     citation=videomme.CITATION,
     notes="744 of the 900 videos have subtitles; the prompt of the others, and of those with no subtitle "
     "on screen in any frame shown, is that of `videomme`.",
+    peers="`videomme_w_subtitle` asks for a single word or phrase by default, and shows other subtitles. "
+    "Ours shows those of the sampled frames, as the authors say.",
+    example=videomme.EXAMPLE,
 )
