@@ -14,7 +14,7 @@ from evalkit.data.cache import MediaCache, cache_root
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.models.base import Model
 from evalkit.registry import load_task, resolve
-from evalkit.requests import Indexed, build_request, choose, ci_subset
+from evalkit.requests import Indexed, build_request, choose, selected
 from evalkit.scoring import score_records
 from evalkit.spec import ArmSpec, RunSpec
 from evalkit.store import Plan, Record, RunDir, planned
@@ -88,7 +88,7 @@ def load_samples(spec: RunSpec, tasks: Sequence[Task]) -> dict[str, list[Indexed
     cache = MediaCache(cache_root() / "media")
     samples = {}
     for task in tasks:
-        only = ci_subset(task.samples(spec.data_root), task.ci) if spec.subset == "ci" else None
+        only = selected(task, spec.data_root, None, spec.subset)
         samples[task.name] = choose(task.samples(spec.data_root), spec.limit, cache, only)
         if not samples[task.name]:
             raise UsageError(

@@ -31,6 +31,17 @@ class Indexed:
     sample: Sample
 
 
+def selected(
+    task: Task, data_root: str | None, limit: int | None, subset: str | None
+) -> frozenset[str] | None:
+    """Ids of the samples that a limit or a subset leaves; None for all."""
+    if subset == "ci":
+        return ci_subset(task.samples(data_root), task.ci)
+    if limit is not None:
+        return frozenset(each.id for each in _smallest(task.samples(data_root), limit, lambda each: each))
+    return None
+
+
 def choose(
     samples: Iterable[Sample],
     limit: int | None,

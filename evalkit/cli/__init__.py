@@ -17,6 +17,7 @@ _COMMANDS = {
     "score": "Score a predictions file, or re-score a stored run.",
     "leaderboard": "Write or update a leaderboard CSV.",
     "tasks": "List benchmarks, or show one.",
+    "data": "Fetch the data of tasks into a local mirror, and check a mirror.",
     "ropes": "List RoPE variants, show one, check them against official code.",
     "models": "List model families, or show one.",
     "bench": "Measure speed against named baselines.",

@@ -60,9 +60,7 @@ class Files:
     def attach(self, row: Row) -> Row:
         """Return the row with one more column for every file that it refers to."""
         added: dict[str, str | None] = {}
-        for column, templates in self.templates.items():
-            candidates = templates(row) if callable(templates) else templates
-            filled = [template.format_map(row) for template in candidates]
+        for column, filled in named_files(self.templates, row).items():
             names = [name for name in filled if is_inside(name)]
             path = next((path for name in names if (path := self._find(name))), None)
             required = column not in self.optional
@@ -94,6 +92,14 @@ class Files:
         paths = (root / name for root in self.roots)
         there = (path for path in paths if (path.is_dir() if name.endswith("/") else path.is_file()))
         return next((str(path) for path in there), None)
+
+
+def named_files(templates: Mapping[str, Templates], row: Row) -> dict[str, list[str]]:
+    """Where the files of a row may lie, by column."""
+    return {
+        column: [template.format_map(row) for template in (given(row) if callable(given) else given)]
+        for column, given in templates.items()
+    }
 
 
 def _unpacked(archives: Iterable[Path], folder: Path) -> list[Path]:

@@ -7,12 +7,14 @@ ever loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evalkit.data.files import Files, Templates
+from evalkit.data.lock import NAME as LOCK
+from evalkit.data.lock import read_lock
 from evalkit.data.mirror import find_mirror, how_to_get, mirror_commit
 from evalkit.errors import EnvironmentProblem, did_you_mean
 
@@ -20,6 +22,7 @@ Row = Mapping[str, Any]
 
 # Formats that hold data only. `datasets` reads more, none of which a benchmark here needs.
 _FORMATS = ("parquet", "arrow", "json", "csv", "imagefolder")
+_KINDS = {".parquet": "parquet", ".arrow": "arrow", ".json": "json", ".jsonl": "json", ".csv": "csv"}
 
 
 @dataclass(frozen=True)
@@ -64,15 +67,18 @@ class HubDataset:
         """
         if data_root:
             mirror = find_mirror(data_root, self.repo)
-            self._resolved.update(source="local mirror", commit=mirror_commit(mirror))
+            locked = read_lock(Path(data_root).expanduser() / LOCK).get(self.repo)
+            commit = locked.commit if locked else mirror_commit(mirror)
+            self._resolved.update(source="local mirror", commit=commit)
             source, revision, folder = str(mirror), None, mirror
         else:
             revision = self._hub_commit()
-            source, folder = self.repo, None
+            source, folder, locked = self.repo, None, None
         files = self._files(folder, data_root, revision)
         number = 0
-        for config in (self.config,) if isinstance(self.config, str | None) else self.config:
-            for place, row in enumerate(self._read(source, config, revision)):
+        for config in self.configs:
+            known = locked.splits.get(f"{config or 'default'}/{self.split}", ()) if locked else ()
+            for place, row in enumerate(self._read(source, config, revision, known)):
                 if place == 0:
                     self._check_columns(row)
                 row = {"row_number": number, **({"config": config} if config else {}), **row}
@@ -80,6 +86,11 @@ class HubDataset:
                 number += 1
         if files:
             files.check_any_found()
+
+    @property
+    def configs(self) -> tuple[str | None, ...]:
+        """The configurations whose rows follow one another; None is the repository's only one."""
+        return (self.config,) if isinstance(self.config, str | None) else self.config
 
     def describe(self) -> dict[str, str]:
         """Where the rows come from; once they were read, also the commit and the source."""
@@ -92,15 +103,26 @@ class HubDataset:
             **self._resolved,
         }
 
-    def _read(self, source: str, config: str | None, revision: str | None) -> Iterator[Row]:
-        """Yield the rows of one configuration, media undecoded."""
+    def _read(
+        self, source: str, config: str | None, revision: str | None, known: Sequence[str]
+    ) -> Iterator[Row]:
+        """Yield the rows of one configuration, media undecoded.
+
+        ``known`` are a mirror's files of this split, where a lock file says so: the mirror may lack
+        those of other splits, which the repository's card names too.
+        """
         import pyarrow as pa
         from datasets import load_dataset_builder
         from datasets.exceptions import DatasetsError
 
         local = revision is None
         try:
-            builder = load_dataset_builder(source, config, revision=revision)
+            if known:
+                paths = [str(Path(source) / path) for path in known]
+                kind = _KINDS.get(Path(known[0]).suffix, "")
+                builder = load_dataset_builder(kind, data_files={self.split: paths})
+            else:
+                builder = load_dataset_builder(source, config, revision=revision)
             if builder.name not in _FORMATS:
                 raise ValueError(f"it holds `{builder.name}` files; evalkit reads {', '.join(_FORMATS)}")
             self._check_split(builder.config.data_files)
@@ -164,6 +186,11 @@ class HubDataset:
         return Files.locate(
             self.repo, folder, data_root, self.archives, self.files, self.optional, self.files_hint
         )
+
+    def media_roots(self, data_root: str) -> Sequence[Path]:
+        """Folders of a mirror in which files that rows name are looked up."""
+        files = self._files(find_mirror(data_root, self.repo), data_root, None)
+        return files.roots if files else ()
 
     def _download_archives(self, revision: str | None) -> Path:
         from huggingface_hub import snapshot_download

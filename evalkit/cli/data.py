@@ -1,0 +1,143 @@
+"""``evalkit data``: fetch what tasks need, and check what is there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from evalkit.cli.options import json_option, tasks_dir_option
+from evalkit.errors import ExitCode, UsageError
+from evalkit.registry import load_task, resolve
+
+if TYPE_CHECKING:
+    from evalkit.pull import Order, Plan
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _order_options(command: Command) -> Command:
+    """What both commands take."""
+    for option in (
+        tasks_dir_option,
+        click.option("--subset", metavar="ci", help="Only the samples of each task's `ci` subset."),
+        click.option(
+            "--limit", type=click.IntRange(min=1), help="Only the samples that a run with this limit takes."
+        ),
+        click.option("--data-root", metavar="DIR", help="The mirror (or EVALKIT_DATA)."),
+        click.argument("tasks", nargs=-1, required=True),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group("data")
+def command() -> None:
+    """Fetch the data of tasks into a local mirror, and check a mirror."""
+
+
+@command.command("pull")
+@_order_options
+@click.option("--lock", type=click.Path(path_type=Path), help="A lock file to follow and to keep up to date.")
+@click.option("--update", is_flag=True, help="Fetch the newest commits, whatever the lock file says.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be fetched, and how much it is.")
+@json_option
+def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, **options: Any) -> int:
+    """Fetch everything that TASKS need (names, globs or groups) from the hub.
+
+    Repeating the command goes on where it stopped. Afterwards runs need no network:
+    `evalkit run --tasks ... --data-root DIR`.
+    """
+    from evalkit.pull import plan, pull, summary
+
+    order = _order(lock=lock, update=update, **options)
+    told = _Told(as_json)
+    if dry_run:
+        plans = plan(order)
+        told.planned(plans, 0)
+    else:
+        plans = pull(order, told)
+    if as_json:
+        click.echo(json.dumps(summary(plans), indent=2))
+    elif not dry_run:
+        click.echo(f"{len(plans)} data sets are in {order.data_root}")
+    return ExitCode.OK
+
+
+@command.command("check")
+@_order_options
+@json_option
+def check_command(as_json: bool, **options: Any) -> int:
+    """Say what TASKS lack in a mirror, and how to get it; exit code 4 if anything."""
+    from evalkit.pull import check
+
+    order = _order(**options)
+    problems = check(order)
+    if as_json:
+        click.echo(json.dumps(problems, indent=2))
+    else:
+        click.echo("\n".join(problems) if problems else "nothing is missing")
+    if problems:
+        words = " ".join(task.name for task in order.tasks)
+        click.echo(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
+        return ExitCode.ENVIRONMENT
+    return ExitCode.OK
+
+
+class _Told:
+    """Says on stderr what a pull will do and does; the hub's client draws the bars."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+
+    def planned(self, plans: Sequence[Plan], free: int) -> None:
+        if self.quiet:
+            return
+        for each in plans:
+            names = ", ".join(task.name for task in each.tasks)
+            new = each.size(missing_only=True)
+            click.echo(
+                f"{each.remote.repo} at {each.remote.commit[:12]} ({names}): {len(each.files)} files, "
+                f"{_bytes(each.size())}, {_bytes(new)} to fetch",
+                err=True,
+            )
+        if free:
+            click.echo(f"{_bytes(free)} are free", err=True)
+
+    def did(self, text: str) -> None:
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def _order(
+    tasks: tuple[str, ...],
+    data_root: str | None,
+    limit: int | None,
+    subset: str | None,
+    tasks_dirs: tuple[str, ...],
+    lock: Path | None = None,
+    update: bool = False,
+) -> Order:
+    from evalkit.pull import Order
+
+    root = data_root or os.environ.get("EVALKIT_DATA")
+    if root is None:
+        raise UsageError(
+            "no mirror given", "the data need a place", "add `--data-root DIR`, or set EVALKIT_DATA"
+        )
+    if subset not in (None, "ci"):
+        raise UsageError(f"subset `{subset}`", "there is none of this name", "use `ci`")
+    chosen = [load_task(name, tasks_dirs) for name in resolve(tasks, tasks_dirs)]
+    return Order(chosen, Path(root).expanduser(), limit, subset, lock, update)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

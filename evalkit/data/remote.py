@@ -1,0 +1,181 @@
+"""A data set repository on the hub: its commit, its files, and how one of them is fetched."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evalkit.data.archives import is_inside
+from evalkit.data.lock import LockedFile, difference
+from evalkit.errors import EnvironmentProblem
+
+_TRIES = 3
+_FIX = (
+    "check the network, HF_ENDPOINT and (for gated data: accept their terms on the hub) HF_TOKEN; the same "
+    "command goes on where it stopped"
+)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """One repository at one commit."""
+
+    repo: str
+    commit: str
+
+    @classmethod
+    def at(cls, repo: str, revision: str) -> Remote:
+        """The repository at the commit that ``revision`` is now.
+
+        Raises:
+            EnvironmentProblem: the hub can't be reached, or has no such repository or revision.
+        """
+        from huggingface_hub import HfApi
+
+        with _problems(repo):
+            commit = HfApi().dataset_info(repo, revision=revision).sha
+        return cls(repo, str(commit))
+
+    @cached_property
+    def tree(self) -> dict[str, LockedFile]:
+        """Every file of the repository by its path."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.hf_api import RepoFile
+
+        with _problems(self.repo):
+            found = HfApi().list_repo_tree(
+                self.repo, recursive=True, revision=self.commit, repo_type="dataset"
+            )
+            return {entry.path: _locked(entry) for entry in found if isinstance(entry, RepoFile)}
+
+    def data_files(self, config: str | None, split: str) -> tuple[str, ...]:
+        """Paths of the files behind one split, as its card (or the files' names) say.
+
+        Raises:
+            EnvironmentProblem: there is no such configuration or split.
+        """
+        from datasets import load_dataset_builder
+
+        with _problems(self.repo):
+            builder = load_dataset_builder(self.repo, config, revision=self.commit)
+        found: Mapping[str, Iterable[str]] = builder.config.data_files or {}
+        if split not in found:
+            raise EnvironmentProblem(
+                f"data set `{self.repo}`",
+                f"it has no split `{split}`, only {', '.join(map(str, found))}",
+                "use the repository and revision that the task declares (`evalkit tasks show NAME`)",
+            )
+        return tuple(str(url).partition(f"@{self.commit}/")[2] for url in found[split])
+
+    def matching(self, patterns: Iterable[str]) -> list[str]:
+        """Paths that match one of some globs, as :meth:`pathlib.Path.glob` reads them."""
+        found = [re.compile(_regex(pattern)) for pattern in patterns]
+        return [path for path in self.tree if any(pattern.fullmatch(path) for pattern in found)]
+
+    def fetch(self, path: str, folder: Path) -> bool:
+        """Bring one file into ``folder``, unless it is there already; return whether it was fetched.
+
+        A dropped connection goes on where it broke. The content is checked.
+
+        Raises:
+            EnvironmentProblem: it can't be fetched, or arrives damaged again and again.
+        """
+        from huggingface_hub import hf_hub_download
+
+        expected, target = self.tree[path], folder / path
+        problem = difference(target, expected)
+        if problem is None:
+            return False
+        for attempt in range(_TRIES):
+            force = attempt > 0 and problem != "missing"
+            try:
+                with _problems(self.repo, path):
+                    hf_hub_download(
+                        self.repo,
+                        path,
+                        repo_type="dataset",
+                        revision=self.commit,
+                        local_dir=folder,
+                        force_download=force,
+                    )
+            except EnvironmentProblem:
+                if attempt == _TRIES - 1:
+                    raise
+            problem = difference(target, expected)
+            if problem is None:
+                return True
+            if problem != "missing":
+                target.unlink()  # so that no run takes it for whole
+        raise EnvironmentProblem(
+            f"`{path}` of data set `{self.repo}`", f"after {_TRIES} tries: {problem}", _FIX
+        )
+
+    def zip_sizes(self, path: str) -> dict[str, int]:
+        """The members of a zip archive and their sizes, read from its end alone."""
+        with self._zip(path) as opened:
+            return {each.filename: each.file_size for each in opened.infolist() if not each.is_dir()}
+
+    def take_out(self, path: str, members: Iterable[str], folder: Path, done: Callable[[str], None]) -> None:
+        """Bring some members of a zip archive into ``folder``, without the rest of it.
+
+        ``ZipFile`` checks every member's CRC; a member appears under its name when it is whole.
+        """
+        with self._zip(path) as opened:
+            for name in members:
+                target = folder / name
+                if not is_inside(name):
+                    raise EnvironmentProblem(
+                        f"archive `{path}` of `{self.repo}`",
+                        f"its member {name!r} would leave the folder",
+                        "don't use it",
+                    )
+                target.parent.mkdir(parents=True, exist_ok=True)
+                partial = target.with_name(f".{target.name}.part")
+                with opened.open(name) as source, open(partial, "wb") as sink:
+                    shutil.copyfileobj(source, sink, 1 << 20)
+                partial.replace(target)
+                done(name)
+
+    @contextmanager
+    def _zip(self, path: str) -> Iterator[zipfile.ZipFile]:
+        from huggingface_hub import HfFileSystem
+
+        with _problems(self.repo, path):
+            url = f"datasets/{self.repo}@{self.commit}/{path}"
+            with (
+                HfFileSystem(skip_instance_cache=True).open(url, "rb") as file,
+                zipfile.ZipFile(file) as opened,
+            ):
+                yield opened
+
+
+def _locked(entry: Any) -> LockedFile:
+    if entry.lfs is not None:
+        return LockedFile(entry.size, "sha256", entry.lfs.sha256)
+    return LockedFile(entry.size, "git", entry.blob_id)
+
+
+def _regex(pattern: str) -> str:
+    parts = [".*" if part == "**" else re.escape(part).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+             for part in pattern.split("/")]  # fmt: skip
+    return "/".join(parts).replace(".*/", "(?:.*/)?")
+
+
+@contextmanager
+def _problems(repo: str, path: str | None = None) -> Iterator[None]:
+    """Turn whatever the hub's client and the network raise into one message."""
+    try:
+        yield
+    except EnvironmentProblem:
+        raise
+    except Exception as error:  # the client has no common base class for what it raises
+        what = f"`{path}` of data set `{repo}`" if path else f"data set `{repo}`"
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise EnvironmentProblem(what, f"{type(error).__name__}: {why}", _FIX) from error

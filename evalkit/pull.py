@@ -1,0 +1,336 @@
+"""``evalkit data``: fetches what tasks need from the hub into a mirror, and checks a mirror."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from evalkit.data.archives import extract, is_unpacked
+from evalkit.data.files import named_files
+from evalkit.data.hub import HubDataset
+from evalkit.data.lock import NAME, LockedRepo, difference, read_lock, write_lock
+from evalkit.data.remote import Remote
+from evalkit.data.tarballs import extract_tar, grouped, is_tar, tar_stem
+from evalkit.errors import EnvironmentProblem, EvalkitError
+from evalkit.requests import selected
+from evalkit.task import Row, Task
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to fetch: which tasks, into which mirror, and which samples of each (see ``RunSpec``).
+
+    ``lock`` is a further lock file (to be committed), which says which commits to fetch and learns
+    which were; ``update`` takes the newest commits instead.
+    """
+
+    tasks: Sequence[Task]
+    data_root: Path
+    limit: int | None = None
+    subset: str | None = None
+    lock: Path | None = None
+    update: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether every sample is wanted."""
+        return self.limit is None and self.subset is None
+
+
+@dataclass
+class Plan:
+    """What one repository's tasks need of it."""
+
+    remote: Remote
+    revision: str
+    folder: Path
+    splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    files: dict[str, None] = field(default_factory=dict)
+    tasks: list[Task] = field(default_factory=list)
+
+    def size(self, missing_only: bool = False) -> int:
+        """Bytes of the files, of all or of those that are not there yet."""
+        sizes = {path: self.remote.tree[path].size for path in self.files}
+        if missing_only:
+            sizes = {path: size for path, size in sizes.items() if not _has_size(self.folder / path, size)}
+        return sum(sizes.values())
+
+
+class Listener(Protocol):
+    """Told how a pull goes on."""
+
+    def planned(self, plans: Sequence[Plan], free: int) -> None:
+        """What will be fetched; ``free`` bytes are left on the disk."""
+        ...
+
+    def did(self, text: str) -> None:
+        """A file was fetched, or an archive unpacked."""
+        ...
+
+
+def plan(order: Order) -> list[Plan]:
+    """Which files the tasks need, repository by repository; media that only a part of the samples
+    needs are found once the rows are there.
+
+    Raises:
+        EnvironmentProblem: the hub can't be asked, or a repository lacks what a task declares.
+    """
+    locked = read_lock(order.lock or order.data_root / NAME)
+    plans: dict[str, Plan] = {}
+    for task, dataset in _hub_tasks(order.tasks):
+        found = plans.get(dataset.repo)
+        if found is None:
+            entry = None if order.update else locked.get(dataset.repo)
+            remote = (
+                Remote(dataset.repo, entry.commit) if entry else Remote.at(dataset.repo, dataset.revision)
+            )
+            found = Plan(remote, dataset.revision, order.data_root / dataset.repo)
+            plans[dataset.repo] = found
+        found.tasks.append(task)
+        for config in dataset.configs:
+            paths = found.remote.data_files(config, dataset.split)
+            found.splits[f"{config or 'default'}/{dataset.split}"] = paths
+            found.files |= dict.fromkeys(paths)
+        found.files |= dict.fromkeys(path for path in ("README.md",) if path in found.remote.tree)
+        archives = found.remote.matching(dataset.archives)
+        # Of a zip archive, single members can be had.
+        whole = archives if order.whole else [path for path in archives if is_tar(Path(path))]
+        found.files |= dict.fromkeys(whole)
+    return list(plans.values())
+
+
+def pull(order: Order, listener: Listener) -> list[Plan]:
+    """Fetch, check and unpack; repeating the same order goes on where it stopped: files that are whole
+    stay, the one that was under way is fetched again.
+
+    Raises:
+        EnvironmentProblem: something can't be fetched or unpacked, or the disk is too small.
+    """
+    from filelock import FileLock
+
+    plans = plan(order)
+    order.data_root.mkdir(parents=True, exist_ok=True)
+    with FileLock(order.data_root / ".evalkit-pull.lock"):  # pulls into one mirror take turns
+        _pull(order, plans, listener)
+    return plans
+
+
+def _pull(order: Order, plans: Sequence[Plan], listener: Listener) -> None:
+    free = shutil.disk_usage(order.data_root).free
+    listener.planned(plans, free)
+    needed = sum(each.size(missing_only=True) for each in plans)
+    if needed > free:
+        raise EnvironmentProblem(
+            f"data root `{order.data_root}`",
+            f"{needed:,} bytes are to be fetched and {free:,} are free",
+            "choose another `--data-root`, fewer tasks, or a subset (`--subset ci`)",
+        )
+    for each in plans:
+        for left in (each.folder / ".cache").rglob("*.incomplete"):  # of a pull that was killed
+            left.unlink()
+        for path in each.files:
+            if each.remote.fetch(path, each.folder):
+                listener.did(f"{each.remote.repo}: {path}")
+        _record(order, each, {})
+        members = _fetch_media(order, each, listener)
+        _record(order, each, members)
+        _unpack(each, listener)
+
+
+def check(order: Order) -> list[str]:
+    """What is wrong with a mirror, one line a problem; nothing where it is whole.
+
+    Files are compared with the lock file's sizes and checksums; rows are read and counted; media
+    that the chosen samples refer to are looked for.
+    """
+    locked = read_lock(order.data_root / NAME)
+    problems: list[str] = []
+    for repo in dict.fromkeys(dataset.repo for _, dataset in _hub_tasks(order.tasks)):
+        folder = order.data_root / repo
+        if repo not in locked:
+            problems.append(f"{repo}: not in {NAME}; its files can't be checked, only read")
+            continue
+        for path, expected in locked[repo].files.items():
+            problem = difference(folder / path, expected)
+            if problem:
+                problems.append(f"{repo}: {path}: {problem}")
+        for path, size in locked[repo].members.items():
+            if not _has_size(folder / path, size):
+                problems.append(f"{repo}: {path}: missing or cut short")
+    for task, dataset in _hub_tasks(order.tasks):
+        problems += _check_rows(order, task, dataset)
+    return problems
+
+
+def _check_rows(order: Order, task: Task, dataset: HubDataset) -> list[str]:
+    try:
+        rows = list(_wanted(order, task))
+        count = sum(1 for _ in _named(task).samples(str(order.data_root)))
+        roots = [order.data_root / dataset.repo, order.data_root]
+        found = dataset.media_roots(str(order.data_root)) if dataset.files else roots
+    except EvalkitError as error:
+        return [f"{task.name}: {' '.join(str(error).split())}"]
+    problems = []
+    if task.size is not None and count != task.size:
+        problems.append(f"{task.name}: {count} samples instead of {task.size}")
+    missing = [
+        names[0]
+        for row in rows
+        for column, names in named_files(dataset.files, row).items()
+        if column not in dataset.optional
+        and not any((root / name).exists() for root in found for name in names)
+    ]
+    if missing:
+        missing = list(dict.fromkeys(missing))
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        problems.append(f"{task.name}: no file `{missing[0]}`{more}. {dataset.files_hint}".rstrip(" ."))
+    return problems
+
+
+def _hub_tasks(tasks: Sequence[Task]) -> Iterator[tuple[Task, HubDataset]]:
+    for task in tasks:
+        if isinstance(task.dataset, HubDataset):
+            yield task, task.dataset
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A data set whose rows name their files without looking for them."""
+
+    dataset: HubDataset
+
+    def rows(self, data_root: str | None) -> Iterator[Row]:
+        for row in replace(self.dataset, files={}, archives=()).rows(data_root):
+            names = named_files(self.dataset.files, row)
+            found = {
+                name: None if name in self.dataset.optional else paths[0] for name, paths in names.items()
+            }
+            yield {**row, **found}
+
+    def describe(self) -> dict[str, str]:
+        return self.dataset.describe()
+
+
+def _named(task: Task) -> Task:
+    assert isinstance(task.dataset, HubDataset)
+    return replace(task, dataset=_Named(task.dataset))
+
+
+def _wanted(order: Order, task: Task) -> Iterator[Row]:
+    """The stored rows that have a sample which is wanted."""
+    named, root = _named(task), str(order.data_root)
+    chosen = selected(named, root, order.limit, order.subset)
+    for row in named.dataset.rows(root):
+        if chosen is None or any(sample.id in chosen for sample in named.samples_of(row)):
+            yield row
+
+
+def _fetch_media(order: Order, each: Plan, listener: Listener) -> dict[str, int]:
+    """Fetch single files and members of archives that the wanted rows name; return the members."""
+    members: dict[str, int] = {}
+    for task, dataset in _hub_tasks(each.tasks):
+        if not dataset.files:
+            continue
+        wanted = [names for row in _wanted(order, task) for names in named_files(dataset.files, row).values()]
+        for path in dict.fromkeys(name for names in wanted for name in names if name in each.remote.tree):
+            each.files[path] = None
+            if each.remote.fetch(path, each.folder):
+                listener.did(f"{each.remote.repo}: {path}")
+        if not order.whole:
+            members |= _take_out(each, dataset, {name for names in wanted for name in names}, listener)
+    return members
+
+
+def _take_out(each: Plan, dataset: HubDataset, names: set[str], listener: Listener) -> dict[str, int]:
+    """Take the wanted members out of the remote zip archives."""
+    found: dict[str, int] = {}
+    for archive in each.remote.matching(dataset.archives):
+        if is_tar(Path(archive)) or (each.folder / archive).exists():
+            continue
+        sizes = {name: size for name, size in each.remote.zip_sizes(archive).items() if name in names}
+        found |= sizes
+        absent = [name for name, size in sizes.items() if not _has_size(each.folder / name, size)]
+        if absent:
+            each.remote.take_out(
+                archive,
+                absent,
+                each.folder,
+                lambda name, archive=archive: listener.did(f"{each.remote.repo}: {name} (of {archive})"),  # type: ignore[misc]
+            )
+    return found
+
+
+def _record(order: Order, each: Plan, members: Mapping[str, int]) -> None:
+    """Write down what is there now, in the mirror and in the user's own lock file."""
+    files = {path: each.remote.tree[path] for path in each.files}
+    entry = LockedRepo(each.revision, each.remote.commit, each.splits, files, members)
+    for path in {order.data_root / NAME, order.lock or order.data_root / NAME}:
+        known: dict[str, LockedRepo] = read_lock(path)
+        before = known.get(each.remote.repo)
+        write_lock(path, {**known, each.remote.repo: before.merged(entry) if before else entry})
+
+
+def _unpack(each: Plan, listener: Listener) -> None:
+    """Unpack archives beside themselves, where every job finds them, unless that was done."""
+    archives = [each.folder / path for _, dataset in _hub_tasks(each.tasks)
+                for path in each.remote.matching(dataset.archives)]  # fmt: skip
+    there = [path for path in dict.fromkeys(archives) if path.exists()]
+    for path in (path for path in there if not is_tar(path)):
+        if not is_unpacked(path, each.folder) and not is_unpacked(path, path.parent):
+            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=path.parent) as work:
+                extract(path, Path(work))
+                _move(Path(work), path.parent)
+            listener.did(f"{each.remote.repo}: unpacked {path.name}")
+    for parts in grouped(path for path in there if is_tar(path)):
+        target = parts[0].parent / tar_stem(parts[0])
+        if not target.is_dir():
+            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=parts[0].parent) as work:
+                extract_tar(parts, Path(work))
+                inner = Path(work) / tar_stem(parts[0])
+                # The folder of the archive's name shows that it was unpacked: it comes last.
+                others = [path for path in Path(work).iterdir() if path != inner]
+                for path in others:
+                    _move_into(path, parts[0].parent)
+                inner.rename(target) if inner.is_dir() else target.mkdir()
+            listener.did(f"{each.remote.repo}: unpacked {tar_stem(parts[0])}")
+
+
+def _move(source: Path, target: Path) -> None:
+    for path in sorted(source.iterdir()):
+        _move_into(path, target)
+
+
+def _move_into(path: Path, folder: Path) -> None:
+    """Move a file or the files of a folder, into folders that may be there already."""
+    target = folder / path.name
+    if path.is_dir():
+        target.mkdir(exist_ok=True)
+        _move(path, target)
+    else:
+        path.replace(target)
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
+def summary(plans: Sequence[Plan]) -> list[dict[str, Any]]:
+    """Repositories with their commits and sizes in bytes, for printing."""
+    return [
+        {
+            "repository": each.remote.repo,
+            "commit": each.remote.commit,
+            "tasks": [task.name for task in each.tasks],
+            "files": len(each.files),
+            "bytes": each.size(),
+            "bytes_to_fetch": each.size(missing_only=True),
+        }
+        for each in plans
+    ]
