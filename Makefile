@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LMMS := .venv-lmms
 
-.PHONY: demo test lint types bench bench-gpu zoo clean
+.PHONY: demo test lmms lint types bench bench-gpu zoo clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evalkit needs Python 3.11 or newer; \`$(PYTHON)\` is older. Try: make PYTHON=python3.12"; exit 4; }
@@ -18,6 +19,14 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# lmms-eval in an environment of its own (it needs an older PyAV): the tests of the bridge use it if it is there.
+lmms: $(LMMS)/.ready
+
+$(LMMS)/.ready: $(READY) pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LMMS)
+	$(BIN)/uv pip install --quiet --python $(LMMS)/bin/python --editable '.[lmms]'
+	@touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -40,4 +49,4 @@ zoo: $(READY)
 	$(BIN)/python -m evalkit.zoo.train
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LMMS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

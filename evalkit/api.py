@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evalkit.bridges.lmms import StoredFigures
 from evalkit.execute import Outcome, Reporter, Silent, execute, rescore
+from evalkit.metrics.base import Metric
 from evalkit.registry import load_task
 from evalkit.report.aggregate import Cell, Column, cell_of
 from evalkit.report.comparison import Arm, Comparison, check_comparable
@@ -93,20 +95,20 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike) -> int:
 def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
     manifest, plan = run.manifest(), run.plan()
     folders = tuple(manifest["spec"]["tasks_dirs"])
-    metrics = {task["name"]: load_task(task["name"], folders).metric for task in manifest["tasks"]}
     seed = manifest["spec"].get("official_random")
     columns = [
         Column(
             task["name"],
             task["category"],
             task["title"],
-            task["metric"],
+            task["metric"] + (f" by {task['scored_by']}" if "scored_by" in task else ""),
             tuple(task["range"]),
             task.get("paper_row"),
         )
         for task in manifest["tasks"]
-        if load_task(task["name"], folders).submission is None
+        if not task.get("submission")
     ]
+    described = {task["name"]: task for task in manifest["tasks"]}
     found = _by_arm(records)
     cells: dict[str, dict[str, Cell]] = {}
     for arm, keys in plan.items():
@@ -117,13 +119,20 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
                 column,
                 answered.get(column.task, []),
                 len(keys[column.task]),
-                metrics[column.task],
+                _metric(described[column.task], arm, folders),
                 seed,
             )
             for column in columns
             if keys.get(column.task)
         }
     return Comparison([arm for arm in _arms(run, manifest) if arm.name in cells], columns, cells)
+
+
+def _metric(task: dict[str, Any], arm: str, folders: tuple[str, ...]) -> Metric:
+    """What turns an arm's records of a task into figures; those of another program are stored."""
+    if "figures" in task:
+        return StoredFigures(task["metric"], tuple(task["range"]), task["figures"].get(arm, {}))
+    return load_task(task["name"], folders).metric
 
 
 def _merge(parts: Sequence[Comparison], arms: Sequence[Arm]) -> Comparison:

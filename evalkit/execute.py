@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from evalkit import provenance
+from evalkit.bridges import lmms
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.errors import EvalkitError, UsageError
+from evalkit.metrics.base import ExternalMetric, Score
 from evalkit.models.base import Model
 from evalkit.registry import load_task, resolve
 from evalkit.requests import Indexed, build_request, choose, selected
@@ -79,8 +81,18 @@ class Outcome:
 
 
 def load_tasks(spec: RunSpec) -> list[Task]:
-    """The tasks of an order, in the order written."""
-    return [load_task(name, spec.tasks_dirs) for name in resolve(spec.tasks, spec.tasks_dirs)]
+    """The tasks of an order, in the order written, each once."""
+    found: dict[str, Task] = {}
+    for pattern in spec.tasks:
+        for task in _matching(pattern, spec):
+            found.setdefault(task.name, task)
+    return list(found.values())
+
+
+def _matching(pattern: str, spec: RunSpec) -> list[Task]:
+    if pattern.startswith(lmms.PREFIX):
+        return lmms.load(pattern, spec.lmms_python, spec.lmms_include)
+    return [load_task(name, spec.tasks_dirs) for name in resolve([pattern], spec.tasks_dirs)]
 
 
 def load_samples(spec: RunSpec, tasks: Sequence[Task]) -> dict[str, list[Indexed]]:
@@ -127,8 +139,12 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
     if not session.begun:
         first = problems[0]
         raise type(first)("nothing was run", f"none of the {len(arms)} arms could be loaded", "see above")
+    loaded = {task.name: task for task in tasks}
     names = [task["name"] for task in manifest["tasks"]]
-    return _finish(run, [load_task(name, spec.tasks_dirs) for name in names], plan, manifest, problems)
+    everything = [
+        task for name in names for task in ([loaded[name]] if name in loaded else _matching(name, spec))
+    ]
+    return _finish(run, everything, plan, manifest, problems)
 
 
 def rescore(run: RunDir, tasks_dirs: Sequence[str] = (), official_random: int | None = None) -> Outcome:
@@ -139,7 +155,7 @@ def rescore(run: RunDir, tasks_dirs: Sequence[str] = (), official_random: int | 
     manifest = run.manifest()
     if official_random is not None:
         manifest = {**manifest, "spec": {**manifest["spec"], "official_random": official_random}}
-    names = [task["name"] for task in manifest["tasks"]]
+    names = [task["name"] for task in manifest["tasks"] if "figures" not in task]
     folders = tuple(tasks_dirs) or tuple(manifest["spec"]["tasks_dirs"])
     tasks = [load_task(name, folders) for name in names]
     return _finish(run, tasks, run.plan(), manifest, [])
@@ -290,14 +306,52 @@ def _finish(
 ) -> Outcome:
     journal = run.journal()
     found, missing = planned(plan, journal.records)
-    records = score_records(found, {task.name: task.metric for task in tasks})
+    metrics = {task.name: task.metric for task in tasks}
+    own = [record for record in found if record.task in metrics]
+    # What another program has scored stays as it is stored: it may not be there any more.
+    stored = {(each.arm, each.key): each for each in run.records()} if len(own) < len(found) else {}
+    scored = {(each.arm, each.key): each for each in score_records(own, metrics)}
+    places = [(record.arm, record.key) for record in found]
+    records = [scored.get(place) or stored[place] for place in places]
     failed = sum(record.failed for record in records)
     complete = not (missing or failed or problems or manifest["arms_to_come"])
     manifest = {**manifest, "status": "complete" if complete else "incomplete", "finished": _now()}
+    records, manifest = _judge(tasks, records, manifest)
     run.write_records(records)
     run.write_manifest(manifest)
     written = _submit(run, tasks, records) if complete else {}
     return Outcome(run, records, missing, journal.unreadable, problems, written)
+
+
+def _judge(
+    tasks: Sequence[Task], records: list[Record], manifest: dict[str, Any]
+) -> tuple[list[Record], dict[str, Any]]:
+    """Have answers judged that another program scores; its figures go into the manifest."""
+    described = {task["name"]: dict(task) for task in manifest["tasks"]}
+    judged: dict[tuple[str, str], Score] = {}
+    for task in tasks:
+        if not isinstance(task.metric, ExternalMetric):
+            continue
+        entry = described[task.name]
+        entry |= {"figures": {}, "scored_by": task.metric.scored_by}
+        for arm in dict.fromkeys(record.arm for record in records):
+            own = [each for each in records if (each.arm, each.task) == (arm, task.name) and not each.failed]
+            if own:
+                found = task.metric.judge([record.answer() for record in own])
+                judged |= {(arm, each.key): score for each, score in zip(own, found.scores, strict=True)}
+                entry["figures"][arm] = dict(found.figures)
+                entry["metric"] = found.primary
+        primary = [
+            figures[entry["metric"]] for figures in entry["figures"].values() if entry["metric"] in figures
+        ]
+        entry["range"] = list(lmms.limits_of(primary))
+    updated = [
+        replace(record, score=judged[record.arm, record.key])
+        if (record.arm, record.key) in judged
+        else record
+        for record in records
+    ]
+    return updated, {**manifest, "tasks": list(described.values())}
 
 
 def _submit(run: RunDir, tasks: Sequence[Task], records: Sequence[Record]) -> dict[Path, str]:
@@ -352,6 +406,7 @@ def _described(task: Task, planned_samples: int) -> dict[str, Any]:
         "dataset": task.dataset.describe(),
         "licence": task.licence,
         "max_new_tokens": task.max_new_tokens,
+        "submission": task.submission is not None,
     }
 
 

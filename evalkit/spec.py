@@ -37,6 +37,8 @@ class RunSpec:
         tasks: names, globs or groups.
         limit: at most this many samples of each task, the same ones in every run.
         subset: ``ci`` for each task's fixed subset (its ``ci`` samples, from all categories).
+        lmms_python: interpreter of an environment with lmms-eval, for ``lmms:`` tasks; None means this one.
+        lmms_include: folders with further tasks of lmms-eval.
         official_random: seed for official scripts that draw an answer where they can read none.
         output: run directory; None means a name derived from the order, under ``results/``.
         data_root: local mirror with the hub's repository layout.
@@ -54,6 +56,8 @@ class RunSpec:
     limit: int | None = None
     subset: str | None = None
     official_random: int | None = None
+    lmms_python: str | None = None
+    lmms_include: tuple[str, ...] = ()
     output: str | None = None
     data_root: str | None = None
     tasks_dirs: tuple[str, ...] = ()
@@ -107,7 +111,7 @@ class RunSpec:
             repr((arms, self.tasks, self.limit, self.subset, self.dtype)).encode()
         ).hexdigest()[:8]
         name = Path(arms[0].model).name.replace(":", "-").replace("=", "-")
-        return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x')}-{digest}"
+        return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x').replace(':', '-')}-{digest}"
 
 
 def expand(ropes: Iterable[str]) -> list[str]:
@@ -183,7 +187,7 @@ def load_config(path: Path) -> dict[str, Any]:
 
 
 _PLURAL = {"model": "models", "rope": "ropes", "task": "tasks", "tasks_dir": "tasks_dirs"}
-_LISTS = ("models", "ropes", "tasks", "tasks_dirs")
+_LISTS = ("models", "ropes", "tasks", "tasks_dirs", "lmms_include")
 _NUMBERS = ("limit", "official_random", "workers", "batch_tokens", "batch_size")
 
 

@@ -34,6 +34,10 @@ from evalkit.spec import RunSpec, load_config, split_list
 @click.option("--limit", type=click.IntRange(min=1), help="At most this many samples of each task.")
 @click.option("--subset", metavar="ci", help="`ci`: each task's small fixed subset, from all its categories.")
 @official_random_option
+@click.option(
+    "--lmms-python", metavar="PATH", help="Interpreter with lmms-eval, for tasks named `lmms:NAME`."
+)
+@click.option("--lmms-include", multiple=True, metavar="DIR", help="Folder with further tasks of lmms-eval.")
 @click.option("--output", metavar="DIR", help="Run directory; by default a name of its own in results/.")
 @click.option("--data-root", metavar="DIR", help="Local mirror of the hub's data sets (or EVALKIT_DATA).")
 @tasks_dir_option

@@ -106,6 +106,27 @@ class UnitMetric(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge outside of evalkit says of all answers: a score each, figures, the primary one."""
+
+    scores: Sequence[Score]
+    figures: Mapping[str, float]
+    primary: str
+
+
+@runtime_checkable
+class ExternalMetric(Protocol):
+    """A metric that judges all answers of a task together; ``scored_by`` names the program that does."""
+
+    @property
+    def scored_by(self) -> str: ...
+
+    def judge(self, answers: Sequence[Answer]) -> Judgement:
+        """Judge the answers of one model."""
+        ...
+
+
 def mean(values: Sequence[float]) -> float:
     """Unweighted mean, added up in the order given; NaN for no values.
 
