@@ -12,11 +12,22 @@ from hypothesis import strategies as st
 from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Answer, Metric, Score, Scored
+from evalkit.metrics.blink import BlinkAccuracy
 from evalkit.metrics.boxes import BOX_SPACES, BoxAccuracy, iou, parse_box, to_original
 from evalkit.metrics.choice import MultipleChoice, extract_letter
+from evalkit.metrics.circular import CircularAccuracy
+from evalkit.metrics.exact import ExactAnswer
 from evalkit.metrics.flags import is_empty, is_repeating
+from evalkit.metrics.hallusion import HallusionAccuracy
+from evalkit.metrics.mathvista import MathVistaAccuracy
 from evalkit.metrics.mmmu import MmmuAccuracy, parse_choice
+from evalkit.metrics.ocrbench import OcrBenchAccuracy
+from evalkit.metrics.points import PointInBox
 from evalkit.metrics.relaxed import RelaxedAccuracy
+from evalkit.metrics.spans import SpanIou
+from evalkit.metrics.tempcompass import TempCompassAccuracy
+from evalkit.metrics.vqa import VqaAccuracy
+from evalkit.metrics.yes_no import PopeAccuracy
 
 # Libraries are imported on first use, and the machine may be busy.
 settings.register_profile("calm", deadline=None)
@@ -29,6 +40,19 @@ BOX = st.tuples(*[st.floats(0, 640)] * 4).map(
     lambda c: (min(c[0], c[2]), min(c[1], c[3]), max(c[0], c[2]), max(c[1], c[3]))
 )
 SIZE = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
+READERS = (letters.video_mme, letters.mmstar, letters.blink, letters.lvbench, letters.mmbench)
+FIGURE = dict.fromkeys(("category", "subcategory", "set_id", "figure_id", "question_id", "visual_input"), "1")
+CAPTIONS = "Which?\nCaption A: up\nCaption B: down"
+MATHS = [
+    Answer("", reference, options=options, groups=groups, extracted=extracted)
+    for extracted in (False, True)
+    for reference, options, groups in (
+        ("65°", {"A": "65°", "B": "75°"}, {"question_type": "multi_choice", "answer_type": "text"}),
+        ("12", {}, {"question_type": "free_form", "answer_type": "integer", "precision": None}),
+        ("1.2", {}, {"question_type": "free_form", "answer_type": "float", "precision": 1.0}),
+        ("[0, 2]", {}, {"question_type": "free_form", "answer_type": "list"}),
+    )
+]
 CASES: list[tuple[Metric, Answer]] = [
     (Anls(), Answer("", ["some", "text"])),
     (RelaxedAccuracy(), Answer("", "12%")),
@@ -38,7 +62,24 @@ CASES: list[tuple[Metric, Answer]] = [
     (BoxAccuracy(), Answer("", [1, 2, 30, 40], box_space="abs")),
     (MultipleChoice(), Answer("", "B", options=OPTIONS)),
     (MultipleChoice(), Answer("", "B")),
-    (MultipleChoice(letters.video_mme, answered=True), Answer("", "B")),
+    *((MultipleChoice(read, answered=True), Answer("", "B", options=OPTIONS)) for read in READERS),
+    *((MultipleChoice(read), Answer("", "(B)")) for read in READERS),
+    (BlinkAccuracy(), Answer("", "(B)", options=OPTIONS)),
+    (CircularAccuracy(), Answer("", "B", options=OPTIONS, groups={"circular_group": "1"})),
+    (VqaAccuracy(), Answer("", ["a dog"] * 6 + ["dogs"] * 4)),
+    (OcrBenchAccuracy(), Answer("", ["some text"], groups={"dataset": "svt"})),
+    (OcrBenchAccuracy(), Answer("", "x = 2", groups={"dataset": "HME100k"})),
+    (ExactAnswer(), Answer("", "2")),
+    (ExactAnswer(), Answer("", "B", options=OPTIONS)),
+    (PopeAccuracy(), Answer("", "yes")),
+    (HallusionAccuracy(), Answer("", "0", groups=FIGURE)),
+    (HallusionAccuracy(), Answer("", "1", groups=FIGURE | {"category": "VS", "figure_id": "0"})),
+    (TempCompassAccuracy(), Answer("", "A. up", groups={"task": "multi-choice"})),
+    (TempCompassAccuracy(), Answer("", "no", groups={"task": "yes_no"})),
+    (TempCompassAccuracy(), Answer("", "Caption A: up", CAPTIONS, groups={"task": "caption_matching"})),
+    *((MathVistaAccuracy(), answer) for answer in MATHS),
+    (SpanIou(), Answer("", [3.5, 7.0])),
+    (PointInBox(), Answer("", [1, 2, 30, 40], image_size=(64, 48), box_space="norm1000")),
 ]
 
 
@@ -62,7 +103,8 @@ def test_flags_take_any_text(text: str) -> None:
 @pytest.mark.parametrize("metric", [case[0] for case in CASES])
 def test_nothing_scored_gives_no_number(metric: Metric) -> None:
     assert math.isnan(metric.summarise([])[metric.name])
-    failed = metric.summarise([Scored(Score(None), {"split": "a"})])
+    groups = {"split": "a", "circular_group": "1", **FIGURE}
+    failed = metric.summarise([Scored(Score(None), groups)])
     assert math.isnan(failed[metric.name])
 
 

@@ -17,9 +17,12 @@ from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
 from evalkit.metrics.choice import MultipleChoice
+from evalkit.metrics.circular import CircularAccuracy
+from evalkit.metrics.mmmu import MmmuAccuracy
 from evalkit.report import tables
 from evalkit.report.aggregate import Cell, Column, cell_of
 from evalkit.report.comparison import Arm, Comparison, check_comparable
+from evalkit.report.stats import interval
 from evalkit.store import Record
 from evalkit.types import Category, MediaInfo
 
@@ -230,3 +233,40 @@ def test_families_may_word_their_prompts_differently() -> None:
     arms = [ARMS[0], replace(ARMS[1], family="llava")]
     assert compare([record(0)], [record(0, prompt="USER: What?")], arms) == ""
     assert compare([record(0)], [record(0, reference="z")], arms)
+
+
+def test_an_official_draw_stands_beside_ours() -> None:
+    options = {"A": "red", "B": "green"}
+    records = [
+        record(n, 0.0, raw=raw, reference="B", meta={"options": options}, score=score)
+        for n, (raw, score) in enumerate(
+            [("B", Score(1.0, "B")), ("hm", Score(0.0, parse_error="no option was chosen"))] * 8
+        )
+    ]
+    cells = [cell_of("a", column(), records, 16, MmmuAccuracy(), seed) for seed in (None, 42, 1, 1)]
+    assert {found.figures["acc"] for found in cells} == {0.5}
+    assert cells[0].figures == cells[1].figures  # the official script's own seed
+    assert cells[2].figures == cells[3].figures
+    assert cells[0].figures["official_acc"] > 0.5
+    notes = comparison(**{"a@mrope": {"doc": cells[1]}}).footnotes()
+    assert any(f"official_acc {100 * cells[1].figures['official_acc']:.1f}" in note for note in notes)
+
+
+def test_a_figure_over_questions_has_an_interval_over_questions() -> None:
+    records = [
+        record(n, value, meta={"links": {"circular_group": str(n // 2)}}, cluster_id=str(n // 2))
+        for n, value in enumerate([1.0, 1.0, 1.0, 0.0] * 10)
+    ]
+    found = cell_of("a", column(), records, 40, CircularAccuracy())
+    assert found.figures["acc"] == 0.75
+    assert found.estimate.value == 0.5
+    assert (found.estimate.low, found.estimate.high) == interval([1.0, 0.0] * 10, list(map(str, range(20))))
+
+
+def test_weights_count_in_intervals() -> None:
+    values, clusters = [1.0, 0.0, 1.0, 1.0], ["a", "b", "c", "d"]
+    plain = interval(values, clusters)
+    assert interval(values, clusters, weights=[2.0] * 4) == plain
+    low, high = interval(values, clusters, weights=[1.0, 3.0, 1.0, 1.0])
+    assert low < 0.5 < high
+    assert low + high == pytest.approx(1.0) or low == 0.0 or high == 1.0
