@@ -6,17 +6,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evalkit.bridges.lmms import StoredFigures
-from evalkit.execute import Outcome, Reporter, Silent, execute, rescore
+from evalkit.execute import Reporter, Silent, execute
+from evalkit.finish import Outcome, rescore
 from evalkit.metrics.base import Metric
 from evalkit.registry import load_task
 from evalkit.report.aggregate import Cell, Column, cell_of
-from evalkit.report.comparison import Arm, Comparison, check_comparable
+from evalkit.report.comparable import check_comparable, check_protocols, restrict_to_shared
+from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.differences import with_differences
 from evalkit.report.leaderboard import RunFacts, rows_of, write
+from evalkit.report.paired import Correction
 from evalkit.spec import RunSpec, split_list
 from evalkit.store import Record, RunDir
 
@@ -49,22 +54,79 @@ def score_run(run: PathLike, official_random: int | None = None) -> Outcome:
     return rescore(RunDir.open(Path(run)), official_random=official_random)
 
 
-def compare(*runs: PathLike) -> Comparison:
+def compare(
+    *runs: PathLike,
+    baseline: str | None = None,
+    correction: Correction = "holm",
+    allow_mismatch: bool = False,
+) -> Comparison:
     """Put the arms of finished runs side by side.
 
+    With a ``baseline`` (an arm's name or variant), every other arm's paired differences to it are added.
+    ``allow_mismatch`` compares the samples that all arms share, and says so, instead of refusing.
+
     Raises:
-        UsageError: a run is missing or unscored, or two arms were asked different questions.
+        UsageError: a run is missing or unscored, two arms were asked different questions, or there is
+            no such baseline.
     """
     opened = [RunDir.open(Path(run)) for run in runs]
-    parts = [(run, run.manifest(), _by_arm(run.records())) for run in opened]
-    arms, records = [], {}
-    for run, manifest, found in parts:
-        for arm in _arms(run, manifest):
-            name = arm.name if arm.name not in records else f"{arm.name} ({run.name})"
-            records[name] = found.get(arm.name, {})
+    parts = [_Part(run, run.manifest(), _by_arm(run.records())) for run in opened]
+    arms: list[Arm] = []
+    records: dict[str, dict[str, list[Record]]] = {}
+    origin: dict[str, tuple[_Part, str]] = {}
+    for part in parts:
+        for arm in _arms(part.run, part.manifest):
+            name = arm.name if arm.name not in records else f"{arm.name} ({part.run.name})"
+            records[name] = part.records.get(arm.name, {})
+            origin[name] = (part, arm.name)
             arms.append(Arm(**{**vars(arm), "name": name}))
-    check_comparable(arms, records)
-    return _merge([_comparison(run, run.records()) for run in opened], arms)
+    notes: list[str] = []
+    if allow_mismatch:
+        notes = restrict_to_shared(arms, records)
+    else:
+        check_comparable(arms, records)
+        check_protocols({part.run.name: part.manifest for part in parts})
+    found = replace(
+        _merge([_comparison(part.run, part.kept(origin, records)) for part in parts], arms), notes=notes
+    )
+    if allow_mismatch:
+        found = _with_shared_sizes(found, records)
+    if baseline is None:
+        return found
+
+    def metric_of(arm: str, task: str) -> Metric:
+        part, own = origin[arm]
+        described = {entry["name"]: entry for entry in part.manifest["tasks"]}
+        return _metric(described[task], own, tuple(part.manifest["spec"]["tasks_dirs"]))
+
+    return with_differences(found, records, metric_of, baseline, correction)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One run of a comparison."""
+
+    run: RunDir
+    manifest: dict[str, Any]
+    records: dict[str, dict[str, list[Record]]]
+
+    def kept(
+        self, origin: Mapping[str, tuple[_Part, str]], records: Mapping[str, Mapping[str, Sequence[Record]]]
+    ) -> list[Record]:
+        """This run's records among those that are compared."""
+        names = [name for name, (part, _) in origin.items() if part is self]
+        return [record for name in names for found in records[name].values() for record in found]
+
+
+def _with_shared_sizes(
+    comparison: Comparison, records: Mapping[str, Mapping[str, Sequence[Record]]]
+) -> Comparison:
+    """A comparison of shared samples expects no more than these."""
+    cells = {
+        arm: {task: replace(cell, expected=len(records[arm].get(task, ()))) for task, cell in found.items()}
+        for arm, found in comparison.cells.items()
+    }
+    return replace(comparison, cells=cells)
 
 
 def summarise(outcome: Outcome) -> Comparison:

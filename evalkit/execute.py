@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,14 +12,12 @@ from evalkit import provenance
 from evalkit.bridges import lmms
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.errors import EvalkitError, UsageError
-from evalkit.metrics.base import ExternalMetric, Score
+from evalkit.finish import Outcome, finish, now
 from evalkit.models.base import Model
 from evalkit.registry import load_task, resolve
 from evalkit.requests import Indexed, build_request, choose, selected
-from evalkit.scoring import score_records
 from evalkit.spec import ArmSpec, RunSpec
-from evalkit.store import Plan, Record, RunDir, planned
-from evalkit.submissions import Entry
+from evalkit.store import Plan, Record, RunDir
 from evalkit.task import Task
 from evalkit.types import Request, Response
 
@@ -61,23 +58,6 @@ class Silent:
 
     def problem(self, error: EvalkitError) -> None:
         """Ignore it; the error is in the result as well."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where a run is stored, its scored records, what is missing and what went wrong.
-
-    ``unreadable`` counts journal lines that a kill tore or another version wrote; their samples
-    count as missing until they are run again. ``submissions`` maps the files that were written for
-    splits without public answers to where they go.
-    """
-
-    run: RunDir
-    records: list[Record]
-    missing: int
-    unreadable: int = 0
-    problems: list[EvalkitError] = field(default_factory=list)
-    submissions: Mapping[Path, str] = field(default_factory=dict)
 
 
 def load_tasks(spec: RunSpec) -> list[Task]:
@@ -144,21 +124,7 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
     everything = [
         task for name in names for task in ([loaded[name]] if name in loaded else _matching(name, spec))
     ]
-    return _finish(run, everything, plan, manifest, problems)
-
-
-def rescore(run: RunDir, tasks_dirs: Sequence[str] = (), official_random: int | None = None) -> Outcome:
-    """Score a stored run again from its journal: no model, data set or GPU is needed.
-
-    ``official_random`` seeds the official scripts' random fallbacks; None leaves the run's own seed.
-    """
-    manifest = run.manifest()
-    if official_random is not None:
-        manifest = {**manifest, "spec": {**manifest["spec"], "official_random": official_random}}
-    names = [task["name"] for task in manifest["tasks"] if "figures" not in task]
-    folders = tuple(tasks_dirs) or tuple(manifest["spec"]["tasks_dirs"])
-    tasks = [load_task(name, folders) for name in names]
-    return _finish(run, tasks, run.plan(), manifest, [])
+    return finish(run, everything, plan, manifest, problems)
 
 
 def arm_name(model: Model) -> str:
@@ -301,76 +267,6 @@ def _record(arm: str, model: Model, job: _Job, response: Response) -> Record:
     )
 
 
-def _finish(
-    run: RunDir, tasks: Sequence[Task], plan: Plan, manifest: dict[str, Any], problems: list[EvalkitError]
-) -> Outcome:
-    journal = run.journal()
-    found, missing = planned(plan, journal.records)
-    metrics = {task.name: task.metric for task in tasks}
-    own = [record for record in found if record.task in metrics]
-    # What another program has scored stays as it is stored: it may not be there any more.
-    stored = {(each.arm, each.key): each for each in run.records()} if len(own) < len(found) else {}
-    scored = {(each.arm, each.key): each for each in score_records(own, metrics)}
-    places = [(record.arm, record.key) for record in found]
-    records = [scored.get(place) or stored[place] for place in places]
-    failed = sum(record.failed for record in records)
-    complete = not (missing or failed or problems or manifest["arms_to_come"])
-    manifest = {**manifest, "status": "complete" if complete else "incomplete", "finished": _now()}
-    records, manifest = _judge(tasks, records, manifest)
-    run.write_records(records)
-    run.write_manifest(manifest)
-    written = _submit(run, tasks, records) if complete else {}
-    return Outcome(run, records, missing, journal.unreadable, problems, written)
-
-
-def _judge(
-    tasks: Sequence[Task], records: list[Record], manifest: dict[str, Any]
-) -> tuple[list[Record], dict[str, Any]]:
-    """Have answers judged that another program scores; its figures go into the manifest."""
-    described = {task["name"]: dict(task) for task in manifest["tasks"]}
-    judged: dict[tuple[str, str], Score] = {}
-    for task in tasks:
-        if not isinstance(task.metric, ExternalMetric):
-            continue
-        entry = described[task.name]
-        entry |= {"figures": {}, "scored_by": task.metric.scored_by}
-        for arm in dict.fromkeys(record.arm for record in records):
-            own = [each for each in records if (each.arm, each.task) == (arm, task.name) and not each.failed]
-            if own:
-                found = task.metric.judge([record.answer() for record in own])
-                judged |= {(arm, each.key): score for each, score in zip(own, found.scores, strict=True)}
-                entry["figures"][arm] = dict(found.figures)
-                entry["metric"] = found.primary
-        primary = [
-            figures[entry["metric"]] for figures in entry["figures"].values() if entry["metric"] in figures
-        ]
-        entry["range"] = list(lmms.limits_of(primary))
-    updated = [
-        replace(record, score=judged[record.arm, record.key])
-        if (record.arm, record.key) in judged
-        else record
-        for record in records
-    ]
-    return updated, {**manifest, "tasks": list(described.values())}
-
-
-def _submit(run: RunDir, tasks: Sequence[Task], records: Sequence[Record]) -> dict[Path, str]:
-    """Write the submission file of every arm and task without public answers."""
-    answers: dict[tuple[str, str], list[Entry]] = {}
-    for record in records:
-        question, options = record.meta.get("question", ""), record.meta.get("options", {})
-        entry = Entry(record.sample_id, record.raw.strip(), question, options, record.labels)
-        answers.setdefault((record.arm, record.task), []).append(entry)
-    written = {}
-    for task in tasks:
-        for (arm, name), entries in answers.items():
-            if task.submission is not None and name == task.name:
-                file = f"{name}-{arm}.{task.submission.suffix}"
-                path = run.write_submission(file, task.submission.write(entries))
-                written[path] = task.submission.to
-    return written
-
-
 def _manifest(
     spec: RunSpec,
     tasks: Sequence[Task],
@@ -382,7 +278,7 @@ def _manifest(
     described |= {task.name: _described(task, len(samples[task.name])) for task in tasks}
     return {
         "status": "running",
-        "created": earlier.get("created", _now()),
+        "created": earlier.get("created", now()),
         "command": provenance.command(sys.argv),
         "versions": provenance.versions(),
         "revision": provenance.git_revision(Path(__file__).parent),
@@ -408,7 +304,3 @@ def _described(task: Task, planned_samples: int) -> dict[str, Any]:
         "max_new_tokens": task.max_new_tokens,
         "submission": task.submission is not None,
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

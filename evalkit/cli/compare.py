@@ -4,33 +4,50 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from evalkit.cli.options import json_option
 
+FORMATS = ("terminal", "markdown", "csv", "latex", "html")
+
 
 @click.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("--baseline", metavar="ARM", help="Add paired differences to this arm (its name or variant).")
 @click.option(
-    "--format", "form", type=click.Choice(["terminal", "markdown", "csv"]), default="terminal", help="Layout."
+    "--correction",
+    type=click.Choice(["holm", "bh", "none"]),
+    default="holm",
+    show_default=True,
+    help="For testing many benchmarks: Holm's, or Benjamini and Hochberg's.",
 )
-@click.option("--breakdown", is_flag=True, help="Add each benchmark's categories (terminal only).")
+@click.option("--allow-mismatch", is_flag=True, help="Compare the samples that all arms share, and say so.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="terminal", help="Layout.")
+@click.option("--breakdown", is_flag=True, help="Add each benchmark's categories.")
 @json_option
-def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool) -> int:
-    """Compare the variants of one or several runs: rows are variants, columns benchmarks."""
+def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool, **options: Any) -> int:
+    """Compare the variants of one or several runs: rows are benchmarks, columns variants.
+
+    With a baseline, every difference is tested on the samples that both arms answered.
+    """
     from evalkit.api import compare
     from evalkit.report import tables
 
-    comparison = compare(*runs)
+    comparison = compare(*runs, **options)
     if as_json:
         click.echo(json.dumps(comparison.to_json(), indent=2))
-    elif form == "markdown":
-        click.echo(tables.markdown(comparison))
-    elif form == "csv":
-        click.echo(tables.csv(comparison), nl=False)
-    else:
+    elif form == "terminal":
         from evalkit.cli.results import print_comparison
 
         print_comparison(comparison, breakdown)
+    elif form == "markdown":
+        click.echo(tables.markdown(comparison, breakdown))
+    elif form == "html":
+        click.echo(tables.html(comparison, breakdown))
+    elif form == "latex":
+        click.echo(tables.latex(comparison))
+    else:
+        click.echo(tables.csv(comparison), nl=False)
     return 0

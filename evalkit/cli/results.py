@@ -9,7 +9,7 @@ import click
 
 from evalkit.api import summarise
 from evalkit.errors import ExitCode
-from evalkit.execute import Outcome
+from evalkit.finish import Outcome
 from evalkit.report import tables
 from evalkit.report.comparison import Comparison
 
@@ -52,12 +52,7 @@ def print_comparison(comparison: Comparison, breakdown: bool = False) -> None:
     plain = not sys.stdout.isatty()
     # A pipe has no width of its own: let every column have the room that it needs.
     console = Console(width=1000 if plain else None, highlight=False)
-    console.print(tables.terminal(comparison, console.width))
-    if breakdown:
-        from evalkit.report.breakdown import breakdowns
-
-        console.print("")
-        console.print(breakdowns(comparison))
+    console.print(tables.terminal(comparison, console.width, breakdown))
 
 
 def _first_error(outcome: Outcome) -> str:

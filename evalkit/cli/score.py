@@ -27,7 +27,7 @@ def command(
     """
     if what.is_dir():
         from evalkit.cli.results import show_outcome
-        from evalkit.execute import rescore
+        from evalkit.finish import rescore
         from evalkit.store import RunDir
 
         return show_outcome(rescore(RunDir.open(what), tasks_dirs, official_random), as_json)

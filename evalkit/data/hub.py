@@ -104,7 +104,7 @@ class HubDataset:
         }
 
     def _read(
-        self, source: str, config: str | None, revision: str | None, known: Sequence[str]
+        self, source: str, config: str | None, revision: str | None, known: Sequence[str] = ()
     ) -> Iterator[Row]:
         """Yield the rows of one configuration, media undecoded.
 

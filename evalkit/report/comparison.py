@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from evalkit.errors import UsageError
 from evalkit.report.aggregate import Cell, Column, Estimate, category_means
-from evalkit.store.records import Record
+from evalkit.report.paired import Difference
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,22 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows are arms, columns benchmarks; ``cells`` maps arm and task to what was reached."""
+    """Arms and benchmarks; ``cells`` maps arm and task to what was reached.
+
+    With a ``baseline`` (an arm's name), ``differences`` maps every other arm and task to its paired
+    difference, ``parts`` arm and (task, group, label), and ``mean_differences`` arm and the name of a mean
+    to ``(value, low, high)``. ``notes`` are further footnotes.
+    """
 
     arms: Sequence[Arm]
     columns: Sequence[Column]
     cells: Mapping[str, Mapping[str, Cell]]
+    baseline: str | None = None
+    correction: str = "none"
+    differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[tuple[str, str, str], Difference]] = field(default_factory=dict)
+    mean_differences: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def means(self, arm: str) -> dict[str, float | None]:
         """Category means and ``overall`` of one arm, as fractions of the metrics' ranges."""
@@ -43,7 +53,7 @@ class Comparison:
 
     def footnotes(self) -> list[str]:
         """What a reader must know beside the scores: incomplete cells and failure rates."""
-        notes = []
+        notes = list(self.notes)
         for arm in self.arms:
             for column in self.columns:
                 cell = self.cells[arm.name].get(column.task)
@@ -70,35 +80,16 @@ class Comparison:
                     **asdict(arm),
                     "means": self.means(arm.name),
                     "tasks": {task: _cell_json(cell) for task, cell in cells.items()},
+                    "differences": {
+                        task: {name: _number(value) for name, value in asdict(found).items()}
+                        for task, found in self.differences.get(arm.name, {}).items()
+                    },
+                    "mean_differences": dict(self.mean_differences.get(arm.name, {})),
                 }
             )
         columns = [{**asdict(column), "limits": list(column.limits)} for column in self.columns]
-        return {"arms": rows, "columns": columns}
-
-
-def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Sequence[Record]]]) -> None:
-    """Refuse to put scores side by side that answer different questions.
-
-    ``records`` maps arm and task to that arm's records. Sample sets, references and media (content,
-    frames, size) must be the same for every arm; prompts too, unless the families differ, since each has its
-    own chat format.
-
-    Raises:
-        UsageError: names the task, the two arms and the first sample that differs.
-    """
-    for task in dict.fromkeys(task for tasks in records.values() for task in tasks):
-        having = [arm for arm in arms if records[arm.name].get(task)]
-        for arm in having[1:]:
-            first = having[0]
-            problem = _difference(
-                records[first.name][task], records[arm.name][task], prompts=first.family == arm.family
-            )
-            if problem:
-                raise UsageError(
-                    f"`{first.name}` ({first.run}) and `{arm.name}` ({arm.run}) can't be compared on {task}",
-                    problem,
-                    "run both with the same `--limit`, data and evalkit version",
-                )
+        about = {"baseline": self.baseline, "correction": self.correction, "notes": list(self.notes)}
+        return {"arms": rows, "columns": columns, **about}
 
 
 def _official(cell: Cell) -> list[str]:
@@ -109,26 +100,6 @@ def _official(cell: Cell) -> list[str]:
         for name, value in found.items()
         if "/" not in name and value != cell.figures.get(name.removeprefix("official_"))
     ]
-
-
-def _difference(first: Sequence[Record], second: Sequence[Record], prompts: bool) -> str | None:
-    """What differs between two arms' questions, or None."""
-    left = {record.sample_id: record for record in first}
-    right = {record.sample_id: record for record in second}
-    if left.keys() != right.keys():
-        only = sorted(left.keys() ^ right.keys())
-        return f"{len(only)} samples are in one of them only, such as `{only[0]}`"
-    for sample_id, record in left.items():
-        other = right[sample_id]
-        if record.failed or other.failed:
-            continue
-        if record.media != other.media:
-            return f"sample `{sample_id}` was shown with different media (content, frames or size)"
-        if record.reference != other.reference:
-            return f"sample `{sample_id}` has different references"
-        if prompts and record.prompt != other.prompt:
-            return f"sample `{sample_id}` was asked with different prompts"
-    return None
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
@@ -149,5 +120,5 @@ def _estimate_json(estimate: Estimate) -> dict[str, Any]:
     return {name: _number(value) for name, value in asdict(estimate).items()}
 
 
-def _number(value: float) -> float | None:
+def _number(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,126 +1,192 @@
-"""A comparison drawn for the terminal, Markdown and CSV."""
+"""A comparison drawn for the terminal, Markdown, LaTeX, HTML and CSV."""
 
 from __future__ import annotations
 
-import math
+import html as escape
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from evalkit.report.aggregate import CATEGORIES, Cell, Column, rows_of
 from evalkit.report.comparison import Comparison
+from evalkit.report.grid import BEST, SECOND, Entry, Line, breakdown_lines, legend, lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-# Columns from left to right: (heading, sub-heading, benchmark or name of a mean).
-Layout = list[tuple[str, str, Column | str]]
-
-MISSING = "–"
-PARTIAL = "partial"
-
-
-def score_text(cell: Cell | None, column: Column) -> str:
-    """A score as the paper prints it: out of 100 where the metric is a fraction.
-
-    A trailing ``*`` says that some samples have no score.
-    """
-    if cell is None or math.isnan(cell.estimate.value):
-        return MISSING
-    return f"{cell.estimate.value * scale(column):.1f}" + ("" if cell.whole else "*")
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+}
 
 
-def interval_text(cell: Cell | None, column: Column) -> str:
-    """The 95% interval on the same scale; empty where there is none."""
-    if cell is None or math.isnan(cell.estimate.low):
-        return ""
-    return f"{cell.estimate.low * scale(column):.1f}–{cell.estimate.high * scale(column):.1f}"
+def terminal(comparison: Comparison, width: int = 1000, breakdown: bool = False) -> RenderableType:
+    """The table as rich draws it: the best score of a line in bold, the second underlined.
 
-
-def mean_text(value: float | None) -> str:
-    """A category mean out of 100, or ``partial`` where a benchmark is missing or incomplete."""
-    return PARTIAL if value is None else f"{100 * value:.1f}"
-
-
-def terminal(comparison: Comparison, width: int = 1000) -> RenderableType:
-    """The table as rich draws it: best score of a column in bold, intervals below the scores.
-
-    A table wider than ``width`` characters goes on below, the variants named again.
+    A table wider than ``width`` characters goes on below, the benchmarks named again.
     """
     from rich.console import Group
     from rich.text import Text
 
-    notes = Text("\n".join([*_legend(comparison), *comparison.footnotes()]), style="dim")
-    names = max((len(arm.name) for arm in comparison.arms), default=0)
-    parts = [_part(comparison, page) for page in _pages(_layout(comparison), width - names - 3)]
+    names = [arm.name for arm in comparison.arms]
+    parts = _pages(names, lines(comparison), width, "")
+    if breakdown:
+        for title, found in breakdown_lines(comparison):
+            parts += _pages(names, found, width, title)
+    notes = Text("\n".join(legend(comparison)), style="dim")
     return Group(*(each for part in parts for each in (part, Text(""))), notes)
 
 
-def _part(comparison: Comparison, layout: Layout) -> RenderableType:
+def _pages(names: Sequence[str], found: Sequence[Line], width: int, title: str) -> list[RenderableType]:
+    """As many tables as the width needs, at least one column each."""
+    from rich.text import Text
+
+    room = width - max((len(line.label) for line in found), default=0) - 3
+    pages: list[list[int]] = []
+    left = 0
+    for place, name in enumerate(names):
+        needed = max([len(name), *(len(_plain(line.entries[place])) for line in found)]) + 3
+        if not pages or needed > left:
+            pages.append([])
+            left = room
+        pages[-1].append(place)
+        left -= needed
+    heading: list[RenderableType] = [Text(title, style="bold")] if title else []
+    return [*heading, *(_page(names, found, page) for page in pages)]
+
+
+def _page(names: Sequence[str], found: Sequence[Line], places: Sequence[int]) -> RenderableType:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("variant", no_wrap=True)
-    for heading, sub, _ in layout:
-        table.add_column(f"{heading}\n{sub}", justify="right", no_wrap=True)
-    for arm in comparison.arms:
-        means = comparison.means(arm.name)
-        row: list[Text] = []
-        for _, _, source in layout:
-            if isinstance(source, str):
-                row.append(Text(mean_text(means.get(source)), style="italic"))
-                continue
-            cell = comparison.cells[arm.name].get(source.task)
-            best = cell is not None and cell.estimate.value == comparison.best(source.task)
-            text = Text(score_text(cell, source), style="bold" if best else "")
-            text.append(f"\n{interval_text(cell, source)}", style="not bold dim")
-            row.append(text)
-        table.add_row(Text(arm.name), *row)
+    table.add_column("benchmark", no_wrap=True)
+    for place in places:
+        table.add_column(Text(names[place]), justify="right", no_wrap=True)
+    category = None
+    for line in found:
+        if line.category != category and category is not None:
+            table.add_section()
+        category = line.category
+        table.add_row(
+            Text(line.label, style="italic" if line.mean else ""),
+            *(_rich(line.entries[place]) for place in places),
+        )
     return table
 
 
-def _pages(layout: Layout, room: int) -> list[Layout]:
-    """Columns that fit side by side into ``room`` characters, at least one a page."""
-    pages: list[Layout] = []
-    left = 0
-    for column in layout:
-        needed = max(len(column[0]), len(column[1]), len("100.0–100.0")) + 3
-        if not pages or needed > left:
-            pages.append([])
-            left = room
-        pages[-1].append(column)
-        left -= needed
-    return pages
+def _rich(entry: Entry) -> RenderableType:
+    from rich.text import Text
+
+    styles = {BEST: "bold", SECOND: "underline"}
+    text = Text()
+    text.append(entry.score, style=styles.get(entry.rank, ""))
+    if entry.interval:
+        text.append(f" {entry.interval}", style="dim")
+    if entry.difference:
+        text.append(f" {entry.difference}", style="bold" if entry.significant else "dim")
+    return text
 
 
-def markdown(comparison: Comparison) -> str:
-    """A GitHub table; the best score of a column in bold."""
-    layout = _layout(comparison)
-    lines = [
-        "| variant | " + " | ".join(f"{heading}: {sub}" for heading, sub, _ in layout) + " |",
-        "|---|" + "---:|" * len(layout),
+def _plain(entry: Entry) -> str:
+    return " ".join(part for part in (entry.score, entry.interval, entry.difference) if part)
+
+
+def markdown(comparison: Comparison, breakdown: bool = False) -> str:
+    """GitHub tables; the best score of a line in bold, the second underlined."""
+    names = [arm.name for arm in comparison.arms]
+    parts = [_markdown(names, lines(comparison))]
+    if breakdown:
+        parts += [f"**{title}**\n\n{_markdown(names, found)}" for title, found in breakdown_lines(comparison)]
+    notes = "\n".join(f"- {note}" for note in legend(comparison))
+    return "\n\n".join([*parts, notes])
+
+
+def _markdown(names: Sequence[str], found: Sequence[Line]) -> str:
+    rows = [_bar(["benchmark", *names]), "|---|" + "---:|" * len(names)]
+    for line in found:
+        label = f"{line.category}: {line.label}"
+        rows.append(_bar([f"*{label}*" if line.mean else label, *map(_marked, line.entries)]))
+    return "\n".join(rows)
+
+
+def _bar(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _marked(entry: Entry) -> str:
+    score = {BEST: f"**{entry.score}**", SECOND: f"<u>{entry.score}</u>"}.get(entry.rank, entry.score)
+    rest = f" ({entry.interval})" if entry.interval else ""
+    return score + rest + (f" {entry.difference}" if entry.difference else "")
+
+
+def latex(comparison: Comparison) -> str:
+    r"""A ``booktabs`` table to paste: best in bold, second underlined, differences as subscripts.
+
+    It needs ``\usepackage{booktabs}`` and nothing else.
+    """
+    names = [_tex(arm.name) for arm in comparison.arms]
+    rows = [
+        rf"\begin{{tabular}}{{ll{'r' * len(names)}}}",
+        r"\toprule",
+        " & ".join(["Type", "Benchmark", *names]) + r" \\",
     ]
-    for arm in comparison.arms:
-        means = comparison.means(arm.name)
-        row = []
-        for _, _, source in layout:
-            if isinstance(source, str):
-                row.append(mean_text(means.get(source)))
-                continue
-            cell = comparison.cells[arm.name].get(source.task)
-            text = score_text(cell, source)
-            if cell is not None and cell.estimate.value == comparison.best(source.task):
-                text = f"**{text}**"
-            spread = interval_text(cell, source)
-            row.append(f"{text} ({spread})" if spread else text)
-        name = arm.name.replace("|", "\\|")
-        lines.append(f"| {name} | " + " | ".join(row) + " |")
-    notes = [*_legend(comparison), *comparison.footnotes()]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+    category = None
+    for line in lines(comparison):
+        if line.category != category:
+            rows.append(r"\midrule")
+        shown = line.category.capitalize() if line.category != category else ""
+        category = line.category
+        label = rf"\textit{{{_tex(line.label)}}}" if line.mean else _tex(line.label)
+        rows.append(" & ".join([shown, label, *map(_tex_entry, line.entries)]) + r" \\")
+    rows += [r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([*(f"% {note}" for note in legend(comparison)), *rows])
+
+
+def _tex_entry(entry: Entry) -> str:
+    score = _tex(entry.score.replace("–", "--"))
+    score = {BEST: rf"\textbf{{{score}}}", SECOND: rf"\underline{{{score}}}"}.get(entry.rank, score)
+    return score + (f"$_{{{entry.difference}}}$" if entry.difference else "")
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def html(comparison: Comparison, breakdown: bool = False) -> str:
+    """Tables without a page around them; the best score of a line in bold, the second underlined."""
+    names = [arm.name for arm in comparison.arms]
+    parts = [_html(names, lines(comparison))]
+    if breakdown:
+        for title, found in breakdown_lines(comparison):
+            parts.append(f"<h3>{escape.escape(title)}</h3>{_html(names, found)}")
+    notes = "".join(f"<li>{escape.escape(note)}</li>" for note in legend(comparison))
+    return "\n".join([*parts, f"<ul>{notes}</ul>"])
+
+
+def _html(names: Sequence[str], found: Sequence[Line]) -> str:
+    heads = "".join(f"<th>{escape.escape(name)}</th>" for name in names)
+    rows = [f"<table><thead><tr><th></th><th>benchmark</th>{heads}</tr></thead><tbody>"]
+    for line in found:
+        cells = "".join(f"<td>{_html_entry(entry)}</td>" for entry in line.entries)
+        kind = ' class="mean"' if line.mean else ""
+        head = f"<td>{escape.escape(line.category)}</td><td>{escape.escape(line.label)}</td>"
+        rows.append(f"<tr{kind}>{head}{cells}</tr>")
+    return "\n".join([*rows, "</tbody></table>"])
+
+
+def _html_entry(entry: Entry) -> str:
+    score = escape.escape(entry.score)
+    score = {BEST: f"<b>{score}</b>", SECOND: f"<u>{score}</u>"}.get(entry.rank, score)
+    rest = f" <small>{entry.interval}</small>" if entry.interval else ""
+    return score + rest + (f" <small>{escape.escape(entry.difference)}</small>" if entry.difference else "")
 
 
 def csv(comparison: Comparison) -> str:
-    """Tidy rows at full precision: one per arm, benchmark, figure and label of a breakdown."""
+    """Tidy rows at full precision: one per arm, benchmark, figure and label of a breakdown, with the
+    difference to the baseline if there is one.
+    """
     import pandas as pd
 
     rows: list[dict[str, object]] = []
@@ -139,43 +205,34 @@ def csv(comparison: Comparison) -> str:
             }
             counts = {rate.replace(" ", "_"): count for rate, count in cell.counts.items()}
             whole = vars(cell.estimate) | {"expected": cell.expected} | counts
-            rows.append(start | {"group": "", "label": ""} | whole)
+            rows.append(
+                start | {"group": "", "label": ""} | whole | _compared(comparison, arm.name, column.task)
+            )
             for group, labels in cell.breakdown.items():
-                rows.extend(
-                    start | {"group": group, "label": label} | vars(found) for label, found in labels.items()
-                )
+                for label, found in labels.items():
+                    compared = _compared(comparison, arm.name, column.task, group, label)
+                    rows.append(start | {"group": group, "label": label} | vars(found) | compared)
     # As objects, since a column with gaps would turn its counts into 4.0.
     return str(pd.DataFrame(rows, dtype=object).to_csv(index=False))
 
 
-def _layout(comparison: Comparison) -> Layout:
-    """The benchmarks of each category, then their mean where there are several, then the mean of all."""
-    found: Layout = []
-    for category in CATEGORIES:
-        columns = [column for column in comparison.columns if column.category == category]
-        rows = rows_of(columns)
-        for row, tasks in rows.items():
-            found.extend((category, column.task, column) for column in columns if column.task in tasks)
-            if len(tasks) > 1:
-                found.append((category, row, row))
-        if len(rows) > 1:
-            found.append((category, f"mean of {len(rows)}", category))
-    if len({column.category for column in comparison.columns}) > 1:
-        found.append(("overall", "mean", "overall"))
-    return found
-
-
-def _legend(comparison: Comparison) -> list[str]:
-    metrics = ", ".join(f"{column.task} {column.metric}" for column in comparison.columns)
-    sizes = ", ".join(f"{column.task} {_size(comparison, column.task)}" for column in comparison.columns)
-    return [f"metric: {metrics}", f"n: {sizes}; ranges are 95% intervals"]
-
-
-def _size(comparison: Comparison, task: str) -> int:
-    found = (cells[task].expected for cells in comparison.cells.values() if task in cells)
-    return max(found, default=0)
-
-
-def scale(column: Column) -> float:
-    """What a score is multiplied by to print it: fractions are shown out of 100."""
-    return 100.0 if column.limits == (0.0, 1.0) else 1.0
+def _compared(
+    comparison: Comparison, arm: str, task: str, group: str = "", label: str = ""
+) -> dict[str, object]:
+    if group:
+        found = comparison.parts.get(arm, {}).get((task, group, label))
+    else:
+        found = comparison.differences.get(arm, {}).get(task)
+    if found is None:
+        return {}
+    return {
+        "baseline": comparison.baseline,
+        "difference": found.value,
+        "difference_low": found.low,
+        "difference_high": found.high,
+        "p": found.p,
+        "p_corrected": found.corrected,
+        "test": found.test,
+        "detectable": found.detectable,
+        "discordant": found.discordant,
+    }

@@ -52,7 +52,27 @@ def test_formats_agree(folder: Path) -> None:
             assert cell["low"] <= cell["value"] <= cell["high"]
             assert set(cell["counts"]) == {"error", "truncated or empty", "unparsed", "repeating"}
     markdown = evalkit("compare", "results/small", "--format", "markdown", cwd=folder)
-    assert markdown.count("\n| tiny@") == 4
+    assert markdown.startswith("| benchmark | tiny@vanilla | tiny@mrope | tiny@mrope-i | tiny@mhrope |")
+    assert all(f": {task} |" in markdown for task in TASKS)
+    latex = evalkit("compare", "results/small", "--format", "latex", "--baseline", "mrope", cwd=folder)
+    assert latex.rstrip().endswith("\\end{tabular}")
+    html = evalkit("compare", "results/small", "--format", "html", "--breakdown", cwd=folder)
+    assert html.count("<table>") > 4
+
+
+@pytest.mark.slow
+def test_differences_have_their_statistics(folder: Path) -> None:
+    found = json.loads(evalkit("compare", "results/small", "--baseline", "vanilla", "--json", cwd=folder))
+    assert found["baseline"] == "tiny@vanilla"
+    assert found["arms"][0]["differences"] == {}
+    for arm in found["arms"][1:]:
+        assert set(arm["differences"]) == set(TASKS)
+        for task, each in arm["differences"].items():
+            base = found["arms"][0]["tasks"][task]["value"]
+            assert each["value"] == pytest.approx(arm["tasks"][task]["value"] - base)
+            assert each["n"] == 8
+    table = evalkit("compare", "results/small", "--baseline", "vanilla", cwd=folder)
+    assert "differences are to tiny@vanilla" in table
 
 
 @pytest.mark.slow

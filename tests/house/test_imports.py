@@ -34,6 +34,7 @@ watch(socket, "create_connection")
 environ = dict(os.environ)
 found = pkgutil.walk_packages(evalkit.__path__, "evalkit.")
 modules = sorted(m.name for m in found if "__main__" not in m.name)
+modules.remove("evalkit.bridges.lmms_model")  # imported by lmms-eval alone, and needs it
 for name in modules:
     importlib.import_module(name)
 if dict(os.environ) != environ:

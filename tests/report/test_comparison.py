@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -19,9 +20,11 @@ from evalkit.metrics.base import Score
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.metrics.circular import CircularAccuracy
 from evalkit.metrics.mmmu import MmmuAccuracy
-from evalkit.report import tables
+from evalkit.report import grid, tables
 from evalkit.report.aggregate import Cell, Column, cell_of
-from evalkit.report.comparison import Arm, Comparison, check_comparable
+from evalkit.report.comparable import check_comparable, check_protocols, restrict_to_shared
+from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.differences import find_arm, pairs, with_differences
 from evalkit.report.stats import interval
 from evalkit.store import Record
 from evalkit.types import Category, MediaInfo
@@ -73,7 +76,7 @@ def test_failed_samples_are_neither_zero_nor_dropped() -> None:
     assert (found.estimate.value, found.estimate.n, found.expected) == (0.75, 2, 4)
     assert found.counts["error"] == 2
     assert not found.whole
-    assert tables.score_text(found, column()) == "75.0*"
+    assert grid.score_text(found, column()) == "75.0*"
 
 
 def test_samples_that_never_ran_are_missed() -> None:
@@ -103,8 +106,8 @@ def test_nothing_scored_at_all() -> None:
     for found in (cell([None, None]), cell([], expected=3)):
         assert math.isnan(found.estimate.value)
         assert found.estimate.n == 0
-        assert tables.score_text(found, column()) == tables.MISSING
-        assert tables.interval_text(found, column()) == ""
+        assert grid.score_text(found, column()) == grid.MISSING
+        assert grid.interval_text(found.estimate, column()) == ""
     json.dumps(comparison(**{"a@mrope": {"doc": cell([None])}}).to_json(), allow_nan=False)
 
 
@@ -135,7 +138,7 @@ def test_scores_of_another_range_are_scaled_before_they_are_averaged() -> None:
     ocr = cell_of("a", columns[1], [record(0, 700.0, task="ocr")], 1, Anls())
     table = Comparison([], columns, {"a": {**cells, "ocr": ocr}})
     assert table.means("a")["image"] == pytest.approx(0.6)
-    assert tables.score_text(ocr, columns[1]) == "700.0"
+    assert grid.score_text(ocr, columns[1]) == "700.0"
 
 
 def drawn(table: Comparison) -> str:
@@ -157,7 +160,16 @@ def two_arms() -> Comparison:
 
 def test_the_terminal_shows_scores_intervals_means_and_footnotes() -> None:
     text = drawn(two_arms())
-    for shown in ("tiny@mrope-i", "75.0", "33.3*", "30.1–95.4", "mean of 2", "62.5", "partial", "overall"):
+    for shown in (
+        "tiny@mrope-i",
+        "75.0",
+        "33.3*",
+        "30.1–95.4",
+        "mean of 2",
+        "62.5",
+        "partial",
+        "mean of categories",
+    ):
         assert shown in text, text
     assert "tiny@mrope-i doc: 3 of 4 samples have a score" in text
     assert "tiny@mrope-i doc: 1 error of 4" in text
@@ -170,14 +182,134 @@ def test_names_are_never_read_as_markup() -> None:
     assert "[red]x@mrope" in drawn(comparison(**cells))
 
 
-def test_markdown_has_a_row_per_variant_and_bold_for_the_best() -> None:
-    lines = tables.markdown(two_arms()).splitlines()
-    widths = {line.count("|") for line in lines if line.startswith("|")}
-    assert len(widths) == 1
-    assert "**75.0** (30.1–95.4)" in lines[2]
-    assert "33.3*" in lines[3]
-    assert "**33.3*" not in lines[3]
-    assert "| partial |" in lines[3]
+def test_markdown_has_the_paper_s_rows_best_in_bold_and_second_underlined() -> None:
+    text = tables.markdown(two_arms())
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in rows}) == 1
+    assert rows[0] == "| benchmark | tiny@mrope | tiny@mrope-i |"
+    assert rows[2] == "| image: doc | **75.0** (30.1–95.4) | <u>33.3*</u> (6.1–79.2) |"
+    assert [row.split("|")[1].strip() for row in rows[2:]] == [
+        "image: doc",
+        "image: chart",
+        "*image: mean of 2*",
+        "video: clip",
+        "*overall: mean of categories*",
+    ]
+    assert rows[3].count("**") == 0  # all equal: none is best
+    assert rows[4].endswith("| partial |")
+
+
+def test_latex_can_be_pasted() -> None:
+    table = two_arms()
+    arms = [replace(arm, name=f"{arm.name}_100%") for arm in table.arms]
+    cells = {f"{name}_100%": found for name, found in table.cells.items()}
+    text = tables.latex(replace(table, arms=arms, cells=cells))
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    assert body[0] == r"\begin{tabular}{llrr}"
+    assert body[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    assert r"tiny@mrope\_100\%" in body[2]
+    assert r"Image & doc & \textbf{75.0} & \underline{33.3*} \\" in body
+    rows = [line for line in body if line.endswith(r"\\")]
+    assert {line.count(" & ") for line in rows} == {3}
+    assert text.count("{") == text.count("}")
+
+
+def test_html_escapes_everything() -> None:
+    cells = {"<script>alert(1)</script>@mrope": {"doc": cell([1.0])}}
+    text = tables.html(comparison(**cells), breakdown=True)
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert text.count("<tr") == text.count("</tr>")
+
+
+def paired_arms() -> tuple[Comparison, dict[str, dict[str, list[Record]]]]:
+    """Two arms of which the second is better on `doc` beyond doubt, and like the first on `chart`."""
+    rng = np.random.default_rng(1)
+    base = [float(right) for right in rng.random(300) < 0.4]
+    better = [max(value, float(rng.random() < 0.3)) for value in base]
+    found = {
+        "tiny@mrope": {"doc": [record(n, v) for n, v in enumerate(base)]},
+        "tiny@mrope-i": {"doc": [record(n, v, arm="tiny@mrope-i") for n, v in enumerate(better)]},
+    }
+    for arm in found:
+        found[arm]["chart"] = [record(n, v, arm=arm, task="chart") for n, v in enumerate(base[:100])]
+    columns = [column("doc"), column("chart")]
+    cells = {
+        arm: {c.task: cell_of(arm, c, tasks[c.task], len(tasks[c.task]), Anls()) for c in columns}
+        for arm, tasks in found.items()
+    }
+    return Comparison(ARMS, columns, cells), found
+
+
+def test_differences_to_a_baseline() -> None:
+    table, records = paired_arms()
+    found = with_differences(table, records, lambda arm, task: Anls(), "mrope")
+    assert found.baseline == "tiny@mrope"
+    assert set(found.differences) == {"tiny@mrope-i"}
+    doc, chart = (found.differences["tiny@mrope-i"][task] for task in ("doc", "chart"))
+    gain = table.cells["tiny@mrope-i"]["doc"].estimate.value - table.cells["tiny@mrope"]["doc"].estimate.value
+    assert doc.value == pytest.approx(gain)
+    assert doc.significant
+    assert doc.corrected == pytest.approx(2 * doc.p)  # Holm over two benchmarks
+    assert (chart.value, chart.discordant, chart.significant) == (0.0, 0, False)
+    assert found.parts["tiny@mrope-i"]["doc", "type", "form"].significant
+    value, low, high = found.mean_differences["tiny@mrope-i"]["image"]
+    assert value == pytest.approx(gain / 2)
+    assert low < value < high
+    assert found.mean_differences["tiny@mrope-i"]["overall"] == (value, low, high)
+    shown = drawn(found)
+    assert f"{100 * gain:+.1f}*" in shown
+    assert "+0.0" in shown
+    assert "differences are to tiny@mrope" in shown
+    assert "smallest difference that 80%" in shown
+    assert f"{100 * gain:+.1f}*" in tables.markdown(found)
+    assert f"$_{{{100 * gain:+.1f}*}}$" in tables.latex(found)
+    row = next(row for row in csv.DictReader(io.StringIO(tables.csv(found))) if row["arm"] == "tiny@mrope-i")
+    assert float(row["difference"]) == pytest.approx(gain)
+    stored = found.to_json()
+    assert stored["arms"][1]["differences"]["doc"]["p"] == doc.p
+    json.dumps(stored, allow_nan=False)
+
+
+def test_a_question_is_paired_with_all_its_rotations() -> None:
+    def rotations(values: Sequence[float]) -> list[Record]:
+        groups = [{"links": {"circular_group": str(n // 2)}} for n in range(len(values))]
+        return [record(n, v, meta=groups[n], cluster_id=str(n // 2)) for n, v in enumerate(values)]
+
+    found = pairs(CircularAccuracy(), rotations([1, 1, 1, 0]), rotations([1, 0, 1, 1]))
+    assert [(pair.first, pair.second) for pair in found] == [(1.0, 0.0), (0.0, 1.0)]
+
+
+@pytest.mark.parametrize(("name", "full"), [("tiny@mrope", "tiny@mrope"), ("mrope-i", "tiny@mrope-i")])
+def test_an_arm_goes_by_its_name_or_variant(name: str, full: str) -> None:
+    assert find_arm(ARMS, name).name == full
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("tiny", "several"), ("vanilla", "there is none"), ("tiny@m", "several")]
+)
+def test_an_arm_that_is_not_clear_is_refused(name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        find_arm(ARMS, name)
+
+
+def test_other_protocols_are_refused() -> None:
+    one = {"tasks": [{"name": "doc", "metric": "anls", "max_new_tokens": 32}]}
+    two = {"tasks": [{"name": "doc", "metric": "anls", "max_new_tokens": 64}]}
+    check_protocols({"a": one, "b": one})
+    with pytest.raises(UsageError, match="limit of new tokens differs: 32 and 64"):
+        check_protocols({"a": one, "b": two})
+
+
+def test_what_is_shared_can_be_compared() -> None:
+    records = {
+        "tiny@mrope": {"doc": [record(n) for n in range(5)]},
+        "tiny@mrope-i": {"doc": [record(n, prompt="Who?") for n in range(2, 9)]},
+    }
+    notes = restrict_to_shared(ARMS, records)
+    assert [[each.sample_id for each in tasks["doc"]] for tasks in records.values()] == [["2", "3", "4"]] * 2
+    assert notes[0] == "tiny@mrope doc: only the 3 of its 5 samples that all arms have"
+    assert "asked with different prompts" in notes[2]
 
 
 def test_csv_has_full_precision_and_every_breakdown() -> None:

@@ -1,0 +1,108 @@
+"""Whether arms may be put side by side: the same questions, shown and asked in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalkit.errors import UsageError
+from evalkit.report.comparison import Arm
+from evalkit.store.records import Record
+
+# What a run's manifest says of a task that changes scores.
+_PROTOCOL = {
+    "metric": "metric",
+    "max_new_tokens": "limit of new tokens",
+    "scored_by": "judge",
+}
+
+
+def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Sequence[Record]]]) -> None:
+    """Refuse to put scores side by side that answer different questions.
+
+    ``records`` maps arm and task to that arm's records. Sample sets, references and media (content,
+    frames, size) must be the same for every arm; prompts too, unless the families differ, since each has its
+    own chat format.
+
+    Raises:
+        UsageError: names the task, the two arms and the first sample that differs.
+    """
+    for task in dict.fromkeys(task for tasks in records.values() for task in tasks):
+        having = [arm for arm in arms if records[arm.name].get(task)]
+        for arm in having[1:]:
+            first = having[0]
+            problem = _difference(
+                records[first.name][task], records[arm.name][task], prompts=first.family == arm.family
+            )
+            if problem:
+                raise UsageError(
+                    f"`{first.name}` ({first.run}) and `{arm.name}` ({arm.run}) can't be compared on {task}",
+                    problem,
+                    "run both with the same `--limit`, data and evalkit version; or compare what they share "
+                    "(`--allow-mismatch`)",
+                )
+
+
+def check_protocols(manifests: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse runs that evaluated a task differently; ``manifests`` by the runs' names.
+
+    Raises:
+        UsageError: names the task, the two runs and what differs.
+    """
+    first: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for run, manifest in manifests.items():
+        for task in manifest["tasks"]:
+            name, known = first.setdefault(task["name"], (run, task))
+            for field, words in _PROTOCOL.items():
+                if known.get(field) != task.get(field):
+                    raise UsageError(
+                        f"runs `{name}` and `{run}` can't be compared on {task['name']}",
+                        f"their {words} differs: {known.get(field)} and {task.get(field)}",
+                        "use one evalkit version; or compare what they share (`--allow-mismatch`)",
+                    )
+
+
+def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, list[Record]]]) -> list[str]:
+    """Leave only the samples that all arms have of each task, in place; say what was left out and what
+    else differs.
+    """
+    notes = []
+    for task in dict.fromkeys(task for tasks in records.values() for task in tasks):
+        having = [arm for arm in arms if records[arm.name].get(task)]
+        known = [{record.sample_id for record in records[arm.name][task]} for arm in having]
+        shared = set.intersection(*known)
+        for arm, ids in zip(having, known, strict=True):
+            found = records[arm.name][task]
+            records[arm.name][task] = [record for record in found if record.sample_id in shared]
+            if ids != shared:
+                notes.append(
+                    f"{arm.name} {task}: only the {len(shared)} of its {len(ids)} samples that all arms have"
+                )
+        for arm in having[1:]:
+            first = having[0]
+            problem = _difference(
+                records[first.name][task], records[arm.name][task], prompts=first.family == arm.family
+            )
+            if problem:
+                notes.append(f"mismatch on {task} between {first.name} and {arm.name}: {problem}")
+    return notes
+
+
+def _difference(first: Sequence[Record], second: Sequence[Record], prompts: bool) -> str | None:
+    """What differs between two arms' questions, or None."""
+    left = {record.sample_id: record for record in first}
+    right = {record.sample_id: record for record in second}
+    if left.keys() != right.keys():
+        only = sorted(left.keys() ^ right.keys())
+        return f"{len(only)} samples are in one of them only, such as `{only[0]}`"
+    for sample_id, record in left.items():
+        other = right[sample_id]
+        if record.failed or other.failed:
+            continue
+        if record.media != other.media:
+            return f"sample `{sample_id}` was shown with different media (content, frames or size)"
+        if record.reference != other.reference:
+            return f"sample `{sample_id}` has different references"
+        if prompts and record.prompt != other.prompt:
+            return f"sample `{sample_id}` was asked with different prompts"
+    return None

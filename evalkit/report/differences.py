@@ -1,0 +1,155 @@
+"""A comparison's differences to one of its arms, with their statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from evalkit.errors import UsageError, did_you_mean
+from evalkit.metrics.base import Metric, Scored, UnitMetric
+from evalkit.report.aggregate import CATEGORIES, Column, rows_of
+from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.paired import Correction, Difference, Pair, Spread, corrected, difference, mean_difference
+from evalkit.store.records import Record
+
+ByTask = Mapping[str, Sequence[Record]]
+FindMetric = Callable[[str, str], Metric]
+
+
+def with_differences(
+    comparison: Comparison,
+    records: Mapping[str, ByTask],
+    metric_of: FindMetric,
+    baseline: str,
+    correction: Correction = "holm",
+) -> Comparison:
+    """Add every arm's differences to the one that ``baseline`` names.
+
+    ``records`` maps arm and task to scored records, ``metric_of`` an arm and a task to its metric.
+
+    Raises:
+        UsageError: no arm, or several, go by that name.
+    """
+    base = find_arm(comparison.arms, baseline)
+    differences: dict[str, dict[str, Difference]] = {}
+    parts: dict[str, dict[tuple[str, str, str], Difference]] = {}
+    means: dict[str, dict[str, Spread]] = {}
+    for arm in comparison.arms:
+        if arm.name == base.name:
+            continue
+        found: dict[str, Difference] = {}
+        labels: dict[tuple[str, str, str], Difference] = {}
+        for column in comparison.columns:
+            pair = (records[base.name].get(column.task, ()), records[arm.name].get(column.task, ()))
+            metric = metric_of(arm.name, column.task)
+            result = difference(pairs(metric, *pair))
+            if result is not None:
+                found[column.task] = result
+            labels |= _by_label(metric, column.task, *pair, correction)
+        differences[arm.name] = corrected(found, correction)
+        parts[arm.name] = labels
+        means[arm.name] = _means(comparison.columns, differences[arm.name])
+    return replace(
+        comparison,
+        baseline=base.name,
+        correction=correction,
+        differences=differences,
+        parts=parts,
+        mean_differences=means,
+    )
+
+
+def find_arm(arms: Sequence[Arm], name: str) -> Arm:
+    """The arm that a user means: by its name, its variant, its model, or the beginning of its name.
+
+    Raises:
+        UsageError: none, or more than one.
+    """
+    for matches in (
+        [arm for arm in arms if arm.name == name],
+        [arm for arm in arms if name in (arm.rope, arm.model)],
+        [arm for arm in arms if arm.name.startswith(name)],
+    ):
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            listed = ", ".join(arm.name for arm in matches)
+            raise UsageError(f"arm `{name}`", f"several go by that name: {listed}", "give one of these names")
+    known = [arm.name for arm in arms]
+    raise UsageError(
+        f"arm `{name}`",
+        f"there is none; there are {', '.join(known)}.{did_you_mean(name, known)}",
+        "give one of these",
+    )
+
+
+def pairs(metric: Metric, first: Sequence[Record], second: Sequence[Record]) -> list[Pair]:
+    """Verdicts on what both arms have a score for, by sample."""
+    left = {record.sample_id: record for record in first if _scored(record)}
+    right = {record.sample_id: record for record in second if _scored(record)}
+    shared = [(left[key], right[key]) for key in left if key in right]
+    if not isinstance(metric, UnitMetric):
+        return [Pair(_value(a), _value(b), a.cluster_id) for a, b in shared]
+    units = [metric.units([_item(side[place]) for side in shared]) for place in (0, 1)]
+    return [
+        Pair(a.value, b.value, shared[a.place][0].cluster_id, a.weight) for a, b in zip(*units, strict=True)
+    ]
+
+
+def _by_label(
+    metric: Metric, task: str, first: Sequence[Record], second: Sequence[Record], correction: Correction
+) -> dict[tuple[str, str, str], Difference]:
+    """Differences within every label of every breakdown, corrected over the labels of each."""
+    members: dict[str, dict[str, tuple[list[Record], list[Record]]]] = {}
+    for place, records in enumerate((first, second)):
+        for record in records:
+            for group, labels in record.groups.items():
+                for label in (labels,) if isinstance(labels, str) else labels:
+                    members.setdefault(group, {}).setdefault(label, ([], []))[place].append(record)
+    found: dict[tuple[str, str, str], Difference] = {}
+    for group, sides in members.items():
+        plain = {label: difference(pairs(metric, *side)) for label, side in sides.items()}
+        known = {label: each for label, each in plain.items() if each is not None}
+        found |= {(task, group, label): each for label, each in corrected(known, correction).items()}
+    return found
+
+
+def _means(columns: Sequence[Column], found: Mapping[str, Difference]) -> dict[str, Spread]:
+    """Differences of the means that the table has; none where a benchmark has no difference."""
+    limits = {column.task: column.limits for column in columns}
+    rows: dict[str, Spread] = {}
+    for row, tasks in rows_of(columns).items():
+        spreads = [_fraction(found[task], limits[task]) for task in tasks if task in found]
+        if len(spreads) == len(tasks):
+            rows[row] = mean_difference(spreads)
+    means = dict(rows)
+    categories = []
+    for category in CATEGORIES:
+        names = rows_of([column for column in columns if column.category == category])
+        if names and all(name in rows for name in names):
+            means[category] = mean_difference([rows[name] for name in names])
+            categories.append(means[category])
+    if len(categories) == len({column.category for column in columns}):
+        means["overall"] = mean_difference(categories)
+    return {name: spread for name, spread in means.items() if not math.isnan(spread[1])}
+
+
+def _fraction(found: Difference, limits: tuple[float, float]) -> Spread:
+    width = limits[1] - limits[0]
+    return found.value / width, found.low / width, found.high / width
+
+
+def _scored(record: Record) -> bool:
+    return record.score is not None and record.score.value is not None
+
+
+def _value(record: Record) -> float:
+    assert record.score is not None
+    assert record.score.value is not None
+    return record.score.value
+
+
+def _item(record: Record) -> Scored:
+    assert record.score is not None
+    return Scored(record.score, record.labels)

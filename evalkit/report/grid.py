@@ -1,0 +1,209 @@
+"""A comparison as the paper prints it: rows are benchmarks by category, columns are variants.
+
+Every format is drawn from the same lines, so that none of them can say something else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from evalkit.report.aggregate import CATEGORIES, Cell, Column, Estimate, rows_of
+from evalkit.report.comparison import Comparison
+from evalkit.report.paired import Difference
+
+MISSING = "–"
+PARTIAL = "partial"
+BEST, SECOND = 1, 2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One score as text, with its interval and its difference to the baseline (empty where there is
+    none); ``rank`` is 1 for the best of its line, 2 for the second, else 0.
+    """
+
+    score: str
+    interval: str = ""
+    difference: str = ""
+    rank: int = 0
+    significant: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row: a benchmark, a row of the paper that several benchmarks share, or a mean."""
+
+    category: str
+    label: str
+    entries: tuple[Entry, ...]
+    mean: bool = False
+
+
+def lines(comparison: Comparison) -> list[Line]:
+    """The benchmarks of each category, then their mean where there are several, then the mean of all."""
+    found: list[Line] = []
+    for category in CATEGORIES:
+        columns = [column for column in comparison.columns if column.category == category]
+        rows = rows_of(columns)
+        for row, tasks in rows.items():
+            found += [_benchmark(comparison, column) for column in columns if column.task in tasks]
+            if len(tasks) > 1:
+                found.append(_mean(comparison, category, row, row, tasks))
+        if len(rows) > 1:
+            tasks = [column.task for column in columns]
+            found.append(_mean(comparison, category, f"mean of {len(rows)}", category, tasks))
+    if len({column.category for column in comparison.columns}) > 1:
+        tasks = [column.task for column in comparison.columns]
+        found.append(_mean(comparison, "overall", "mean of categories", "overall", tasks))
+    return found
+
+
+def breakdown_lines(comparison: Comparison) -> Iterator[tuple[str, list[Line]]]:
+    """For every breakdown of every benchmark, its name and a line for every label."""
+    for column in comparison.columns:
+        cells = [cells[column.task] for cells in comparison.cells.values() if column.task in cells]
+        for group in dict.fromkeys(group for cell in cells for group in cell.breakdown):
+            labels = dict.fromkeys(label for cell in cells for label in cell.breakdown.get(group, {}))
+            yield f"{column.task} by {group}", [_label(comparison, column, group, label) for label in labels]
+
+
+def score_text(cell: Cell | None, column: Column) -> str:
+    """A score as the paper prints it: out of 100 where the metric is a fraction.
+
+    A trailing ``*`` says that some samples have no score.
+    """
+    if cell is None or math.isnan(cell.estimate.value):
+        return MISSING
+    return f"{cell.estimate.value * scale(column):.1f}" + ("" if cell.whole else "*")
+
+
+def interval_text(estimate: Estimate | None, column: Column) -> str:
+    """The 95% interval on the same scale; empty where there is none."""
+    if estimate is None or math.isnan(estimate.low):
+        return ""
+    return f"{estimate.low * scale(column):.1f}–{estimate.high * scale(column):.1f}"
+
+
+def difference_text(found: Difference | None, factor: float) -> str:
+    """The difference with its sign; ``*`` marks one that is unlikely to be noise."""
+    if found is None:
+        return ""
+    return f"{found.value * factor:+.1f}" + ("*" if found.significant else "")
+
+
+def mean_text(value: float | None) -> str:
+    """A category mean out of 100, or ``partial`` where a benchmark is missing or incomplete."""
+    return PARTIAL if value is None else f"{100 * value:.1f}"
+
+
+def scale(column: Column) -> float:
+    """What a score is multiplied by to print it: fractions are shown out of 100."""
+    return 100.0 if column.limits == (0.0, 1.0) else 1.0
+
+
+def legend(comparison: Comparison) -> list[str]:
+    """What the numbers are, before the footnotes of single cells."""
+    metrics = ", ".join(f"{column.task} {column.metric}" for column in comparison.columns)
+    sizes = ", ".join(f"{column.task} {_size(comparison, column.task)}" for column in comparison.columns)
+    found = [f"metric: {metrics}", f"n: {sizes}; ranges are 95% intervals"]
+    if comparison.baseline is not None:
+        found += _about_differences(comparison)
+    return [*found, *comparison.footnotes()]
+
+
+def _about_differences(comparison: Comparison) -> list[str]:
+    how = {"holm": "Holm's correction", "bh": "Benjamini and Hochberg's correction"}
+    corrected = how.get(comparison.correction, "no correction")
+    seen = [
+        f"{column.task} {max(found) * scale(column):.1f}"
+        for column in comparison.columns
+        if (
+            found := [
+                each[column.task].detectable
+                for each in comparison.differences.values()
+                if column.task in each
+            ]
+        )
+    ]
+    return [
+        f"differences are to {comparison.baseline}, paired by sample; * p < 0.05 after {corrected} over "
+        "the benchmarks (McNemar, or a t test clustered by image and video)",
+        f"smallest difference that 80% of such comparisons would find: {', '.join(seen) or 'none known'}",
+    ]
+
+
+def _benchmark(comparison: Comparison, column: Column) -> Line:
+    cells = [comparison.cells[arm.name].get(column.task) for arm in comparison.arms]
+    ranks = _ranks([cell.estimate.value if cell else math.nan for cell in cells])
+    entries = []
+    for arm, cell, rank in zip(comparison.arms, cells, ranks, strict=True):
+        found = comparison.differences.get(arm.name, {}).get(column.task)
+        entries.append(
+            Entry(
+                score_text(cell, column),
+                interval_text(cell.estimate if cell else None, column),
+                difference_text(found, scale(column)),
+                rank,
+                found is not None and found.significant,
+            )
+        )
+    return Line(column.category, column.task, tuple(entries))
+
+
+def _label(comparison: Comparison, column: Column, group: str, label: str) -> Line:
+    entries = []
+    estimates = []
+    for arm in comparison.arms:
+        cell = comparison.cells[arm.name].get(column.task)
+        estimates.append(cell.breakdown.get(group, {}).get(label) if cell else None)
+    ranks = _ranks([each.value if each else math.nan for each in estimates])
+    for arm, estimate, rank in zip(comparison.arms, estimates, ranks, strict=True):
+        found = comparison.parts.get(arm.name, {}).get((column.task, group, label))
+        shown = (
+            MISSING
+            if estimate is None or math.isnan(estimate.value)
+            else f"{estimate.value * scale(column):.1f}"
+        )
+        entries.append(
+            Entry(
+                shown,
+                interval_text(estimate, column),
+                difference_text(found, scale(column)),
+                rank,
+                found is not None and found.significant,
+            )
+        )
+    count = max((each.n for each in estimates if each), default=0)
+    return Line(column.task, f"{label} (n = {count})", tuple(entries))
+
+
+def _mean(comparison: Comparison, category: str, label: str, name: str, tasks: Sequence[str]) -> Line:
+    values = [comparison.means(arm.name).get(name) for arm in comparison.arms]
+    ranks = _ranks([math.nan if value is None else value for value in values])
+    entries = []
+    for arm, value, rank in zip(comparison.arms, values, ranks, strict=True):
+        found = comparison.mean_differences.get(arm.name, {}).get(name)
+        difference = f"{100 * found[0]:+.1f}" if found else ""
+        significant = found is not None and not found[1] <= 0 <= found[2]
+        entries.append(
+            Entry(mean_text(value), "", difference + ("*" if significant else ""), rank, significant)
+        )
+    return Line(category, label, tuple(entries), mean=True)
+
+
+def _ranks(values: Sequence[float]) -> list[int]:
+    """1 for the highest, 2 for the next lower value; all equal ones alike, none if all are equal."""
+    known = sorted({value for value in values if not math.isnan(value)}, reverse=True)
+    if len(known) < 2:
+        return [0] * len(values) if len(values) > 1 else [BEST if known else 0]
+    return [
+        (known.index(value) + 1) if not math.isnan(value) and known.index(value) < 2 else 0
+        for value in values
+    ]
+
+
+def _size(comparison: Comparison, task: str) -> int:
+    found = (cells[task].expected for cells in comparison.cells.values() if task in cells)
+    return max(found, default=0)
