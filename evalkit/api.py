@@ -17,6 +17,7 @@ from evalkit.registry import load_task
 from evalkit.report.aggregate import Cell, Column, cell_of
 from evalkit.report.comparison import Arm, Comparison, check_comparable
 from evalkit.report.leaderboard import RunFacts, rows_of, write
+from evalkit.report.reference import load_reference, with_reference
 from evalkit.spec import RunSpec, split_list
 from evalkit.store import Record, RunDir
 
@@ -49,22 +50,26 @@ def score_run(run: PathLike, official_random: int | None = None) -> Outcome:
     return rescore(RunDir.open(Path(run)), official_random=official_random)
 
 
-def compare(*runs: PathLike) -> Comparison:
-    """Put the arms of finished runs side by side.
+def compare(*runs: PathLike, reference: str | None = None) -> Comparison:
+    """Put the arms of finished runs side by side; with ``reference``, a published table beside them.
 
     Raises:
-        UsageError: a run is missing or unscored, or two arms were asked different questions.
+        UsageError: a run is missing or unscored, two arms were asked different questions, or there is
+            no such reference.
     """
+    published = load_reference(reference) if reference else None
     opened = [RunDir.open(Path(run)) for run in runs]
     parts = [(run, run.manifest(), _by_arm(run.records())) for run in opened]
-    arms, records = [], {}
+    arms, records, sizes = [], {}, {}
     for run, manifest, found in parts:
         for arm in _arms(run, manifest):
             name = arm.name if arm.name not in records else f"{arm.name} ({run.name})"
             records[name] = found.get(arm.name, {})
+            sizes[name] = {task["name"]: task.get("size") for task in manifest["tasks"]}
             arms.append(Arm(**{**vars(arm), "name": name}))
     check_comparable(arms, records)
-    return _merge([_comparison(run, run.records()) for run in opened], arms)
+    comparison = _merge([_comparison(run, run.records()) for run in opened], arms)
+    return with_reference(comparison, published, sizes) if published else comparison
 
 
 def summarise(outcome: Outcome) -> Comparison:

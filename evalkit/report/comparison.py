@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evalkit.errors import UsageError
@@ -25,12 +25,35 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A row of a published table, ``beside`` the arms of its variant.
+
+    ``values`` are scores out of 100 by row of the paper, those ``marked`` under a protocol that
+    differs or is not stated; ``means`` are fractions, as :meth:`Comparison.means` gives them.
+    """
+
+    name: str
+    rope: str
+    source: str
+    beside: tuple[str, ...]
+    values: Mapping[str, float]
+    means: Mapping[str, float | None]
+    marked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """Rows are arms, columns benchmarks; ``cells`` maps arm and task to what was reached."""
+    """Rows are arms, columns benchmarks; ``cells`` maps arm and task to what was reached.
+
+    ``published`` rows stand among the arms where a published table was asked for;
+    ``reference_notes`` say what it is, and where protocols differ.
+    """
 
     arms: Sequence[Arm]
     columns: Sequence[Column]
     cells: Mapping[str, Mapping[str, Cell]]
+    published: Sequence[Published] = ()
+    reference_notes: Sequence[str] = field(default=())
 
     def means(self, arm: str) -> dict[str, float | None]:
         """Category means and ``overall`` of one arm, as fractions of the metrics' ranges."""
@@ -58,7 +81,7 @@ class Comparison:
                 if shown:
                     notes.append(f"{arm.name} {column.task}: {', '.join(shown)} of {cell.expected}")
                 notes += [f"{arm.name} {column.task}: {text}" for text in _official(cell)]
-        return notes
+        return [*notes, *self.reference_notes]
 
     def to_json(self) -> dict[str, Any]:
         """Everything at full precision; NaN and missing values are null."""
@@ -73,7 +96,11 @@ class Comparison:
                 }
             )
         columns = [{**asdict(column), "limits": list(column.limits)} for column in self.columns]
-        return {"arms": rows, "columns": columns}
+        found: dict[str, Any] = {"arms": rows, "columns": columns}
+        if self.reference_notes:
+            published = [{**asdict(each), "marked": sorted(each.marked)} for each in self.published]
+            found |= {"published": published, "reference_notes": list(self.reference_notes)}
+        return found
 
 
 def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Sequence[Record]]]) -> None:
