@@ -55,6 +55,13 @@ class Comparison:
     published: Sequence[Published] = ()
     reference_notes: Sequence[str] = field(default=())
 
+    def rows(self) -> list[Arm | Published]:
+        """The arms in order, each published row below the last arm that it belongs to."""
+        found: list[Arm | Published] = []
+        for arm in self.arms:
+            found += [arm, *(each for each in self.published if each.beside[-1] == arm.name)]
+        return found
+
     def means(self, arm: str) -> dict[str, float | None]:
         """Category means and ``overall`` of one arm, as fractions of the metrics' ranges."""
         return category_means(self.cells[arm], self.columns)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from evalkit.report.aggregate import CATEGORIES, Cell, Column, rows_of
-from evalkit.report.comparison import Comparison
+from evalkit.report.comparison import Comparison, Published
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,6 +41,21 @@ def mean_text(value: float | None) -> str:
     return PARTIAL if value is None else f"{100 * value:.1f}"
 
 
+def published_text(row: Published, source: Column | str, columns: Sequence[Column]) -> str:
+    """A published score as printed, or its mean; ``†`` marks another or an unstated protocol.
+
+    A score that is the mean of several columns stands below their mean.
+    """
+    name = source if isinstance(source, str) else source.row or source.task
+    if isinstance(source, str) and name not in row.values:
+        value = row.means.get(name)
+        return MISSING if value is None else f"{100 * value:.2f}"
+    alone = isinstance(source, str) or len(rows_of(columns)[name]) == 1
+    if name not in row.values or not alone:
+        return MISSING
+    return f"{row.values[name]:.2f}" + ("†" if name in row.marked else "")
+
+
 def terminal(comparison: Comparison, width: int = 1000) -> RenderableType:
     """The table as rich draws it: best score of a column in bold, intervals below the scores.
 
@@ -49,7 +65,7 @@ def terminal(comparison: Comparison, width: int = 1000) -> RenderableType:
     from rich.text import Text
 
     notes = Text("\n".join([*_legend(comparison), *comparison.footnotes()]), style="dim")
-    names = max((len(arm.name) for arm in comparison.arms), default=0)
+    names = max((len(arm.name) + 2 for arm in comparison.rows()), default=0)
     parts = [_part(comparison, page) for page in _pages(_layout(comparison), width - names - 3)]
     return Group(*(each for part in parts for each in (part, Text(""))), notes)
 
@@ -63,7 +79,11 @@ def _part(comparison: Comparison, layout: Layout) -> RenderableType:
     table.add_column("variant", no_wrap=True)
     for heading, sub, _ in layout:
         table.add_column(f"{heading}\n{sub}", justify="right", no_wrap=True)
-    for arm in comparison.arms:
+    for arm in comparison.rows():
+        if isinstance(arm, Published):
+            shown = [published_text(arm, source, comparison.columns) for _, _, source in layout]
+            table.add_row(Text(f"  {arm.name}"), *map(Text, shown), style="cyan")
+            continue
         means = comparison.means(arm.name)
         row: list[Text] = []
         for _, _, source in layout:
@@ -100,7 +120,11 @@ def markdown(comparison: Comparison) -> str:
         "| variant | " + " | ".join(f"{heading}: {sub}" for heading, sub, _ in layout) + " |",
         "|---|" + "---:|" * len(layout),
     ]
-    for arm in comparison.arms:
+    for arm in comparison.rows():
+        if isinstance(arm, Published):
+            shown = [published_text(arm, source, comparison.columns) for _, _, source in layout]
+            lines.append(f"| *{arm.name}* | " + " | ".join(shown) + " |")
+            continue
         means = comparison.means(arm.name)
         row = []
         for _, _, source in layout:
@@ -144,6 +168,13 @@ def csv(comparison: Comparison) -> str:
                 rows.extend(
                     start | {"group": group, "label": label} | vars(found) for label, found in labels.items()
                 )
+    rows += [
+        {"arm": each.name, "model": each.source, "rope": each.rope, "category": category, "task": row}
+        | {"metric": "as published", "group": "", "label": "", "value": round(each.values[row] / 100, 6)}
+        for each in comparison.published
+        for row, category in {each.row or each.task: each.category for each in comparison.columns}.items()
+        if row in each.values
+    ]
     # As objects, since a column with gaps would turn its counts into 4.0.
     return str(pd.DataFrame(rows, dtype=object).to_csv(index=False))
 

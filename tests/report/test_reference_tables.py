@@ -1,0 +1,51 @@
+"""How a published table is drawn beside one's own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+from rich.console import Console
+from test_reference import beside, column, comparison
+
+from evalkit.report import tables
+from evalkit.report.aggregate import Estimate
+
+
+def test_a_published_row_stands_once_below_all_of_its_arms() -> None:
+    found = beside(comparison({"a": "mhrope", "b": "mrope-i", "c": "mhrope"}, [column("MMStar")]))
+    assert [row.name for row in found.rows()] == ["a", "b", "paper MRoPE-I", "c", "paper MHRoPE"]
+
+
+def test_a_row_that_is_the_mean_of_two_tasks_stands_below_their_mean() -> None:
+    columns = [column("MMBench_avg", "mmbench_en_dev"), column("MMBench_avg", "mmbench_cn_dev")]
+    made = comparison({"a": "mhrope"}, columns)
+    (row,) = beside(made).published
+    assert [tables.published_text(row, each, columns) for each in columns] == ["–", "–"]
+    assert tables.published_text(row, "MMBench_avg", columns) == "75.04†"
+    assert not any("one of 2" in text for text in beside(made).footnotes())
+
+
+def test_every_form_shows_it() -> None:
+    columns = [column("DocVQA"), column("LVBench")]
+    found = beside(comparison({"a": "mrope", "b": "mrope-i"}, columns))
+    console = Console(width=200, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(tables.terminal(found))
+    assert "paper MRoPE-I" in captured.get()
+    assert "83.72†" in captured.get()
+    lines = tables.markdown(found).splitlines()
+    assert lines[3].startswith("| *paper MRoPE* | 81.49† | 39.22† |")
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+    rows = list(csv.DictReader(io.StringIO(tables.csv(found))))
+    (cell,) = [row for row in rows if row["arm"] == "paper MRoPE-I" and row["task"] == "LVBench"]
+    assert (cell["value"], cell["n"], cell["metric"]) == ("0.4054", "", "as published")
+
+
+def test_the_best_score_is_never_a_published_one() -> None:
+    made = comparison({"a": "mrope-i"}, [column("MMStar")])
+    assert beside(made).best("mmstar") == made.best("mmstar") == 0.5
+    low = replace(made.cells["a"]["mmstar"], estimate=Estimate(0.1, 0.0, 0.2, 100))
+    worse = replace(made, cells={"a": {"mmstar": low}})
+    assert "**10.0**" in tables.markdown(beside(worse))
