@@ -22,6 +22,7 @@ from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.leaderboard import RunFacts, rows_of, write
 from evalkit.report.paired import Correction
+from evalkit.report.reference import load_reference, with_reference
 from evalkit.spec import RunSpec, split_list
 from evalkit.store import Record, RunDir
 
@@ -59,16 +60,18 @@ def compare(
     baseline: str | None = None,
     correction: Correction = "holm",
     allow_mismatch: bool = False,
+    reference: str | None = None,
 ) -> Comparison:
-    """Put the arms of finished runs side by side.
+    """Put the arms of finished runs side by side; with ``reference``, a published table beside them.
 
     With a ``baseline`` (an arm's name or variant), every other arm's paired differences to it are added.
     ``allow_mismatch`` compares the samples that all arms share, and says so, instead of refusing.
 
     Raises:
         UsageError: a run is missing or unscored, two arms were asked different questions, or there is
-            no such baseline.
+            no such baseline or reference.
     """
+    published = load_reference(reference) if reference else None
     opened = [RunDir.open(Path(run)) for run in runs]
     parts = [_Part(run, run.manifest(), _by_arm(run.records())) for run in opened]
     arms: list[Arm] = []
@@ -91,6 +94,12 @@ def compare(
     )
     if allow_mismatch:
         found = _with_shared_sizes(found, records)
+    if published:
+        sizes = {
+            name: {task["name"]: task.get("size") for task in part.manifest["tasks"]}
+            for name, (part, _) in origin.items()
+        }
+        found = with_reference(found, published, sizes)
     if baseline is None:
         return found
 

@@ -26,6 +26,11 @@ FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 @click.option("--allow-mismatch", is_flag=True, help="Compare the samples that all arms share, and say so.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="terminal", help="Layout.")
 @click.option("--breakdown", is_flag=True, help="Add each benchmark's categories.")
+@click.option(
+    "--reference",
+    metavar="NAME",
+    help="A published table to set beside the runs, such as `paper-qwen2.5-vl-7b`.",
+)
 @json_option
 def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool, **options: Any) -> int:
     """Compare the variants of one or several runs: rows are benchmarks, columns variants.

@@ -24,12 +24,30 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Published:
+    """A column of a published table, ``beside`` the arms of its variant.
+
+    ``values`` are scores out of 100 by row of the paper, those ``marked`` under a protocol that
+    differs or is not stated; ``means`` are fractions, as :meth:`Comparison.means` gives them.
+    """
+
+    name: str
+    rope: str
+    source: str
+    beside: tuple[str, ...]
+    values: Mapping[str, float]
+    means: Mapping[str, float | None]
+    marked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Arms and benchmarks; ``cells`` maps arm and task to what was reached.
 
     With a ``baseline`` (an arm's name), ``differences`` maps every other arm and task to its paired
     difference, ``parts`` arm and (task, group, label), and ``mean_differences`` arm and the name of a mean
-    to ``(value, low, high)``. ``notes`` are further footnotes.
+    to ``(value, low, high)``. ``notes`` are further footnotes. ``published`` columns stand among the arms
+    where a published table was asked for; ``reference_notes`` say what it is, and where protocols differ.
     """
 
     arms: Sequence[Arm]
@@ -41,15 +59,19 @@ class Comparison:
     parts: Mapping[str, Mapping[tuple[str, str, str], Difference]] = field(default_factory=dict)
     mean_differences: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    published: Sequence[Published] = ()
+    reference_notes: Sequence[str] = ()
+
+    def shown(self) -> list[Arm | Published]:
+        """The arms in order, each published column after the last arm that it belongs to."""
+        found: list[Arm | Published] = []
+        for arm in self.arms:
+            found += [arm, *(each for each in self.published if each.beside[-1] == arm.name)]
+        return found
 
     def means(self, arm: str) -> dict[str, float | None]:
         """Category means and ``overall`` of one arm, as fractions of the metrics' ranges."""
         return category_means(self.cells[arm], self.columns)
-
-    def best(self, task: str) -> float:
-        """The highest score in a column; NaN for an empty one."""
-        found = [cells[task].estimate.value for cells in self.cells.values() if task in cells]
-        return max((value for value in found if not math.isnan(value)), default=math.nan)
 
     def footnotes(self) -> list[str]:
         """What a reader must know beside the scores: incomplete cells and failure rates."""
@@ -68,7 +90,7 @@ class Comparison:
                 if shown:
                     notes.append(f"{arm.name} {column.task}: {', '.join(shown)} of {cell.expected}")
                 notes += [f"{arm.name} {column.task}: {text}" for text in _official(cell)]
-        return notes
+        return [*notes, *self.reference_notes]
 
     def to_json(self) -> dict[str, Any]:
         """Everything at full precision; NaN and missing values are null."""
@@ -89,7 +111,11 @@ class Comparison:
             )
         columns = [{**asdict(column), "limits": list(column.limits)} for column in self.columns]
         about = {"baseline": self.baseline, "correction": self.correction, "notes": list(self.notes)}
-        return {"arms": rows, "columns": columns, **about}
+        found = {"arms": rows, "columns": columns, **about}
+        if self.reference_notes:
+            published = [{**asdict(each), "marked": sorted(each.marked)} for each in self.published]
+            found |= {"published": published, "reference_notes": list(self.reference_notes)}
+        return found
 
 
 def _official(cell: Cell) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evalkit.report.aggregate import CATEGORIES, Cell, Column, Estimate, rows_of
-from evalkit.report.comparison import Comparison
+from evalkit.report.comparison import Comparison, Published
 from evalkit.report.paired import Difference
 
 MISSING = "–"
@@ -138,6 +138,7 @@ def _benchmark(comparison: Comparison, column: Column) -> Line:
     cells = [comparison.cells[arm.name].get(column.task) for arm in comparison.arms]
     ranks = _ranks([cell.estimate.value if cell else math.nan for cell in cells])
     entries = []
+    alone = len(rows_of(comparison.columns)[column.row or column.task]) == 1
     for arm, cell, rank in zip(comparison.arms, cells, ranks, strict=True):
         found = comparison.differences.get(arm.name, {}).get(column.task)
         entries.append(
@@ -149,7 +150,11 @@ def _benchmark(comparison: Comparison, column: Column) -> Line:
                 found is not None and found.significant,
             )
         )
-    return Line(column.category, column.task, tuple(entries))
+    return Line(
+        column.category,
+        column.task,
+        _with_published(comparison, entries, (column.row or column.task) if alone else None),
+    )
 
 
 def _label(comparison: Comparison, column: Column, group: str, label: str) -> Line:
@@ -176,7 +181,7 @@ def _label(comparison: Comparison, column: Column, group: str, label: str) -> Li
             )
         )
     count = max((each.n for each in estimates if each), default=0)
-    return Line(column.task, f"{label} (n = {count})", tuple(entries))
+    return Line(column.task, f"{label} (n = {count})", _with_published(comparison, entries, None))
 
 
 def _mean(comparison: Comparison, category: str, label: str, name: str, tasks: Sequence[str]) -> Line:
@@ -190,7 +195,26 @@ def _mean(comparison: Comparison, category: str, label: str, name: str, tasks: S
         entries.append(
             Entry(mean_text(value), "", difference + ("*" if significant else ""), rank, significant)
         )
-    return Line(category, label, tuple(entries), mean=True)
+    return Line(category, label, _with_published(comparison, entries, name), mean=True)
+
+
+def _with_published(comparison: Comparison, entries: Sequence[Entry], row: str | None) -> tuple[Entry, ...]:
+    """The arms' entries with those of published columns between them; ``row`` is what they go by there."""
+    own = iter(entries)
+    return tuple(
+        Entry(_published_text(each, row)) if isinstance(each, Published) else next(own)
+        for each in comparison.shown()
+    )
+
+
+def _published_text(column: Published, row: str | None) -> str:
+    """A published score or mean with the decimals of print; ``†`` marks another or unstated protocol."""
+    if row is None:
+        return MISSING
+    if row in column.values:
+        return f"{column.values[row]:.2f}" + ("†" if row in column.marked else "")
+    value = column.means.get(row)
+    return MISSING if value is None else f"{100 * value:.2f}"
 
 
 def _ranks(values: Sequence[float]) -> list[int]:

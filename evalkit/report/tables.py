@@ -16,6 +16,8 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "†": r"$^\dagger$",
+    "–": "--",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
 
@@ -28,7 +30,7 @@ def terminal(comparison: Comparison, width: int = 1000, breakdown: bool = False)
     from rich.console import Group
     from rich.text import Text
 
-    names = [arm.name for arm in comparison.arms]
+    names = [each.name for each in comparison.shown()]
     parts = _pages(names, lines(comparison), width, "")
     if breakdown:
         for title, found in breakdown_lines(comparison):
@@ -95,7 +97,7 @@ def _plain(entry: Entry) -> str:
 
 def markdown(comparison: Comparison, breakdown: bool = False) -> str:
     """GitHub tables; the best score of a line in bold, the second underlined."""
-    names = [arm.name for arm in comparison.arms]
+    names = [each.name for each in comparison.shown()]
     parts = [_markdown(names, lines(comparison))]
     if breakdown:
         parts += [f"**{title}**\n\n{_markdown(names, found)}" for title, found in breakdown_lines(comparison)]
@@ -126,7 +128,7 @@ def latex(comparison: Comparison) -> str:
 
     It needs ``\usepackage{booktabs}`` and nothing else.
     """
-    names = [_tex(arm.name) for arm in comparison.arms]
+    names = [_tex(each.name) for each in comparison.shown()]
     rows = [
         rf"\begin{{tabular}}{{ll{'r' * len(names)}}}",
         r"\toprule",
@@ -145,7 +147,7 @@ def latex(comparison: Comparison) -> str:
 
 
 def _tex_entry(entry: Entry) -> str:
-    score = _tex(entry.score.replace("–", "--"))
+    score = _tex(entry.score)
     score = {BEST: rf"\textbf{{{score}}}", SECOND: rf"\underline{{{score}}}"}.get(entry.rank, score)
     return score + (f"$_{{{entry.difference}}}$" if entry.difference else "")
 
@@ -156,7 +158,7 @@ def _tex(text: str) -> str:
 
 def html(comparison: Comparison, breakdown: bool = False) -> str:
     """Tables without a page around them; the best score of a line in bold, the second underlined."""
-    names = [arm.name for arm in comparison.arms]
+    names = [each.name for each in comparison.shown()]
     parts = [_html(names, lines(comparison))]
     if breakdown:
         for title, found in breakdown_lines(comparison):
@@ -212,6 +214,13 @@ def csv(comparison: Comparison) -> str:
                 for label, found in labels.items():
                     compared = _compared(comparison, arm.name, column.task, group, label)
                     rows.append(start | {"group": group, "label": label} | vars(found) | compared)
+    rows += [
+        {"arm": each.name, "model": each.source, "rope": each.rope, "category": category, "task": row}
+        | {"metric": "as published", "group": "", "label": "", "value": round(each.values[row] / 100, 6)}
+        for each in comparison.published
+        for row, category in {each.row or each.task: each.category for each in comparison.columns}.items()
+        if row in each.values
+    ]
     # As objects, since a column with gaps would turn its counts into 4.0.
     return str(pd.DataFrame(rows, dtype=object).to_csv(index=False))
 

@@ -1,4 +1,4 @@
-"""The published means, recomputed from the published cells by the function that the tables use."""
+"""The published tables: every printed mean recomputed from its cells by the function that tables use."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ from typing import Any
 
 import pytest
 
+from evalkit.registry import PAPER_ROWS, declared, load_task
 from evalkit.report.aggregate import unweighted
+from evalkit.report.reference import Erratum, Reference, load_reference, tables
+from evalkit.rope.ablations import ABLATIONS
+from evalkit.rope.variants import parse_variant
 
-TABLES = ("table2_qwen2.5vl_7b", "table10_qwen3vl_4b", "table11_qwen3vl_8b")
-CATEGORIES = {"image": 11, "video": 6, "grounding": 8}
+BY_NUMBER = {each.table: each for each in tables()}
 # Printed means have two decimals, and so do the cells that they are recomputed from.
 ROUNDING = 0.005 + 1e-9
-# CircleRoPE, Video: the mean of its cells is 51.083, printed is 51.09.
-EXCEPTION = ("table2_qwen2.5vl_7b", "video", "CircleRoPE")
-# The Image column of Tables 4, 5 and 8 for the variants that stand in Table 2 as well.
-IMAGE_STAR = {"Vanilla RoPE": 65.69, "MRoPE": 65.18, "VideoRoPE": 60.65, "MRoPE-I": 66.65}
-
-
-@pytest.fixture(scope="module")
-def tables(shared: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((shared / "specs" / "paper_tables.json").read_text())
-    return found
+IMAGE_STAR = "Image*"
 
 
 def mean(values: list[float]) -> float:
@@ -32,37 +26,134 @@ def mean(values: list[float]) -> float:
     return found
 
 
-@pytest.mark.parametrize("category", CATEGORIES)
-@pytest.mark.parametrize("table", TABLES)
-def test_category_means(tables: dict[str, Any], table: str, category: str) -> None:
-    rows = tables[table][category]
-    assert len(rows) == CATEGORIES[category]
-    for place, method in enumerate(tables["methods"]):
-        found = mean([row[place] for row in rows.values()])
-        printed = tables[table]["reported"][category][place]
-        if (table, category, method) == EXCEPTION:
-            assert (round(found, 3), printed) == (51.083, 51.09)
-        else:
-            assert abs(found - printed) <= ROUNDING, (method, found, printed)
+def column(table: Reference, row: str) -> dict[str, float]:
+    """A row's figures by method."""
+    (values,) = [each.values for each in table.figures if each.row == row]
+    return {method.name: value for method, value in zip(table.methods, values, strict=True)}
 
 
-@pytest.mark.parametrize("table", ["table5_freq_alloc", "table8_ratio", "table9_stride"])
-def test_overall_is_the_mean_of_means(tables: dict[str, Any], table: str) -> None:
-    rows = list(tables[table]["rows"].values())
-    for row, printed in zip(rows, tables[table]["reported_overall"], strict=True):
-        assert abs(mean(row) - printed) <= ROUNDING + 0.005  # the cells are means rounded themselves
-
-
-def test_the_image_column_of_tables_4_5_and_8(tables: dict[str, Any]) -> None:
-    """Eleven values too, but without BLINK, and with MMBench twice (English and Chinese)."""
-    rows = tables["table2_qwen2.5vl_7b"]["image"]
-    chosen = [*(cells for name, cells in rows.items() if name != "BLINK"), rows["MMBench_avg"]]
+def image_star() -> dict[str, float]:
+    """The Image column of Tables 4, 5 and 8, from the cells of Table 2: eleven values too, but without
+    BLINK, and with MMBench twice (English and Chinese).
+    """
+    cells = {each.row: column(BY_NUMBER[2], each.row) for each in BY_NUMBER[2].benchmarks("image")}
+    chosen = [*(row for row in cells if row != "BLINK"), "MMBench_avg"]
     assert len(chosen) == 11
-    for method, printed in IMAGE_STAR.items():
-        place = tables["methods"].index(method)
-        assert mean([cells[place] for cells in chosen]) == pytest.approx(printed, abs=0.011)
-    interleave = tables["table5_freq_alloc"]["rows"]["Interleave"][0]
-    assert interleave == tables["table8_ratio"]["rows"]["24:20:20"][0] == IMAGE_STAR["MRoPE-I"]
+    return {method.name: mean([cells[row][method.name] for row in chosen]) for method in BY_NUMBER[2].methods}
+
+
+def deviations(table: Reference) -> list[Erratum]:
+    """The printed means that don't follow from the printed cells."""
+    found = []
+    for figure in table.figures:
+        if figure.mean == "rows":
+            cells = [each for each in table.figures if each is not figure]
+        else:
+            cells = table.benchmarks(figure.mean) if figure.mean else []
+        # Table 4 prints three of the image benchmarks beside means over all.
+        if not figure.mean or not cells:
+            continue
+        # Cells of a mean of means are rounded themselves.
+        tolerance = ROUNDING + (0.005 if figure.mean == "rows" else 0)
+        for place, method in enumerate(table.methods):
+            value = mean([each.values[place] for each in cells])
+            if abs(value - figure.values[place]) > tolerance:
+                found.append(Erratum(figure.row, method.name, figure.values[place], round(value, 3)))
+    return found
+
+
+def test_there_are_the_papers_tables_with_their_source() -> None:
+    assert list(BY_NUMBER) == list(range(2, 12))
+    for number, table in BY_NUMBER.items():
+        assert table.source == f"arXiv 2510.23095v3, Table {number}"
+        assert table.unit in ("out of 100", "percent")
+        assert all(len(each.values) == len(table.methods) for each in table.figures)
+        assert all(0 <= value <= 100 for each in table.figures for value in each.values)
+
+
+@pytest.mark.parametrize("number", [2, 5, 8, 9, 10, 11])
+def test_printed_means_follow_from_the_cells_but_for_those_named(number: int) -> None:
+    table = BY_NUMBER[number]
+    assert sum(1 for each in table.figures if each.mean) == (3 if number not in (9,) else 1)
+    named = [each for each in table.errata if each.row != IMAGE_STAR]
+    assert deviations(table) == named
+
+
+def test_the_one_mean_of_table_2_that_is_off() -> None:
+    """CircleRoPE, Video: the mean of its cells is 51.083, printed is 51.09."""
+    assert BY_NUMBER[2].errata == (Erratum("Video", "CircleRoPE", 51.09, 51.083),)
+    assert [number for number, table in BY_NUMBER.items() if table.errata] == [2, 5]
+
+
+def test_the_image_column_of_tables_4_5_and_8() -> None:
+    """It leaves BLINK out; Table 5's Multi-Head does not follow from Table 2, and is named."""
+    ours = image_star()
+    four, five, eight = (column(BY_NUMBER[number], IMAGE_STAR) for number in (4, 5, 8))
+    assert four["vanilla RoPE"] == pytest.approx(ours["Vanilla RoPE"], abs=0.011)
+    assert four["+ 3D + spatial-reset"] == five["Interleave"] == eight["24:20:20"]
+    assert five["Interleave"] == pytest.approx(ours["MRoPE-I"], abs=0.011)
+    (erratum,) = BY_NUMBER[5].errata
+    assert erratum == Erratum(IMAGE_STAR, "Multi-Head", five["Multi-Head"], round(ours["MHRoPE"], 2))
+    assert abs(erratum.printed - erratum.recomputed) > 0.5
+
+
+def test_tables_repeat_each_other_where_they_should() -> None:
+    two, three, four = BY_NUMBER[2], BY_NUMBER[3], BY_NUMBER[4]
+    for size, number in (("4B", 10), ("8B", 11)):
+        for category in ("Image", "Video", "Grounding"):
+            repeated = column(three, f"Qwen3-VL-{size} {category}")
+            assert repeated == column(BY_NUMBER[number], category)
+    for name, other in (("vanilla RoPE", "Vanilla RoPE"), ("+ 3D + spatial-reset", "MRoPE-I")):
+        for row in ("Video", "Grounding", "DocVQA", "InfoVQA", "ChartQA"):
+            assert column(four, row)[name] == column(two, row)[other]
+    for row in ("DocVQA", "InfoVQA", "ChartQA"):
+        assert column(four, row)["+ diagonal layout"] == column(two, row)["VideoRoPE"]
+    for row in ("MVBench", "STAR", "VideoMME", "LVBench", "MLVU", "Charades-STA", "Video"):
+        assert column(BY_NUMBER[9], row)["1"] == column(two, row)["MRoPE-I"]
+
+
+def test_rows_and_measures_are_those_of_the_tasks() -> None:
+    wide = [BY_NUMBER[number] for number in (2, 10, 11)]
+    for table in wide:
+        for category, rows in PAPER_ROWS.items():
+            assert {each.row for each in table.benchmarks(category)} == set(rows)
+    for info in declared():
+        if info.paper_row:
+            (figure,) = [each for each in wide[0].benchmarks() if each.row == info.paper_row]
+            assert figure.metric == load_task(info.name).metric.name
+            assert figure.category == info.category
+
+
+def test_variants_are_those_of_the_ablations() -> None:
+    for number, rows in ((4, "table4"), (5, "table5"), (6, "table6"), (8, "table8"), (9, "table9")):
+        methods = BY_NUMBER[number].methods
+        assert [method.rope for method in methods] == list(ABLATIONS[rows].values())
+    for table in tables():
+        for method in table.methods:
+            assert table.name is None or parse_variant(method.rope or "")
+
+
+def test_the_cells_are_those_of_the_transcription(shared: Path) -> None:
+    """An independent copy of seven tables."""
+    copy: dict[str, Any] = json.loads((shared / "specs" / "paper_tables.json").read_text())
+    for number, key in ((2, "table2_qwen2.5vl_7b"), (10, "table10_qwen3vl_4b"), (11, "table11_qwen3vl_8b")):
+        table = BY_NUMBER[number]
+        for category in PAPER_ROWS:
+            cells = {each.row: list(each.values) for each in table.benchmarks(category)}
+            assert cells == copy[key][category]
+            assert list(column(table, category.capitalize()).values()) == copy[key]["reported"][category]
+    for number, key in ((5, "table5_freq_alloc"), (8, "table8_ratio"), (9, "table9_stride")):
+        *rows, overall = BY_NUMBER[number].figures
+        assert [list(each) for each in zip(*(row.values for row in rows), strict=True)] == list(
+            copy[key]["rows"].values()
+        )
+        assert list(overall.values) == copy[key]["reported_overall"]
+
+
+def test_every_name_loads_its_table() -> None:
+    names = [each.name for each in tables() if each.name]
+    assert len(names) == len(set(names)) == 8
+    assert [load_reference(name).name for name in names] == names
 
 
 def test_a_mean_over_fewer_rows_is_no_mean() -> None:
