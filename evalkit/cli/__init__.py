@@ -15,6 +15,7 @@ _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",
     "compare": "Put finished runs side by side.",
     "score": "Score a predictions file, or re-score a stored run.",
+    "ci": "Store what models answer on small subsets, and check that it stays so.",
     "leaderboard": "Write or update a leaderboard CSV.",
     "tasks": "List benchmarks, or show one.",
     "data": "Fetch the data of tasks into a local mirror, and check a mirror.",

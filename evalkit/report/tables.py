@@ -118,7 +118,7 @@ def _bar(cells: Iterable[str]) -> str:
 
 
 def _marked(entry: Entry) -> str:
-    score = {BEST: f"**{entry.score}**", SECOND: f"<u>{entry.score}</u>"}.get(entry.rank, entry.score)
+    score = {BEST: f"**{entry.score}**", SECOND: f"<ins>{entry.score}</ins>"}.get(entry.rank, entry.score)
     rest = f" ({entry.interval})" if entry.interval else ""
     return score + rest + (f" {entry.difference}" if entry.difference else "")
 

@@ -187,7 +187,7 @@ def test_markdown_has_the_paper_s_rows_best_in_bold_and_second_underlined() -> N
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in rows}) == 1
     assert rows[0] == "| benchmark | tiny@mrope | tiny@mrope-i |"
-    assert rows[2] == "| image: doc | **75.0** (30.1–95.4) | <u>33.3*</u> (6.1–79.2) |"
+    assert rows[2] == "| image: doc | **75.0** (30.1–95.4) | <ins>33.3*</ins> (6.1–79.2) |"
     assert [row.split("|")[1].strip() for row in rows[2:]] == [
         "image: doc",
         "image: chart",

@@ -1,0 +1,1 @@
+"""Regression checks on small fixed subsets, sample by sample."""

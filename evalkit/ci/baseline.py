@@ -1,0 +1,125 @@
+"""A baseline: what every sample of a set of runs answered and scored, as small text files.
+
+``FOLDER/order.yaml`` says what is run, ``FOLDER/policy.yaml`` what may change, and
+``FOLDER/<arm>/<task>.tsv`` has a line for each sample: its id, score, and answer as JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import UsageError
+from evalkit.spec import RunSpec, load_config
+from evalkit.store import Record
+
+ORDER = "order.yaml"
+_HEAD = "sample\tscore\tanswer"
+# What of an order is kept: where things lie differs from machine to machine.
+_KEPT = ("models", "ropes", "tasks", "subset", "limit", "dtype")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One sample: its score (None where it failed) and the model's text."""
+
+    score: float | None
+    text: str
+
+
+Baseline = Mapping[tuple[str, str], Mapping[str, Answered]]
+
+
+def outcomes(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Answered]]:
+    """Samples by arm and task."""
+    found: dict[tuple[str, str], dict[str, Answered]] = {}
+    for record in records:
+        value = record.score.value if record.score else None
+        samples = found.setdefault((record.arm, record.task), {})
+        samples[record.sample_id] = Answered(value, record.raw)
+    return found
+
+
+def write(folder: Path, spec: RunSpec, found: Baseline) -> None:
+    """Replace a baseline by what was found."""
+    import yaml
+
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen: dict[str, Any] = {name: getattr(spec, name) for name in _KEPT}
+    order = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items() if value
+    }
+    (folder / ORDER).write_text(yaml.safe_dump(order, sort_keys=True), encoding="utf-8")
+    for old in folder.glob("*/*.tsv"):
+        old.unlink()
+    for (arm, task), samples in sorted(found.items()):
+        lines = [_HEAD]
+        for name, answered in sorted(samples.items()):
+            score = "failed" if answered.score is None else repr(answered.score)
+            lines.append("\t".join((_quoted(name), score, json.dumps(answered.text, ensure_ascii=False))))
+        path = folder / _file_name(arm) / f"{_file_name(task)}.tsv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def read_order(folder: Path, **options: Any) -> RunSpec:
+    """The order of a baseline, with options of this machine.
+
+    Raises:
+        UsageError: the folder holds no baseline, or an unknown option.
+    """
+    if not (folder / ORDER).is_file():
+        raise UsageError(
+            f"baseline `{folder}`",
+            f"it has no {ORDER}",
+            f"make one: evalkit ci update {folder} --model ... --tasks ...",
+        )
+    known = {field.name for field in fields(RunSpec)}
+    given = {name: value for name, value in options.items() if value is not None and name in known}
+    return RunSpec(**{**load_config(folder / ORDER), **given})
+
+
+def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, Answered]]:
+    """The stored samples of the arms and tasks that were ``found``; none where there is no file.
+
+    Raises:
+        UsageError: a file is damaged.
+    """
+    stored: dict[tuple[str, str], dict[str, Answered]] = {}
+    for arm, task in found:
+        path = folder / _file_name(arm) / f"{_file_name(task)}.tsv"
+        if path.is_file():
+            stored[arm, task] = _read_file(path)
+    return stored
+
+
+def _read_file(path: Path) -> dict[str, Answered]:
+    head, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    if head != _HEAD:
+        raise UsageError(
+            f"baseline `{path}`", "its first line is another", "restore it, or update the baseline"
+        )
+    samples = {}
+    for number, line in enumerate(lines, start=2):
+        try:
+            name, score, text = line.split("\t")
+            samples[json.loads(name)] = Answered(
+                None if score == "failed" else float(score), json.loads(text)
+            )
+        except ValueError as error:
+            raise UsageError(
+                f"baseline `{path}` line {number}", str(error), "restore it, or update the baseline"
+            ) from None
+    return samples
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w@.()=,+-]", "-", text)

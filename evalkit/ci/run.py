@@ -1,0 +1,60 @@
+"""Making a baseline, and checking against it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from evalkit.ci import baseline
+from evalkit.ci.policy import FILE, read_policy
+from evalkit.ci.verdict import TaskVerdict, judge
+from evalkit.errors import EnvironmentProblem
+from evalkit.execute import Reporter, Silent, execute
+from evalkit.finish import Outcome
+from evalkit.spec import RunSpec
+
+DEFAULT = Path("results/baselines")
+
+
+def update(folder: Path, spec: RunSpec, reporter: Reporter | None = None) -> Outcome:
+    """Run an order and store what every sample answered as the baseline.
+
+    Raises:
+        EnvironmentProblem: samples failed; the old baseline stays.
+    """
+    outcome = _run(spec, reporter)
+    failed = sum(record.failed for record in outcome.records)
+    if failed or outcome.missing or outcome.problems:
+        raise EnvironmentProblem(
+            f"baseline `{folder}`",
+            f"{failed} samples failed and {outcome.missing} are missing",
+            f"see the records of {outcome.run.path}; the baseline was left as it is",
+        )
+    baseline.write(folder, spec, baseline.outcomes(outcome.records))
+    return outcome
+
+
+def check(folder: Path, reporter: Reporter | None = None, **options: Any) -> list[TaskVerdict]:
+    """Run a baseline's order again and judge what changed.
+
+    ``options`` are those of ``RunSpec`` that belong to a machine (``device``, ``data_root``, ...).
+    """
+    spec = baseline.read_order(folder, **options)
+    policy = read_policy(folder / FILE)
+    found = baseline.outcomes(_run(spec, reporter).records)
+    return judge(baseline.read(folder, found), found, policy)
+
+
+def folders(given: Sequence[Path]) -> list[Path]:
+    """Baselines to check: those given, else all below ``results/baselines``."""
+    return list(given) or sorted(path.parent for path in DEFAULT.glob(f"*/{baseline.ORDER}"))
+
+
+def _run(spec: RunSpec, reporter: Reporter | None) -> Outcome:
+    """Run in a folder of its own: a check must not find answers of an earlier one."""
+    if spec.output is None:
+        spec = replace(spec, output=tempfile.mkdtemp(prefix="evalkit-ci-"))
+    return execute(spec, reporter or Silent())

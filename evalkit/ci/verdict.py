@@ -1,0 +1,123 @@
+"""What changed against a baseline, sample by sample, and whether that is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from evalkit.ci.baseline import Answered, Baseline
+from evalkit.ci.policy import Limits, Policy
+from evalkit.errors import ExitCode
+
+Outcome = Literal["GO", "NO-GO", "INCONCLUSIVE"]
+EXIT: Mapping[Outcome, ExitCode] = {
+    "GO": ExitCode.OK,
+    "NO-GO": ExitCode.CHECK_FAILED,
+    "INCONCLUSIVE": ExitCode.INCOMPLETE,
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One sample that answers differently: ``worse`` or ``better`` by its score, else ``changed``."""
+
+    sample: str
+    kind: Literal["worse", "better", "changed"]
+    before: Answered
+    after: Answered
+
+
+@dataclass(frozen=True)
+class TaskVerdict:
+    """One arm on one task; ``reasons`` say why it is not GO."""
+
+    arm: str
+    task: str
+    outcome: Outcome
+    n: int
+    identical: float
+    before: float
+    after: float
+    changes: tuple[Change, ...]
+    reasons: tuple[str, ...]
+
+    def of(self, kind: str) -> list[Change]:
+        """The changes of one kind."""
+        return [change for change in self.changes if change.kind == kind]
+
+
+def judge(stored: Baseline, found: Baseline, policy: Policy) -> list[TaskVerdict]:
+    """A verdict for every arm and task that was found."""
+    return [
+        _judge_task(arm, task, stored.get((arm, task), {}), samples, policy.limits(task))
+        for (arm, task), samples in found.items()
+    ]
+
+
+def overall(verdicts: Sequence[TaskVerdict]) -> Outcome:
+    """NO-GO if any task is, else INCONCLUSIVE if any is (or there is none)."""
+    outcomes = {verdict.outcome for verdict in verdicts}
+    if "NO-GO" in outcomes:
+        return "NO-GO"
+    return "INCONCLUSIVE" if "INCONCLUSIVE" in outcomes or not outcomes else "GO"
+
+
+def _judge_task(
+    arm: str, task: str, stored: Mapping[str, Answered], found: Mapping[str, Answered], limits: Limits
+) -> TaskVerdict:
+    shared = [name for name in stored if name in found]
+    whole = [name for name in shared if stored[name].score is not None and found[name].score is not None]
+    changes = tuple(
+        change for name in whole if (change := _change(name, stored[name], found[name])) is not None
+    )
+    identical = 1 - len(changes) / len(whole) if whole else 0.0
+    before, after = (_mean([side[name] for name in whole]) for side in (stored, found))
+    unclear = _unclear(stored, found, shared, whole)
+    broken = _broken(limits, changes, identical, before - after) if whole else []
+    outcome: Outcome = "NO-GO" if broken else "INCONCLUSIVE" if unclear else "GO"
+    return TaskVerdict(
+        arm, task, outcome, len(whole), identical, before, after, changes, tuple(broken + unclear)
+    )
+
+
+def _unclear(
+    stored: Mapping[str, Answered], found: Mapping[str, Answered], shared: Sequence[str], whole: Sequence[str]
+) -> list[str]:
+    if not stored:
+        return ["there is no baseline for it: update the baseline"]
+    reasons = []
+    if len(shared) < max(len(stored), len(found)):
+        reasons.append(
+            f"{len(stored)} samples in the baseline, {len(found)} now, {len(shared)} of them the same: "
+            "the data or the subset changed"
+        )
+    if len(whole) < len(shared):
+        reasons.append(f"{len(shared) - len(whole)} samples failed, now or in the baseline")
+    return reasons
+
+
+def _broken(limits: Limits, changes: Sequence[Change], identical: float, drop: float) -> list[str]:
+    worse = sum(change.kind == "worse" for change in changes)
+    reasons = []
+    if worse > limits.flips:
+        reasons.append(f"{worse} samples got worse, {limits.flips} may")
+    if identical < limits.identical - 1e-12:
+        reasons.append(f"{identical:.1%} of the answers are the same, {limits.identical:.1%} must be")
+    if drop > limits.drop + 1e-12:
+        reasons.append(f"the mean score fell by {100 * drop:.1f} points, {100 * limits.drop:.1f} are allowed")
+    return reasons
+
+
+def _change(name: str, before: Answered, after: Answered) -> Change | None:
+    assert before.score is not None
+    assert after.score is not None
+    if after.score < before.score:
+        return Change(name, "worse", before, after)
+    if after.score > before.score:
+        return Change(name, "better", before, after)
+    return Change(name, "changed", before, after) if after.text != before.text else None
+
+
+def _mean(samples: Sequence[Answered]) -> float:
+    return sum(each.score or 0.0 for each in samples) / len(samples) if samples else 0.0

@@ -1,0 +1,92 @@
+"""``evalkit ci``: has anything changed?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evalkit.cli.options import json_option, tasks_dir_option
+from evalkit.errors import ExitCode, UsageError
+from evalkit.spec import RunSpec, split_list
+
+
+@click.group("ci")
+def command() -> None:
+    """Store what models answer on small fixed subsets, and check that it stays so."""
+
+
+@command.command("update")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--model", "models", multiple=True, metavar="NAME", help="As for `evalkit run`.")
+@click.option("--rope", "ropes", multiple=True, metavar="VARIANT", help="As for `evalkit run`.")
+@click.option("--tasks", multiple=True, metavar="NAMES", help="As for `evalkit run`.")
+@click.option("--limit", type=click.IntRange(min=1), help="Samples of each task, instead of its ci subset.")
+@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Weights.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option("--data-root", metavar="DIR", help="Local mirror of the data sets (or EVALKIT_DATA).")
+@tasks_dir_option
+def update_command(folder: Path, **options: Any) -> int:
+    """Run models on the `ci` subsets and store every answer in FOLDER, to be committed.
+
+    Without options, what FOLDER's order.yaml says is run again.
+    """
+    from evalkit.ci import baseline
+    from evalkit.ci.run import update
+    from evalkit.cli.progress import make_reporter
+
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    for name in ("models", "ropes", "tasks"):
+        if name in given:
+            given[name] = split_list(given[name])
+    if "models" in given or "tasks" in given:
+        subset = None if "limit" in given else "ci"
+        spec = RunSpec(**{"models": (), "tasks": (), "subset": subset, "workers": 0, **given})
+    else:
+        spec = baseline.read_order(folder, workers=0, **given)
+    outcome = update(folder, spec, make_reporter(False))
+    click.echo(f"{len(outcome.records)} answers are stored in {folder}")
+    return ExitCode.OK
+
+
+@command.command("check")
+@click.argument("baselines", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the verdicts as JUnit XML.")
+@click.option("--summary", type=click.Path(path_type=Path), help="Append the verdicts as Markdown.")
+@click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option("--data-root", metavar="DIR", help="Local mirror of the data sets (or EVALKIT_DATA).")
+@tasks_dir_option
+@json_option
+def check_command(
+    baselines: tuple[Path, ...], junit: Path | None, summary: Path | None, as_json: bool, **options: Any
+) -> int:
+    """Run baselines' orders again and compare every answer (by default, all in results/baselines).
+
+    Exit code 0: GO, nothing changed beyond the policy. 1: NO-GO. 3: INCONCLUSIVE.
+    """
+    from evalkit.ci import reports
+    from evalkit.ci.run import check, folders
+    from evalkit.ci.verdict import EXIT, overall
+    from evalkit.cli.progress import make_reporter
+
+    chosen = folders(baselines)
+    if not chosen:
+        raise UsageError(
+            "no baseline", "there is none in results/baselines", "make one: evalkit ci update FOLDER"
+        )
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    verdicts = [
+        verdict for folder in chosen for verdict in check(folder, make_reporter(as_json), workers=0, **given)
+    ]
+    text = reports.markdown(verdicts)
+    if junit:
+        reports.write_junit(junit, verdicts)
+    if summary:
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(text)
+    found = {"verdict": overall(verdicts), "tasks": [asdict(each) for each in verdicts]}
+    click.echo(json.dumps(found, indent=2) if as_json else text, nl=as_json)
+    return int(EXIT[overall(verdicts)])

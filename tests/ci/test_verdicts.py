@@ -1,0 +1,155 @@
+"""What a check says of changed answers, and the files that it reads and writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit.ci import baseline
+from evalkit.ci.baseline import Answered
+from evalkit.ci.policy import TIERS, Limits, Policy, read_policy
+from evalkit.ci.reports import markdown, write_junit
+from evalkit.ci.verdict import judge, overall
+from evalkit.errors import UsageError
+from evalkit.spec import RunSpec
+
+PLACE = ("tiny@mrope", "docs")
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+SAMPLES = st.dictionaries(TEXT, st.builds(Answered, st.sampled_from([None, 0.0, 0.5, 1.0]), TEXT), min_size=1)
+
+
+def samples(*scores: float | None, text: str = "x") -> dict[str, Answered]:
+    return {str(n): Answered(score, text) for n, score in enumerate(scores)}
+
+
+def verdict(before: dict[str, Answered], after: dict[str, Answered], **limits: float) -> tuple[str, str]:
+    policy = Policy(Limits(**limits))  # type: ignore[arg-type]
+    (found,) = judge({PLACE: before}, {PLACE: after}, policy)
+    return found.outcome, "; ".join(found.reasons)
+
+
+def test_nothing_changed() -> None:
+    assert verdict(samples(1, 0, 1), samples(1, 0, 1)) == ("GO", "")
+
+
+@pytest.mark.parametrize(
+    ("after", "limits", "outcome", "why"),
+    [
+        (samples(1, 0, 0), {}, "NO-GO", "1 samples got worse, 0 may"),
+        (samples(1, 0, 0), {"flips": 1, "identical": 0.5, "drop": 0.4}, "GO", ""),
+        (samples(1, 0, 0), {"flips": 1, "identical": 0.5, "drop": 0.3}, "NO-GO", "fell by 33.3 points"),
+        (samples(1, 1, 1), {}, "NO-GO", "66.7% of the answers are the same"),
+        (samples(1, 1, 1), {"identical": 0.6}, "GO", ""),
+        (samples(1, 0, 1, text="y"), {}, "NO-GO", "0.0% of the answers are the same"),
+        (samples(1, 0, 1, text="y"), {"identical": 0.0}, "GO", ""),
+        (samples(1, 0, None), {}, "INCONCLUSIVE", "1 samples failed"),
+        (samples(0, 0, None), {}, "NO-GO", "1 samples got worse"),
+        (samples(1, 0), {}, "INCONCLUSIVE", "3 samples in the baseline, 2 now"),
+    ],
+)
+def test_limits(after: dict[str, Answered], limits: dict[str, float], outcome: str, why: str) -> None:
+    found = verdict(samples(1, 0, 1), after, **limits)
+    assert found[0] == outcome
+    assert why in found[1]
+
+
+def test_without_a_baseline_nothing_is_known() -> None:
+    (found,) = judge({}, {PLACE: samples(1)}, Policy())
+    assert found.outcome == "INCONCLUSIVE"
+    assert overall([found]) == "INCONCLUSIVE"
+    assert overall([]) == "INCONCLUSIVE"
+
+
+@given(before=SAMPLES, after=SAMPLES)
+def test_a_looser_policy_never_objects_to_more(
+    before: dict[str, Answered], after: dict[str, Answered]
+) -> None:
+    ranks = {"GO": 0, "INCONCLUSIVE": 1, "NO-GO": 2}
+    outcomes = [
+        ranks[judge({PLACE: before}, {PLACE: after}, Policy(TIERS[tier]))[0].outcome]
+        for tier in ("exact", "close", "loose")
+    ]
+    assert outcomes == sorted(outcomes, reverse=True)
+
+
+@given(found=st.dictionaries(st.tuples(st.sampled_from(["a@b", "c@d(x=1)"]), st.sampled_from("tu")), SAMPLES))
+def test_a_baseline_reads_back(
+    found: dict[tuple[str, str], dict[str, Answered]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("baseline")
+    spec = RunSpec(models=("tiny",), tasks=("mini",), ropes=("mrope", "mrope-i"), subset="ci", device="cpu")
+    baseline.write(folder, spec, found)
+    assert baseline.read(folder, found) == found
+    again = baseline.read_order(folder, device="cuda")
+    assert (again.models, again.ropes, again.tasks, again.subset) == (
+        spec.models,
+        spec.ropes,
+        spec.tasks,
+        "ci",
+    )
+    assert again.device == "cuda"
+    for path in folder.glob("*/*.tsv"):
+        assert path.read_text().count("\n") == 1 + len(found[_place(path, found)])
+
+
+def _place(path: Path, found: object) -> tuple[str, str]:
+    return (path.parent.name, path.stem)
+
+
+def test_a_damaged_baseline_is_named(tmp_path: Path) -> None:
+    baseline.write(tmp_path, RunSpec(models=("tiny",), tasks=("mini",)), {PLACE: samples(1)})
+    path = tmp_path / "tiny@mrope/docs.tsv"
+    path.write_text(path.read_text() + "broken\n")
+    with pytest.raises(UsageError, match="line 3"):
+        baseline.read(tmp_path, {PLACE: {}})
+    with pytest.raises(UsageError, match=r"order\.yaml"):
+        baseline.read_order(tmp_path / "nowhere")
+
+
+def test_policies(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    assert read_policy(path) == Policy(TIERS["exact"])
+    path.write_text("tier: close\ntasks:\n  a: {flips: 5}\n  b: {tier: loose, drop: 0.1}\n")
+    policy = read_policy(path)
+    assert policy.limits("other") == TIERS["close"]
+    assert policy.limits("a") == Limits(identical=0.95, flips=5, drop=0.02)
+    assert policy.limits("b") == Limits(identical=0.0, flips=10, drop=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("tier: clos", "Did you mean `close`"),
+        ("flip: 3", "Did you mean `flips`"),
+        ("flips: many", "not a number"),
+        ("drop: -1", "not a number"),
+        ("- a", "no mapping"),
+        ("tasks: {a: 3}", "no limits"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_a_bad_policy_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "policy.yaml").write_text(text)
+    with pytest.raises(UsageError, match=why):
+        read_policy(tmp_path / "policy.yaml")
+
+
+def test_reports_name_the_samples_and_survive_any_text(tmp_path: Path) -> None:
+    before = samples(1, 0, 1) | {"odd|<id>": Answered(1.0, "\x00<b>&" + "long " * 50)}
+    after = samples(1, 0, 0, text="z") | {"odd|<id>": Answered(0.0, "\ud7ff\x1b")}
+    verdicts = judge({PLACE: before}, {PLACE: after}, Policy())
+    text = markdown(verdicts)
+    assert text.startswith("## NO-GO")
+    assert "worse: `2` 'x' (1) -> 'z' (0)" in text
+    assert "odd|<id>" in text
+    assert len(max(text.splitlines(), key=len)) < 400
+    write_junit(tmp_path / "out/junit.xml", verdicts)
+    suite = ElementTree.parse(tmp_path / "out/junit.xml").getroot()
+    assert suite.attrib["failures"] == "1"
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert "2 samples got worse" in failure.attrib["message"]

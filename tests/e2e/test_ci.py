@@ -1,0 +1,95 @@
+"""`evalkit ci` as a CI job uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from evalkit.registry import load_task
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def evalkit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "evalkit", *words], capture_output=True, text=True, cwd=cwd)
+
+
+def answers(path: Path, wrong: int, failing: bool = False) -> str:
+    """A mock model that is right but for the first ``wrong`` questions."""
+    found = {
+        f"mini_chartqa/{sample.id}": "nothing" if number < wrong else sample.reference
+        for number, sample in enumerate(load_task("mini_chartqa").samples(None))
+    }
+    path.write_text(json.dumps(found))
+    return f"mock:answers={path}"
+
+
+@pytest.mark.slow
+def test_a_change_is_found_named_and_accepted_on_purpose(tmp_path: Path) -> None:
+    model = answers(tmp_path / "answers.json", wrong=0)
+    order = ("--model", model, "--tasks", "mini_chartqa")
+    made = evalkit("ci", "update", "base", *order, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "100 answers are stored" in made.stdout
+    files = {path.name: path.read_bytes() for path in (tmp_path / "base").rglob("*.tsv")}
+
+    same = evalkit("ci", "check", "base", cwd=tmp_path)
+    assert same.returncode == 0, same.stderr
+    assert same.stdout.startswith("## GO")
+
+    answers(tmp_path / "answers.json", wrong=3 * 240 // 100)
+    words = ("ci", "check", "base", "--junit", "junit.xml", "--summary", "summary.md")
+    worse = evalkit(*words, cwd=tmp_path)
+    assert worse.returncode == 1, worse.stdout
+    assert "samples got worse, 0 may" in worse.stdout
+    assert "-> 'nothing' (0)" in worse.stdout
+    assert (tmp_path / "summary.md").read_text() == worse.stdout
+    assert ElementTree.parse(tmp_path / "junit.xml").getroot().attrib["failures"] == "1"
+
+    (tmp_path / "base/policy.yaml").write_text("tier: loose\n")
+    assert evalkit("ci", "check", "base", cwd=tmp_path).returncode == 0
+    (tmp_path / "base/policy.yaml").unlink()
+    again = evalkit("ci", "update", "base", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "base").rglob("*.tsv")} != files
+    assert evalkit("ci", "check", "base", cwd=tmp_path).returncode == 0
+
+
+def test_what_can_t_be_told_is_inconclusive(tmp_path: Path) -> None:
+    order = ("--model", "mock:fixed=A", "--tasks", "mini_docvqa", "--limit", "5")
+    assert evalkit("ci", "update", "base", *order, cwd=tmp_path).returncode == 0
+    (path,) = (tmp_path / "base").rglob("*.tsv")
+    path.write_text("\n".join([*path.read_text().splitlines()[:-2], ""]))
+    done = evalkit("ci", "check", "base", "--json", cwd=tmp_path)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["verdict"] == "INCONCLUSIVE"
+    nothing = evalkit("ci", "check", cwd=tmp_path)
+    assert nothing.returncode == 2
+    assert "evalkit ci update" in nothing.stderr
+
+
+def test_the_pytest_fixture(tmp_path: Path) -> None:
+    order = ("--model", "mock:fixed=A", "--tasks", "mini_docvqa", "--limit", "5")
+    assert evalkit("ci", "update", "base", *order, cwd=tmp_path).returncode == 0
+    (tmp_path / "test_it.py").write_text(
+        "def test_scores(evalkit_baseline):\n    evalkit_baseline('base', workers=0)\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
+    assert subprocess.run(words, cwd=tmp_path, capture_output=True).returncode == 0
+    (path,) = (tmp_path / "base").rglob("*.tsv")
+    path.write_text(path.read_text().replace('"A"', '"B"'))
+    broken = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert broken.returncode == 1
+    assert "0.0% of the answers are the same" in broken.stdout
+
+
+@pytest.mark.slow
+def test_the_zoo_answers_as_its_baseline_says() -> None:
+    """A change that alters any score of the zoo fails here until the baseline is updated on purpose."""
+    done = evalkit("ci", "check", "results/baselines/zoo", cwd=ROOT)
+    assert done.returncode == 0, done.stdout
