@@ -16,6 +16,8 @@ from evalkit.execute import Reporter, Silent, execute
 from evalkit.finish import Outcome, rescore
 from evalkit.metrics.base import Metric
 from evalkit.registry import load_task
+from evalkit.report.advice import Advice
+from evalkit.report.advice import advise as rank
 from evalkit.report.aggregate import Cell, Column, cell_of
 from evalkit.report.comparable import check_comparable, check_protocols, restrict_to_shared
 from evalkit.report.comparison import Arm, Comparison
@@ -72,6 +74,51 @@ def compare(
             no such baseline or reference.
     """
     published = load_reference(reference) if reference else None
+    gathered = _gather(runs, allow_mismatch)
+    found = gathered.comparison
+    if published:
+        found = with_reference(found, published, gathered.sizes())
+    if baseline is None:
+        return found
+    return with_differences(found, gathered.records, gathered.metric, baseline, correction)
+
+
+def advise(
+    *runs: PathLike, weights: Mapping[str, float] | None = None, allow_mismatch: bool = False
+) -> Advice:
+    """Rank the arms of finished runs for one's own tasks; ``weights`` maps names, globs or categories of
+    benchmarks to what they matter.
+
+    Raises:
+        UsageError: as for :func:`compare`, or a weight matches no benchmark.
+    """
+    gathered = _gather(runs, allow_mismatch)
+    return rank(gathered.comparison, gathered.records, gathered.metric, weights)
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """Runs put together: their comparison, the records behind it, and where each arm is from."""
+
+    comparison: Comparison
+    records: Mapping[str, dict[str, list[Record]]]
+    origin: Mapping[str, tuple[_Part, str]]
+
+    def metric(self, arm: str, task: str) -> Metric:
+        """What scored an arm's records of a task."""
+        part, own = self.origin[arm]
+        described = {entry["name"]: entry for entry in part.manifest["tasks"]}
+        return _metric(described[task], own, tuple(part.manifest["spec"]["tasks_dirs"]))
+
+    def sizes(self) -> dict[str, dict[str, int | None]]:
+        """How many samples the benchmarks have, by arm and task."""
+        return {
+            name: {task["name"]: task.get("size") for task in part.manifest["tasks"]}
+            for name, (part, _) in self.origin.items()
+        }
+
+
+def _gather(runs: Sequence[PathLike], allow_mismatch: bool) -> _Gathered:
     opened = [RunDir.open(Path(run)) for run in runs]
     parts = [_Part(run, run.manifest(), _by_arm(run.records())) for run in opened]
     arms: list[Arm] = []
@@ -80,7 +127,7 @@ def compare(
     for part in parts:
         for arm in _arms(part.run, part.manifest):
             name = arm.name if arm.name not in records else f"{arm.name} ({part.run.name})"
-            records[name] = part.records.get(arm.name, {})
+            records[name] = dict(part.records.get(arm.name, {}))
             origin[name] = (part, arm.name)
             arms.append(Arm(**{**vars(arm), "name": name}))
     notes: list[str] = []
@@ -89,26 +136,9 @@ def compare(
     else:
         check_comparable(arms, records)
         check_protocols({part.run.name: part.manifest for part in parts})
-    found = replace(
-        _merge([_comparison(part.run, part.kept(origin, records)) for part in parts], arms), notes=notes
-    )
-    if allow_mismatch:
-        found = _with_shared_sizes(found, records)
-    if published:
-        sizes = {
-            name: {task["name"]: task.get("size") for task in part.manifest["tasks"]}
-            for name, (part, _) in origin.items()
-        }
-        found = with_reference(found, published, sizes)
-    if baseline is None:
-        return found
-
-    def metric_of(arm: str, task: str) -> Metric:
-        part, own = origin[arm]
-        described = {entry["name"]: entry for entry in part.manifest["tasks"]}
-        return _metric(described[task], own, tuple(part.manifest["spec"]["tasks_dirs"]))
-
-    return with_differences(found, records, metric_of, baseline, correction)
+    merged = _merge([_comparison(part.run, part.kept(origin, records)) for part in parts], arms)
+    found = replace(merged, notes=notes)
+    return _Gathered(_with_shared_sizes(found, records) if allow_mismatch else found, records, origin)
 
 
 @dataclass(frozen=True)

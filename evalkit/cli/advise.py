@@ -1,0 +1,59 @@
+"""``evalkit advise``: which variant for one's own tasks?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from evalkit.cli.options import json_option
+from evalkit.cli.show import columns
+from evalkit.errors import UsageError
+
+
+@click.command("advise")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "--weight",
+    "weights",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="How much a benchmark (a name, glob or category) matters; without any, categories count alike.",
+)
+@click.option("--allow-mismatch", is_flag=True, help="Use the samples that all arms share.")
+@json_option
+def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bool, as_json: bool) -> int:
+    """Rank the variants of finished runs by your weights, with the probability that each is the best."""
+    from evalkit.api import advise
+
+    chosen = dict(map(_weight, weights)) or None
+    found = advise(*runs, weights=chosen, allow_mismatch=allow_mismatch)
+    if as_json:
+        click.echo(json.dumps({**asdict(found), "verdict": found.verdict()}, indent=2))
+        return 0
+    rows = [("variant", "score", "95% interval", "best with")]
+    rows += [
+        (
+            each.arm,
+            f"{100 * each.score:.1f}",
+            f"{100 * each.low:.1f}–{100 * each.high:.1f}",
+            f"{each.best:.0%}",
+        )
+        for each in found.ranked
+    ]
+    click.echo(columns(rows))
+    shown = ", ".join(f"{task} {100 * weight:.0f}%" for task, weight in found.weights.items())
+    click.echo(f"\nweights: {shown}\n{found.verdict()}")
+    return 0
+
+
+def _weight(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise UsageError(
+            f"weight `{text}`", "it is not NAME=NUMBER", "write `--weight docvqa_val=2`"
+        ) from None
