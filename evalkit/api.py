@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.bridges.lmms import StoredFigures
+from evalkit.data.cache import MediaCache, cache_root
 from evalkit.execute import Reporter, Silent, execute
 from evalkit.finish import Outcome, rescore
 from evalkit.metrics.base import Metric
@@ -23,10 +24,13 @@ from evalkit.report.comparable import check_comparable, check_protocols, restric
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.leaderboard import RunFacts, rows_of, write
+from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
+from evalkit.report.thumbnails import thumbnails
 from evalkit.spec import RunSpec, split_list
 from evalkit.store import Record, RunDir
+from evalkit.task import Task
 
 PathLike = str | Path
 
@@ -96,6 +100,41 @@ def advise(
     return rank(gathered.comparison, gathered.records, gathered.metric, weights)
 
 
+def report(
+    *runs: PathLike,
+    output: PathLike,
+    baseline: str | None = None,
+    reference: str | None = None,
+    allow_mismatch: bool = False,
+    data_root: str | None = None,
+    media: int = 200,
+) -> Path:
+    """Write one self-contained HTML page about finished runs, and return where.
+
+    Differences are to ``baseline``, by default the first arm. ``media`` samples of each task get a
+    picture, where their data are at hand (``data_root``, or drawn on the spot).
+
+    Raises:
+        UsageError: as for :func:`compare`.
+    """
+    gathered = _gather(runs, allow_mismatch)
+    found = gathered.comparison
+    if reference:
+        found = with_reference(found, load_reference(reference), gathered.sizes())
+    found = with_differences(found, gathered.records, gathered.metric, baseline or found.arms[0].name)
+    pictures: dict[tuple[str, str], str] = {}
+    cache = MediaCache(cache_root() / "media")
+    for column in found.columns if media else ():
+        ids = gathered.first_ids(column.task, media)
+        for task in gathered.tasks(column.task):
+            pictures |= thumbnails(task, ids, data_root, cache)
+    title = f"evalkit: {', '.join(Path(run).name for run in runs)}"
+    target = Path(output)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(report_page(found, gathered.records, pictures, title), encoding="utf-8")
+    return target
+
+
 @dataclass(frozen=True)
 class _Gathered:
     """Runs put together: their comparison, the records behind it, and where each arm is from."""
@@ -109,6 +148,22 @@ class _Gathered:
         part, own = self.origin[arm]
         described = {entry["name"]: entry for entry in part.manifest["tasks"]}
         return _metric(described[task], own, tuple(part.manifest["spec"]["tasks_dirs"]))
+
+    def first_ids(self, task: str, count: int) -> set[str]:
+        """Ids of the first samples of a task that any arm has."""
+        ids = dict.fromkeys(
+            record.sample_id for tasks in self.records.values() for record in tasks.get(task, ())
+        )
+        return set(list(ids)[:count])
+
+    def tasks(self, name: str) -> list[Task]:
+        """The task of a name, unless it is another program's."""
+        for part, _ in self.origin.values():
+            described = {entry["name"]: entry for entry in part.manifest["tasks"]}
+            if name in described:
+                folders = tuple(part.manifest["spec"]["tasks_dirs"])
+                return [] if "figures" in described[name] else [load_task(name, folders)]
+        return []
 
     def sizes(self) -> dict[str, dict[str, int | None]]:
         """How many samples the benchmarks have, by arm and task."""

@@ -14,6 +14,7 @@ from evalkit.errors import EvalkitError, ExitCode, did_you_mean
 _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",
     "compare": "Put finished runs side by side.",
+    "report": "Write one HTML page with tables, plots and every answer.",
     "advise": "Rank variants for your own tasks, with the probability that each is the best.",
     "score": "Score a predictions file, or re-score a stored run.",
     "ci": "Store what models answer on small subsets, and check that it stays so.",

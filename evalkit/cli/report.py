@@ -1,0 +1,51 @@
+"""``evalkit report``: one page about finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="File.",
+)
+@click.option("--baseline", metavar="ARM", help="Draw differences to this arm; by default the first.")
+@click.option("--reference", metavar="NAME", help="A published table to set beside the runs.")
+@click.option("--allow-mismatch", is_flag=True, help="Use the samples that all arms share.")
+@click.option("--data-root", metavar="DIR", help="Where the media are, for thumbnails (or EVALKIT_DATA).")
+@click.option(
+    "--media", default=200, show_default=True, help="Samples of each task with a picture; 0 for none."
+)
+def command(
+    runs: tuple[Path, ...],
+    output: Path,
+    baseline: str | None,
+    reference: str | None,
+    allow_mismatch: bool,
+    data_root: str | None,
+    media: int,
+) -> int:
+    """Write one HTML page that opens without a network: table, plots, and every answer side by side."""
+    import os
+
+    from evalkit.api import report
+
+    written = report(
+        *runs,
+        output=output,
+        baseline=baseline,
+        reference=reference,
+        allow_mismatch=allow_mismatch,
+        data_root=data_root or os.environ.get("EVALKIT_DATA"),
+        media=media,
+    )
+    click.echo(f"{written} ({written.stat().st_size / 1e6:.1f} MB)")
+    return 0

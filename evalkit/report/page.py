@@ -1,0 +1,262 @@
+"""One self-contained HTML page about finished runs: table, plots, and every answer side by side.
+
+The page needs no network: data, style and script are in it. Whatever models wrote is stored as JSON
+and shown as text.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from evalkit.report.aggregate import RATES
+from evalkit.report.comparison import Comparison
+from evalkit.report.differences import ByTask
+from evalkit.report.grid import Line, legend, lines, scale
+from evalkit.store.records import Record
+
+Thumbnails = Mapping[tuple[str, str], str]
+_LONGEST = 4000
+_BINS = 6
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
+script-src 'unsafe-inline'; img-src data:">
+<title>{title}</title><style>{style}</style></head><body>
+<h1>{title}</h1>
+{body}
+<script type="application/json" id="data">{data}</script>
+<script>{script}</script></body></html>
+"""
+_TABLE = """<h2 id="scores">Scores</h2>
+<p><label>rows <input id="rows" type="search" placeholder="filter"></label></p>
+<div class="scroll" id="table"></div>
+<ul class="note">{notes}</ul>"""
+_REST = """<h2 id="differences">Differences to the baseline</h2><div class="scroll" id="forest"></div>
+<h2 id="categories">By category</h2><div id="heat"></div>
+<h2 id="lengths">Score by length of the video</h2><div id="duration"></div>
+<h2 id="sizes">Score by number of visual tokens</h2><div id="tokens"></div>
+<h2 id="failures">Failures</h2><div class="scroll" id="flags"></div>
+<h2 id="browser">Samples</h2>
+<p class="note">Keys: j and k go from sample to sample, n and p from page to page.
+Green dashes are the true box.</p>
+<form id="filters" onsubmit="return false"></form>
+<p><span id="count" aria-live="polite"></span> <span class="pager"></span></p>
+<div id="samples"></div><p class="pager"></p>"""
+
+
+def report_page(
+    comparison: Comparison, records: Mapping[str, ByTask], thumbnails: Thumbnails, title: str
+) -> str:
+    """The page; ``records`` maps arm and task to scored records, ``thumbnails`` (task, sample id) to
+    pictures as ``data:`` URLs.
+    """
+    data = {
+        **_table_data(comparison),
+        "arms": [arm.name for arm in comparison.arms],
+        "forest": list(_forest(comparison)),
+        "heat": list(_heat(comparison)),
+        "duration": list(_curves(comparison, records, _seconds)),
+        "tokens": list(_curves(comparison, records, lambda record: float(record.visual_tokens))),
+        "flags": [_flags(records[arm.name]) for arm in comparison.arms],
+        **_samples(comparison, records, thumbnails),
+    }
+    return _assemble(title, comparison, _TABLE + _REST, data)
+
+
+def table_page(comparison: Comparison, title: str) -> str:
+    """The table alone, with sorting and filtering."""
+    return _assemble(title, comparison, _TABLE, _table_data(comparison))
+
+
+def _assemble(title: str, comparison: Comparison, body: str, data: Mapping[str, Any]) -> str:
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in legend(comparison))
+    assets = files("evalkit.report") / "assets"
+    return _PAGE.format(
+        title=html.escape(title),
+        style=(assets / "report.css").read_text(encoding="utf-8"),
+        body=body.format(notes=notes),
+        # An end tag within the data would end the script element.
+        data=json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
+        script=(assets / "report.js").read_text(encoding="utf-8"),
+    )
+
+
+def _table_data(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "columns": [each.name for each in comparison.shown()],
+        "lines": [_line(line) for line in lines(comparison)],
+    }
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {
+        "category": line.category,
+        "label": line.label,
+        "mean": line.mean,
+        "entries": [vars(entry) for entry in line.entries],
+        "values": [_number(entry.score) for entry in line.entries],
+    }
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.rstrip("*†"))
+    except ValueError:
+        return None
+
+
+def _forest(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    for column in comparison.columns:
+        for place, arm in enumerate(comparison.arms):
+            found = comparison.differences.get(arm.name, {}).get(column.task)
+            if found is not None and not math.isnan(found.low):
+                factor = scale(column)
+                yield {
+                    "task": column.task,
+                    "arm": place,
+                    "value": found.value * factor,
+                    "low": found.low * factor,
+                    "high": found.high * factor,
+                    "significant": found.significant,
+                }
+
+
+def _heat(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    for column in comparison.columns:
+        cells = [comparison.cells[arm.name].get(column.task) for arm in comparison.arms]
+        groups = dict.fromkeys(group for cell in cells if cell for group in cell.breakdown)
+        for group in groups:
+            parts = [cell.breakdown.get(group, {}) if cell else {} for cell in cells]
+            labels = dict.fromkeys(label for part in parts for label in part)
+            rows = []
+            for label in labels:
+                found = [part.get(label) for part in parts]
+                values = [
+                    None if each is None or math.isnan(each.value) else each.value * scale(column)
+                    for each in found
+                ]
+                rows.append({"label": label, "n": max(each.n for each in found if each), "values": values})
+            top = column.limits[1] * scale(column)
+            yield {"title": f"{column.task} by {group}", "rows": rows, "top": top}
+
+
+def _curves(
+    comparison: Comparison, records: Mapping[str, ByTask], measure: Callable[[Record], float | None]
+) -> Iterator[dict[str, Any]]:
+    """Mean scores in bins of equal numbers of samples, where a benchmark's samples differ in ``measure``."""
+    for column in comparison.columns:
+        curves = []
+        for place, arm in enumerate(comparison.arms):
+            points = [
+                (size, record.score.value)
+                for record in records[arm.name].get(column.task, ())
+                if record.score is not None
+                and record.score.value is not None
+                and (size := measure(record)) is not None
+            ]
+            if len({size for size, _ in points}) > 1:
+                binned = [
+                    (size, value * scale(column), count) for size, value, count in _binned(sorted(points))
+                ]
+                curves.append({"arm": place, "points": binned})
+        if curves:
+            yield {"task": column.task, "curves": curves, "top": column.limits[1] * scale(column)}
+
+
+def _binned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, int]]:
+    """Bins of about equal numbers; samples of one size are never in two bins."""
+    part: list[tuple[float, float]] = []
+    for place, point in enumerate(points):
+        part.append(point)
+        last = place + 1 == len(points)
+        if last or (len(part) >= len(points) / _BINS and points[place + 1][0] != point[0]):
+            size, value = (sum(each[axis] for each in part) / len(part) for axis in (0, 1))
+            yield size, value, len(part)
+            part = []
+
+
+def _seconds(record: Record) -> float | None:
+    times = [medium.timestamps[-1] for medium in record.media if medium.timestamps]
+    return max(times) if times else None
+
+
+def _flags(tasks: ByTask) -> dict[str, int]:
+    found = [record.flags for records in tasks.values() for record in records]
+    names = [flag for flags in RATES.values() for flag in flags]
+    return {"samples": len(found), **{name: sum(name in flags for flags in found) for name in names}}
+
+
+def _samples(comparison: Comparison, records: Mapping[str, ByTask], thumbnails: Thumbnails) -> dict[str, Any]:
+    tasks = [column.task for column in comparison.columns]
+    prompts: dict[str, int] = {}
+    thumbs: dict[str, int] = {}
+    found = []
+    for place, task in enumerate(tasks):
+        by_sample: dict[str, dict[int, Record]] = defaultdict(dict)
+        for number, arm in enumerate(comparison.arms):
+            for record in records[arm.name].get(task, ()):
+                by_sample[record.sample_id][number] = record
+        for sample_id, answers in by_sample.items():
+            first = next(iter(answers.values()))
+            picture = thumbnails.get((task, sample_id))
+            found.append(
+                {
+                    "task": place,
+                    "id": sample_id,
+                    "question": _short(str(first.meta.get("question", ""))),
+                    "reference": _short(_text(first.reference)),
+                    "labels": sorted(_labels(first)),
+                    "media": ", ".join(_medium(record_medium) for record_medium in first.media),
+                    "size": list(first.media[0].size) if first.media else None,
+                    "box": _box(first.reference),
+                    "prompt": prompts.setdefault(_short(first.prompt), len(prompts)),
+                    "thumb": None if picture is None else thumbs.setdefault(picture, len(thumbs)),
+                    "answers": [_answer(answers.get(number)) for number in range(len(comparison.arms))],
+                }
+            )
+    return {"tasks": tasks, "samples": found, "prompts": list(prompts), "thumbs": list(thumbs)}
+
+
+def _answer(record: Record | None) -> list[Any] | None:
+    if record is None:
+        return None
+    score = record.score
+    text = record.raw if not record.failed else f"error: {record.error}"
+    value = score.value if score else None
+    box = _box(score.parsed) if score and record.box_space else None
+    return [_short(text), value, " ".join(record.flags), box]
+
+
+def _labels(record: Record) -> set[str]:
+    found: set[str] = set()
+    for labels in record.groups.values():
+        found |= {labels} if isinstance(labels, str) else set(labels)
+    return found
+
+
+def _box(value: Any) -> list[float] | None:
+    is_box = isinstance(value, list | tuple) and len(value) == 4
+    return list(value) if is_box and all(isinstance(each, int | float) for each in value) else None
+
+
+def _text(reference: Any) -> str:
+    return reference if isinstance(reference, str) else json.dumps(reference, ensure_ascii=False)
+
+
+def _medium(medium: Any) -> str:
+    frames = f", {len(medium.frames)} frames" if medium.frames else ""
+    return f"{medium.kind} {medium.size[0]}x{medium.size[1]}{frames}, {medium.tokens} tokens"
+
+
+def _short(text: str) -> str:
+    return (
+        text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({len(text) - _LONGEST} more characters)"
+    )

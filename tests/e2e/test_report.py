@@ -1,0 +1,124 @@
+"""`evalkit report` in a headless browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from evalkit.registry import load_task
+
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> "
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def evalkit(*words: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-m", "evalkit", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def browser() -> str:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models: one writes markup around right answers, one is right on half of the questions."""
+    folder = tmp_path_factory.mktemp("report")
+    names = {}
+    for model in ("hostile", "plain"):
+        answers = {}
+        for task in ("mini_docvqa", "mini_refcoco"):
+            for number, sample in enumerate(load_task(task).samples(None)):
+                reference = sample.reference[0] if task == "mini_docvqa" else json.dumps(sample.reference)
+                wrong = "[0, 0, 1, 1]" if task == "mini_refcoco" else "no idea"
+                right = HOSTILE + reference if model == "hostile" and task == "mini_refcoco" else reference
+                answers[f"{task}/{sample.id}"] = right if model == "hostile" or number % 2 else wrong
+        path = folder / f"{model}.json"
+        path.write_text(json.dumps(answers))
+        names[model] = f"mock:answers={path}"
+    order = ("--tasks", "mini_docvqa,mini_refcoco", "--limit", "60", "--workers", "0", "-q")
+    models = (part for name in names.values() for part in ("--model", name))
+    evalkit("run", *models, *order, "--output", str(folder / "run"))
+    evalkit("report", str(folder / "run"), "-o", str(folder / "report.html"))
+    return folder / "report.html"
+
+
+def opened(browser: str, page: Path, fragment: str = "", *options: str) -> str:
+    """The document after its script has run."""
+    with tempfile.TemporaryDirectory() as profile:
+        words = [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--dump-dom",
+            f"--user-data-dir={profile}",
+        ]
+        words += ["--virtual-time-budget=4000", *options, f"{page.as_uri()}#{fragment}"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    return re.sub(r'<script type="application/json".*?</script>', "", done.stdout, flags=re.DOTALL)
+
+
+@pytest.mark.slow
+def test_it_opens_from_disk_with_everything_drawn(browser: str, page: Path) -> None:
+    dom = opened(browser, page)
+    assert "<title>evalkit: run</title>" in dom
+    assert "120 of 120 samples, page 1 of 5" in dom
+    assert dom.count('class="sample"') == 25
+    assert re.search(r'<div[^>]*id="forest"[^>]*><svg', dom)
+    assert dom.count("<circle") >= 2
+    assert "mini_refcoco by expression" in dom
+    assert dom.count("data:image/jpeg") >= 20
+    assert "mean of categories" in dom
+
+
+@pytest.mark.slow
+def test_hostile_answers_are_shown_as_text(browser: str, page: Path) -> None:
+    dom = opened(browser, page, "task=mini_refcoco")
+    assert "<title>evalkit: run</title>" in dom  # nobody's script has changed it
+    assert "&lt;script&gt;document.title='owned'" in dom
+    assert not re.search(r"<img [^>]*onerror", dom)
+    assert HOSTILE.strip() in unescape(dom)
+
+
+@pytest.mark.slow
+def test_filters_sorting_and_boxes(browser: str, page: Path) -> None:
+    right_wrong = opened(browser, page, "mode=a%20right%2C%20b%20wrong&task=mini_docvqa")
+    found = re.search(r"(\d+) of 120 samples", right_wrong)
+    assert found
+    assert 10 < int(found[1]) < 50
+    assert right_wrong.count('class="wrong"') == right_wrong.count('class="sample"')
+    assert "0 of 120 samples" in opened(browser, page, "mode=a%20right%2C%20b%20wrong&a=1&b=0")
+    grounding = opened(browser, page, "task=mini_refcoco")
+    assert grounding.count("<image") == grounding.count('class="sample"')
+    assert grounding.count("<rect") == 3 * grounding.count('class="sample"')
+    up, down = (opened(browser, page, f"sort=1&down={down}") for down in ("", "1"))
+    rows = [re.findall(r"<tr><td>\w+</td><td>(mini_\w+)</td>", dom)[:2] for dom in (up, down)]
+    assert rows[0] == rows[1][::-1]
+    last = opened(browser, page, "page=99")
+    assert "page 5 of 5" in last
+
+
+@pytest.mark.slow
+def test_on_a_phone_nothing_is_cut_off(browser: str, page: Path) -> None:
+    probe = page.with_name("phone.html")
+    script = "<script>addEventListener('load', () => setTimeout(() => { document.title = 'width ' + " \
+        "document.documentElement.scrollWidth; }, 500));</script>"  # fmt: skip
+    probe.write_text(page.read_text().replace("</body>", f"{script}</body>"))
+    dom = opened(browser, probe, "", "--window-size=500,800")
+    width = re.search(r"<title>width (\d+)</title>", dom)
+    assert width
+    assert int(width[1]) <= 500

@@ -1,0 +1,124 @@
+"""The report page: what is in it, that it is self-contained, and that hostile text stays text."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from test_comparison import ARMS, cell_of, column, record
+
+from evalkit.metrics.anls import Anls
+from evalkit.metrics.base import Score
+from evalkit.report.comparison import Comparison
+from evalkit.report.differences import with_differences
+from evalkit.report.page import _binned, report_page, table_page
+from evalkit.store import Record
+from evalkit.types import MediaInfo
+
+HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>\u2028'\"`${x}"
+FILM = MediaInfo("video", "cd", (64, 48), (64, 48), 90, (0, 5), (0.0, 2.5))
+
+
+def made(count: int = 6, text: str = HOSTILE) -> tuple[Comparison, dict[str, dict[str, list[Record]]]]:
+    records = {
+        arm.name: {
+            "doc": [
+                record(
+                    n,
+                    float((n + place) % 2),
+                    arm=arm.name,
+                    raw=f"{text} {n}",
+                    meta={"question": text},
+                    groups={"type": text},
+                    reference=text,
+                    visual_tokens=10 * (n % 3 + 1),
+                    media=(replace(FILM, timestamps=(0.0, float(n % 4))),),
+                )
+                for n in range(count)
+            ]
+        }
+        for place, arm in enumerate(ARMS)
+    }
+    cells = {
+        arm: {"doc": cell_of(arm, column(), tasks["doc"], count, Anls())} for arm, tasks in records.items()
+    }
+    plain = Comparison(ARMS, [column()], cells)
+    return with_differences(plain, records, lambda arm, task: Anls(), "mrope"), records
+
+
+def data_of(page: str) -> dict[str, Any]:
+    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    parsed: dict[str, Any] = json.loads(found)
+    return parsed
+
+
+def test_everything_is_in_the_page() -> None:
+    comparison, records = made()
+    page = report_page(comparison, records, {("doc", "0"): "data:image/jpeg;base64,AAAA"}, "Runs")
+    data = data_of(page)
+    assert data["arms"] == ["tiny@mrope", "tiny@mrope-i"]
+    assert [line["label"] for line in data["lines"]] == ["doc"]
+    assert data["forest"][0]["arm"] == 1
+    assert len(data["samples"]) == 6
+    first = data["samples"][0]
+    assert (first["question"], first["reference"], first["labels"]) == (HOSTILE, HOSTILE, [HOSTILE])
+    assert [answer[1] for answer in first["answers"]] == [0.0, 1.0]
+    assert data["thumbs"] == ["data:image/jpeg;base64,AAAA"]
+    assert (first["thumb"], data["samples"][1]["thumb"]) == (0, None)
+    assert data["heat"][0]["rows"][0]["n"] == 6
+    assert data["tokens"][0]["curves"][0]["points"]
+    assert data["duration"][0]["curves"]
+    assert data["flags"][0]["samples"] == 6
+
+
+def test_hostile_text_is_data_and_nothing_is_fetched() -> None:
+    comparison, records = made()
+    page = report_page(comparison, records, {}, HOSTILE)
+    assert page.count("<script") == 2
+    assert page.count("</script>") == 2
+    assert "<img" not in page.replace("<img>", "")
+    assert "default-src 'none'" in page
+    outside = re.findall(r"(?:src|href)=[\"']?(?!data:)(\w+:)?//", page)
+    assert outside == []
+    assert "&lt;/script&gt;" in page  # in the title
+
+
+def test_the_table_alone() -> None:
+    comparison, _ = made()
+    page = table_page(comparison, "Table")
+    assert "samples" not in data_of(page)
+    assert 'id="browser"' not in page
+
+
+def test_very_long_text_is_cut_and_says_so() -> None:
+    comparison, records = made(2, "long " * 10_000)
+    answer = data_of(report_page(comparison, records, {}, "t"))["samples"][0]["answers"][0][0]
+    assert len(answer) < 4100
+    assert answer.endswith("more characters)")
+
+
+def test_a_thousand_samples_stay_small() -> None:
+    comparison, records = made(1000, "short")
+    assert len(report_page(comparison, records, {}, "t")) < 600_000
+
+
+@pytest.mark.parametrize("count", [1, 5, 60])
+def test_bins_keep_samples_of_one_size_together(count: int) -> None:
+    points = sorted((float(n % 4), float(n % 2)) for n in range(count))
+    found = list(_binned(points))
+    assert sum(each[2] for each in found) == count
+    assert len({each[0] for each in found}) == len(found) <= 6
+
+
+def test_boxes_are_kept_for_drawing() -> None:
+    comparison, records = made(1)
+    boxed = replace(records["tiny@mrope"]["doc"][0], reference=[1, 2, 30, 40], box_space="abs",
+                    score=Score(1.0, [1.5, 2.0, 30.0, 40.0]))  # fmt: skip
+    records["tiny@mrope"]["doc"] = [boxed]
+    sample = data_of(report_page(comparison, records, {}, "t"))["samples"][0]
+    assert sample["box"] == [1, 2, 30, 40]
+    assert sample["answers"][0][3] == [1.5, 2.0, 30.0, 40.0]
+    assert sample["size"] == [64, 48]
