@@ -14,7 +14,7 @@ from typing import Any
 from evalkit.bridges.lmms import StoredFigures
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.execute import Reporter, Silent, execute
-from evalkit.finish import Outcome, rescore
+from evalkit.finish import Outcome, rescore, scored_anew
 from evalkit.metrics.base import Metric
 from evalkit.registry import load_task
 from evalkit.report.advice import Advice
@@ -24,6 +24,8 @@ from evalkit.report.comparable import check_comparable, check_protocols, restric
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.leaderboard import RunFacts, rows_of, write
+from evalkit.report.leaderboard_check import unsupported
+from evalkit.report.leaderboard_page import leaderboard_page
 from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
@@ -230,22 +232,38 @@ def summarise(outcome: Outcome) -> Comparison:
     return comparison
 
 
-def leaderboard(runs: Sequence[PathLike], target: PathLike) -> int:
-    """Write the arms of finished runs into a leaderboard CSV; return its number of rows."""
-    rows: list[dict[str, Any]] = []
-    for path in runs:
-        run = RunDir.open(Path(path))
-        manifest = run.manifest()
-        rows += rows_of(
-            RunFacts(
-                comparison=_comparison(run, run.records()),
-                subset=manifest["spec"].get("subset") or manifest["spec"]["limit"],
-                version=manifest["versions"].get("evalkit", "unknown"),
-                date=str(manifest.get("finished", manifest["created"]))[:10],
-                revisions={task["name"]: task["dataset"].get("revision", "") for task in manifest["tasks"]},
-            )
+def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:
+    """Write the arms of finished runs into a leaderboard CSV, and the whole of it into an HTML ``page``;
+    return its number of rows.
+    """
+    opened = [RunDir.open(Path(path)) for path in runs]
+    count = write(Path(target), [row for run in opened for row in _leaderboard_rows(run, run.records())])
+    if page is not None:
+        Path(page).parent.mkdir(parents=True, exist_ok=True)
+        Path(page).write_text(leaderboard_page(Path(target)), encoding="utf-8")
+    return count
+
+
+def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
+    """What a leaderboard CSV says that the runs, scored anew from their journals, don't bear out."""
+    opened = [RunDir.open(Path(path)) for path in runs]
+    return unsupported(
+        Path(target), [row for run in opened for row in _leaderboard_rows(run, scored_anew(run))]
+    )
+
+
+def _leaderboard_rows(run: RunDir, records: Sequence[Record]) -> list[dict[str, Any]]:
+    manifest = run.manifest()
+    limit = manifest["spec"]["limit"]
+    return rows_of(
+        RunFacts(
+            comparison=_comparison(run, records),
+            protocol=manifest["spec"].get("subset") or ("full" if limit is None else f"limit-{limit}"),
+            version=manifest["versions"].get("evalkit", "unknown"),
+            date=str(manifest.get("finished", manifest["created"]))[:10],
+            revisions={task["name"]: task["dataset"].get("revision", "") for task in manifest["tasks"]},
         )
-    return write(Path(target), rows)
+    )
 
 
 def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:

@@ -43,16 +43,39 @@ def rescore(run: RunDir, tasks_dirs: Sequence[str] = (), official_random: int | 
     manifest = run.manifest()
     if official_random is not None:
         manifest = {**manifest, "spec": {**manifest["spec"], "official_random": official_random}}
-    names = [task["name"] for task in manifest["tasks"] if "figures" not in task]
-    folders = tuple(tasks_dirs) or tuple(manifest["spec"]["tasks_dirs"])
-    tasks = [load_task(name, folders) for name in names]
-    return finish(run, tasks, run.plan(), manifest, [])
+    return finish(run, _tasks(manifest, tasks_dirs), run.plan(), manifest, [])
 
 
 def finish(
     run: RunDir, tasks: Sequence[Task], plan: Plan, manifest: dict[str, Any], problems: list[EvalkitError]
 ) -> Outcome:
     """Score what the journal holds of a plan, and write the views of the run."""
+    records, missing, unreadable = _scored(run, tasks, plan)
+    failed = sum(record.failed for record in records)
+    complete = not (missing or failed or problems or manifest["arms_to_come"])
+    manifest = {**manifest, "status": "complete" if complete else "incomplete", "finished": now()}
+    records, manifest = _judge(tasks, records, manifest)
+    run.write_records(records)
+    run.write_manifest(manifest)
+    written = _submit(run, tasks, records) if complete else {}
+    return Outcome(run, records, missing, unreadable, problems, written)
+
+
+def scored_anew(run: RunDir) -> list[Record]:
+    """A stored run's records, scored from its journal; nothing is written."""
+    manifest = run.manifest()
+    return _scored(run, _tasks(manifest, ()), run.plan())[0]
+
+
+def _tasks(manifest: Mapping[str, Any], tasks_dirs: Sequence[str]) -> list[Task]:
+    """The tasks of a run that evalkit itself scores."""
+    names = [task["name"] for task in manifest["tasks"] if "figures" not in task]
+    folders = tuple(tasks_dirs) or tuple(manifest["spec"]["tasks_dirs"])
+    return [load_task(name, folders) for name in names]
+
+
+def _scored(run: RunDir, tasks: Sequence[Task], plan: Plan) -> tuple[list[Record], int, int]:
+    """The records of a plan with their scores, how many are missing, and how many lines unreadable."""
     journal = run.journal()
     found, missing = planned(plan, journal.records)
     metrics = {task.name: task.metric for task in tasks}
@@ -62,14 +85,7 @@ def finish(
     scored = {(each.arm, each.key): each for each in score_records(own, metrics)}
     places = [(record.arm, record.key) for record in found]
     records = [scored.get(place) or stored[place] for place in places]
-    failed = sum(record.failed for record in records)
-    complete = not (missing or failed or problems or manifest["arms_to_come"])
-    manifest = {**manifest, "status": "complete" if complete else "incomplete", "finished": now()}
-    records, manifest = _judge(tasks, records, manifest)
-    run.write_records(records)
-    run.write_manifest(manifest)
-    written = _submit(run, tasks, records) if complete else {}
-    return Outcome(run, records, missing, journal.unreadable, problems, written)
+    return records, missing, journal.unreadable
 
 
 def _judge(

@@ -1,4 +1,4 @@
-"""``evalkit leaderboard``: one CSV row per model and variant."""
+"""``evalkit leaderboard``: one CSV row per model, variant and protocol."""
 
 from __future__ import annotations
 
@@ -6,16 +6,50 @@ from pathlib import Path
 
 import click
 
+from evalkit.errors import ExitCode
 
-@click.command("leaderboard")
+
+class _UpdateByDefault(click.Group):
+    """``leaderboard RUN...`` means ``leaderboard update RUN...``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the command's name before what isn't one."""
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = ["update", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("leaderboard", cls=_UpdateByDefault)
+def command() -> None:
+    """Gather runs in a CSV file (`leaderboard RUN... --csv FILE`), or check such a file against them."""
+
+
+@command.command("update")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option(
     "--csv", "target", required=True, type=click.Path(path_type=Path), help="File to write or update."
 )
-def command(runs: tuple[Path, ...], target: Path) -> int:
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Also write it all as a web page.")
+def update_command(runs: tuple[Path, ...], target: Path, page: Path | None) -> int:
     """Write the runs' arms into a leaderboard CSV; rows that are there already are updated."""
     from evalkit.api import leaderboard
 
-    rows = leaderboard(runs, target)
+    rows = leaderboard(runs, target, page)
     click.echo(f"{target}: {rows} rows")
-    return 0
+    return ExitCode.OK
+
+
+@command.command("check")
+@click.argument("target", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+def check_command(target: Path, runs: tuple[Path, ...]) -> int:
+    """Score RUN... anew and refuse what FILE says otherwise: exit code 1."""
+    from evalkit.api import check_leaderboard
+
+    problems = check_leaderboard(target, runs)
+    for problem in problems:
+        click.echo(f"{target}: {problem}")
+    if problems:
+        return ExitCode.CHECK_FAILED
+    click.echo(f"{target}: every row is what its runs say")
+    return ExitCode.OK

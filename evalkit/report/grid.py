@@ -136,7 +136,7 @@ def _about_differences(comparison: Comparison) -> list[str]:
 
 def _benchmark(comparison: Comparison, column: Column) -> Line:
     cells = [comparison.cells[arm.name].get(column.task) for arm in comparison.arms]
-    ranks = _ranks([cell.estimate.value if cell else math.nan for cell in cells])
+    ranks = ranks_of([cell.estimate.value if cell else math.nan for cell in cells])
     entries = []
     alone = len(rows_of(comparison.columns)[column.row or column.task]) == 1
     for arm, cell, rank in zip(comparison.arms, cells, ranks, strict=True):
@@ -163,7 +163,7 @@ def _label(comparison: Comparison, column: Column, group: str, label: str) -> Li
     for arm in comparison.arms:
         cell = comparison.cells[arm.name].get(column.task)
         estimates.append(cell.breakdown.get(group, {}).get(label) if cell else None)
-    ranks = _ranks([each.value if each else math.nan for each in estimates])
+    ranks = ranks_of([each.value if each else math.nan for each in estimates])
     for arm, estimate, rank in zip(comparison.arms, estimates, ranks, strict=True):
         found = comparison.parts.get(arm.name, {}).get((column.task, group, label))
         shown = (
@@ -186,7 +186,7 @@ def _label(comparison: Comparison, column: Column, group: str, label: str) -> Li
 
 def _mean(comparison: Comparison, category: str, label: str, name: str, tasks: Sequence[str]) -> Line:
     values = [comparison.means(arm.name).get(name) for arm in comparison.arms]
-    ranks = _ranks([math.nan if value is None else value for value in values])
+    ranks = ranks_of([math.nan if value is None else value for value in values])
     entries = []
     for arm, value, rank in zip(comparison.arms, values, ranks, strict=True):
         found = comparison.mean_differences.get(arm.name, {}).get(name)
@@ -217,8 +217,10 @@ def _published_text(column: Published, row: str | None) -> str:
     return MISSING if value is None else f"{100 * value:.2f}"
 
 
-def _ranks(values: Sequence[float]) -> list[int]:
-    """1 for the highest, 2 for the next lower value; all equal ones alike, none if all are equal."""
+def ranks_of(values: Sequence[float]) -> list[int]:
+    """1 for the highest score, 2 for the next lower one, else 0 (also for NaN); equal ones alike, and
+    none has a rank if all are equal.
+    """
     known = sorted({value for value in values if not math.isnan(value)}, reverse=True)
     if len(known) < 2:
         return [0] * len(values) if len(values) > 1 else [BEST if known else 0]

@@ -1,15 +1,14 @@
-"""The leaderboard CSV: one row per model and variant, updated in place.
+"""The leaderboard CSV: one row per model, variant and protocol, updated in place.
 
-Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``limit``, ``n``,
+Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``protocol``, ``n``,
 ``evalkit``, ``date``, ``revisions``, ``tasks``, the means ``image``, ``video``, ``grounding``,
 ``overall``, then every task's primary score at full precision, sorted by name. Missing values are
-empty.
+empty. ``docs/leaderboard.md`` describes them.
 
-``limit`` is the number of samples of each task, or ``ci`` for their fixed subsets.
-
-A row gathers what several runs found out about one checkpoint with one variant and one limit;
+A row gathers what several runs found out about one checkpoint with one variant under one protocol;
 of two scores of one task the later written stands. Its means are over its own tasks, which
-``tasks`` lists with their number of samples; a mean is empty where one of them is incomplete.
+``tasks`` lists with their metric and number of samples; a mean is empty where one of them is
+incomplete.
 """
 
 from __future__ import annotations
@@ -28,18 +27,22 @@ from evalkit.report.comparison import Arm, Comparison
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1  # of columns; raise it when their meaning changes
-KEY = ("model", "rope", "fingerprint", "limit")
+SCHEMA = 2  # of columns; raise it when their meaning changes
+KEY = ("model", "rope", "fingerprint", "protocol")
 TEXTS = (*KEY, "evalkit", "date", "revisions", "tasks")
 FIXED = ("schema", *KEY, "n", *TEXTS[len(KEY) :], *CATEGORIES, "overall")
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a row says about the run that it came from."""
+    """What a row says about the run that it came from.
+
+    ``protocol`` is ``full`` for all samples of each task, ``ci`` for their fixed subsets, and
+    ``limit-N`` for the first N.
+    """
 
     comparison: Comparison
-    subset: int | str | None
+    protocol: str
     version: str
     date: str
     revisions: Mapping[str, str]
@@ -47,13 +50,13 @@ class RunFacts:
 
 def rows_of(facts: RunFacts) -> list[dict[str, Any]]:
     """One row per arm of a run."""
-    return [_with_means(_row(facts, arm)) for arm in facts.comparison.arms]
+    return [with_means(_row(facts, arm)) for arm in facts.comparison.arms]
 
 
 def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     """Write ``rows`` into ``target`` and return how many rows it then has.
 
-    A row is merged into the one with the same model, variant, checkpoint and limit; writing the
+    A row is merged into the one with the same model, variant, checkpoint and protocol; writing the
     same rows twice changes nothing.
 
     Raises:
@@ -112,6 +115,7 @@ def _row(facts: RunFacts, arm: Arm) -> dict[str, Any]:
         described[column.task] = {
             "category": column.category,
             "row": column.row or column.task,
+            "metric": column.metric,
             "range": list(column.limits),
             "n": cell.estimate.n if cell else 0,
             "expected": cell.expected if cell else None,
@@ -121,7 +125,7 @@ def _row(facts: RunFacts, arm: Arm) -> dict[str, Any]:
         "model": arm.model,
         "rope": arm.rope,
         "fingerprint": arm.fingerprint,
-        "limit": "" if facts.subset is None else str(facts.subset),
+        "protocol": facts.protocol,
         "evalkit": facts.version,
         "date": facts.date,
         "revisions": _json({task: facts.revisions.get(task, "") for task in described}),
@@ -138,10 +142,10 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     was, now = json.loads(old["revisions"]), json.loads(new["revisions"])
     revisions = {task: (now if task in taken else was)[task] for task in (*kept, *taken)}
     scores = {task: old.get(task) for task in kept}
-    return _with_means({**new, **scores, "revisions": _json(revisions), "tasks": _json({**kept, **taken})})
+    return with_means({**new, **scores, "revisions": _json(revisions), "tasks": _json({**kept, **taken})})
 
 
-def _with_means(row: Mapping[str, Any]) -> dict[str, Any]:
+def with_means(row: Mapping[str, Any]) -> dict[str, Any]:
     """Add ``n`` and the means, which follow from the scores and ``tasks``."""
     tasks = json.loads(row["tasks"])
     shares: dict[str, dict[str, list[float | None]]] = {}

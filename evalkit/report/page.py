@@ -59,7 +59,9 @@ def report_page(
     pictures as ``data:`` URLs.
     """
     data = {
-        **_table_data(comparison),
+        "heads": ("category", "benchmark"),
+        "columns": [each.name for each in comparison.shown()],
+        "lines": [_line(line) for line in lines(comparison)],
         "arms": [arm.name for arm in comparison.arms],
         "forest": list(_forest(comparison)),
         "heat": list(_heat(comparison)),
@@ -68,16 +70,19 @@ def report_page(
         "flags": [_flags(records[arm.name]) for arm in comparison.arms],
         **_samples(comparison, records, thumbnails),
     }
-    return _assemble(title, comparison, _TABLE + _REST, data)
+    return _assemble(title, legend(comparison), _TABLE + _REST, data)
 
 
-def table_page(comparison: Comparison, title: str) -> str:
-    """The table alone, with sorting and filtering."""
-    return _assemble(title, comparison, _TABLE, _table_data(comparison))
+def table_page(
+    title: str, heads: tuple[str, str], columns: Sequence[str], table: Sequence[Line], notes: Sequence[str]
+) -> str:
+    """One table, with sorting and filtering; ``heads`` name what a line's category and label are."""
+    data = {"heads": heads, "columns": list(columns), "lines": [_line(line) for line in table]}
+    return _assemble(title, notes, _TABLE, data)
 
 
-def _assemble(title: str, comparison: Comparison, body: str, data: Mapping[str, Any]) -> str:
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in legend(comparison))
+def _assemble(title: str, footnotes: Sequence[str], body: str, data: Mapping[str, Any]) -> str:
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in footnotes)
     assets = files("evalkit.report") / "assets"
     return _PAGE.format(
         title=html.escape(title),
@@ -87,13 +92,6 @@ def _assemble(title: str, comparison: Comparison, body: str, data: Mapping[str, 
         data=json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         script=(assets / "report.js").read_text(encoding="utf-8"),
     )
-
-
-def _table_data(comparison: Comparison) -> dict[str, Any]:
-    return {
-        "columns": [each.name for each in comparison.shown()],
-        "lines": [_line(line) for line in lines(comparison)],
-    }
 
 
 def _line(line: Line) -> dict[str, Any]:

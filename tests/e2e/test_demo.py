@@ -16,9 +16,9 @@ ARMS = [f"tiny@{variant}" for variant in VARIANTS]
 TASKS = ["mini_docvqa", "mini_chartqa", "mini_refcoco", "mini_video"]
 
 
-def evalkit(*words: str, cwd: Path) -> str:
+def evalkit(*words: str, cwd: Path, code: int = 0) -> str:
     done = subprocess.run([sys.executable, "-m", "evalkit", *words], cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stdout
 
 
@@ -90,6 +90,19 @@ def test_the_leaderboard_is_idempotent_and_reads_back(folder: Path) -> None:
     for arm in found["arms"]:
         row = table[table["rope"] == arm["rope"]].iloc[0]
         assert row["overall"] == pytest.approx(arm["means"]["overall"])
+
+
+@pytest.mark.slow
+def test_the_leaderboard_is_checked_against_its_runs(folder: Path) -> None:
+    evalkit("leaderboard", "results/small", "--csv", "own.csv", "--html", "own.html", cwd=folder)
+    assert "evalkit leaderboard" in (folder / "own.html").read_text()
+    assert "every row is what its runs say" in evalkit(
+        "leaderboard", "check", "own.csv", "results/small", cwd=folder
+    )
+    text = (folder / "own.csv").read_text()
+    (folder / "own.csv").write_text(text.replace("limit-8", "full"))
+    said = evalkit("leaderboard", "check", "own.csv", "results/small", cwd=folder, code=1)
+    assert "have protocol limit-8, not full" in said
 
 
 @pytest.mark.slow

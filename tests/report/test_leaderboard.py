@@ -12,13 +12,15 @@ from evalkit.errors import UsageError
 from evalkit.report.aggregate import Cell, Column, Estimate
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.leaderboard import FIXED, RunFacts, read, rows_of, write
+from evalkit.report.leaderboard_check import unsupported
+from evalkit.report.leaderboard_page import leaderboard_page
 from evalkit.types import Category
 
 CATEGORY: dict[str, Category] = {"doc": "image", "chart": "image", "clip": "video", "ref": "grounding"}
 
 
 def facts(
-    scores: dict[str, float], rope: str = "mrope", limit: int | None = None, n: int = 4, model: str = "tiny"
+    scores: dict[str, float], rope: str = "mrope", protocol: str = "full", n: int = 4, model: str = "tiny"
 ) -> RunFacts:
     """A run of one arm; a score of -1 means that the task was not run."""
     name = f"{model}@{rope}"
@@ -30,7 +32,7 @@ def facts(
     }
     arm = Arm(name, model, rope, "qwen2_5_vl", "abc", "run")
     comparison = Comparison([arm], columns, {name: cells})
-    return RunFacts(comparison, limit, "0.1.0", "2026-11-23", dict.fromkeys(scores, "main"))
+    return RunFacts(comparison, protocol, "0.1.0", "2026-11-23", dict.fromkeys(scores, "main"))
 
 
 def board(path: Path, *runs: RunFacts) -> pd.DataFrame:
@@ -56,7 +58,7 @@ def test_writing_again_changes_nothing(tmp_path: Path) -> None:
     runs = [
         facts({"doc": 1 / 3, "clip": 1 / 7}),
         facts({"doc": 0.2}, "mrope-i"),
-        facts({"doc": 0.3}, limit=8),
+        facts({"doc": 0.3}, protocol="limit-8"),
     ]
     board(path, *runs)
     first = path.read_bytes()
@@ -96,9 +98,11 @@ def test_a_mean_is_empty_where_a_task_is_missing_or_incomplete(tmp_path: Path) -
         assert row["doc"] == 0.5
 
 
-def test_limits_variants_and_checkpoints_have_rows_of_their_own(tmp_path: Path) -> None:
+def test_protocols_variants_and_checkpoints_have_rows_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "board.csv"
-    table = board(path, facts({"doc": 0.1}), facts({"doc": 0.2}, limit=8), facts({"doc": 0.3}, "vanilla"))
+    table = board(
+        path, facts({"doc": 0.1}), facts({"doc": 0.2}, protocol="limit-8"), facts({"doc": 0.3}, "vanilla")
+    )
     assert sorted(table["doc"]) == [0.1, 0.2, 0.3]
 
 
@@ -123,3 +127,81 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
 def test_no_rows_write_an_empty_table(tmp_path: Path) -> None:
     assert write(tmp_path / "board.csv", []) == 0
     assert list(read(tmp_path / "board.csv").columns) == list(FIXED)
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, list[RunFacts]]:
+    runs = [facts({"doc": 1 / 3, "clip": 0.5}), facts({"ref": 0.25}), facts({"doc": 0.5}, "mrope-i")]
+    board(tmp_path / "board.csv", *runs)
+    return tmp_path / "board.csv", runs
+
+
+def problems(path: Path, runs: list[RunFacts]) -> str:
+    return "\n".join(unsupported(path, [row for run in runs for row in rows_of(run)]))
+
+
+def test_a_leaderboard_of_these_runs_is_supported(two: tuple[Path, list[RunFacts]]) -> None:
+    path, runs = two
+    assert problems(path, runs) == ""
+    assert problems(path, runs[::-1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("doc", 0.9, "score 0.3333333333333333 instead of 0.9"),
+        ("ref", float("nan"), "score 0.25 instead of nan"),
+        ("overall", 0.99, "overall is 0.99, but"),
+        ("image", float("nan"), "image is nan, but 0.3"),
+        ("n", 4000, "n is 4000, but 12 follows"),
+        ("fingerprint", "other", "have fingerprint abc, not other"),
+        ("protocol", "ci", "have protocol full, not ci"),
+        ("model", "big", "none of the runs has this model and variant"),
+        ("date", "2030-01-01", "no run is of evalkit 0.1.0 and 2030-01-01"),
+        ("tasks", "[]", "damaged"),
+        ("tasks", "{", "damaged"),
+        ("revisions", "{}", "revision main instead of None"),
+    ],
+)
+def test_what_runs_do_not_bear_out_is_refused(
+    two: tuple[Path, list[RunFacts]], column: str, value: object, said: str
+) -> None:
+    path, runs = two
+    table = read(path)
+    table[column] = table[column].astype(object)
+    table.loc[0, column] = value
+    table.to_csv(path, index=False)
+    found = problems(path, runs)
+    assert said in found
+    assert "line 2" in found
+    assert "line 3" not in found
+
+
+def test_invented_tasks_and_repeated_rows_are_refused(two: tuple[Path, list[RunFacts]]) -> None:
+    path, runs = two
+    table = read(path)
+    table["mmmu_val"] = [0.99, float("nan")]
+    pd.concat([table, table.iloc[1:]]).to_csv(path, index=False)
+    found = problems(path, runs)
+    assert "mmmu_val has a score but isn't listed" in found
+    assert "line 4" in found
+    assert "earlier line" in found
+    assert "none of the runs has ref" in problems(path, [runs[0], runs[2]])
+
+
+def test_the_page_has_every_row_the_best_first(two: tuple[Path, list[RunFacts]]) -> None:
+    path, _ = two
+    board(path, facts({"doc": 0.6}, "<b>x", protocol="ci"))
+    page = leaderboard_page(path)
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0])
+    assert data["heads"] == ["model", "variant"]
+    assert data["columns"] == ["overall", "image", "video", "grounding", "clip", "doc", "ref"]
+    assert [line["label"].split(" · ")[:2] for line in data["lines"]] == [
+        ["<b>x", "ci"],
+        ["mrope-i", "full"],
+        ["mrope", "full"],
+    ]
+    doc = [line["entries"][5] for line in data["lines"]]
+    assert [(each["score"], each["rank"]) for each in doc] == [("60.0", 1), ("50.0", 1), ("33.3", 2)]
+    assert data["lines"][2]["entries"][0]["rank"] == 1  # alone: the other row has other benchmarks
+    assert "<b>x" not in page

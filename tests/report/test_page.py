@@ -14,7 +14,7 @@ from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
-from evalkit.report.page import _binned, report_page, table_page
+from evalkit.report.page import _binned, report_page
 from evalkit.store import Record
 from evalkit.types import MediaInfo
 
@@ -84,13 +84,6 @@ def test_hostile_text_is_data_and_nothing_is_fetched() -> None:
     outside = re.findall(r"(?:src|href)=[\"']?(?!data:)(\w+:)?//", page)
     assert outside == []
     assert "&lt;/script&gt;" in page  # in the title
-
-
-def test_the_table_alone() -> None:
-    comparison, _ = made()
-    page = table_page(comparison, "Table")
-    assert "samples" not in data_of(page)
-    assert 'id="browser"' not in page
 
 
 def test_very_long_text_is_cut_and_says_so() -> None:

@@ -33,7 +33,7 @@ function table() {
     lines = lines.filter(line => !line.mean).sort((a, b) => (down ? 1 : -1) * (value(b) - value(a)));
   }
   const arrow = place => sort === String(place) ? (down ? " ▲" : " ▼") : "";
-  const head = make("tr", {}, make("th", {}, make("button", { onclick: () => change({ sort: "", down: "" }) }, "category")), make("th", {}, "benchmark"),
+  const head = make("tr", {}, make("th", {}, make("button", { onclick: () => change({ sort: "", down: "" }) }, data.heads[0])), make("th", {}, data.heads[1]),
     ...data.columns.map((name, place) => make("th", { scope: "col" }, make("button", {
       onclick: () => change({ sort: place, down: sort === String(place) && !down ? "1" : "" }) }, name + arrow(place)))));
   const body = lines.map(line => make("tr", line.mean ? { class: "mean" } : {}, make("td", {}, line.category), make("td", {}, line.label),
