@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -51,6 +51,16 @@ EXTENT_EXAMPLE: Row = {
     "file_name": "COCO_train2014_000000581857_16.jpg",
     "image": {"bytes": None, "path": "COCO_train2014_000000581857.jpg"},
 }
+
+
+def _box_size(row: Row) -> str:
+    """COCO's bounds for the area of a box: below 32 x 32 pixels, below 96 x 96, or larger."""
+    x1, y1, x2, y2 = row["box"]
+    area = (x2 - x1) * (y2 - y1)
+    return "small" if area < 32**2 else "medium" if area < 96**2 else "large"
+
+
+GROUPS: Mapping[str, Callable[[Row], str]] = {"box size": _box_size}
 
 
 def corner_expressions(row: Row) -> Iterator[Row]:

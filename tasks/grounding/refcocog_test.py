@@ -19,6 +19,7 @@ task = Task(
     reference=lambda row: row["box"],
     id=lambda row: row["id"],
     cluster=lambda row: row["image_name"],
+    groups=refcoco.GROUPS,
     meta=refcoco.meta,
     metric=BoxAccuracy(),
     max_new_tokens=128,
