@@ -15,6 +15,16 @@ def longest_first(requests: Sequence[Request], estimate: Callable[[Request], int
     return sorted(requests, key=lambda request: -(estimate(request) + request.max_new_tokens))
 
 
+def media_groups(requests: Iterable[Request]) -> list[list[Request]]:
+    """Requests about the same media together, in the order of each group's first; those without
+    media stand alone.
+    """
+    groups: dict[object, list[Request]] = {}
+    for request in requests:
+        groups.setdefault(request.media or request.key, []).append(request)
+    return list(groups.values())
+
+
 @dataclass
 class Budget:
     """How much goes into one batch: tokens with padding and new tokens, and samples.

@@ -1,0 +1,37 @@
+"""What a run of the engine did, counted while it does it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+STAGES = ("wait", "vision", "prefill", "decode", "store")
+"""Where the model's process spends its time: waiting for pixels, in the vision tower, in prompts, in
+generated tokens, and storing answers."""
+
+
+@dataclass
+class Stats:
+    """Counts and wall-clock seconds.
+
+    ``seconds`` by stage (:data:`STAGES`); ``prepare`` in it is CPU time of preprocessing, in worker
+    processes. ``counts``: ``requests``, ``media`` shown to the vision tower, ``visual`` tokens of these,
+    ``prompt`` tokens of all requests as if each were alone, ``prefill`` tokens that the language model
+    processed for them, ``padding`` tokens among these, ``decoded`` tokens, ``steps`` of decoding,
+    ``splits`` after running out of memory.
+    """
+
+    seconds: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - began

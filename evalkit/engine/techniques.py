@@ -1,0 +1,43 @@
+"""What the engine does to be fast; each can be switched off by name, and none changes an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from evalkit.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Techniques:
+    """All on by default.
+
+    Attributes:
+        media: questions about the same media are preprocessed together, so that these are decoded once.
+        vision: the vision tower sees a medium once, and a batch of media at a time.
+        prefix: questions about the same media share the keys and values up to the last visual token.
+        packing: prompts of several questions are processed in one call, without padding.
+        continuous: finished answers leave the decoding batch, and new questions enter it.
+    """
+
+    media: bool = True
+    vision: bool = True
+    prefix: bool = True
+    packing: bool = True
+    continuous: bool = True
+
+    @classmethod
+    def without(cls, *names: str) -> Techniques:
+        """All but those named; ``all`` switches everything off.
+
+        Raises:
+            UsageError: there is no such technique.
+        """
+        known = [each.name for each in fields(cls)]
+        for name in names:
+            if name not in (*known, "all"):
+                raise UsageError(
+                    f"technique `{name}`",
+                    f"there is none of this name.{did_you_mean(name, known)}",
+                    f"known: all, {', '.join(known)}",
+                )
+        return cls(**{name: not {name, "all"} & set(names) for name in known})
