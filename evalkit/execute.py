@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from evalkit import provenance
 from evalkit.bridges import lmms
 from evalkit.data.cache import MediaCache, cache_root
+from evalkit.engine.techniques import Techniques
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.finish import Outcome, finish, now
 from evalkit.models.base import Model
@@ -100,6 +101,7 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
         EvalkitError: the order itself or its data can't be used; nothing was run.
     """
     arms = spec.arms()
+    Techniques.without(*spec.without)  # a misspelt one shows before anything is loaded
     tasks = load_tasks(spec)
     samples = load_samples(spec, tasks)
     run = RunDir.create(spec.run_path())
@@ -176,6 +178,7 @@ class _Session:
                 batch_tokens=self.spec.batch_tokens or DEFAULT_BATCH_TOKENS,
                 batch_size=self.spec.batch_size,
                 on_batch=store,
+                techniques=Techniques.without(*self.spec.without),
             )
         self.reporter.arm_finished(arm)
 
@@ -264,6 +267,7 @@ def _record(arm: str, model: Model, job: _Job, response: Response) -> Record:
         box_space=model.box_space,
         media=response.media,
         seconds=response.seconds,
+        margin=response.margin,
     )
 
 

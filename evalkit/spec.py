@@ -46,8 +46,9 @@ class RunSpec:
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         workers: preprocessing processes; None means one per free core, 0 none.
-        batch_tokens: token budget of one batch (padding and new tokens included).
-        batch_size: upper limit on samples in one batch; None leaves it to the budget.
+        batch_tokens: token budget of what is answered at a time (new tokens included).
+        batch_size: upper limit on samples answered at a time; None leaves it to the budget.
+        without: techniques of the engine to switch off (:class:`~evalkit.engine.techniques.Techniques`).
     """
 
     models: tuple[str, ...]
@@ -66,6 +67,7 @@ class RunSpec:
     workers: int | None = None
     batch_tokens: int | None = None
     batch_size: int | None = None
+    without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -187,7 +189,7 @@ def load_config(path: Path) -> dict[str, Any]:
 
 
 _PLURAL = {"model": "models", "rope": "ropes", "task": "tasks", "tasks_dir": "tasks_dirs"}
-_LISTS = ("models", "ropes", "tasks", "tasks_dirs", "lmms_include")
+_LISTS = ("models", "ropes", "tasks", "tasks_dirs", "lmms_include", "without")
 _NUMBERS = ("limit", "official_random", "workers", "batch_tokens", "batch_size")
 
 

@@ -8,6 +8,7 @@ model a :class:`Response`. Two nouns live with the packages that could be publis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -147,6 +148,7 @@ class Prepared:
     ``input_ids``: int64 ``[length]`` with every visual token expanded. ``token_types``: uint8
     ``[length]``; 1 and 2 for the tokens of an image's or a video's blocks, 0 for all that is placed
     like text (separators and timestamps too). ``vision`` holds the media in order of appearance.
+    ``prefix``: number of tokens up to the last one of the media, 0 without any.
     """
 
     key: str
@@ -156,6 +158,7 @@ class Prepared:
     max_new_tokens: int
     media: tuple[MediaInfo, ...] = ()
     seconds: float = 0.0
+    prefix: int = 0
 
     @property
     def length(self) -> int:
@@ -165,18 +168,24 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Generation:
-    """What a model produced for one prepared request; ``token_ids`` exclude the stop token."""
+    """What a model produced for one prepared request; ``token_ids`` exclude the stop token.
+
+    ``margin``: by how much, in logits, the likeliest token was ahead of the next, at its closest;
+    infinite if that is not known.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
+    margin: float = math.inf
 
 
 @dataclass(frozen=True)
 class Response:
     """The answer to one request, or why there is none. ``error`` is set iff the reason is
     ``error``; ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds, where the
-    generate stage is the batch's time divided by its size.
+    generate stage is this request's share of its batches' time. ``margin``: see :class:`Generation`;
+    None if it is not known.
     """
 
     key: str
@@ -188,3 +197,4 @@ class Response:
     visual_tokens: int = 0
     media: tuple[MediaInfo, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    margin: float | None = None

@@ -1,6 +1,6 @@
 """``evalkit bench engine``: samples per second of the engine against two baselines, in one run.
 
-* ``batch of one``: the same engine, one sample at a time;
+* ``batch of one``: the same engine, one sample at a time, with none of its techniques;
 * ``naive``: what a short script does: transformers' processor and ``generate``, one sample at a
   time, in one thread (without the variant's engine, so only with the family's native variant).
 
@@ -18,10 +18,12 @@ from typing import Any
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.data.images import load_image
 from evalkit.engine.run import run_requests
+from evalkit.engine.techniques import Techniques
 from evalkit.models import load_model
 from evalkit.provenance import hardware, versions
 from evalkit.registry import load_task, resolve
 from evalkit.requests import build_request, choose
+from evalkit.stats import Stats
 from evalkit.types import Request, Response
 
 
@@ -45,10 +47,14 @@ def bench_engine(options: EngineBench) -> int:
     out = sys.stdout.write
     out(f"{versions()}\n{hardware()}\n{model.name}@{model.variant}, {len(requests)} samples\n")
     run_requests(model, requests[:4], on_batch=lambda responses: None, workers=0)  # warm up
-    single, one = _engine(model, requests, workers=0, batch_size=1)
-    rows = [("batch of one", single, one)]
-    rows.append(("token budget", *_engine(model, requests, workers=0)))
-    rows.append(("token budget, 1 worker", *_engine(model, requests, workers=1)))
+    single, one = _engine(model, requests, Techniques.without("all"), batch_size=1)
+    stats = Stats()
+    rows = [("batch of one", single, one), ("engine", *_engine(model, requests, stats=stats))]
+    rows += [
+        (f"engine without {name}", *_engine(model, requests, Techniques.without(name)))
+        for name in Techniques.names()
+    ]
+    rows.append(("engine, 1 worker", *_engine(model, requests, workers=1)))
     if not any(ref.kind == "video" for request in requests for ref in request.media):
         rows.append(("naive generate", *_naive(model, requests)))
     for name, seconds, texts in rows:
@@ -56,7 +62,8 @@ def bench_engine(options: EngineBench) -> int:
         rate = len(requests) / seconds
         ratio = single / seconds
         out(f"{name:24} {rate:8.2f} samples/s  {ratio:5.2f} x batch of one  {differing} texts differ\n")
-    engine = [row for row in rows[1:] if row[0].startswith("token")]
+    out(_described(stats))
+    engine = [row for row in rows[1:] if row[0].startswith("engine")]
     return int(options.dtype != "bfloat16" and any(texts != one for _, _, texts in engine))
 
 
@@ -70,8 +77,26 @@ def _requests(model: Any, options: EngineBench) -> list[Request]:
     ]
 
 
+def _described(stats: Stats) -> str:
+    """What the engine did, and where the time went."""
+    counts = stats.counts
+    parts = [f"{name} {seconds:.2f} s" for name, seconds in stats.seconds.items()]
+    return (
+        f"engine: {counts['media']} media shown to the vision tower, {counts['visual']} visual tokens, "
+        f"{counts['prefill']} tokens read instead of {counts['prompt']} (no padding), "
+        f"{counts['decoded']} generated in {counts['steps']} steps\n"
+        f"engine: {', '.join(parts)}\n"
+    )
+
+
 def _engine(
-    model: Any, requests: list[Request], workers: int, batch_size: int | None = None
+    model: Any,
+    requests: list[Request],
+    techniques: Techniques | None = None,
+    *,
+    workers: int = 0,
+    batch_size: int | None = None,
+    stats: Stats | None = None,
 ) -> tuple[float, dict[str, str]]:
     texts: dict[str, str] = {}
 
@@ -79,7 +104,15 @@ def _engine(
         texts.update({response.key: response.text for response in responses})
 
     began = time.perf_counter()
-    run_requests(model, requests, on_batch=note, workers=workers, batch_size=batch_size)
+    run_requests(
+        model,
+        requests,
+        on_batch=note,
+        workers=workers,
+        batch_size=batch_size,
+        techniques=techniques,
+        stats=stats,
+    )
     return time.perf_counter() - began, texts
 
 

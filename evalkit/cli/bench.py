@@ -24,7 +24,7 @@ def command() -> None:
 @click.option("--data-root", metavar="DIR", help="Local mirror with the hub's layout.")
 @click.pass_context
 def engine(ctx: click.Context, /, tasks: str, **options: Any) -> None:
-    """Samples per second: token budget against a batch of one and a naive script."""
+    """Samples per second: the engine, with and without each technique, a batch of one, a naive script."""
     from evalkit.bench.engine import EngineBench, bench_engine
 
     ctx.exit(bench_engine(EngineBench(tasks=split_list([tasks]), **options)))

@@ -44,8 +44,14 @@ from evalkit.spec import RunSpec, load_config, split_list
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Weights.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 @click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes; 0 for none.")
-@click.option("--batch-tokens", type=click.IntRange(min=1), help="Token budget of one batch.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="At most this many samples in one batch.")
+@click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens answered at a time.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="At most this many samples at a time.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="NAMES",
+    help="Switch techniques of the engine off: media, vision, prefix, packing, continuous, or all.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with these options.")
 @click.option("--dry-run", is_flag=True, help="Show what would run: samples, prompts, token counts.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the table.")
@@ -81,7 +87,7 @@ def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:
     """Build the order; what is typed beats what the file says."""
     chosen: dict[str, Any] = load_config(config) if config else {}
     for name, value in options.items():
-        if name in ("models", "ropes", "tasks"):
+        if name in ("models", "ropes", "tasks", "without"):
             value = split_list(value)
         if value not in (None, ()):
             chosen[name] = value

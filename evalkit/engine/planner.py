@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from evalkit.models.base import Unit
 from evalkit.types import Prepared, Request
-
-
-def longest_first(requests: Sequence[Request], estimate: Callable[[Request], int]) -> list[Request]:
-    """Requests by descending cost: neighbours are of like length, so batches have little padding,
-    and what won't fit into memory shows at once. Equal costs keep their order.
-    """
-    return sorted(requests, key=lambda request: -(estimate(request) + request.max_new_tokens))
 
 
 def media_groups(requests: Iterable[Request]) -> list[list[Request]]:
@@ -25,41 +19,45 @@ def media_groups(requests: Iterable[Request]) -> list[list[Request]]:
     return list(groups.values())
 
 
+def longest_first(groups: Sequence[list[Request]], tokens: Mapping[str, int]) -> list[list[Request]]:
+    """Groups by descending cost of their largest request, so that what won't fit into memory shows at
+    once and neighbours are of like length. ``tokens`` of each request by key; equal costs keep their order.
+    """
+    return sorted(groups, key=lambda group: -max(tokens[each.key] + each.max_new_tokens for each in group))
+
+
+def units_of(items: Sequence[Prepared], most: int | None, *, shared: bool = True) -> Iterator[Unit]:
+    """Units of prompts about the same media, of at most ``most`` prompts each: together where all tokens up
+    to the last visual one are the same, and ``shared``.
+    """
+    alike: dict[object, list[Prepared]] = {}
+    for item in items:
+        same = item.input_ids[: item.prefix].tobytes() if shared and item.prefix else id(item)
+        alike.setdefault(same, []).append(item)
+    for members in alike.values():
+        step = most or len(members)
+        for begin in range(0, len(members), step):
+            yield Unit(tuple(members[begin : begin + step]), members[0].prefix)
+
+
 @dataclass
 class Budget:
-    """How much goes into one batch: tokens with padding and new tokens, and samples.
+    """How much is answered at a time: tokens with those to come, and samples.
 
-    ``tokens`` only ever shrinks, when a batch didn't fit.
+    ``tokens`` only ever shrinks, when something didn't fit.
     """
 
     tokens: int
     samples: int | None = None
 
-    def admits(self, batch: Sequence[Prepared], item: Prepared) -> bool:
-        """Whether ``item`` may join ``batch``; the first one always may."""
-        if not batch:
+    def admits(self, tokens: int, samples: int, unit: Unit) -> bool:
+        """Whether a unit may join ``samples`` that take up ``tokens``; the first one always may."""
+        if samples == 0:
             return True
-        if self.samples is not None and len(batch) >= self.samples:
+        if self.samples is not None and samples + len(unit.items) > self.samples:
             return False
-        return padded_tokens([*batch, item]) <= self.tokens
+        return tokens + unit.size <= self.tokens
 
-    def lower(self, batch: Sequence[Prepared]) -> None:
-        """Note that ``batch`` didn't fit: later ones are at most half as large."""
-        self.tokens = min(self.tokens, max(1, padded_tokens(batch) // 2))
-
-
-def padded_tokens(batch: Sequence[Prepared]) -> int:
-    """Tokens that a batch takes up at its end: every row as long as the longest."""
-    return len(batch) * max(item.length + item.max_new_tokens for item in batch)
-
-
-def batches(items: Iterable[Prepared], budget: Budget) -> Iterator[list[Prepared]]:
-    """Group items in the order in which they come; the budget is read anew for every item."""
-    batch: list[Prepared] = []
-    for item in items:
-        if not budget.admits(batch, item):
-            yield batch
-            batch = []
-        batch.append(item)
-    if batch:
-        yield batch
+    def lower(self, tokens: int) -> None:
+        """Note that ``tokens`` didn't fit: from now on at most half as many are tried."""
+        self.tokens = min(self.tokens, max(1, tokens // 2))

@@ -26,13 +26,18 @@ class Techniques:
     continuous: bool = True
 
     @classmethod
+    def names(cls) -> list[str]:
+        """All of them."""
+        return [each.name for each in fields(cls)]
+
+    @classmethod
     def without(cls, *names: str) -> Techniques:
         """All but those named; ``all`` switches everything off.
 
         Raises:
             UsageError: there is no such technique.
         """
-        known = [each.name for each in fields(cls)]
+        known = cls.names()
         for name in names:
             if name not in (*known, "all"):
                 raise UsageError(

@@ -6,16 +6,21 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import warnings
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 from evalkit.errors import EnvironmentProblem, MediaError
 from evalkit.models.base import Preprocessor
 from evalkit.types import Prepared, Request
+
+T = TypeVar("T")
 
 # Prompt tokens prepared ahead: a visual token is 4.7 kB of pixels, so this is about 0.6 GB.
 AHEAD_TOKENS = 131_072
@@ -30,22 +35,31 @@ class Failed:
     error: str
 
 
-Outcome = tuple[Request, Prepared] | Failed
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a group of requests."""
+
+    prepared: list[Prepared] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+
+
+Group = list[Request]
 
 
 def prepare_all(
-    preprocessor: Preprocessor, requests: Sequence[Request], costs: Sequence[int], workers: int
+    preprocessor: Preprocessor, groups: Sequence[Group], costs: Sequence[int], workers: int
 ) -> Generator[Outcome, None, None]:
-    """Prepare requests and yield them in their order; ``workers=0`` does it in this process.
+    """Prepare groups of requests about the same media, and yield them in their order; ``workers=0`` does it
+    in this process. ``costs``: tokens of each group.
 
-    A request that fails, or whose worker dies, is yielded as :class:`Failed`; the others go on.
+    A request that fails, or whose worker dies, is :class:`Failed`; the others go on.
 
     Raises:
         EnvironmentProblem: what every request needs is missing, such as the video decoder.
     """
     if workers == 0:
-        for request in requests:
-            yield _prepare(preprocessor, request)
+        for group in groups:
+            yield _prepare(preprocessor, group)
         return
     with _Pool(preprocessor, workers) as pool:
         if not pool.works():
@@ -54,23 +68,23 @@ def prepare_all(
                 "call evalkit under `if __name__ == '__main__':`",
                 stacklevel=2,
             )
-            yield from prepare_all(preprocessor, requests, costs, 0)
+            yield from prepare_all(preprocessor, groups, costs, 0)
             return
-        waiting = deque(zip(requests, costs, strict=True))
-        ahead: deque[tuple[Request, int, Future[Outcome]]] = deque()
+        waiting = deque(zip(groups, costs, strict=True))
+        ahead: deque[tuple[Group, int, Future[Outcome]]] = deque()
         tokens = 0
         while waiting or ahead:
             while waiting and (not ahead or pool.has_room(len(ahead), tokens + waiting[0][1])):
-                request, cost = waiting.popleft()
-                ahead.append((request, cost, pool.submit(request)))
+                group, cost = waiting.popleft()
+                ahead.append((group, cost, pool.submit(group)))
                 tokens += cost
-            request, cost, future = ahead.popleft()
+            group, cost, future = ahead.popleft()
             tokens -= cost
             try:
                 outcome = future.result()
             except BrokenProcessPool:
-                outcome = pool.recover(request)
-                # The other requests died with the pool, through no fault of their own.
+                outcome = pool.recover(group)
+                # The other groups died with the pool, through no fault of their own.
                 ahead = deque((each, price, pool.submit(each)) for each, price, _ in ahead)
             yield outcome
 
@@ -96,28 +110,31 @@ class _Pool:
             return False
 
     def has_room(self, ahead: int, tokens: int) -> bool:
-        """Whether one more request, with which ``tokens`` are ahead, may be started."""
+        """Whether one more group, with which ``tokens`` are ahead, may be started."""
         return ahead < AHEAD_PER_WORKER * self._workers and tokens <= AHEAD_TOKENS
 
-    def submit(self, request: Request) -> Future[Outcome]:
-        """Start preparing a request."""
+    def submit(self, group: Group) -> Future[Outcome]:
+        """Start preparing a group."""
         try:
-            return self._executor.submit(_prepare, self._preprocessor, request)
+            return self._executor.submit(_prepare, self._preprocessor, group)
         except BrokenProcessPool as error:  # it died since the last result
             future: Future[Outcome] = Future()
             future.set_exception(error)
             return future
 
-    def recover(self, request: Request) -> Outcome:
-        """Start a new pool, and prepare ``request`` alone: it may have been what killed the old one."""
+    def recover(self, group: Group) -> Outcome:
+        """Start a new pool, and prepare the requests of ``group`` alone: one may have killed the old pool."""
         self._executor.shutdown(wait=True, cancel_futures=True)
-        with self._new(1) as alone:
-            try:
-                outcome = alone.submit(_prepare, self._preprocessor, request).result()
-            except BrokenProcessPool:
-                outcome = Failed(
-                    request, "the preprocessing worker died (out of memory, or a crash in a decoder library)"
-                )
+        outcome = Outcome()
+        for request in group:
+            with self._new(1) as alone:
+                try:
+                    found = alone.submit(_prepare, self._preprocessor, [request]).result()
+                except BrokenProcessPool:
+                    why = "the preprocessing worker died (out of memory, or a crash in a decoder library)"
+                    found = Outcome(failed=[Failed(request, why)])
+            outcome.prepared.extend(found.prepared)
+            outcome.failed.extend(found.failed)
         self._executor = self._new(self._workers)
         return outcome
 
@@ -143,12 +160,34 @@ def _outlive_no_parent() -> None:
         os._exit(1)
 
 
-def _prepare(preprocessor: Preprocessor, request: Request) -> Outcome:
+def _prepare(preprocessor: Preprocessor, group: Group) -> Outcome:
+    """Show the media of a group once, and prepare each of its requests."""
+    began = time.perf_counter()
+    shown = _tried(lambda: preprocessor.show(group[0].media))
+    if isinstance(shown, _Problem):
+        return Outcome(failed=[Failed(request, shown.text) for request in group])
+    seconds = (time.perf_counter() - began) / len(group)
+    outcome = Outcome()
+    for request in group:
+        found = _tried(partial(preprocessor.prepare, request, shown))
+        if isinstance(found, _Problem):
+            outcome.failed.append(Failed(request, found.text))
+        else:
+            outcome.prepared.append(replace(found, seconds=found.seconds + seconds))
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Problem:
+    text: str
+
+
+def _tried(work: Callable[[], T]) -> T | _Problem:
     try:
-        return request, preprocessor.prepare(request)
+        return work()
     except MediaError as error:
-        return Failed(request, str(error))
+        return _Problem(str(error))
     except EnvironmentProblem:  # no sample's fault: it would be the error of every one of them
         raise
     except Exception as error:  # noqa: BLE001 - one sample's surprise is that sample's error, not the run's
-        return Failed(request, f"{type(error).__name__}: {error}")
+        return _Problem(f"{type(error).__name__}: {error}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
-from evalkit.types import Generation, Part, Prepared, Request
+from evalkit.stats import Stats
+from evalkit.types import Generation, MediaRef, Part, Prepared, Request
 
 if TYPE_CHECKING:
     from evalkit.rope.variants import RopeVariant
@@ -20,12 +22,79 @@ class Preprocessor(Protocol):
         """Number of prompt tokens, from headers alone (nothing is decoded)."""
         ...
 
-    def prepare(self, request: Request) -> Prepared:
-        """Decode, sample frames, resize, tokenize.
+    def show(self, media: Sequence[MediaRef]) -> Any:
+        """Decode, sample frames and resize the media of a request, for :meth:`prepare`.
 
         Raises:
             MediaError: an image or video can't be decoded.
         """
+        ...
+
+    def prepare(self, request: Request, shown: Any = None) -> Prepared:
+        """Tokenize; ``shown`` are the request's media if they were shown already.
+
+        Raises:
+            MediaError: an image or video can't be decoded, or doesn't fit the prompt.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Prompts that are the same in their first ``prefix`` tokens, with all their media in these."""
+
+    items: tuple[Prepared, ...]
+    prefix: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens to be read: the prefix once."""
+        return self.prefix + sum(item.length - self.prefix for item in self.items)
+
+    @property
+    def size(self) -> int:
+        """Tokens to be kept when all answers are as long as they may be."""
+        return self.tokens + sum(item.max_new_tokens for item in self.items)
+
+    def alone(self) -> Iterator[Unit]:
+        """Each prompt as a unit of its own."""
+        return (Unit((item,), self.prefix) for item in self.items)
+
+
+Finished = list[tuple[Prepared, Generation]]
+
+
+class Decoder(Protocol):
+    """Answers being generated, a token at a time; questions enter and leave at any step."""
+
+    @property
+    def live(self) -> Sequence[Prepared]:
+        """The questions that are being answered."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the cache takes up now."""
+        ...
+
+    def add(self, units: Sequence[Unit]) -> Finished:
+        """Read prompts and generate the first tokens; return what is finished with them.
+
+        Raises:
+            OutOfMemory: they did not fit; none of them was added.
+        """
+        ...
+
+    def step(self) -> Finished:
+        """Generate one more token for every question; return those that are finished.
+
+        Raises:
+            OutOfMemory: it did not fit; nothing has changed.
+        """
+        ...
+
+    def drop(self, keep: int) -> list[Prepared]:
+        """Forget all but the first ``keep`` questions, and return what was forgotten."""
         ...
 
 
@@ -60,10 +129,20 @@ class Model(Protocol):
         """The chat text for one user turn, with one placeholder per medium."""
         ...
 
-    def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
-        """Answer a batch greedily; result ``i`` belongs to ``batch[i]``.
-
-        Raises:
-            OutOfMemory: the batch did not fit; nothing was answered.
+    def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> Decoder:
+        """A new, empty decoder, which counts into ``stats``; ``one_by_one`` shows the vision tower every
+        medium of every question anew.
         """
         ...
+
+
+def answer(decoder: Decoder, units: Sequence[Unit]) -> Finished:
+    """Add units to a decoder and go on until it is empty.
+
+    Raises:
+        OutOfMemory: they did not fit.
+    """
+    found = decoder.add(units)
+    while decoder.live:
+        found += decoder.step()
+    return found

@@ -1,24 +1,14 @@
-"""Greedy generation for a batch of prepared prompts, with explicit positions for every sample.
-
-Rows are padded on the left. Positions are those of the unpadded row; generated token ``k`` of a row
-sits at ``p_next + k`` on every axis. What a row generates depends on nothing but the row: in float32
-its tokens are the same in every batch.
-"""
+"""What greedy generation goes by: when an answer ends, and where a prompt's tokens sit."""
 
 from __future__ import annotations
 
-import gc
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
-from evalkit.errors import OutOfMemory
-from evalkit.rope.install import Installed
 from evalkit.rope.layout import TEXT, Segment, TextRun, VisualBlock, runs
-from evalkit.rope.placement import Placement
 from evalkit.types import FinishReason, Prepared
 
 LOOP_PERIOD = 32
@@ -30,40 +20,35 @@ LOOP_TOKENS = 64
 class DecodingRules:
     """``stop``: ids that end an answer. ``banned``: ids never generated (visual placeholders, padding).
 
-    ``pad``: any id that is no visual placeholder. ``mean`` and ``std``: of the image processor, per
-    colour channel, for pixels in [0, 1]. ``media_inputs``: the family's way to hand over media.
+    ``visual``: ids of visual placeholders. ``pad``: any id that is none. ``mean`` and ``std``: of the
+    image processor, per colour channel, for pixels in [0, 1].
     """
 
     stop: frozenset[int]
     banned: tuple[int, ...]
+    visual: tuple[int, ...]
     pad: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    media_inputs: MediaInputs
 
 
-class MediaInputs(Protocol):
-    """From the media of a batch to keyword arguments of a model's ``forward``; ``inputs`` holds those of
-    the text, which they are added to.
+@dataclass(eq=False)
+class Row:
+    """One prompt while it is being answered; ``token_ids`` exclude the stop token.
+
+    ``following [R]``: positions of the first generated token. ``margin``: see
+    :class:`~evalkit.types.Generation`.
     """
 
-    def __call__(
-        self, model: Any, batch: Sequence[Prepared], inputs: dict[str, Tensor], rules: DecodingRules
-    ) -> dict[str, Tensor]: ...
-
-
-@dataclass
-class Row:
-    """One prompt while it is being answered; ``token_ids`` exclude the stop token."""
-
     item: Prepared
+    following: Tensor
     token_ids: list[int] = field(default_factory=list)
     finish: FinishReason | None = None
+    margin: float = math.inf
 
-    def accept(self, token: int, stop: frozenset[int]) -> None:
-        """Take the next token, unless the answer is complete."""
-        if self.finish is not None:
-            return
+    def accept(self, token: int, margin: float, stop: frozenset[int]) -> None:
+        """Take the next token."""
+        self.margin = min(self.margin, margin)
         if token in stop:
             self.finish = "stop"
             return
@@ -94,79 +79,6 @@ def is_loop(token_ids: Sequence[int]) -> bool:
         if tail[:-period] == tail[period:]:
             return True
     return False
-
-
-def generate(model: Any, installed: Installed, batch: Sequence[Prepared], rules: DecodingRules) -> list[Row]:
-    """Answer a batch; row ``i`` belongs to ``batch[i]``.
-
-    Raises:
-        OutOfMemory: the batch did not fit; its tensors have been freed.
-    """
-    try:
-        return _generate(model, installed, batch, rules)
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
-            raise
-        reason = str(error).splitlines()[0]
-    # Outside the handler: the exception's frames held the batch's tensors until here.
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    raise OutOfMemory(f"a batch of {len(batch)} did not fit: {reason}")
-
-
-@torch.inference_mode()
-def _generate(model: Any, installed: Installed, batch: Sequence[Prepared], rules: DecodingRules) -> list[Row]:
-    from transformers import DynamicCache
-
-    rows, placement, inputs = prefill(model, installed, batch, rules)
-    banned = torch.tensor(rules.banned, dtype=torch.long, device=model.device)
-    cache = DynamicCache(config=model.config.get_text_config())
-    active = rows
-    while True:
-        tokens = _next_tokens(model, inputs, cache, banned)
-        for row, token in zip(active, tokens.tolist(), strict=True):
-            row.accept(token, rules.stop)
-        going = [index for index, row in enumerate(active) if row.finish is None]
-        if not going:
-            return rows
-        mask = inputs["attention_mask"]
-        if 2 * len(going) <= len(active):  # dropping rows copies the cache: not at every step
-            kept = torch.tensor(going, device=model.device)
-            cache.batch_select_indices(kept)
-            active, tokens, mask = [active[index] for index in going], tokens[kept], mask[kept]
-            placement = placement.select(going)
-        inputs = {
-            "input_ids": tokens[:, None],
-            "attention_mask": torch.cat([mask, mask.new_ones(len(active), 1)], dim=1),
-            "position_ids": placement.generated([len(row.token_ids) - 1 for row in active]).to(model.device),
-        }
-
-
-def _next_tokens(model: Any, inputs: dict[str, Tensor], cache: Any, banned: Tensor) -> Tensor:
-    """The likeliest token of each row ``[B]``; of equals, the lowest id."""
-    output = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    logits: Tensor = output.logits[:, -1].float()
-    logits[:, banned] = -torch.inf
-    return logits.argmax(dim=-1)
-
-
-def prefill(
-    model: Any, installed: Installed, batch: Sequence[Prepared], rules: DecodingRules
-) -> tuple[list[Row], Placement, dict[str, Tensor]]:
-    """The rows of a batch, their positions, and the model's keyword arguments for their prompts."""
-    width = max(item.length for item in batch)
-    ids = torch.full((len(batch), width), rules.pad, dtype=torch.long)
-    mask = torch.zeros(len(batch), width, dtype=torch.long)
-    placement = installed.place([segments_of(item) for item in batch], width)
-    for index, item in enumerate(batch):
-        ids[index, width - item.length :] = torch.from_numpy(item.input_ids)
-        mask[index, width - item.length :] = 1
-    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": placement.prompt}
-    inputs = {name: value.to(model.device) for name, value in inputs.items()}
-    if any(item.vision for item in batch):
-        inputs |= rules.media_inputs(model, batch, inputs, rules)
-    return [Row(item) for item in batch], placement, inputs
 
 
 def segments_of(item: Prepared) -> list[Segment]:

@@ -14,12 +14,15 @@ import torch
 from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models.base import Preprocessor
 from evalkit.models.checkpoint import fingerprint, weight_files
+from evalkit.models.decoder import HfDecoder
 from evalkit.models.families import Family
-from evalkit.models.generation import DecodingRules, MediaInputs, generate
+from evalkit.models.generation import DecodingRules
 from evalkit.models.preprocess import neutralise
+from evalkit.models.vision import Encode, Vision
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import RopeVariant
-from evalkit.types import Generation, Locate, MediaKind, MediaRef, Part, Prepared, Text
+from evalkit.stats import Stats
+from evalkit.types import Locate, MediaKind, MediaRef, Part, Text
 
 # OpenAI CLIP's, which image processors fall back on.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -36,7 +39,7 @@ class Adapter:
         placeholders: what an image and a video become in the rendered chat.
         locate: wording of a referring expression, with ``{}`` for the phrase.
         preprocessor: reads a checkpoint folder's settings.
-        media_inputs: tensors for the model's ``forward`` from the media of a batch.
+        encode: features of media, as the language model takes them.
     """
 
     family: Family
@@ -44,7 +47,7 @@ class Adapter:
     placeholders: Mapping[MediaKind, str]
     locate: str
     preprocessor: Callable[[Path], Preprocessor]
-    media_inputs: MediaInputs
+    encode: Encode
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -71,7 +74,7 @@ def load(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, dtype:
             "choose another variant or checkpoint",
         ) from None
     preprocessor = adapter.preprocessor(folder)
-    rules = _rules(adapter, folder, model, tokenizer)
+    rules = _rules(folder, model, tokenizer)
     return HfModel(adapter, name, model, installed, tokenizer, preprocessor, rules, digest)
 
 
@@ -101,6 +104,7 @@ class HfModel:
         self.tokenizer = tokenizer
         self.preprocessor = preprocessor
         self.rules = rules
+        self.vision = Vision(module, adapter.encode, rules)
         self.fingerprint = digest
 
     @property
@@ -112,17 +116,15 @@ class HfModel:
         """One user turn through the checkpoint's own chat template."""
         return render(self.tokenizer, parts, self.family, self.adapter.locate)
 
-    def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
-        """Answer a batch greedily. Raises OutOfMemory if it did not fit."""
-        rows = generate(self.module, self.installed, batch, self.rules)
-        return [
-            Generation(
-                self.tokenizer.decode(row.token_ids, skip_special_tokens=True),
-                tuple(row.token_ids),
-                row.finish or "length",
-            )
-            for row in rows
-        ]
+    def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> HfDecoder:
+        """See :class:`evalkit.models.base.Model`."""
+        return HfDecoder(
+            self.module, self.installed, self.vision, self.rules, self._text, stats or Stats(), one_by_one
+        )
+
+    def _text(self, token_ids: Sequence[int]) -> str:
+        text: str = self.tokenizer.decode(token_ids, skip_special_tokens=True)
+        return text
 
 
 def render(tokenizer: Any, parts: Sequence[Part], family: str, locate: str) -> str:
@@ -247,7 +249,7 @@ def _tokenizer(adapter: Adapter, folder: Path) -> Any:
     return tokenizer
 
 
-def _rules(adapter: Adapter, folder: Path, model: Any, tokenizer: Any) -> DecodingRules:
+def _rules(folder: Path, model: Any, tokenizer: Any) -> DecodingRules:
     """Stop on every end token that the checkpoint names, and at the end of a turn in any case."""
     config = model.config
     named = [
@@ -265,7 +267,7 @@ def _rules(adapter: Adapter, folder: Path, model: Any, tokenizer: Any) -> Decodi
     banned = ({pad} | placeholders) - stop
     processor = _read_json(folder / "preprocessor_config.json")
     mean, std = (tuple(processor.get(key) or usual) for key, usual in _NORMALISATION)
-    return DecodingRules(frozenset(stop), tuple(sorted(banned)), pad, mean, std, adapter.media_inputs)
+    return DecodingRules(frozenset(stop), tuple(sorted(banned)), tuple(sorted(placeholders)), pad, mean, std)
 
 
 _NORMALISATION = (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))

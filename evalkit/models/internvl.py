@@ -6,21 +6,23 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 from evalkit.models import hf, tiles
 from evalkit.models.families import FAMILIES
 from evalkit.models.generation import DecodingRules
 from evalkit.models.internvl_preprocess import InternVLPreprocessor
-from evalkit.types import Prepared
+from evalkit.models.vision import Features
+from evalkit.types import VisionInput
 
 
-def media_inputs(
-    model: Any, batch: Sequence[Prepared], inputs: dict[str, Tensor], rules: DecodingRules
-) -> dict[str, Tensor]:
-    """All tiles and frames of a batch, in order of appearance."""
-    shown = [medium.patches for item in batch for medium in item.vision]
-    return {"pixel_values": tiles.pixels(shown, rules, model.device)}
+def encode(model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> list[Features]:
+    """See :class:`evalkit.models.vision.Encode`."""
+    found = []
+    for run in tiles.runs(media):
+        pixels = tiles.pixels([each.patches for each in run], rules, model.device)
+        output = model.model.get_image_features(pixels.to(model.dtype)).pooler_output
+        sizes = [len(each.patches) for each in run]
+        found += [Features(tokens.flatten(0, 1)) for tokens in output.split(sizes)]
+    return found
 
 
 ADAPTER = hf.Adapter(
@@ -30,6 +32,6 @@ ADAPTER = hf.Adapter(
     # As InternVL's evaluation of RefCOCO words it; answers are <box>[[x1, y1, x2, y2]]</box>.
     "Please provide the bounding box coordinates of the region this sentence describes: <ref>{}</ref>",
     InternVLPreprocessor.from_folder,
-    media_inputs,
+    encode,
 )
 load = partial(hf.load, ADAPTER)

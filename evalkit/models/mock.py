@@ -32,7 +32,9 @@ from evalkit.data.media import media_digest
 from evalkit.data.video import probe
 from evalkit.errors import OutOfMemory, UsageError, did_you_mean
 from evalkit.models.families import FAMILIES
+from evalkit.models.whole_batches import WholeBatches
 from evalkit.rope.variants import RopeVariant
+from evalkit.stats import Stats
 from evalkit.types import Generation, Locate, MediaInfo, MediaRef, Part, Prepared, Request
 
 FAMILY = FAMILIES["mock"]
@@ -53,11 +55,15 @@ class MockPreprocessor:
         """Number of words."""
         return len(_words(request.prompt))
 
-    def prepare(self, request: Request) -> Prepared:
+    def show(self, media: Sequence[MediaRef]) -> tuple[MediaInfo, ...]:
         """Decode the media; raises MediaError where that fails."""
+        return tuple(_look_at(ref) for ref in media)
+
+    def prepare(self, request: Request, shown: tuple[MediaInfo, ...] | None = None) -> Prepared:
+        """See :class:`evalkit.models.base.Preprocessor`."""
         began = time.perf_counter()
         ids = np.array([_token_id(word) for word in _words(request.prompt)], dtype=np.int64)
-        media = tuple(_look_at(ref) for ref in request.media)
+        media = self.show(request.media) if shown is None else shown
         return MockPrepared(
             key=request.key,
             input_ids=ids,
@@ -88,6 +94,10 @@ class MockModel:
     def render(self, parts: Sequence[Part]) -> str:
         """The parts in order, media as ``<image>`` and ``<video>``."""
         return "".join(_written(part) for part in parts)
+
+    def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> WholeBatches:
+        """See :class:`evalkit.models.base.Model`."""
+        return WholeBatches(self.generate)
 
     def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
         """Answer a batch; raises OutOfMemory above ``capacity`` samples."""

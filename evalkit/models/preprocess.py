@@ -93,14 +93,18 @@ class ChatPreprocessor:
                 continue
         return tokens
 
-    def prepare(self, request: Request) -> Prepared:
+    def show(self, media: Sequence[MediaRef]) -> list[Shown]:
+        """See :class:`evalkit.models.base.Preprocessor`."""
+        return [
+            self.show_image(ref, media) if ref.kind == "image" else self.show_video(ref, media)
+            for ref in media
+        ]
+
+    def prepare(self, request: Request, shown: Sequence[Shown] | None = None) -> Prepared:
         """See :class:`evalkit.models.base.Preprocessor`."""
         began = time.perf_counter()
-        among = request.media
-        shown = [
-            self.show_image(ref, among) if ref.kind == "image" else self.show_video(ref, among)
-            for ref in among
-        ]
+        if shown is None:
+            shown = self.show(request.media)
         spelled = np.asarray(self.encode(self._spell(request, shown)), np.int64)
         tokenizer = tokenizer_of(self.tokenizer_file)
         places = np.flatnonzero(np.isin(spelled, [tokenizer.token_to_id(pad) or -1 for pad in self.pads]))
@@ -120,6 +124,7 @@ class ChatPreprocessor:
             max_new_tokens=request.max_new_tokens,
             media=tuple(each.info for each in shown),
             seconds=time.perf_counter() - began,
+            prefix=int(ends[places[-1]]) if len(places) else 0,
         )
 
     def encode(self, prompt: str) -> list[int]:

@@ -6,8 +6,8 @@ from functools import partial
 
 from evalkit.models import hf
 from evalkit.models.families import FAMILIES
-from evalkit.models.qwen_media import media_inputs
 from evalkit.models.qwen_preprocess import QwenPreprocessor
+from evalkit.models.qwen_vision import encode
 
 ADAPTER = hf.Adapter(
     FAMILIES["qwen2_vl"],
@@ -17,6 +17,6 @@ ADAPTER = hf.Adapter(
     # published; this is the wording that the Qwen team gives for its successors.
     "Locate {} in this image and output the bbox coordinates.",
     QwenPreprocessor.from_folder,
-    media_inputs,
+    encode,
 )
 load = partial(hf.load, ADAPTER)

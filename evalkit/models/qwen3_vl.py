@@ -6,8 +6,8 @@ from functools import partial
 
 from evalkit.models import hf
 from evalkit.models.families import FAMILIES
-from evalkit.models.qwen_media import media_inputs
 from evalkit.models.qwen_preprocess import QwenPreprocessor
+from evalkit.models.qwen_vision import encode
 
 ADAPTER = hf.Adapter(
     FAMILIES["qwen3_vl"],
@@ -15,6 +15,6 @@ ADAPTER = hf.Adapter(
     QwenPreprocessor.placeholders,
     "Locate {} in this image and output the bbox coordinates in JSON format.",
     partial(QwenPreprocessor.from_folder, by_frame=True),
-    media_inputs,
+    encode,
 )
 load = partial(hf.load, ADAPTER)

@@ -19,8 +19,10 @@ class Record:
     """One sample answered by one arm (``model@variant``).
 
     ``key`` is the request's hash; ``index`` the sample's place in its task; ``raw`` the model's
-    text, verbatim. ``seconds`` (stage -> wall-clock seconds) is the only part that differs
-    between two runs of the same command. ``score`` and ``flags`` are derived, never journalled.
+    text, verbatim. ``margin``: by how much, in logits, the likeliest token was ahead of the next at its
+    closest; None if that is not known. Between two runs of the same command it may differ in its last
+    digits, and ``seconds`` (stage -> wall-clock seconds) differ; nothing else does. ``score`` and
+    ``flags`` are derived, never journalled.
     """
 
     arm: str
@@ -44,6 +46,7 @@ class Record:
     box_space: str | None = None
     media: tuple[MediaInfo, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    margin: float | None = None
     score: Score | None = None
     flags: tuple[str, ...] = ()
 
@@ -74,7 +77,7 @@ class Record:
 
     def without_timings(self) -> Record:
         """The part that must be equal between two runs of the same command."""
-        return replace(self, seconds={})
+        return replace(self, seconds={}, margin=None)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping; :meth:`from_json` reads it back."""

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.engine.planner import Budget, batches, padded_tokens
+from evalkit.engine.planner import media_groups, units_of
 from evalkit.engine.run import run_requests
 from evalkit.errors import MediaError, OutOfMemory
-from evalkit.types import Generation, Prepared, Request, Response
+from evalkit.models.whole_batches import WholeBatches
+from evalkit.stats import Stats
+from evalkit.types import Generation, MediaRef, Prepared, Request, Response
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,10 @@ class FakePreprocessor:
     def estimate(self, request: Request) -> int:
         return len(request.prompt)
 
-    def prepare(self, request: Request) -> Prepared:
+    def show(self, media: Sequence[MediaRef]) -> None:
+        pass
+
+    def prepare(self, request: Request, shown: None = None) -> Prepared:
         if "corrupt" in request.prompt:
             raise MediaError("image `x.png`", "truncated", "fetch it again")
         if "surprise" in request.prompt:
@@ -38,19 +43,27 @@ class FakePreprocessor:
 
 @dataclass
 class FakeModel:
-    """Echoes; batches over ``fits`` padded tokens don't fit; a prompt with ``poison`` breaks its batch."""
+    """Echoes; batches over ``fits`` tokens don't fit; a prompt with ``poison`` breaks its batch."""
 
     fits: int = 10**9
     preprocessor: FakePreprocessor = field(default_factory=FakePreprocessor)
     sizes: list[int] = field(default_factory=list)
+    largest: int = 0
+    most: int = 0
+
+    def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> WholeBatches:
+        return WholeBatches(self.generate)
 
     def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
-        if padded_tokens(batch) > self.fits:
+        if sum(item.length + item.max_new_tokens for item in batch) > self.fits:
             raise OutOfMemory("too much")
         texts = [item.input_ids.astype(np.uint8).tobytes().decode() for item in batch]
         if any("poison" in text for text in texts):
             raise RuntimeError("poisoned")
         self.sizes.append(len(batch))
+        if len(batch) > 1:
+            self.largest = max(self.largest, sum(item.length + item.max_new_tokens for item in batch))
+        self.most = max(self.most, len(batch))
         return [Generation(text.upper(), (1,), "stop") for text in texts]
 
 
@@ -89,10 +102,25 @@ def test_batching_and_memory_change_no_answer(
 
 @given(words, st.integers(1, 300))
 def test_batches_keep_to_the_budget(prompts: list[str], tokens: int) -> None:
-    items = [FakePreprocessor().prepare(request(n, prompt)) for n, prompt in enumerate(prompts)]
-    found = list(batches(items, Budget(tokens)))
-    assert [item.key for batch in found for item in batch] == [item.key for item in items]
-    assert all(len(batch) == 1 or padded_tokens(batch) <= tokens for batch in found)
+    model = FakeModel()
+    answer(model, prompts, batch_tokens=tokens)
+    assert model.most == 1 or model.largest <= tokens
+
+
+def test_questions_about_the_same_media_are_a_unit() -> None:
+    picture = (MediaRef("image", path="a.png"),)
+    asked = [Request(str(n), "t", str(n), "?", picture if n % 2 else (), 4) for n in range(6)]
+    groups = media_groups(asked)
+    assert [[each.key for each in group] for group in groups] == [["0"], ["1", "3", "5"], ["2"], ["4"]]
+    ids = [[1, 2, 3, 9], [1, 2, 3, 8, 7], [1, 5, 3, 9]]
+    items = [
+        Prepared(str(n), np.array(each), np.zeros(len(each), np.uint8), (), 4, prefix=3)
+        for n, each in enumerate(ids)
+    ]
+    assert [[item.key for item in unit.items] for unit in units_of(items, None)] == [["0", "1"], ["2"]]
+    assert [unit.tokens for unit in units_of(items, None)] == [6, 4]
+    assert [len(unit.items) for unit in units_of(items, 1)] == [1, 1, 1]
+    assert [len(unit.items) for unit in units_of(items, None, shared=False)] == [1, 1, 1]
 
 
 def test_an_out_of_memory_error_makes_later_batches_smaller() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from reference import generate, prefill
 from tiny_families import TINY, TinyFamily
 from tiny_qwen import EOS, PAD
 
-from evalkit.models.generation import generate, prefill
 from evalkit.rope.install import Installed, install, installed_in, uninstall
 from evalkit.rope.variants import VARIANTS, parse_variant
 from evalkit.types import Prepared
@@ -45,7 +45,8 @@ def put(name: str, text: str) -> tuple[TinyFamily, Any, Installed]:
 def answers(
     model: Any, installed: Installed, family: TinyFamily, items: Sequence[Prepared]
 ) -> list[list[int]]:
-    return [row.token_ids for row in generate(model, installed, items, family.rules)]
+    found = generate(model, installed, items, family.rules, family.encode)
+    return [list(each.token_ids) for each in found]
 
 
 @torch.inference_mode()
@@ -117,7 +118,7 @@ def test_the_native_variant_is_the_untouched_model(name: str) -> None:
     family, model, installed = put(name, TINY[name].native)
     for item in family.prompts[:2]:
         with torch.inference_mode():
-            mine = model(**prefill(model, installed, [item], family.rules)[2]).logits
+            mine = model(**prefill(model, installed, [item], family.rules, family.media_inputs)[1]).logits
             inputs = family.own_inputs(model, item)
             uninstall(model)
             theirs = model(input_ids=torch.from_numpy(item.input_ids)[None], **inputs).logits
@@ -183,7 +184,7 @@ def test_the_language_model_can_be_compiled(name: str) -> None:
     torch._dynamo.reset()
     for text in ("mrope-i", "mhrope", "circlerope(age=odd)"):
         family, model, installed = put(name, text)
-        inputs = prefill(model, installed, [family.prompts[0]], family.rules)[2]
+        inputs = prefill(model, installed, [family.prompts[0]], family.rules, family.media_inputs)[1]
         with torch.inference_mode():
             eager = model(**inputs).logits
             text_model = model.model.language_model
@@ -209,9 +210,13 @@ def test_masks_are_made_from_a_row_that_counts_tokens(name: str, text: str) -> N
 
     model.model.language_model._evalkit_forward = watched
     item = family.prompts[3]
-    generate(model, installed, [item], family.rules)
+    with torch.inference_mode():
+        inputs = prefill(model, installed, [item], family.rules, family.media_inputs)[1]
+        model(**inputs)
+    generate(model, installed, [item], family.rules, family.encode)
     model.model.language_model._evalkit_forward = None
-    expected = [list(range(item.length)), *([item.length + step] for step in range(len(seen) - 1))]
+    expected = [list(range(item.length)), list(range(item.length))]
+    expected += [[item.length + step] for step in range(len(seen) - 2)]
     assert [ids.tolist() for ids in seen] == [[row] for row in expected]
 
 
@@ -219,7 +224,7 @@ def test_masks_are_made_from_a_row_that_counts_tokens(name: str, text: str) -> N
 def test_flex_attention_answers_as_sdpa_does(name: str) -> None:
     model = TINY[name].model()
     family, installed = TINY[name], install(model, parse_variant("mhrope"))
-    inputs = prefill(model, installed, family.prompts[:2], family.rules)[2]
+    inputs = prefill(model, installed, family.prompts[:2], family.rules, family.media_inputs)[1]
     with torch.inference_mode():
         expected = model(**inputs, logits_to_keep=1).logits
         model.model.language_model.config._attn_implementation = "flex_attention"

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
+from reference import generate as generate_with
+from reference import prefill, qwen_inputs
 from tiny_qwen import EOS, IMAGE_PAD, PAD, PROMPTS, VIDEO_PAD, make_model, prompt
 
 from evalkit.errors import OutOfMemory
-from evalkit.models.generation import DecodingRules, Row, generate, is_loop, prefill
-from evalkit.models.qwen_media import media_inputs
+from evalkit.models.generation import DecodingRules, Row, is_loop
+from evalkit.models.qwen_vision import encode
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import parse_variant
-from evalkit.types import Prepared
+from evalkit.types import Generation, Prepared
 
 VARIANTS = ("vanilla", "mrope", "mrope-i", "mrope-i(spatial_reset=false)", "mhrope")
 BANNED = (IMAGE_PAD, VIDEO_PAD, PAD)
 CLIP = {"mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28)}
-RULES = DecodingRules(frozenset({EOS}), BANNED, PAD, **CLIP, media_inputs=media_inputs)
+VISUAL = (IMAGE_PAD, VIDEO_PAD)
+RULES = DecodingRules(frozenset({EOS}), BANNED, VISUAL, PAD, **CLIP)
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +35,21 @@ def installed(request: pytest.FixtureRequest, model: Any) -> Installed:
     return install(model, parse_variant(request.param))
 
 
-def tokens(rows: list[Row]) -> list[list[int]]:
-    return [row.token_ids for row in rows]
+def generate(
+    model: Any, installed: Installed, items: Sequence[Prepared], rules: DecodingRules = RULES
+) -> list[Generation]:
+    return generate_with(model, installed, items, rules, encode)
+
+
+def tokens(found: list[Generation]) -> list[list[int]]:
+    return [list(each.token_ids) for each in found]
 
 
 def uncached(model: Any, installed: Installed, item: Prepared) -> list[int]:
     """Greedy generation that computes everything anew for each token, positions included."""
     found: list[int] = []
     while len(found) < item.max_new_tokens:
-        _, placement, inputs = prefill(model, installed, [item], RULES)
+        placement, inputs = prefill(model, installed, [item], RULES, qwen_inputs)
         new = torch.cat(
             [inputs["position_ids"], *(placement.generated([k]) for k in range(len(found)))], dim=2
         )
@@ -57,32 +67,30 @@ def uncached(model: Any, installed: Installed, item: Prepared) -> list[int]:
 
 def test_the_cache_changes_nothing(model: Any, installed: Installed) -> None:
     for item in PROMPTS:
-        assert tokens(generate(model, installed, [item], RULES)) == [uncached(model, installed, item)], (
-            item.key
-        )
+        assert tokens(generate(model, installed, [item])) == [uncached(model, installed, item)], item.key
 
 
 def test_the_batch_changes_nothing(model: Any, installed: Installed) -> None:
-    alone = [tokens(generate(model, installed, [item], RULES))[0] for item in PROMPTS]
-    by_four = [generate(model, installed, PROMPTS[i : i + 4], RULES) for i in (0, 4)]
+    alone = [tokens(generate(model, installed, [item]))[0] for item in PROMPTS]
+    by_four = [generate(model, installed, PROMPTS[i : i + 4]) for i in (0, 4)]
     assert [ids for rows in by_four for ids in tokens(rows)] == alone
-    assert tokens(generate(model, installed, PROMPTS, RULES)) == alone
-    assert tokens(generate(model, installed, PROMPTS[::-1], RULES)) == alone[::-1]
+    assert tokens(generate(model, installed, PROMPTS)) == alone
+    assert tokens(generate(model, installed, PROMPTS[::-1])) == alone[::-1]
 
 
 def test_padding_moves_logits_by_rounding_only(model: Any, installed: Installed) -> None:
     with torch.inference_mode():
-        _, _, inputs = prefill(model, installed, PROMPTS, RULES)
+        _, inputs = prefill(model, installed, PROMPTS, RULES, qwen_inputs)
         together = model(**inputs, logits_to_keep=1).logits[:, -1]
         for index, item in enumerate(PROMPTS):
-            _, _, inputs = prefill(model, installed, [item], RULES)
+            _, inputs = prefill(model, installed, [item], RULES, qwen_inputs)
             alone = model(**inputs, logits_to_keep=1).logits[0, -1]
             torch.testing.assert_close(together[index], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_transformers_generate_agrees(model: Any, installed: Installed) -> None:
     for item in PROMPTS:
-        _, _, inputs = prefill(model, installed, [item], RULES)
+        _, inputs = prefill(model, installed, [item], RULES, qwen_inputs)
         del inputs["position_ids"]
         seconds = [medium.seconds_per_grid for medium in item.vision if medium.kind == "video"]
         output = model.generate(
@@ -96,14 +104,14 @@ def test_transformers_generate_agrees(model: Any, installed: Installed) -> None:
             suppress_tokens=list(BANNED),
         )
         theirs = [token for token in output[0, item.length :].tolist() if token != EOS]
-        assert tokens(generate(model, installed, [item], RULES)) == [theirs], item.key
+        assert tokens(generate(model, installed, [item])) == [theirs], item.key
 
 
 def test_variants_see_pictures_differently(model: Any) -> None:
     def logits(variant: str) -> torch.Tensor:
         installed = install(model, parse_variant(variant))
         with torch.inference_mode():
-            return model(**prefill(model, installed, [PROMPTS[2]], RULES)[2]).logits
+            return model(**prefill(model, installed, [PROMPTS[2]], RULES, qwen_inputs)[1]).logits
 
     found = [logits(variant) for variant in VARIANTS]
     for index, first in enumerate(found):
@@ -114,27 +122,29 @@ def test_variants_see_pictures_differently(model: Any) -> None:
 def test_every_row_keeps_its_own_limit_and_stops(model: Any) -> None:
     installed = install(model, parse_variant("mrope"))
     short, long = prompt("a", 6, limit=3), prompt("b", 9, limit=9)
-    first, second = generate(model, installed, [short, long], RULES)
-    assert (len(first.token_ids), first.finish) == (3, "length")
-    assert (len(second.token_ids), second.finish) == (9, "length")
-    ending = DecodingRules(frozenset({second.token_ids[4]}), BANNED, PAD, **CLIP, media_inputs=media_inputs)
+    first, second = generate(model, installed, [short, long])
+    assert (len(first.token_ids), first.finish_reason) == (3, "length")
+    assert (len(second.token_ids), second.finish_reason) == (9, "length")
+    ending = DecodingRules(frozenset({second.token_ids[4]}), BANNED, VISUAL, PAD, **CLIP)
     _, again = generate(model, installed, [short, long], ending)
     place = second.token_ids.index(second.token_ids[4])
-    assert (again.token_ids, again.finish) == (second.token_ids[:place], "stop")
+    assert (again.token_ids, again.finish_reason) == (second.token_ids[:place], "stop")
 
 
 def test_placeholders_are_never_generated(model: Any) -> None:
     installed = install(model, parse_variant("mrope"))
-    wanted = generate(model, installed, [PROMPTS[0]], RULES)[0].token_ids[0]
-    rules = DecodingRules(RULES.stop, (*BANNED, wanted), PAD, **CLIP, media_inputs=media_inputs)
+    wanted = generate(model, installed, [PROMPTS[0]])[0].token_ids[0]
+    rules = DecodingRules(RULES.stop, (*BANNED, wanted), VISUAL, PAD, **CLIP)
     assert wanted not in generate(model, installed, [PROMPTS[0]], rules)[0].token_ids
 
 
 def test_a_loop_is_cut_at_the_same_place_in_every_batch() -> None:
-    row = Row(prompt("a", 3, limit=1000))
+    row = Row(prompt("a", 3, limit=1000), torch.zeros(3))
     stream = [7, 8, 9, *[1, 2, 3] * 400]
     for token in stream:
-        row.accept(token, frozenset())
+        if row.finish is not None:
+            break
+        row.accept(token, 1.0, frozenset())
     assert row.finish == "loop"
     assert row.token_ids == stream[: 3 + 64]
     assert not is_loop(list(range(500)))
@@ -147,9 +157,9 @@ def test_out_of_memory_is_reported_as_such(model: Any, monkeypatch: pytest.Monke
     def burst(*args: Any, **kwargs: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(model, "forward", burst)
+    monkeypatch.setattr(model.model.language_model, "forward", burst)
     with pytest.raises(OutOfMemory, match="2 GiB"):
-        generate(model, installed, PROMPTS, RULES)
+        generate(model, installed, PROMPTS)
 
 
 def test_other_errors_are_not_swallowed(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +168,6 @@ def test_other_errors_are_not_swallowed(model: Any, monkeypatch: pytest.MonkeyPa
     def broken(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(model, "forward", broken)
+    monkeypatch.setattr(model.model.language_model, "forward", broken)
     with pytest.raises(RuntimeError, match="shapes"):
-        generate(model, installed, PROMPTS, RULES)
+        generate(model, installed, PROMPTS)

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from reference import prefill, qwen_inputs
 from test_generation import RULES
 from tiny_qwen import PROMPTS, make_model
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 
-from evalkit.models.generation import prefill, segments_of
+from evalkit.models.generation import segments_of
 from evalkit.rope.install import CannotInstall, install, installed_in, uninstall
 from evalkit.rope.parameters import BadParameter
 from evalkit.rope.variants import VARIANTS, parse_variant
@@ -27,7 +28,7 @@ def logits(model: Any, item: Prepared | None = None) -> torch.Tensor:
     with torch.inference_mode():
         if item is None:
             return model(input_ids=TEXT).logits
-        return model(**prefill(model, installed_in(model), [item], RULES)[2]).logits
+        return model(**prefill(model, installed_in(model), [item], RULES, qwen_inputs)[1]).logits
 
 
 @pytest.mark.parametrize("heads", [4, 8])
@@ -91,7 +92,7 @@ def test_mrope_without_a_video_is_what_transformers_computes() -> None:
     (item,) = [item for item in PROMPTS if item.key == "two images"]
     install(model, VARIANTS["mrope"])
     ours = logits(model, item)
-    inputs = prefill(model, installed_in(model), [item], RULES)[2]
+    inputs = prefill(model, installed_in(model), [item], RULES, qwen_inputs)[1]
     uninstall(model)
     types = torch.from_numpy(item.token_types).int()[None]
     with torch.inference_mode():
@@ -103,7 +104,7 @@ def test_mrope_without_a_video_is_what_transformers_computes() -> None:
 def test_rope_index_of_a_left_padded_batch(text: str) -> None:
     model = make_model()
     installed = install(model, parse_variant(text))
-    _, _, inputs = prefill(model, installed, PROMPTS, RULES)
+    _, inputs = prefill(model, installed, PROMPTS, RULES, qwen_inputs)
     width = inputs["input_ids"].shape[1]
     types = torch.zeros_like(inputs["input_ids"])
     for row, item in enumerate(PROMPTS):

@@ -14,7 +14,7 @@ from tiny_qwen import EOS, IMAGE_PAD, PAD, VIDEO_PAD, make_model, save_checkpoin
 
 from evalkit.errors import EnvironmentProblem, EvalkitError, ExitCode, UsageError
 from evalkit.models import FAMILIES, load_model
-from evalkit.models.base import Model
+from evalkit.models.base import Model, Unit, answer
 from evalkit.rope.install import install
 from evalkit.rope.variants import parse_variant
 from evalkit.types import Locate, MediaRef, Request, Text
@@ -40,9 +40,9 @@ def test_a_checkpoint_answers_about_a_picture(checkpoint: Path, tmp_path: Path) 
         "<|im_start|>assistant\n"
     )
     prepared = model.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 5))
-    (answer,) = model.generate([prepared])
-    assert len(answer.token_ids) <= 5
-    assert isinstance(answer.text, str)
+    ((_, found),) = answer(model.decoder(), [Unit((prepared,), prepared.prefix)])
+    assert len(found.token_ids) <= 5
+    assert isinstance(found.text, str)
     assert (model.family, model.box_space, str(model.variant)) == ("qwen2_5_vl", "abs_resized", "mrope")
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from evalkit.errors import MediaError, OutOfMemory, UsageError
 from evalkit.models import load_model
-from evalkit.models.base import Model
+from evalkit.models.base import Model, Unit, answer
 from evalkit.types import Generation, Locate, MediaRef, Request, Text
 
 
@@ -19,18 +19,19 @@ def ask(
     model: Model, prompt: str = "Read this.\nWhat is it?", sample: str = "s1", limit: int = 20
 ) -> Generation:
     request = Request("k", "task", sample, prompt, (), limit)
-    (answer,) = model.generate([pickle.loads(pickle.dumps(model.preprocessor)).prepare(request)])
-    return answer
+    prepared = pickle.loads(pickle.dumps(model.preprocessor)).prepare(request)
+    ((_, found),) = answer(model.decoder(), [Unit((prepared,), 0)])
+    return found
 
 
 def test_it_echoes_the_last_line() -> None:
-    answer = ask(load_model("mock"))
-    assert (answer.text, len(answer.token_ids), answer.finish_reason) == ("What is it?", 3, "stop")
+    found = ask(load_model("mock"))
+    assert (found.text, len(found.token_ids), found.finish_reason) == ("What is it?", 3, "stop")
 
 
 def test_it_keeps_the_limit() -> None:
-    answer = ask(load_model("mock:fixed=one two three"), limit=2)
-    assert (answer.text, len(answer.token_ids), answer.finish_reason) == ("one two", 2, "length")
+    found = ask(load_model("mock:fixed=one two three"), limit=2)
+    assert (found.text, len(found.token_ids), found.finish_reason) == ("one two", 2, "length")
 
 
 def test_fixed_answers(tmp_path: Path) -> None:
@@ -53,13 +54,14 @@ def test_it_fails_on_demand() -> None:
 
 
 def test_it_loops_and_runs_out_of_memory() -> None:
-    answer = ask(load_model("mock:loop"), limit=50)
-    assert (answer.text[:5], len(answer.token_ids), answer.finish_reason) == ("1 1 1", 50, "loop")
+    found = ask(load_model("mock:loop"), limit=50)
+    assert (found.text[:5], len(found.token_ids), found.finish_reason) == ("1 1 1", 50, "loop")
     model = load_model("mock:oom=1")
     prepared = model.preprocessor.prepare(Request("k", "t", "s", "a", (), 3))
-    assert len(model.generate([prepared])) == 1
+    unit = Unit((prepared,), 0)
+    assert len(answer(model.decoder(), [unit])) == 1
     with pytest.raises(OutOfMemory):
-        model.generate([prepared, prepared])
+        answer(model.decoder(), [unit, unit])
 
 
 def test_it_looks_at_media(tmp_path: Path) -> None:

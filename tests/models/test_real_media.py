@@ -11,9 +11,10 @@ from PIL import Image
 from tiny_qwen import save_checkpoint
 
 from evalkit.engine.run import run_requests
+from evalkit.engine.techniques import Techniques
 from evalkit.models import load_model
 from evalkit.models.base import Model
-from evalkit.models.qwen_media import _pixels
+from evalkit.models.qwen_vision import _pixels
 from evalkit.rope.variants import VARIANTS
 from evalkit.types import MediaRef, Part, Request, Response, Text
 
@@ -26,6 +27,7 @@ def requests(model: Model, shared: Path) -> list[Request]:
     prompts: list[list[Part]] = [[Text("What is two and two?")], [Text("Why is the sky blue at noon?")]]
     prompts += [[MediaRef("image", path=str(path)), Text("What is the highest value?")] for path in charts]
     prompts += [[MediaRef("video", path=str(path)), Text("What happens?")] for path in films]
+    prompts += [[MediaRef("video", path=str(films[0])), Text(text)] for text in ("Who is it?", "Where?")]
     prompts.append(
         [MediaRef("image", path=str(charts[0])), MediaRef("video", path=str(films[0])), Text("Is it shown?")]
     )
@@ -52,12 +54,13 @@ def test_batches_of_one_four_and_by_tokens_answer_alike(variant: str, checkpoint
     model = load_model(str(checkpoint), rope=variant, device="cpu")
     asked = requests(model, shared)
     found: list[dict[str, tuple[int, ...]]] = []
-    for size in (1, 4, None):
+    for size, without in ((1, "all"), (4, "prefix"), (4, "packing"), (None, "continuous"), (None, "")):
+        ways = Techniques.without(*filter(None, [without]))
         responses: list[Response] = []
-        run_requests(model, asked, on_batch=responses.extend, workers=0, batch_size=size)
+        run_requests(model, asked, on_batch=responses.extend, workers=0, batch_size=size, techniques=ways)
         assert [each.error for each in responses] == [None] * len(asked)
         found.append({each.key: each.token_ids for each in responses})
-    assert found[0] == found[1] == found[2]
+    assert all(each == found[0] for each in found[1:])
 
 
 def test_pixels_are_those_of_transformers(checkpoint: Path, tmp_path: Path) -> None:
@@ -71,6 +74,7 @@ def test_pixels_are_those_of_transformers(checkpoint: Path, tmp_path: Path) -> N
     model = load_model(str(checkpoint), device="cpu")
     ref = MediaRef("image", path=str(tmp_path / "a.png"))
     prepared = model.preprocessor.prepare(Request("k", "t", "s", model.render([ref]), (ref,), 1))
-    ours, grid = _pixels(prepared.vision, model.rules, torch.device("cpu"))
+    (shown,) = prepared.vision
+    ours = _pixels([shown.patches], model.rules, torch.device("cpu"))
     torch.testing.assert_close(ours, theirs["pixel_values"].reshape(ours.shape), rtol=0, atol=1e-6)
-    assert torch.equal(grid, theirs["image_grid_thw"])
+    assert torch.equal(torch.tensor([shown.grid]), theirs["image_grid_thw"])

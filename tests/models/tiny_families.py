@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from reference import MediaInputs, internvl_inputs, llava_inputs, qwen_inputs
 from tiny_qwen import END, EOS, IMAGE_PAD, PAD, START, VIDEO_PAD, VOCABULARY, make_model, scaled
 
-from evalkit.models import internvl, llava_onevision, qwen_media
+from evalkit.models import internvl, llava_onevision, qwen_vision
 from evalkit.models.generation import DecodingRules
+from evalkit.models.vision import Encode
 from evalkit.rope.hosts.llava_onevision import Anyres
 from evalkit.types import MediaKind, Prepared, VisionInput
 
@@ -155,7 +157,8 @@ def _internvl_medium(random: Any, kind: MediaKind, number: int, images: int) -> 
 class TinyFamily:
     build: Callable[[], Any]
     medium: Callable[..., Any]
-    media_inputs: Any
+    media_inputs: MediaInputs
+    encode: Encode
     native: str
     own_inputs: Callable[[Any, Prepared], dict[str, Any]]
 
@@ -166,9 +169,8 @@ class TinyFamily:
     @property
     def rules(self) -> DecodingRules:
         banned = (IMAGE_PAD, VIDEO_PAD, PAD)
-        return DecodingRules(
-            frozenset({EOS}), banned, PAD, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), self.media_inputs
-        )
+        half = (0.5, 0.5, 0.5)
+        return DecodingRules(frozenset({EOS}), banned, (IMAGE_PAD, VIDEO_PAD), PAD, half, half)
 
     def prompt(self, key: str, *parts: int | Medium, limit: int = 8) -> Prepared:
         """A prompt out of text lengths and media; contents depend on ``key`` only."""
@@ -188,7 +190,10 @@ class TinyFamily:
                 ids += [*before, *[pad] * (visual + separators), *after]
                 kind = 1 if part[0] == "image" else 2
                 types += [0] * len(before) + [kind] * visual + [0] * (separators + len(after))
-        return Prepared(key, np.array(ids, np.int64), np.array(types, np.uint8), tuple(vision), limit)
+        pads = np.isin(ids, (IMAGE_PAD, VIDEO_PAD))
+        prefix = int(np.flatnonzero(pads)[-1]) + 1 if pads.any() else 0
+        types_ = np.array(types, np.uint8)
+        return Prepared(key, np.array(ids, np.int64), types_, tuple(vision), limit, prefix=prefix)
 
     @property
     def prompts(self) -> Sequence[Prepared]:
@@ -238,14 +243,14 @@ def _llava_own(model: Any, item: Prepared) -> dict[str, Any]:
     return found
 
 
-def _family(build: Any, medium: Any, module: Any, native: str, own: Any = None) -> TinyFamily:
-    family = TinyFamily(build, medium, module.media_inputs, native, own or (lambda model, item: {}))
-    if own is None:
-        reader = _qwen_own if module is qwen_media else _media
-        return TinyFamily(
-            build, medium, module.media_inputs, native, lambda model, item: reader(family, model, item)
-        )
-    return family
+def _family(
+    build: Any, medium: Any, media_inputs: MediaInputs, encode: Encode, native: str, own: Any = None
+) -> TinyFamily:
+    if own is not None:
+        return TinyFamily(build, medium, media_inputs, encode, native, own)
+    plain = TinyFamily(build, medium, media_inputs, encode, native, lambda model, item: {})
+    reader = _qwen_own if media_inputs is qwen_inputs else _media
+    return replace(plain, own_inputs=lambda model, item: reader(plain, model, item))
 
 
 def _qwen3_medium(random: Any, kind: MediaKind, number: int, images: int) -> Any:
@@ -253,9 +258,13 @@ def _qwen3_medium(random: Any, kind: MediaKind, number: int, images: int) -> Any
 
 
 TINY = {
-    "qwen2_vl": _family(_qwen2, _qwen_medium, qwen_media, "mrope"),
-    "qwen2_5_vl": _family(lambda: make_model(), _qwen_medium, qwen_media, "mrope"),
-    "qwen3_vl": _family(_qwen3, _qwen3_medium, qwen_media, "mrope-i(spatial_reset=false)"),
-    "llava_onevision": _family(_llava, _llava_medium, llava_onevision, "vanilla", _llava_own),
-    "internvl": _family(_internvl, _internvl_medium, internvl, "vanilla"),
+    "qwen2_vl": _family(_qwen2, _qwen_medium, qwen_inputs, qwen_vision.encode, "mrope"),
+    "qwen2_5_vl": _family(lambda: make_model(), _qwen_medium, qwen_inputs, qwen_vision.encode, "mrope"),
+    "qwen3_vl": _family(
+        _qwen3, _qwen3_medium, qwen_inputs, qwen_vision.encode, "mrope-i(spatial_reset=false)"
+    ),
+    "llava_onevision": _family(
+        _llava, _llava_medium, llava_inputs, llava_onevision.encode, "vanilla", _llava_own
+    ),
+    "internvl": _family(_internvl, _internvl_medium, internvl_inputs, internvl.encode, "vanilla"),
 }

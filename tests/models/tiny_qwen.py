@@ -101,7 +101,15 @@ def prompt(key: str, *parts: int | tuple[MediaKind, tuple[int, int, int]], limit
         patches = random.integers(0, 256, (t * h * w, 3 * 2 * 14 * 14), dtype=np.uint8)
         block = (t, h // 2, w // 2)
         vision.append(VisionInput(kind, patches, (t, h, w), (block,), 0.8 if kind == "video" else None))
-    return Prepared(key, np.array(ids, dtype=np.int64), np.array(types, dtype=np.uint8), tuple(vision), limit)
+    prefix = max((place + 1 for place, kind in enumerate(types) if kind), default=0)
+    return Prepared(
+        key,
+        np.array(ids, dtype=np.int64),
+        np.array(types, dtype=np.uint8),
+        tuple(vision),
+        limit,
+        prefix=prefix,
+    )
 
 
 PROMPTS = (

@@ -1,4 +1,4 @@
-"""What a run of the engine did, counted while it does it."""
+"""What the engine did, counted while it does it."""
 
 from __future__ import annotations
 

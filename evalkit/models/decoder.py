@@ -1,0 +1,234 @@
+"""Greedy answers of a transformers model: packed prompts, then one batch that rows leave and enter.
+
+A prompt's positions are those that it has alone; generated token ``k`` sits at ``following + k * step``.
+What is answered depends on the prompt alone: in float32 its tokens are the same in every company.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from evalkit.errors import OutOfMemory
+from evalkit.models.attention import Attend, text_attention
+from evalkit.models.base import Finished, Unit
+from evalkit.models.generation import DecodingRules, Row
+from evalkit.models.packed import packed, packs
+from evalkit.models.slabs import Slab, joined, of_pack
+from evalkit.models.vision import Vision, inject
+from evalkit.rope.install import Installed
+from evalkit.rope.layout import TextRun
+from evalkit.rope.placement import Placement
+from evalkit.stats import Stats
+from evalkit.types import Generation, Prepared
+
+PREFILL_TOKENS = 16384
+"""Prompt tokens in one call of the language model."""
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _guarded(work: Callable[P, T]) -> Callable[P, T]:
+    """Without gradients; running out of memory frees what was made till then, and is told as what it is."""
+
+    @wraps(work)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            with torch.inference_mode():
+                return work(*args, **kwargs)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+                raise
+            reason = str(error).splitlines()[0]
+        # Outside the handler: the exception's frames held the tensors until here.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise OutOfMemory(reason)
+
+    return guarded
+
+
+@dataclass
+class HfDecoder:
+    """See :class:`evalkit.models.base.Decoder`; ``model`` has a variant ``installed``."""
+
+    model: Any
+    installed: Installed
+    vision: Vision
+    rules: DecodingRules
+    text: Callable[[Sequence[int]], str]
+    stats: Stats = field(default_factory=Stats)
+    one_by_one: bool = False
+    _slabs: list[Slab] = field(default_factory=list)
+
+    @property
+    def live(self) -> list[Prepared]:
+        """See :class:`evalkit.models.base.Decoder`."""
+        return [row.item for slab in self._slabs for row in slab.live]
+
+    @property
+    def tokens(self) -> int:
+        """See :class:`evalkit.models.base.Decoder`."""
+        return sum(slab.columns for slab in self._slabs)
+
+    @_guarded
+    def add(self, units: Sequence[Unit]) -> Finished:
+        """See :class:`evalkit.models.base.Decoder`."""
+        rows: list[Row] = []
+        new: list[Slab] = []
+        for run in packs(units, PREFILL_TOKENS):
+            answered, slabs = self._read(run)
+            rows += answered
+            new += slabs
+        with self.stats.stage("decode"):
+            self._slabs = _arranged([*self._slabs, *new])
+        return self._finished(rows)
+
+    @_guarded
+    def step(self) -> Finished:
+        """See :class:`evalkit.models.base.Decoder`."""
+        with self.stats.stage("decode"):
+            self._make_room()
+            rows = [row for slab in self._slabs for row in slab.live]
+            self._choose(rows, self._next(rows))
+            self.stats.counts["steps"] += 1
+        for slab in self._slabs:
+            slab.advance()
+        return self._finished(rows)
+
+    def drop(self, keep: int) -> list[Prepared]:
+        """See :class:`evalkit.models.base.Decoder`."""
+        forgotten = [row for slab in self._slabs for row in slab.live][keep:]
+        for row in forgotten:
+            row.finish = "error"
+        self._slabs = _arranged(self._slabs)
+        return [row.item for row in forgotten]
+
+    def _read(self, units: Sequence[Unit]) -> tuple[list[Row], list[Slab]]:
+        """Prompts in one call; their rows with the first token, and what those go on from that do."""
+        pack = packed(units, self.installed)
+        with self.stats.stage("vision"):
+            firsts = [unit.items[0] for unit in units]
+            features = self.vision.features(firsts, self.stats, one_by_one=self.one_by_one)
+        with self.stats.stage("prefill"):
+            ids = pack.token_ids.to(self.model.device)
+            inputs = inject(self.model.get_input_embeddings()(ids), ids, features, self.rules)
+            ends = [rest.stop - 1 for rest in pack.rests]
+            hidden = self._call(inputs, pack.positions, pack.attend)[ends]
+            rows = [Row(*pair) for pair in zip(pack.items, pack.following, strict=True)]
+            self._choose(rows, hidden)
+            self.stats.counts["visual"] += sum(len(each.tokens) for each in features)
+            self.stats.counts["prefill"] += len(ids)
+            self.stats.counts["prompt"] += sum(item.length for item in pack.items)
+            return rows, of_pack(pack, rows)
+
+    def _next(self, rows: Sequence[Row]) -> Tensor:
+        """Hidden states ``[m, hidden]`` after the last token of every living row."""
+        device = self.model.device
+        ids = torch.tensor([row.token_ids[-1] for row in rows], device=device)
+        groups = _groups(self.model)
+        steps = [slab.step(groups, self.model.dtype) for slab in self._slabs]
+
+        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+            found, at = [], 0
+            for slab, step in zip(self._slabs, steps, strict=True):
+                part = slice(at, at + len(step.slots))
+                found.append(slab.attend(step, layer, query[:, part], key[:, part], value[:, part], scaling))
+                at = part.stop
+            return torch.cat(found, dim=1)
+
+        embeddings = self.model.get_input_embeddings()(ids)
+        return self._call({"inputs_embeds": embeddings[None]}, self._positions(rows), attend)
+
+    def _positions(self, rows: Sequence[Row]) -> Tensor:
+        """Positions ``[1 + R, 1, m]`` of the last token of every row."""
+        like = self.installed.place([[TextRun(1)]], 1)
+        lengths = torch.tensor([row.item.length for row in rows])
+        following = torch.stack([row.following for row in rows], dim=1)
+        placed = Placement(like.prompt, following, like.step, lengths)
+        return placed.generated([len(row.token_ids) - 1 for row in rows]).transpose(1, 2)
+
+    def _call(self, inputs: dict[str, Any], positions: Tensor, attend: Attend) -> Tensor:
+        """Hidden states ``[T, hidden]`` of the language model after its last layer."""
+        language_model = self.model.model.language_model
+        with text_attention(language_model):
+            output = language_model(
+                **inputs,
+                position_ids=positions.to(self.model.device),
+                attention_mask=None,
+                use_cache=False,
+                evalkit_attend=attend,
+            )
+        hidden: Tensor = output.last_hidden_state[0]
+        return hidden
+
+    def _choose(self, rows: Sequence[Row], hidden: Tensor) -> None:
+        """Every row takes its likeliest token; of equals, the lowest id."""
+        logits = _logits(self.model.lm_head, hidden)
+        logits[:, list(self.rules.banned)] = -torch.inf
+        best = logits.argmax(dim=-1, keepdim=True)
+        highest = logits.gather(1, best)
+        margins = highest - logits.scatter(1, best, -torch.inf).amax(dim=-1, keepdim=True)
+        for row, token, margin in zip(rows, best[:, 0].tolist(), margins[:, 0].tolist(), strict=True):
+            row.accept(token, margin, self.rules.stop)
+        self.stats.counts["decoded"] += len(rows)
+
+    def _make_room(self) -> None:
+        """Leave out what is finished if that is much, and widen slabs that are full."""
+        live = len(self.live)
+        if 2 * live <= sum(len(unit) for slab in self._slabs for unit in slab.rows):
+            self._slabs = _arranged(self._slabs)
+        for number, slab in enumerate(self._slabs):
+            count, columns = slab.kind
+            living = slab.living()
+            if max(slab.filled[unit] for unit in living) + count > columns:
+                self._slabs[number] = joined([(slab, living)], columns + columns // 2)
+
+    def _finished(self, rows: Sequence[Row]) -> Finished:
+        self._slabs = [slab for slab in self._slabs if slab.living()]
+        return [
+            (
+                row.item,
+                Generation(self.text(row.token_ids), tuple(row.token_ids), row.finish, round(row.margin, 6)),
+            )
+            for row in rows
+            if row.finish is not None
+        ]
+
+
+def _arranged(slabs: Sequence[Slab]) -> list[Slab]:
+    """The living units, with one slab for each kind."""
+    kinds: dict[tuple[int, int], list[tuple[Slab, list[int]]]] = {}
+    for slab in slabs:
+        if slab.living():
+            kinds.setdefault(slab.kind, []).append((slab, slab.living()))
+    return [
+        parts[0][0] if len(parts) == 1 and parts[0][0].full else joined(parts, columns)
+        for (_, columns), parts in kinds.items()
+    ]
+
+
+def _groups(model: Any) -> int:
+    """Query heads of a key-value head."""
+    config = model.config.get_text_config()
+    return int(config.num_attention_heads // config.num_key_value_heads)
+
+
+def _logits(head: Any, hidden: Tensor) -> Tensor:
+    """Logits ``[m, vocabulary]`` in float32: those of bfloat16 tie too often."""
+    if hidden.dtype == torch.float32:
+        logits: Tensor = head(hidden)
+    elif hidden.is_cuda:
+        logits = torch.mm(hidden, head.weight.T, out_dtype=torch.float32)
+    else:
+        logits = hidden.float() @ head.weight.float().T
+    return logits

@@ -1,0 +1,87 @@
+"""What the Qwen families share: from patches to features, whole batches of images and frames at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evalkit.models.attention import vision_attention
+from evalkit.models.generation import DecodingRules
+from evalkit.models.vision import Features
+from evalkit.types import VisionInput
+
+PATCHES = 65536
+"""Patches in one call of the tower. Frames don't see each other there, so a video may be cut anywhere."""
+
+Piece = tuple[int, int, int]
+"""A medium's number, and which of its temporal steps: from, up to."""
+
+
+def encode(model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> list[Features]:
+    """See :class:`evalkit.models.vision.Encode`."""
+    tower = model.model.visual
+    parts: list[list[Features]] = [[] for _ in media]
+    for run in _runs(media):
+        grids = torch.tensor([(end - begin, *media[number].grid[1:]) for number, begin, end in run])
+        pixels = _pixels(
+            [_frames(media[number], begin, end) for number, begin, end in run], rules, model.device
+        )
+        with vision_attention(tower):
+            output = tower(pixels.to(tower.dtype), grid_thw=grids.to(model.device))
+        sizes = (grids.prod(dim=1) // tower.spatial_merge_size**2).tolist()
+        layers = [output.pooler_output, *getattr(output, "deepstack_features", ())]
+        for (number, _, _), *cut in zip(run, *(layer.split(sizes) for layer in layers), strict=True):
+            parts[number].append(Features(cut[0], tuple(cut[1:])))
+    return [_whole(each) for each in parts]
+
+
+def _whole(parts: Sequence[Features]) -> Features:
+    if len(parts) == 1:
+        return parts[0]
+    deep = zip(*(each.deep for each in parts), strict=True)
+    return Features(torch.cat([each.tokens for each in parts]), tuple(torch.cat(layer) for layer in deep))
+
+
+def _runs(media: Sequence[VisionInput]) -> Iterator[list[Piece]]:
+    """All temporal steps of all media, a call's worth at a time."""
+    run: list[Piece] = []
+    room = PATCHES
+    for number, each in enumerate(media):
+        steps, height, width = each.grid
+        begin = 0
+        while begin < steps:
+            end = min(steps, begin + room // (height * width))
+            if end == begin and run:
+                yield run
+                run, room = [], PATCHES
+                continue
+            end = max(end, begin + 1)
+            run.append((number, begin, end))
+            room -= (end - begin) * height * width
+            begin = end
+    if run:
+        yield run
+
+
+def _frames(medium: VisionInput, begin: int, end: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    size = medium.grid[1] * medium.grid[2]
+    return medium.patches[begin * size : end * size]
+
+
+def _pixels(
+    patches: Sequence[np.ndarray[Any, np.dtype[np.uint8]]], rules: DecodingRules, device: torch.device
+) -> Tensor:
+    """Normalised patches ``[n, channels * ...]`` of all media, one after the other.
+
+    Bytes travel to the device; the arithmetic there is that of transformers' fast image processor.
+    """
+    pixels = torch.from_numpy(np.concatenate(list(patches))).to(device).float()
+    pixels = pixels.view(len(pixels), 3, -1)
+    mean, std = (
+        torch.tensor(values, device=device).view(1, 3, 1) * 255 for values in (rules.mean, rules.std)
+    )
+    return pixels.sub_(mean).div_(std).view(len(pixels), -1)

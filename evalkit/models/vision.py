@@ -1,0 +1,117 @@
+"""The vision tower: every medium once, many at a time, and its features in the places of the pads."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from evalkit.models.generation import DecodingRules
+from evalkit.stats import Stats
+from evalkit.types import Prepared, VisionInput
+
+KEPT_BYTES = 2 << 30
+"""Features kept for questions that come later: 0.3 million visual tokens of a 7B model."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the language model gets of one medium: ``tokens [n, hidden]`` in the places of its pad tokens,
+    in their order, and what is added there after the first layers (deepstack), each ``[n, hidden]``.
+    """
+
+    tokens: Tensor
+    deep: tuple[Tensor, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Size in memory."""
+        return sum(each.numel() * each.element_size() for each in (self.tokens, *self.deep))
+
+
+class Encode(Protocol):
+    """A family's way from pixels to features: media of any sizes in one call, results in their order."""
+
+    def __call__(self, model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> list[Features]: ...
+
+
+@dataclass
+class Vision:
+    """The tower of one model, and the features of the media that it saw last."""
+
+    model: Any
+    encode: Encode
+    rules: DecodingRules
+    _kept: OrderedDict[Hashable, Features] = field(default_factory=OrderedDict)
+
+    def features(
+        self, items: Sequence[Prepared], stats: Stats, *, one_by_one: bool = False
+    ) -> list[Features]:
+        """Features of all media of prompts, in the order of their appearance.
+
+        ``one_by_one``: show every medium anew and alone, for comparison.
+        """
+        media = [(_identity(item, number), each) for item in items for number, each in enumerate(item.vision)]
+        if one_by_one:
+            stats.counts["media"] += len(media)
+            return [self.encode(self.model, [each], self.rules)[0] for _, each in media]
+        wanted = {key: each for key, each in media if key not in self._kept}
+        found = dict(zip(wanted, self._encoded(list(wanted.values()), stats), strict=True))
+        found |= {key: self._kept[key] for key, _ in media if key in self._kept}
+        self._keep(found)
+        return [found[key] for key, _ in media]
+
+    def forget(self) -> None:
+        """Give the memory back."""
+        self._kept.clear()
+
+    def _encoded(self, media: Sequence[VisionInput], stats: Stats) -> list[Features]:
+        stats.counts["media"] += len(media)
+        return self.encode(self.model, media, self.rules) if media else []
+
+    def _keep(self, found: dict[Hashable, Features]) -> None:
+        for key, each in found.items():
+            self._kept.pop(key, None)
+            if isinstance(key, tuple):  # what has no digest can't be recognised
+                self._kept[key] = each
+        size = sum(each.bytes for each in self._kept.values())
+        while size > KEPT_BYTES:
+            size -= self._kept.popitem(last=False)[1].bytes
+
+
+def _identity(item: Prepared, number: int) -> Hashable:
+    """Equal for media that are shown alike; an int (``id``) if nothing is known of the medium."""
+    shown = item.vision[number]
+    if not item.media:
+        return id(shown)
+    return item.media[number], shown.grid, shown.blocks, shown.patches.shape
+
+
+def inject(
+    embeddings: Tensor, token_ids: Tensor, features: Sequence[Features], rules: DecodingRules
+) -> dict[str, Any]:
+    """Keyword arguments of a language model for tokens ``[T]`` with embeddings ``[T, hidden]``, whose
+    visual ones are replaced by ``features``.
+
+    Raises:
+        ValueError: the features are more or fewer than the visual tokens.
+    """
+    if not features:
+        return {"inputs_embeds": embeddings[None]}
+    places = torch.isin(token_ids, torch.tensor(rules.visual, device=token_ids.device))
+    tokens = torch.cat([each.tokens for each in features]).to(embeddings)
+    if len(tokens) != int(places.sum()):
+        raise ValueError(f"{int(places.sum())} visual tokens in the prompts, {len(tokens)} features of media")
+    embeddings = embeddings.index_put((places,), tokens)
+    if not features[0].deep:
+        return {"inputs_embeds": embeddings[None]}
+    deep = [torch.cat(layer) for layer in zip(*(each.deep for each in features), strict=True)]
+    return {
+        "inputs_embeds": embeddings[None],
+        "visual_pos_masks": places[None],
+        "deepstack_visual_embeds": deep,
+    }
