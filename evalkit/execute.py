@@ -180,7 +180,29 @@ class _Session:
                 on_batch=store,
                 techniques=Techniques.without(*self.spec.without),
             )
+        if self.spec.audit is not None:
+            self._audit(arm, model, work, self.spec.audit)
         self.reporter.arm_finished(arm)
+
+    def _audit(self, arm: str, model: Model, work: Mapping[str, _Job], margin: float) -> None:
+        """Note in the manifest which of the closest calls come out differently alone."""
+        from evalkit.engine.audit import audit
+
+        records = self.run.journal().records
+        close = {
+            key: record
+            for key, record in records.items()
+            if key in work and record.margin is not None and record.margin < margin
+        }
+        found = audit(
+            model,
+            {key: work[key].request for key in close},
+            {key: record.token_ids for key, record in close.items()},
+            _workers(self.spec),
+        )
+        names = [f"{close[key].task}/{close[key].sample_id}" for key in found.different]
+        noted = {"margin": margin, "repeated": len(found.repeated), "different": names}
+        self.manifest["audits"] = {**self.manifest.get("audits", {}), arm: noted}
 
     def _requests(self, model: Model) -> dict[str, _Job]:
         jobs = [
@@ -290,6 +312,7 @@ def _manifest(
         "arms": list(earlier.get("arms", [])),
         "arms_to_come": len(spec.arms()),
         "tasks": list(described.values()),
+        "audits": dict(earlier.get("audits", {})),
     }
 
 

@@ -48,6 +48,7 @@ class RunSpec:
         workers: preprocessing processes; None means one per free core, 0 none.
         batch_tokens: token budget of what is answered at a time (new tokens included).
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
+        audit: answers with a margin (in logits) below this are given again, each alone, and compared.
         without: techniques of the engine to switch off (:class:`~evalkit.engine.techniques.Techniques`).
     """
 
@@ -67,6 +68,7 @@ class RunSpec:
     workers: int | None = None
     batch_tokens: int | None = None
     batch_size: int | None = None
+    audit: float | None = None
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -211,4 +213,6 @@ def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:
         raise UsageError(
             f"config `{path}`: `{key}` is {value!r}", "it must be a whole number", "mend that line"
         )
+    if name == "audit" and isinstance(value, int | float) and not isinstance(value, bool):
+        return name, float(value)
     return name, value if name in _NUMBERS or value is None else str(value)

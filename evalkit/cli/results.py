@@ -24,6 +24,12 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
     else:
         if comparison.columns:
             print_comparison(comparison)
+        for arm, audit in outcome.run.manifest().get("audits", {}).items():
+            differing = ", ".join(audit["different"]) or "none"
+            click.echo(
+                f"audit of {arm}: {audit['repeated']} answers with a margin below {audit['margin']} "
+                f"given again alone; different: {differing}"
+            )
         click.echo(f"stored in {outcome.run.path}")
         for path, target in outcome.submissions.items():
             click.echo(f"answers to be scored by {target}: {path}")

@@ -52,6 +52,12 @@ from evalkit.spec import RunSpec, load_config, split_list
     metavar="NAMES",
     help="Switch techniques of the engine off: media, vision, prefix, packing, continuous, or all.",
 )
+@click.option(
+    "--audit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="LOGITS",
+    help="Give answers again, each alone, whose closest choice had a smaller lead; tell which differ.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with these options.")
 @click.option("--dry-run", is_flag=True, help="Show what would run: samples, prompts, token counts.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the table.")

@@ -10,7 +10,7 @@ import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,19 +36,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _guarded(work: Callable[P, T]) -> Callable[P, T]:
+def _guarded(work: Callable[Concatenate[HfDecoder, P], T]) -> Callable[Concatenate[HfDecoder, P], T]:
     """Without gradients; running out of memory frees what was made till then, and is told as what it is."""
 
     @wraps(work)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+    def guarded(self: HfDecoder, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             with torch.inference_mode():
-                return work(*args, **kwargs)
+                return work(self, *args, **kwargs)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
                 raise
             reason = str(error).splitlines()[0]
         # Outside the handler: the exception's frames held the tensors until here.
+        self.vision.forget()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

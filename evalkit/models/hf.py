@@ -65,6 +65,7 @@ def load(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, dtype:
     digest = fingerprint(folder, str(kind))
     tokenizer = _tokenizer(adapter, folder)
     model = _weights(adapter.model_class, folder, kind, place)
+    _check_attention(model, name)
     try:
         installed = install(model, variant)
     except ValueError as error:
@@ -202,6 +203,16 @@ def _weights(model_class: str, folder: Path, dtype: torch.dtype, device: torch.d
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         why, fix = f"{error}", "fetch the checkpoint again, or check its config.json"
     raise EnvironmentProblem(f"checkpoint `{folder}` can't be loaded", why, fix)
+
+
+def _check_attention(model: Any, name: str) -> None:
+    """The engine's own attention lets every token see all before it."""
+    if "sliding_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
+        raise UsageError(
+            f"model `{name}` attends within a sliding window",
+            "its config says `use_sliding_window: true`, which evalkit's engine does not do",
+            "set it to false if the model was trained so (as all published checkpoints of its family are)",
+        )
 
 
 @contextmanager

@@ -197,3 +197,19 @@ def test_mhrope_on_too_few_heads_says_why(tmp_path: Path) -> None:
 def test_every_native_variant_exists() -> None:
     for family in FAMILIES.values():
         assert str(parse_variant(family.native_rope)) == family.native_rope
+
+
+def test_a_sliding_window_is_refused(checkpoint: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["text_config"] |= {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}
+    config["text_config"].pop("layer_types", None)
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UsageError, match="sliding window"):
+        load(checkpoint)
+
+
+def test_it_answers_in_bfloat16(checkpoint: Path) -> None:
+    model = load(checkpoint, dtype="bfloat16")
+    prepared = model.preprocessor.prepare(Request("k", "t", "s", model.render([Text("Why?")]), (), 5))
+    ((_, found),) = answer(model.decoder(), [Unit((prepared,), 0)])
+    assert 0 <= found.margin < float("inf")

@@ -185,6 +185,7 @@ def test_running_out_of_memory_while_going_on_changes_nothing(monkeypatch: pytes
     with pytest.raises(OutOfMemory, match="2 GiB"):
         one.step()
     assert [item.key for item in one.live] == live
+    assert not one.vision._kept  # room was made
     monkeypatch.setattr(HfDecoder, "_choose", own)
     while one.live:
         found |= texts(one.step())
