@@ -46,7 +46,7 @@ def bench_engine(options: EngineBench) -> int:
     requests = _requests(model, options)
     out = sys.stdout.write
     out(f"{versions()}\n{hardware()}\n{model.name}@{model.variant}, {len(requests)} samples\n")
-    run_requests(model, requests[:4], on_batch=lambda responses: None, workers=0)  # warm up
+    run_requests(model, requests, on_batch=lambda responses: None, workers=0)  # warm up
     single, one = _engine(model, requests, Techniques.without("all"), batch_size=1)
     stats = Stats()
     rows = [("batch of one", single, one), ("engine", *_engine(model, requests, stats=stats))]
