@@ -13,7 +13,7 @@ from typing import Any
 
 from evalkit.bridges.lmms import StoredFigures
 from evalkit.data.cache import MediaCache, cache_root
-from evalkit.execute import Reporter, Silent, execute
+from evalkit.execute import execute
 from evalkit.finish import Outcome, rescore, scored_anew
 from evalkit.metrics.base import Metric
 from evalkit.registry import load_task
@@ -30,6 +30,7 @@ from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
 from evalkit.report.thumbnails import thumbnails
+from evalkit.session import Reporter, Silent
 from evalkit.spec import RunSpec, split_list
 from evalkit.store import Record, RunDir
 from evalkit.task import Task

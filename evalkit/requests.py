@@ -14,7 +14,7 @@ from typing import TypeVar
 from evalkit.data.cache import MediaCache
 from evalkit.data.media import media_digest
 from evalkit.errors import MediaError, UsageError
-from evalkit.models.base import Model
+from evalkit.models.base import Card
 from evalkit.task import Task
 from evalkit.types import MediaRef, Request, Sample
 
@@ -101,7 +101,7 @@ def shares(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
     return quotas
 
 
-def build_request(model: Model, task: Task, sample: Sample) -> Request:
+def build_request(model: Card, task: Task, sample: Sample) -> Request:
     """Render a sample for a model and name the result by everything that can change the answer."""
     media = tuple(part for part in sample.parts if isinstance(part, MediaRef))
     prompt = model.render(sample.parts)

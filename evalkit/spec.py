@@ -45,8 +45,10 @@ class RunSpec:
         tasks_dirs: further folders with task files.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device_map: ``auto`` spreads each model over all devices that are seen, as transformers does.
         workers: preprocessing processes; None means one per free core, 0 none.
-        batch_tokens: token budget of what is answered at a time (new tokens included).
+        batch_tokens: token budget of what is answered at a time (new tokens included), of all models that
+            are loaded together; None leaves it to the free memory.
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
         audit: answers with a margin (in logits) below this are given again, each alone, and compared.
         without: techniques of the engine to switch off (:class:`~evalkit.engine.techniques.Techniques`).
@@ -65,6 +67,7 @@ class RunSpec:
     tasks_dirs: tuple[str, ...] = ()
     dtype: str = "auto"
     device: str = "auto"
+    device_map: str | None = None
     workers: int | None = None
     batch_tokens: int | None = None
     batch_size: int | None = None
@@ -209,6 +212,8 @@ def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:
     if name in _LISTS:
         items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         return name, split_list(str(item) for item in items)
+    if name == "batch_tokens" and value == "auto":
+        return name, None
     if name in _NUMBERS and not (value is None or (isinstance(value, int) and not isinstance(value, bool))):
         raise UsageError(
             f"config `{path}`: `{key}` is {value!r}", "it must be a whole number", "mend that line"

@@ -12,8 +12,9 @@ from evalkit.ci import baseline
 from evalkit.ci.policy import FILE, read_policy
 from evalkit.ci.verdict import TaskVerdict, judge
 from evalkit.errors import EnvironmentProblem
-from evalkit.execute import Reporter, Silent, execute
+from evalkit.execute import execute
 from evalkit.finish import Outcome
+from evalkit.session import Reporter, Silent
 from evalkit.spec import RunSpec
 
 DEFAULT = Path("results/baselines")

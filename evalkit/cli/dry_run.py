@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from evalkit.execute import arm_name, load_samples, load_tasks
-from evalkit.models import load_model
+from evalkit.execute import load_samples, load_tasks
+from evalkit.models import describe_model
+from evalkit.models.base import Placing
 from evalkit.requests import build_request
+from evalkit.session import arm_name
 from evalkit.spec import RunSpec
 
 
@@ -17,7 +19,7 @@ def describe(spec: RunSpec, as_json: bool) -> str:
     samples = load_samples(spec, tasks)
     found: list[dict[str, Any]] = []
     for arm in spec.arms():
-        model = load_model(arm.model, rope=arm.rope, dtype=spec.dtype, device=spec.device)
+        model = describe_model(arm.model, arm.rope, Placing(spec.dtype, spec.device))
         for task in tasks:
             requests = [build_request(model, task, each.sample) for each in samples[task.name]]
             tokens = [model.preprocessor.estimate(request) for request in requests]

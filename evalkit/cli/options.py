@@ -16,6 +16,15 @@ tasks_dir_option = click.option(
     metavar="DIR",
     help="A folder with your own task files; may be repeated.",
 )
+
+
+def token_budget(text: str) -> int | str:
+    """A number of tokens, or ``auto``, from the command line."""
+    if text == "auto":
+        return text
+    return click.IntRange(min=1).convert(text, None, None)
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 
 official_random_option = click.option(

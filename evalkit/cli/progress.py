@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TextIO
 
 import click
 
 from evalkit.errors import EvalkitError
-from evalkit.execute import Reporter
+from evalkit.session import Reporter
 
 _SECONDS_BETWEEN_LINES = 15.0
 # The first batch includes starting the workers: a rate taken from it would be far off.
@@ -41,38 +42,50 @@ class ProblemsOnly:
         click.echo(f"evalkit: {error}", err=True)
 
 
+@dataclass
+class _Count:
+    """How far an arm is."""
+
+    total: int
+    stored: int
+    new: int = 0
+    failed: int = 0
+    start: float = field(default_factory=time.monotonic)
+    last: float = field(default_factory=time.monotonic)
+
+
 class Lines(ProblemsOnly):
     """One line per arm, and one every few seconds in between, for logs."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._total = self._done = self._failed = self._begun_at = 0
-        self._start = self._last = 0.0
+        self._counts: dict[str, _Count] = {}
 
     def arm_started(self, arm: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Say how much there is to do."""
-        self._total, self._done, self._failed = sum(totals.values()), sum(done.values()), 0
-        self._begun_at, self._start = self._done, time.monotonic()
-        self._last = self._start
-        stored = f", {self._done} of them stored already" if self._done else ""
-        self._say(f"{arm}: {self._total} samples in {len(totals)} tasks{stored}")
+        stored = sum(done.values())
+        self._counts[arm] = _Count(sum(totals.values()), stored)
+        already = f", {stored} of them stored already" if stored else ""
+        self._say(f"{arm}: {sum(totals.values())} samples in {len(totals)} tasks{already}")
 
     def answered(self, arm: str, task: str, failed: bool) -> None:
         """Count it; print a line if the last one is old."""
-        self._done += 1
-        self._failed += failed
+        count = self._counts[arm]
+        count.new += 1
+        count.failed += failed
         now = time.monotonic()
-        new = self._done - self._begun_at
-        if now - self._last >= _SECONDS_BETWEEN_LINES and new >= _ANSWERS_BEFORE_A_RATE:
-            self._last = now
-            rate = new / (now - self._start)
-            left = (self._total - self._done) / rate
-            self._say(f"{arm}: {self._done}/{self._total} ({rate:.1f} samples/s, {left:.0f} s left)")
+        if now - count.last >= _SECONDS_BETWEEN_LINES and count.new >= _ANSWERS_BEFORE_A_RATE:
+            count.last = now
+            rate = count.new / (now - count.start)
+            done = count.stored + count.new
+            left = (count.total - done) / rate
+            self._say(f"{arm}: {done}/{count.total} ({rate:.1f} samples/s, {left:.0f} s left)")
 
     def arm_finished(self, arm: str) -> None:
         """Say how long it took."""
-        seconds = time.monotonic() - self._start
-        failed = f", {self._failed} failed" if self._failed else ""
+        count = self._counts[arm]
+        seconds = time.monotonic() - count.start
+        failed = f", {count.failed} failed" if count.failed else ""
         self._say(f"{arm}: done in {seconds:.1f} s{failed}")
 
     def _say(self, line: str) -> None:
@@ -80,7 +93,7 @@ class Lines(ProblemsOnly):
 
 
 class Bars(ProblemsOnly):
-    """One bar per task of the arm at work, with rate and time left."""
+    """One bar per task of the arms at work, with rate and time left."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -96,37 +109,39 @@ class Bars(ProblemsOnly):
             console=self._console,
             transient=True,
         )
-        self._bars: dict[str, tuple[int, int]] = {}
-        self._start = 0.0
+        self._bars: dict[tuple[str, str], tuple[int, int]] = {}
+        self._starts: dict[str, float] = {}
 
     def arm_started(self, arm: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Show a bar for every task."""
-        from rich.progress import TaskID
-
-        for bar, _ in self._bars.values():
-            self._progress.remove_task(TaskID(bar))
-        self._bars = {
-            task: (self._progress.add_task(f"{arm} {task}", total=total, completed=done[task], rate=""), 0)
-            for task, total in totals.items()
-        }
-        self._start = time.monotonic()
+        for task, total in totals.items():
+            bar = self._progress.add_task(f"{arm} {task}", total=total, completed=done[task], rate="")
+            self._bars[arm, task] = (bar, 0)
+        self._starts[arm] = time.monotonic()
         self._progress.start()
 
     def answered(self, arm: str, task: str, failed: bool) -> None:
         """Advance the task's bar."""
         from rich.progress import TaskID
 
-        bar, count = self._bars[task]
-        self._bars[task] = (bar, count + 1)
-        rate = (count + 1) / max(time.monotonic() - self._start, 1e-9)
+        bar, count = self._bars[arm, task]
+        self._bars[arm, task] = (bar, count + 1)
+        rate = (count + 1) / max(time.monotonic() - self._starts[arm], 1e-9)
         self._progress.update(TaskID(bar), advance=1, rate=f"{rate:.1f}/s")
 
     def arm_finished(self, arm: str) -> None:
         """Leave one line where the bars were."""
-        self._progress.stop()
-        count = sum(count for _, count in self._bars.values())
-        seconds = time.monotonic() - self._start
-        self._console.print(f"{arm}: {count} samples in {seconds:.1f} s", highlight=False)
+        from rich.progress import TaskID
+
+        own = [key for key in self._bars if key[0] == arm]
+        counts = {key: self._bars.pop(key) for key in own}
+        for bar, _ in counts.values():
+            self._progress.remove_task(TaskID(bar))
+        if not self._bars:
+            self._progress.stop()
+        seconds = time.monotonic() - self._starts[arm]
+        total = sum(count for _, count in counts.values())
+        self._console.print(f"{arm}: {total} samples in {seconds:.1f} s", highlight=False)
 
     def problem(self, error: EvalkitError) -> None:
         """Print the error below the bars."""

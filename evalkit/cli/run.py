@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from evalkit.cli.options import json_option, official_random_option, tasks_dir_option
+from evalkit.cli.options import json_option, official_random_option, tasks_dir_option, token_budget
 from evalkit.errors import ExitCode
 from evalkit.spec import RunSpec, load_config, split_list
 
@@ -44,13 +44,18 @@ from evalkit.spec import RunSpec, load_config, split_list
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Weights.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 @click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes; 0 for none.")
-@click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens answered at a time.")
+@click.option(
+    "--batch-tokens",
+    type=token_budget,
+    metavar="N|auto",
+    help="Tokens answered at a time, or `auto` (the default): as many as fit into the free memory.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), help="At most this many samples at a time.")
 @click.option(
     "--without",
     multiple=True,
     metavar="NAMES",
-    help="Switch techniques of the engine off: media, vision, prefix, packing, continuous, or all.",
+    help="Switch techniques of the engine off: media, vision, prefix, packing, continuous, lockstep, or all.",
 )
 @click.option(
     "--audit",
@@ -96,7 +101,7 @@ def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:
         if name in ("models", "ropes", "tasks", "without"):
             value = split_list(value)
         if value not in (None, ()):
-            chosen[name] = value
+            chosen[name] = None if (name, value) == ("batch_tokens", "auto") else value
     chosen.setdefault("models", ())
     chosen.setdefault("tasks", ())
     return RunSpec(**chosen)

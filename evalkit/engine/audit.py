@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-from evalkit.engine.run import run_requests
+from evalkit.engine.executors.base import Executor
+from evalkit.engine.run import Settings
 from evalkit.engine.techniques import Techniques
-from evalkit.models.base import Model
 from evalkit.types import Request, Response
 
 
@@ -20,24 +21,25 @@ class Audit:
 
 
 def audit(
-    model: Model, requests: Mapping[str, Request], tokens: Mapping[str, tuple[int, ...]], workers: int
-) -> Audit:
+    executor: Executor,
+    requests: Sequence[Mapping[str, Request]],
+    tokens: Sequence[Mapping[str, tuple[int, ...]]],
+    workers: int,
+) -> list[Audit]:
     """Answer requests again, each alone and without any technique of the engine.
 
     Args:
-        model: what answered them.
-        requests: by key.
+        executor: has the models loaded.
+        requests: for every model, by key.
         tokens: the ids that were generated for each.
         workers: preprocessing processes.
     """
-    found: dict[str, Response] = {}
-    run_requests(
-        model,
-        list(requests.values()),
-        on_batch=lambda batch: found.update({each.key: each for each in batch}),
-        workers=workers,
-        batch_size=1,
-        techniques=Techniques.without("all"),
-    )
-    different = [key for key in requests if found[key].token_ids != tokens[key]]
-    return Audit(list(requests), different)
+    found: list[dict[str, Response]] = [{} for _ in requests]
+    settings = Settings(workers, batch_size=1, techniques=Techniques.without("all"))
+    with closing(executor.answers([list(each.values()) for each in requests], settings)) as answers:
+        for number, batch in answers:
+            found[number] |= {each.key: each for each in batch}
+    return [
+        Audit(list(asked), [key for key in asked if given[key].token_ids != ids[key]])
+        for asked, given, ids in zip(requests, found, tokens, strict=True)
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalkit.models.base import Unit
 from evalkit.types import Prepared, Request
@@ -17,6 +17,23 @@ def media_groups(requests: Iterable[Request]) -> list[list[Request]]:
     for request in requests:
         groups.setdefault(request.media or request.key, []).append(request)
     return list(groups.values())
+
+
+def shared_requests(
+    requests: Sequence[Sequence[Request]],
+) -> tuple[list[Request], dict[str, list[tuple[int, str]]]]:
+    """The requests of several models, those that differ in nothing but their key once, under new keys; and
+    for each of these who asks it: number of the model, and own key.
+    """
+    asked: dict[Request, list[tuple[int, str]]] = {}
+    for number, own in enumerate(requests):
+        for request in own:
+            asked.setdefault(replace(request, key=""), []).append((number, request.key))
+    named = {str(number): request for number, request in enumerate(asked)}
+    return (
+        [replace(request, key=name) for name, request in named.items()],
+        {name: asked[request] for name, request in named.items()},
+    )
 
 
 def longest_first(groups: Sequence[list[Request]], tokens: Mapping[str, int]) -> list[list[Request]]:
@@ -42,12 +59,12 @@ def units_of(items: Sequence[Prepared], most: int | None, *, shared: bool = True
 
 @dataclass
 class Budget:
-    """How much is answered at a time: tokens with those to come, and samples.
+    """How much is answered at a time: tokens with those to come, and samples; None is no limit.
 
     ``tokens`` only ever shrinks, when something didn't fit.
     """
 
-    tokens: int
+    tokens: int | None
     samples: int | None = None
 
     def admits(self, tokens: int, samples: int, unit: Unit) -> bool:
@@ -56,8 +73,9 @@ class Budget:
             return True
         if self.samples is not None and samples + len(unit.items) > self.samples:
             return False
-        return tokens + unit.size <= self.tokens
+        return self.tokens is None or tokens + unit.size <= self.tokens
 
     def lower(self, tokens: int) -> None:
         """Note that ``tokens`` didn't fit: from now on at most half as many are tried."""
-        self.tokens = min(self.tokens, max(1, tokens // 2))
+        half = max(1, tokens // 2)
+        self.tokens = half if self.tokens is None else min(self.tokens, half)

@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import tee
 
-from evalkit.engine.planner import Budget, longest_first, media_groups, units_of
+from evalkit.engine.planner import Budget, longest_first, media_groups, shared_requests, units_of
 from evalkit.engine.techniques import Techniques
-from evalkit.engine.workers import Outcome, prepare_all
+from evalkit.engine.workers import Failed, Outcome, prepare_all
 from evalkit.errors import OutOfMemory
-from evalkit.models.base import Decoder, Finished, Model, Unit, answer
+from evalkit.models.base import PREFILL_TOKENS, Decoder, Finished, Model, Preprocessor, Unit, answer
 from evalkit.stats import Stats
 from evalkit.types import Generation, Prepared, Request, Response
 
 OnBatch = Callable[[list[Response]], None]
 
 STORE_SECONDS = 0.5
+
+MOST_SAMPLES = 256
+"""Samples answered at a time where the memory sets the limit: more make no step of decoding faster."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How requests are answered; what is answered depends on none of this.
+
+    Attributes:
+        workers: preprocessing processes; 0 prepares in this process.
+        batch_tokens: upper limit on the tokens answered at a time, new tokens included, of all models
+            together; None leaves it to the free memory.
+        batch_size: upper limit on the samples that each model answers at a time.
+        techniques: what the engine may do to be fast.
+    """
+
+    workers: int = 1
+    batch_tokens: int | None = None
+    batch_size: int | None = None
+    techniques: Techniques = field(default_factory=Techniques)
 
 
 def run_requests(
@@ -27,7 +50,7 @@ def run_requests(
     *,
     on_batch: OnBatch,
     workers: int = 1,
-    batch_tokens: int = 16384,
+    batch_tokens: int | None = None,
     batch_size: int | None = None,
     techniques: Techniques | None = None,
     stats: Stats | None = None,
@@ -38,10 +61,10 @@ def run_requests(
         model: answers.
         requests: in any order; they are run longest first, those about the same media together.
         on_batch: called in this process; when it returns, its responses are safe.
-        workers: preprocessing processes; 0 prepares in this process.
-        batch_tokens: upper limit on the tokens answered at a time, new tokens included.
-        batch_size: upper limit on the samples answered at a time.
-        techniques: what the engine may do to be fast; everything unless told otherwise.
+        workers: see :class:`Settings`, as the three that follow.
+        batch_tokens: limit on tokens.
+        batch_size: limit on samples.
+        techniques: everything unless told otherwise.
         stats: counts are added to it.
 
     Failures stay with their sample: a request that can't be prepared or answered gets a response whose
@@ -51,87 +74,164 @@ def run_requests(
     Raises:
         EnvironmentProblem: what every request needs is missing, such as the video decoder.
     """
-    ways, counted = techniques or Techniques(), stats or Stats()
-    tokens = {request.key: _estimate(model, request) for request in requests}
-    groups = media_groups(requests) if ways.media else [[request] for request in requests]
+    settings = Settings(workers, batch_tokens, batch_size, techniques or Techniques())
+    # Closed here and now if the run is interrupted: its worker processes must not outlive it.
+    with closing(answers([model], [requests], settings, stats)) as found:
+        for _, batch in found:
+            on_batch(batch)
+
+
+def answers(
+    models: Sequence[Model],
+    requests: Sequence[Sequence[Request]],
+    settings: Settings,
+    stats: Stats | None = None,
+) -> Generator[tuple[int, list[Response]], None, None]:
+    """Responses of several models to the requests of each, in lockstep: with the number of the model.
+
+    The preprocessors must make the same of a request. What several models are asked (requests that
+    differ in nothing but their keys) is prepared once, and the model that is furthest behind goes on
+    first, so that little has to be kept for the others. See :func:`run_requests` for the rest.
+    """
+    ways, first = settings.techniques, models[0].preprocessor
+    asked, askers = shared_requests(requests)
+    tokens = {request.key: _estimate(first, request) for request in asked}
+    groups = media_groups(asked) if ways.media else [[request] for request in asked]
     ordered = longest_first(groups, tokens)
     costs = [max(tokens[request.key] for request in group) for group in ordered]
-    # Closed here and now if the run is interrupted: its worker processes must not outlive it.
-    with closing(prepare_all(model.preprocessor, ordered, costs, workers)) as outcomes:
-        engine = _Engine(model, Budget(batch_tokens, batch_size), ways, counted, outcomes, on_batch)
-        engine.run()
+    with closing(prepare_all(first, ordered, costs, settings.workers)) as outcomes:
+        engines = [
+            _Engine(model, _budget(model, settings, len(models)), ways, stats or Stats(), own)
+            for model, own in zip(models, _dealt(outcomes, askers, len(models)), strict=True)
+        ]
+        turns = [engine.turns() for engine in engines]
+        going = dict(enumerate(engines))
+        while going:
+            number = min(going, key=lambda each: going[each].taken)
+            batch = next(turns[number], None)
+            if batch is None:
+                del going[number]
+            elif batch:
+                with engines[number].stats.stage("store"):
+                    yield number, batch
 
 
-def _estimate(model: Model, request: Request) -> int:
+def _budget(model: Model, settings: Settings, models: int) -> Budget:
+    """What one of several models may answer at a time."""
+    if settings.batch_tokens is not None:
+        return Budget(max(1, settings.batch_tokens // models), settings.batch_size)
+    return Budget(model.token_budget(models), settings.batch_size or MOST_SAMPLES)
+
+
+def _dealt(
+    outcomes: Iterator[Outcome], askers: Mapping[str, Sequence[tuple[int, str]]], models: int
+) -> list[Iterator[Outcome]]:
+    """What was prepared, for every model under its own keys; it is kept until all have taken it."""
+
+    def own(number: int, outcome: Outcome) -> Outcome:
+        return Outcome(
+            [
+                replace(item, key=key)
+                for item in outcome.prepared
+                for asker, key in askers[item.key]
+                if asker == number
+            ],
+            [
+                Failed(replace(each.request, key=key), each.error)
+                for each in outcome.failed
+                for asker, key in askers[each.request.key]
+                if asker == number
+            ],
+        )
+
+    return [map(partial(own, number), each) for number, each in enumerate(tee(outcomes, models))]
+
+
+def _estimate(preprocessor: Preprocessor, request: Request) -> int:
     """The planner's guess of a request's tokens; what can't even be guessed at will fail by itself."""
     try:
-        return model.preprocessor.estimate(request)
+        return preprocessor.estimate(request)
     except Exception:  # noqa: BLE001 - decoders raise anything on damaged files; `prepare` reports it
         return 0
 
 
 @dataclass
 class _Engine:
-    """One run: what is still to come, what is being answered, and what is not stored yet."""
+    """One model's run: what is still to come, what is being answered, and what is not handed over yet.
+
+    ``taken`` counts the groups of requests that were taken from ``outcomes``.
+    """
 
     model: Model
     budget: Budget
     techniques: Techniques
     stats: Stats
     outcomes: Iterator[Outcome]
-    on_batch: OnBatch
+    taken: int = 0
+    ended: bool = False
     waiting: deque[Unit] = field(default_factory=deque)
     unstored: list[Response] = field(default_factory=list)
     seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    filling: bool = True
     crowd: int = 0
     stored: float = field(default_factory=time.monotonic)
 
-    def run(self) -> None:
-        """Go on until every request is answered."""
+    def turns(self) -> Iterator[list[Response]]:
+        """Go on until every request is answered, one call of the model at a turn; yields what was finished
+        some time ago, which may be nothing.
+        """
         decoder = self._new_decoder()
         try:
-            while True:
+            while decoder.live or self.waiting or not self.ended:
                 units = self._admitted(decoder)
                 if units:
                     self._attempt(decoder, units)
                 elif decoder.live:
                     self._attempt(decoder, None)
-                else:
-                    return
-                if time.monotonic() - self.stored > STORE_SECONDS:
-                    self._store()
-        finally:
-            self._store()
+                late = time.monotonic() - self.stored > STORE_SECONDS
+                yield self._handed_over() if late else []
+        except (Exception, KeyboardInterrupt):
+            yield self._handed_over()
+            raise
+        yield self._handed_over()
 
     def _admitted(self, decoder: Decoder) -> list[Unit]:
-        """What joins the answers that are being generated: nothing while most of these go on."""
+        """What joins the answers that are being generated: nothing while most of these go on, and then a
+        call's worth at a time until the budget is used up.
+        """
         live = len(decoder.live)
-        if live and (not self.techniques.continuous or 4 * live > 3 * self.crowd):
-            return []
+        if not live or (self.techniques.continuous and 4 * live <= 3 * self.crowd):
+            self.filling = True
         units: list[Unit] = []
-        tokens = decoder.tokens
-        while self._fill() and self.budget.admits(tokens, live, self.waiting[0]):
-            units.append(self.waiting.popleft())
-            tokens += units[-1].size
-            live += len(units[-1].items)
-            if not self.techniques.packing:
+        tokens, read = decoder.tokens, 0
+        while self.filling and self._fill():
+            unit = self.waiting[0]
+            if not self.budget.admits(tokens, live, unit):
+                self.filling = False
+            elif units and (read + unit.tokens > PREFILL_TOKENS or not self.techniques.packing):
                 break
+            else:
+                units.append(self.waiting.popleft())
+                tokens, read, live = tokens + unit.size, read + unit.tokens, live + len(unit.items)
         return units
 
     def _fill(self) -> bool:
         """Whether there is a unit waiting; takes in the next group if need be."""
-        while not self.waiting:
+        if not self.waiting and not self.ended:
             with self.stats.stage("wait"):
                 outcome = next(self.outcomes, None)
+            self.taken += 1
             if outcome is None:
-                return False
-            self.unstored += [
-                Response(each.request.key, "", (), "error", each.error) for each in outcome.failed
-            ]
-            self.stats.seconds["prepare"] += sum(item.seconds for item in outcome.prepared)
-            shared = self.techniques.prefix
-            self.waiting.extend(units_of(outcome.prepared, self.budget.samples, shared=shared))
-        return True
+                self.ended = True
+            else:
+                self._take_in(outcome)
+        return bool(self.waiting)
+
+    def _take_in(self, outcome: Outcome) -> None:
+        self.unstored += [Response(each.request.key, "", (), "error", each.error) for each in outcome.failed]
+        self.stats.seconds["prepare"] += sum(item.seconds for item in outcome.prepared)
+        shared = self.techniques.prefix
+        self.waiting.extend(units_of(outcome.prepared, self.budget.samples, shared=shared))
 
     def _attempt(self, decoder: Decoder, units: Sequence[Unit] | None) -> None:
         """Add units, or go on by one token where there are none; whatever happens, nothing is lost."""
@@ -174,9 +274,9 @@ class _Engine:
         elif len(units[0].items) > 1:
             self.waiting.extendleft(units[0].alone())
         elif decoder.live:
-            self.waiting.extendleft(units)
+            self.waiting.extendleft(units)  # until others have finished
             self.budget.lower(decoder.tokens + units[0].size)
-            self._fewer(decoder, problem)
+            self.filling = False
         else:
             self._fail(units[0].items[0], f"it does not fit into memory alone: {problem}")
 
@@ -211,13 +311,11 @@ class _Engine:
     def _fail(self, item: Prepared, problem: str) -> None:
         self.unstored.append(_error(item, problem))
 
-    def _store(self) -> None:
-        """Hand over what is finished."""
+    def _handed_over(self) -> list[Response]:
+        """What is finished, once."""
         responses, self.unstored = self.unstored, []
         self.stored = time.monotonic()
-        if responses:
-            with self.stats.stage("store"):
-                self.on_batch(responses)
+        return responses
 
 
 def _response(item: Prepared, generation: Generation, seconds: float) -> Response:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from evalkit.rope.variants import RopeVariant
 
 
+PREFILL_TOKENS = 16384
+"""Prompt tokens in one call of a language model."""
+
+
 class Preprocessor(Protocol):
     """Turns requests into model inputs on the CPU. Picklable: it is sent to worker processes, so
     it must not hold weights nor need torch.
@@ -98,8 +102,21 @@ class Decoder(Protocol):
         ...
 
 
-class Model(Protocol):
-    """A loaded checkpoint with one RoPE variant installed."""
+@dataclass(frozen=True)
+class Placing:
+    """Where and how precisely a model is run: ``dtype`` and ``device`` as ``load_model`` takes them;
+    ``device_map`` spreads it over several devices, as transformers' ``from_pretrained`` does.
+    """
+
+    dtype: str = "auto"
+    device: str = "auto"
+    device_map: str | None = None
+
+
+class Card(Protocol):
+    """A checkpoint with one RoPE variant, before its weights are loaded: enough to plan and to render
+    requests. Picklable.
+    """
 
     @property
     def name(self) -> str:
@@ -125,8 +142,42 @@ class Model(Protocol):
     @property
     def preprocessor(self) -> Preprocessor: ...
 
+    @property
+    def bytes(self) -> int:
+        """Memory that its weights take, at most."""
+        ...
+
     def render(self, parts: Sequence[Part]) -> str:
         """The chat text for one user turn, with one placeholder per medium."""
+        ...
+
+    def load(self) -> Model:
+        """Load the weights and install the variant.
+
+        Raises:
+            UsageError: the variant doesn't fit the model.
+            EnvironmentProblem: the weights are damaged, or don't fit into memory.
+        """
+        ...
+
+
+class Model(Card, Protocol):
+    """A loaded checkpoint with one RoPE variant installed."""
+
+    def has_room_for(self, other: Card) -> bool:
+        """Whether another model's weights fit into memory beside this one's, with room to answer."""
+        ...
+
+    def join(self, first: Model) -> None:
+        """Have in common with ``first``, which answers in lockstep, what is equal: weights, and what the
+        vision tower saw.
+        """
+        ...
+
+    def token_budget(self, models: int) -> int | None:
+        """Tokens that ``models`` like this one may each answer at a time in the memory that is free now;
+        None if there is no limit.
+        """
         ...
 
     def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> Decoder:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from evalkit.errors import OutOfMemory
 from evalkit.models.attention import Attend, text_attention
-from evalkit.models.base import Finished, Unit
+from evalkit.models.base import PREFILL_TOKENS, Finished, Unit
 from evalkit.models.generation import DecodingRules, Row
 from evalkit.models.packed import packed, packs
 from evalkit.models.slabs import Slab, joined, of_pack
@@ -27,10 +27,6 @@ from evalkit.rope.layout import TextRun
 from evalkit.rope.placement import Placement
 from evalkit.stats import Stats
 from evalkit.types import Generation, Prepared
-
-PREFILL_TOKENS = 16384
-"""Prompt tokens in one call of the language model."""
-
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,19 +6,22 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from evalkit.errors import EnvironmentProblem, UsageError
-from evalkit.models.base import Preprocessor
+from evalkit.models.base import Card, Model, Placing, Preprocessor
 from evalkit.models.checkpoint import fingerprint, weight_files
 from evalkit.models.decoder import HfDecoder
 from evalkit.models.families import Family
+from evalkit.models.features import Encode, same_tower, share_weights
 from evalkit.models.generation import DecodingRules
+from evalkit.models.memory import devices_of, free_bytes, token_budget
 from evalkit.models.preprocess import neutralise
-from evalkit.models.vision import Encode, Vision
+from evalkit.models.vision import KEPT_BYTES, Vision
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import RopeVariant
 from evalkit.stats import Stats
@@ -53,69 +56,121 @@ class Adapter:
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, dtype: str, device: str) -> HfModel:
-    """Load a checkpoint folder and install ``variant``; see :func:`evalkit.models.load_model`.
+def describe(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, where: Placing) -> HfCard:
+    """What there is to know of a checkpoint folder without its weights; see
+    :func:`evalkit.models.describe_model`.
 
     Raises:
-        UsageError: unknown dtype or device name, or a variant that doesn't fit the model.
+        UsageError: unknown dtype or device name.
         EnvironmentProblem: the device or a file of the checkpoint is missing or unreadable.
     """
-    place = _device(device)
-    kind = _dtype(dtype, place)
-    digest = fingerprint(folder, str(kind))
-    tokenizer = _tokenizer(adapter, folder)
-    model = _weights(adapter.model_class, folder, kind, place)
-    _check_attention(model, name)
-    try:
-        installed = install(model, variant)
-    except ValueError as error:
-        raise UsageError(
-            f"RoPE variant `{variant}` can't be installed into `{name}`",
-            str(error),
-            "choose another variant or checkpoint",
-        ) from None
-    preprocessor = adapter.preprocessor(folder)
-    rules = _rules(folder, model, tokenizer)
-    return HfModel(adapter, name, model, installed, tokenizer, preprocessor, rules, digest)
+    device = _device(where.device)
+    dtype = _dtype(where.dtype, device)
+    return HfCard(
+        adapter=adapter,
+        folder=folder,
+        name=name,
+        variant=variant,
+        device=device,
+        dtype=dtype,
+        device_map=where.device_map,
+        fingerprint=fingerprint(folder, str(dtype)),
+        tokenizer=_tokenizer(adapter, folder),
+        preprocessor=adapter.preprocessor(folder),
+    )
 
 
-class HfModel:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HfCard:
+    """A checkpoint, without its weights, behind the door of :class:`~evalkit.models.base.Card`."""
+
+    adapter: Adapter
+    folder: Path
+    name: str
+    variant: RopeVariant
+    device: torch.device
+    dtype: torch.dtype
+    device_map: str | None
+    fingerprint: str
+    tokenizer: Any
+    preprocessor: Preprocessor
+
+    @property
+    def family(self) -> str:
+        """Name of the family."""
+        return self.adapter.family.name
+
+    @property
+    def box_space(self) -> str:
+        """See :class:`evalkit.models.base.Card`."""
+        return self.adapter.family.box_space
+
+    @property
+    def bytes(self) -> int:
+        """See :class:`evalkit.models.base.Card`; the dtype of the files is taken to be no wider."""
+        return sum(path.stat().st_size for path in weight_files(self.folder)) * (
+            2 if self.dtype == torch.float32 else 1
+        )
+
+    def render(self, parts: Sequence[Part]) -> str:
+        """One user turn through the checkpoint's own chat template."""
+        return render(self.tokenizer, parts, self.family, self.adapter.locate)
+
+    def load(self) -> HfModel:
+        """Load the weights and install the variant.
+
+        Raises:
+            UsageError: the variant doesn't fit the model.
+            EnvironmentProblem: the weights are damaged, or don't fit into memory.
+        """
+        module = _weights(self)
+        _check_attention(module, self.name)
+        try:
+            installed = install(module, self.variant)
+        except ValueError as error:
+            raise UsageError(
+                f"RoPE variant `{self.variant}` can't be installed into `{self.name}`",
+                str(error),
+                "choose another variant or checkpoint",
+            ) from None
+        rules = _rules(self.folder, module, self.tokenizer)
+        return HfModel(**vars(self), module=module, installed=installed, rules=rules)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HfModel(HfCard):
     """A checkpoint behind the door of :class:`~evalkit.models.base.Model`.
 
     ``module`` is the transformers model, for those who want to look inside.
     """
 
-    def __init__(
-        self,
-        adapter: Adapter,
-        name: str,
-        module: Any,
-        installed: Installed,
-        tokenizer: Any,
-        preprocessor: Preprocessor,
-        rules: DecodingRules,
-        digest: str,
-    ) -> None:
-        self.adapter = adapter
-        self.family = adapter.family.name
-        self.box_space = adapter.family.box_space
-        self.name = name
-        self.module = module
-        self.installed = installed
-        self.tokenizer = tokenizer
-        self.preprocessor = preprocessor
-        self.rules = rules
-        self.vision = Vision(module, adapter.encode, rules)
-        self.fingerprint = digest
+    module: Any
+    installed: Installed
+    rules: DecodingRules
 
-    @property
-    def variant(self) -> RopeVariant:
-        """The installed variant."""
-        return self.installed.variant
+    @cached_property
+    def vision(self) -> Vision:
+        """Its vision tower, with what it saw last."""
+        return Vision(self.module, self.adapter.encode, self.rules)
 
-    def render(self, parts: Sequence[Part]) -> str:
-        """One user turn through the checkpoint's own chat template."""
-        return render(self.tokenizer, parts, self.family, self.adapter.locate)
+    def has_room_for(self, other: Card) -> bool:
+        """See :class:`evalkit.models.base.Model`."""
+        return 2 * other.bytes <= sum(map(free_bytes, devices_of(self.module)))
+
+    def join(self, first: Model) -> None:
+        """See :class:`evalkit.models.base.Model`."""
+        if not isinstance(first, HfModel):
+            return
+        share_weights(self.module, first.module)
+        same_pixels = (self.rules.mean, self.rules.std) == (first.rules.mean, first.rules.std)
+        if same_pixels and same_tower(self.module, first.module):
+            circle = [*(first.vision.circle or [first.vision]), self.vision]
+            for vision in circle:
+                vision.circle = circle
+
+    def token_budget(self, models: int) -> int:
+        """See :class:`evalkit.models.base.Model`."""
+        return token_budget(self.module, models, KEPT_BYTES)
 
     def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> HfDecoder:
         """See :class:`evalkit.models.base.Model`."""
@@ -176,19 +231,21 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
-def _weights(model_class: str, folder: Path, dtype: torch.dtype, device: torch.device) -> Any:
+def _weights(card: HfCard) -> Any:
     """The model in evaluation mode. Every weight must come from the checkpoint."""
     import transformers
     from safetensors import SafetensorError
     from transformers.utils import logging
 
+    folder = card.folder
     weight_files(folder)
     logging.disable_progress_bar()  # evalkit draws its own
     try:
         with _no_progress_bars():
-            model, report = getattr(transformers, model_class).from_pretrained(
+            model, report = getattr(transformers, card.adapter.model_class).from_pretrained(
                 folder,
-                dtype=dtype,
+                dtype=card.dtype,
+                device_map=card.device_map,
                 attn_implementation="sdpa",
                 use_safetensors=True,
                 local_files_only=True,
@@ -197,7 +254,7 @@ def _weights(model_class: str, folder: Path, dtype: torch.dtype, device: torch.d
         missing = sorted(report["missing_keys"])
         if missing:
             raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
-        return model.to(device).eval()
+        return (model if card.device_map else model.to(card.device)).eval()
     except torch.OutOfMemoryError as error:
         why, fix = str(error).splitlines()[0], "use a smaller checkpoint, or `--dtype bfloat16`"
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:

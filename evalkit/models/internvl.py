@@ -8,9 +8,9 @@ from typing import Any
 
 from evalkit.models import hf, tiles
 from evalkit.models.families import FAMILIES
+from evalkit.models.features import Features
 from evalkit.models.generation import DecodingRules
 from evalkit.models.internvl_preprocess import InternVLPreprocessor
-from evalkit.models.vision import Features
 from evalkit.types import VisionInput
 
 
@@ -34,4 +34,4 @@ ADAPTER = hf.Adapter(
     InternVLPreprocessor.from_folder,
     encode,
 )
-load = partial(hf.load, ADAPTER)
+describe = partial(hf.describe, ADAPTER)

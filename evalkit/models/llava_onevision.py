@@ -11,9 +11,9 @@ from torch import Tensor
 
 from evalkit.models import hf, tiles
 from evalkit.models.families import FAMILIES
+from evalkit.models.features import Features
 from evalkit.models.generation import DecodingRules
 from evalkit.models.llava_preprocess import LlavaPreprocessor
-from evalkit.models.vision import Features
 from evalkit.types import VisionInput
 
 
@@ -74,4 +74,4 @@ ADAPTER = hf.Adapter(
     LlavaPreprocessor.from_folder,
     encode,
 )
-load = partial(hf.load, ADAPTER)
+describe = partial(hf.describe, ADAPTER)

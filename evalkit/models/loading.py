@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import EnvironmentProblem, UsageError, did_you_mean
-from evalkit.models.base import Model
+from evalkit.models.base import Card, Model, Placing
 from evalkit.models.families import FAMILIES
 from evalkit.rope.variants import RopeVariant, parse_variant
 
@@ -33,8 +33,19 @@ def load_model(name: str, *, rope: str = "auto", dtype: str = "auto", device: st
         UsageError: no such checkpoint, family, variant, dtype or device name.
         EnvironmentProblem: the checkpoint or the device can't be used.
     """
+    return describe_model(name, rope, Placing(dtype, device)).load()
+
+
+def describe_model(name: str, rope: str = "auto", where: Placing | None = None) -> Card:
+    """What :func:`load_model` would load, without the weights; ``where`` is its dtype and device.
+
+    Raises:
+        UsageError: no such checkpoint, family, variant, dtype or device name.
+        EnvironmentProblem: the checkpoint or the device can't be used.
+    """
+    where = where or Placing()
     if name.partition(":")[0] == "mock":
-        return _load("mock", Path(), name, _variant(rope, None, "mock"), dtype, device)
+        return _describe("mock", Path(), name, _variant(rope, None, "mock"), where)
     folder = _folder(name, rope)
     config = read_config(folder)
     family = str(config.get("model_type"))
@@ -45,7 +56,7 @@ def load_model(name: str, *, rope: str = "auto", dtype: str = "auto", device: st
             f"evalkit can run: {', '.join(known)}.{did_you_mean(family, known)}",
             "choose a checkpoint of one of these families (`evalkit models`)",
         )
-    return _load(family, folder, name, _variant(rope, config.get("rope_variant"), family), dtype, device)
+    return _describe(family, folder, name, _variant(rope, config.get("rope_variant"), family), where)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -69,10 +80,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _load(family: str, folder: Path, name: str, variant: RopeVariant, dtype: str, device: str) -> Model:
+def _describe(family: str, folder: Path, name: str, variant: RopeVariant, where: Placing) -> Card:
     module = importlib.import_module(FAMILIES[family].module)
-    model: Model = module.load(folder, name, variant, dtype, device)
-    return model
+    card: Card = module.describe(folder, name, variant, where)
+    return card
 
 
 def _variant(rope: str, trained_with: Any, family: str) -> RopeVariant:

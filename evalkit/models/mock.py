@@ -31,6 +31,7 @@ from evalkit.data.images import load_image
 from evalkit.data.media import media_digest
 from evalkit.data.video import probe
 from evalkit.errors import OutOfMemory, UsageError, did_you_mean
+from evalkit.models.base import Card, Model, Placing
 from evalkit.models.families import FAMILIES
 from evalkit.models.whole_batches import WholeBatches
 from evalkit.rope.variants import RopeVariant
@@ -90,10 +91,25 @@ class MockModel:
     preprocessor: MockPreprocessor = MockPreprocessor()
     family: str = FAMILY.name
     box_space: str = FAMILY.box_space
+    bytes: int = 0
+
+    def load(self) -> MockModel:
+        """It has no weights: it is there already."""
+        return self
 
     def render(self, parts: Sequence[Part]) -> str:
         """The parts in order, media as ``<image>`` and ``<video>``."""
         return "".join(_written(part) for part in parts)
+
+    def has_room_for(self, other: Card) -> bool:
+        """Whatever it is."""
+        return True
+
+    def join(self, first: Model) -> None:
+        """There is nothing to share."""
+
+    def token_budget(self, models: int) -> None:
+        """No limit."""
 
     def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> WholeBatches:
         """See :class:`evalkit.models.base.Model`."""
@@ -117,8 +133,8 @@ class MockModel:
         return Generation("".join(shown), tokens, "stop" if len(shown) == len(words) else "length")
 
 
-def load(folder: Path, name: str, variant: RopeVariant, dtype: str, device: str) -> MockModel:
-    """Build the mock that ``name`` describes; ``folder``, ``dtype`` and ``device`` don't matter.
+def describe(folder: Path, name: str, variant: RopeVariant, where: Placing) -> MockModel:
+    """Build the mock that ``name`` describes; ``folder`` and ``where`` don't matter.
 
     Raises:
         UsageError: an unknown behaviour, or a value that it can't take.

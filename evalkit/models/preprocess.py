@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -176,6 +176,16 @@ class ChatPreprocessor:
                 yield sizes[-1], each.separators, each.info.kind
             else:
                 yield sum(sizes), each.separators, each.info.kind
+
+
+def prepare_alike(one: object, other: object) -> bool:
+    """Whether two preprocessors make the same of every request; tokenizers are compared by their files."""
+    if isinstance(one, ChatPreprocessor) and isinstance(other, ChatPreprocessor):
+        files = [Path(each.tokenizer_file) for each in (one, other)]
+        if files[0] != files[1] and files[0].read_bytes() != files[1].read_bytes():
+            return False
+        one, other = (replace(each, tokenizer_file="") for each in (one, other))
+    return one == other
 
 
 def info_of(

@@ -17,4 +17,4 @@ ADAPTER = hf.Adapter(
     QwenPreprocessor.from_folder,
     encode,
 )
-load = partial(hf.load, ADAPTER)
+describe = partial(hf.describe, ADAPTER)

@@ -17,4 +17,4 @@ ADAPTER = hf.Adapter(
     partial(QwenPreprocessor.from_folder, by_frame=True),
     encode,
 )
-load = partial(hf.load, ADAPTER)
+describe = partial(hf.describe, ADAPTER)

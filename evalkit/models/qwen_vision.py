@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from evalkit.models.attention import vision_attention
+from evalkit.models.features import Features
 from evalkit.models.generation import DecodingRules
-from evalkit.models.vision import Features
 from evalkit.types import VisionInput
 
 PATCHES = 65536

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from evalkit.models.features import Encode, Features, encoded_for
 from evalkit.models.generation import DecodingRules
 from evalkit.stats import Stats
 from evalkit.types import Prepared, VisionInput
@@ -18,34 +19,18 @@ KEPT_BYTES = 2 << 30
 """Features kept for questions that come later: 0.3 million visual tokens of a 7B model."""
 
 
-@dataclass(frozen=True)
-class Features:
-    """What the language model gets of one medium: ``tokens [n, hidden]`` in the places of its pad tokens,
-    in their order, and what is added there after the first layers (deepstack), each ``[n, hidden]``.
-    """
-
-    tokens: Tensor
-    deep: tuple[Tensor, ...] = ()
-
-    @property
-    def bytes(self) -> int:
-        """Size in memory."""
-        return sum(each.numel() * each.element_size() for each in (self.tokens, *self.deep))
-
-
-class Encode(Protocol):
-    """A family's way from pixels to features: media of any sizes in one call, results in their order."""
-
-    def __call__(self, model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> list[Features]: ...
-
-
 @dataclass
 class Vision:
-    """The tower of one model, and the features of the media that it saw last."""
+    """The tower of one model, and the features of the media that it saw last.
+
+    ``circle``: this one and those of other models that have the same tower, in a fixed order; what one
+    of them sees, all have seen.
+    """
 
     model: Any
     encode: Encode
     rules: DecodingRules
+    circle: Sequence[Vision] = ()
     _kept: OrderedDict[Hashable, Features] = field(default_factory=OrderedDict)
 
     def features(
@@ -60,18 +45,32 @@ class Vision:
             stats.counts["media"] += len(media)
             return [self.encode(self.model, [each], self.rules)[0] for _, each in media]
         wanted = {key: each for key, each in media if key not in self._kept}
-        found = dict(zip(wanted, self._encoded(list(wanted.values()), stats), strict=True))
+        found = self._encoded(wanted, stats)
         found |= {key: self._kept[key] for key, _ in media if key in self._kept}
         self._keep(found)
         return [found[key] for key, _ in media]
 
     def forget(self) -> None:
         """Give the memory back."""
-        self._kept.clear()
+        for vision in self.circle or [self]:
+            vision._kept.clear()
 
-    def _encoded(self, media: Sequence[VisionInput], stats: Stats) -> list[Features]:
-        stats.counts["media"] += len(media)
-        return self.encode(self.model, media, self.rules) if media else []
+    def _encoded(self, wanted: dict[Hashable, VisionInput], stats: Stats) -> dict[Hashable, Features]:
+        stats.counts["media"] += len(wanted)
+        if not wanted:
+            return {}
+        circle = self.circle or [self]
+        seen = encoded_for(
+            [vision.model for vision in circle], self.encode, list(wanted.values()), self.rules
+        )
+        found: dict[Hashable, Features] = {}
+        for vision, features in zip(circle, seen, strict=True):
+            own = dict(zip(wanted, features, strict=True))
+            if vision is self:
+                found = own
+            else:
+                vision._keep(own)
+        return found
 
     def _keep(self, found: dict[Hashable, Features]) -> None:
         for key, each in found.items():
@@ -79,7 +78,7 @@ class Vision:
             if isinstance(key, tuple):  # what has no digest can't be recognised
                 self._kept[key] = each
         size = sum(each.bytes for each in self._kept.values())
-        while size > KEPT_BYTES:
+        while size > KEPT_BYTES // max(1, len(self.circle)):
             size -= self._kept.popitem(last=False)[1].bytes
 
 

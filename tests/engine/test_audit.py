@@ -10,12 +10,16 @@ from test_run import FakeModel, request
 
 from evalkit.cli import run_cli
 from evalkit.engine.audit import audit
+from evalkit.engine.executors.local import Local
 
 
 def test_what_differs_is_named() -> None:
     requests = {each.key: each for each in (request(1, "ab"), request(2, "cd"))}
-    found = audit(FakeModel(), requests, {"k1": (1,), "k2": (2,)}, workers=0)  # type: ignore[arg-type]
-    assert (found.repeated, found.different) == (["k1", "k2"], ["k2"])
+    executor = Local([FakeModel(), FakeModel()])  # type: ignore[list-item]
+    tokens = [{"k1": (1,), "k2": (2,)}, {}]
+    first, second = audit(executor, [requests, {}], tokens, workers=0)
+    assert (first.repeated, first.different) == (["k1", "k2"], ["k2"])
+    assert (second.repeated, second.different) == ([], [])
 
 
 @pytest.mark.slow

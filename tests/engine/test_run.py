@@ -51,6 +51,9 @@ class FakeModel:
     largest: int = 0
     most: int = 0
 
+    def token_budget(self, models: int) -> None:
+        pass
+
     def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> WholeBatches:
         return WholeBatches(self.generate)
 

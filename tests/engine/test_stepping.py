@@ -90,6 +90,9 @@ class SteppingModel:
     preprocessor: SharingPreprocessor = field(default_factory=SharingPreprocessor)
     decoders: list[WordByWord] = field(default_factory=list)
 
+    def token_budget(self, models: int) -> None:
+        pass
+
     def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> WordByWord:
         self.decoders.append(WordByWord(self.fits))
         return self.decoders[-1]

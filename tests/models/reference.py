@@ -10,8 +10,9 @@ from torch import Tensor
 
 from evalkit.models.base import Unit, answer
 from evalkit.models.decoder import HfDecoder
+from evalkit.models.features import Encode
 from evalkit.models.generation import DecodingRules, segments_of
-from evalkit.models.vision import Encode, Vision
+from evalkit.models.vision import Vision
 from evalkit.rope.install import Installed
 from evalkit.rope.placement import Placement
 from evalkit.types import Generation, Prepared, VisionInput

@@ -13,8 +13,8 @@ from reference import MediaInputs, internvl_inputs, llava_inputs, qwen_inputs
 from tiny_qwen import END, EOS, IMAGE_PAD, PAD, START, VIDEO_PAD, VOCABULARY, make_model, scaled
 
 from evalkit.models import internvl, llava_onevision, qwen_vision
+from evalkit.models.features import Encode
 from evalkit.models.generation import DecodingRules
-from evalkit.models.vision import Encode
 from evalkit.rope.hosts.llava_onevision import Anyres
 from evalkit.types import MediaKind, Prepared, VisionInput
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.cli.run import read_spec
 from evalkit.errors import UsageError
 from evalkit.spec import ArmSpec, RunSpec, load_config, pair_of, split_list
 
@@ -75,3 +76,12 @@ def test_a_wrong_config_is_refused(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(UsageError, match=r"run\.yaml"):
         load_config(path)
+
+
+def test_an_automatic_budget_beats_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("model: tiny\ntasks: mini\nbatch_tokens: 512\n")
+    assert read_spec(path, {"batch_tokens": "auto"}).batch_tokens is None
+    assert read_spec(path, {"batch_tokens": None}).batch_tokens == 512
+    path.write_text("model: tiny\ntasks: mini\nbatch_tokens: auto\n")
+    assert read_spec(path, {}).batch_tokens is None

@@ -1,0 +1,1 @@
+"""Where engines run: in this process, or in others on this machine or a cluster."""
