@@ -22,7 +22,8 @@ def token_budget(text: str) -> int | str:
     """A number of tokens, or ``auto``, from the command line."""
     if text == "auto":
         return text
-    return click.IntRange(min=1).convert(text, None, None)
+    number: int = click.IntRange(min=1)(text)
+    return number
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")

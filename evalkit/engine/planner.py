@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evalkit.models.base import Unit
@@ -19,28 +19,44 @@ def media_groups(requests: Iterable[Request]) -> list[list[Request]]:
     return list(groups.values())
 
 
-def shared_requests(
-    requests: Sequence[Sequence[Request]],
-) -> tuple[list[Request], dict[str, list[tuple[int, str]]]]:
-    """The requests of several models, those that differ in nothing but their key once, under new keys; and
-    for each of these who asks it: number of the model, and own key.
+Asker = tuple[int, str]
+"""Number of a model, and the key under which it asks a request."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Requests about the same media, under keys of the group's own; by these keys, who asks each; and the
+    tokens of the longest, with and without new ones.
     """
-    asked: dict[Request, list[tuple[int, str]]] = {}
+
+    requests: list[Request]
+    askers: Mapping[str, Sequence[Asker]]
+    tokens: int = 0
+    length: int = 0
+
+
+def plan(
+    requests: Sequence[Sequence[Request]], estimate: Callable[[Request], int], *, by_media: bool = True
+) -> list[Group]:
+    """The requests of several models in groups: those that differ in nothing but their key once, those about
+    the same media together.
+
+    Descending by the longest request of each, so that what won't fit into memory shows at once and
+    neighbours are of like length; equal ones keep their order. ``estimate``: tokens of a prompt.
+    """
+    asked: dict[Request, list[Asker]] = {}
     for number, own in enumerate(requests):
         for request in own:
             asked.setdefault(replace(request, key=""), []).append((number, request.key))
-    named = {str(number): request for number, request in enumerate(asked)}
-    return (
-        [replace(request, key=name) for name, request in named.items()],
-        {name: asked[request] for name, request in named.items()},
-    )
-
-
-def longest_first(groups: Sequence[list[Request]], tokens: Mapping[str, int]) -> list[list[Request]]:
-    """Groups by descending cost of their largest request, so that what won't fit into memory shows at
-    once and neighbours are of like length. ``tokens`` of each request by key; equal costs keep their order.
-    """
-    return sorted(groups, key=lambda group: -max(tokens[each.key] + each.max_new_tokens for each in group))
+    named = [replace(request, key=str(number)) for number, request in enumerate(asked)]
+    askers = {each.key: who for each, who in zip(named, asked.values(), strict=True)}
+    groups = []
+    for members in media_groups(named) if by_media else [[each] for each in named]:
+        tokens = {each.key: estimate(each) for each in members}
+        length = max(tokens[each.key] + each.max_new_tokens for each in members)
+        own_askers = {key: askers[key] for key in tokens}
+        groups.append(Group(members, own_askers, max(tokens.values()), length))
+    return sorted(groups, key=lambda group: -group.length)
 
 
 def units_of(items: Sequence[Prepared], most: int | None, *, shared: bool = True) -> Iterator[Unit]:

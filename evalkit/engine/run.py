@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import tee
 
-from evalkit.engine.planner import Budget, longest_first, media_groups, shared_requests, units_of
+from evalkit.engine.planner import Budget, Group, plan, units_of
 from evalkit.engine.techniques import Techniques
-from evalkit.engine.workers import Failed, Outcome, prepare_all
+from evalkit.engine.workers import Done, Failed, Outcome, prepare_all
 from evalkit.errors import OutOfMemory
 from evalkit.models.base import PREFILL_TOKENS, Decoder, Finished, Model, Preprocessor, Unit, answer
 from evalkit.stats import Stats
 from evalkit.types import Generation, Prepared, Request, Response
 
 OnBatch = Callable[[list[Response]], None]
+Answers = Generator[tuple[int, list[Response]], None, None]
+"""Batches of responses, each with the number of the model that gave it."""
 
 STORE_SECONDS = 0.5
 
@@ -86,23 +88,33 @@ def answers(
     requests: Sequence[Sequence[Request]],
     settings: Settings,
     stats: Stats | None = None,
-) -> Generator[tuple[int, list[Response]], None, None]:
+) -> Answers:
     """Responses of several models to the requests of each, in lockstep: with the number of the model.
 
     The preprocessors must make the same of a request. What several models are asked (requests that
     differ in nothing but their keys) is prepared once, and the model that is furthest behind goes on
     first, so that little has to be kept for the others. See :func:`run_requests` for the rest.
     """
-    ways, first = settings.techniques, models[0].preprocessor
-    asked, askers = shared_requests(requests)
-    tokens = {request.key: _estimate(first, request) for request in asked}
-    groups = media_groups(asked) if ways.media else [[request] for request in asked]
-    ordered = longest_first(groups, tokens)
-    costs = [max(tokens[request.key] for request in group) for group in ordered]
-    with closing(prepare_all(first, ordered, costs, settings.workers)) as outcomes:
+    groups = planned(models[0].preprocessor, requests, settings)
+    return answer_groups(models, groups, settings, stats)
+
+
+def planned(
+    preprocessor: Preprocessor, requests: Sequence[Sequence[Request]], settings: Settings
+) -> list[Group]:
+    """The requests of several models as groups, in the order in which they are answered."""
+    return plan(requests, partial(_estimate, preprocessor), by_media=settings.techniques.media)
+
+
+def answer_groups(
+    models: Sequence[Model], groups: Iterable[Group], settings: Settings, stats: Stats | None = None
+) -> Answers:
+    """See :func:`answers`; groups are taken when there is room for them, not before."""
+    first, ways = models[0].preprocessor, settings.techniques
+    with closing(prepare_all(first, groups, settings.workers)) as outcomes:
         engines = [
             _Engine(model, _budget(model, settings, len(models)), ways, stats or Stats(), own)
-            for model, own in zip(models, _dealt(outcomes, askers, len(models)), strict=True)
+            for model, own in zip(models, _dealt(outcomes, len(models)), strict=True)
         ]
         turns = [engine.turns() for engine in engines]
         going = dict(enumerate(engines))
@@ -123,28 +135,25 @@ def _budget(model: Model, settings: Settings, models: int) -> Budget:
     return Budget(model.token_budget(models), settings.batch_size or MOST_SAMPLES)
 
 
-def _dealt(
-    outcomes: Iterator[Outcome], askers: Mapping[str, Sequence[tuple[int, str]]], models: int
-) -> list[Iterator[Outcome]]:
+def _dealt(done: Iterator[Done], models: int) -> list[Iterator[Outcome]]:
     """What was prepared, for every model under its own keys; it is kept until all have taken it."""
 
-    def own(number: int, outcome: Outcome) -> Outcome:
+    def own(number: int, each: Done) -> Outcome:
+        group, outcome = each
+
+        def keys(key: str) -> list[str]:
+            return [own_key for asker, own_key in group.askers[key] if asker == number]
+
         return Outcome(
-            [
-                replace(item, key=key)
-                for item in outcome.prepared
-                for asker, key in askers[item.key]
-                if asker == number
-            ],
+            [replace(item, key=key) for item in outcome.prepared for key in keys(item.key)],
             [
                 Failed(replace(each.request, key=key), each.error)
                 for each in outcome.failed
-                for asker, key in askers[each.request.key]
-                if asker == number
+                for key in keys(each.request.key)
             ],
         )
 
-    return [map(partial(own, number), each) for number, each in enumerate(tee(outcomes, models))]
+    return [map(partial(own, number), each) for number, each in enumerate(tee(done, models))]
 
 
 def _estimate(preprocessor: Preprocessor, request: Request) -> int:

@@ -9,13 +9,14 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
+from evalkit.engine.planner import Group
 from evalkit.errors import EnvironmentProblem, MediaError
 from evalkit.models.base import Preprocessor
 from evalkit.types import Prepared, Request
@@ -43,14 +44,14 @@ class Outcome:
     failed: list[Failed] = field(default_factory=list)
 
 
-Group = list[Request]
+Done = tuple[Group, Outcome]
 
 
 def prepare_all(
-    preprocessor: Preprocessor, groups: Sequence[Group], costs: Sequence[int], workers: int
-) -> Generator[Outcome, None, None]:
+    preprocessor: Preprocessor, groups: Iterable[Group], workers: int
+) -> Generator[Done, None, None]:
     """Prepare groups of requests about the same media, and yield them in their order; ``workers=0`` does it
-    in this process. ``costs``: tokens of each group.
+    in this process. Groups are taken when there is room for them, not before.
 
     A request that fails, or whose worker dies, is :class:`Failed`; the others go on.
 
@@ -59,7 +60,7 @@ def prepare_all(
     """
     if workers == 0:
         for group in groups:
-            yield _prepare(preprocessor, group)
+            yield group, _prepare(preprocessor, group.requests)
         return
     with _Pool(preprocessor, workers) as pool:
         if not pool.works():
@@ -68,25 +69,23 @@ def prepare_all(
                 "call evalkit under `if __name__ == '__main__':`",
                 stacklevel=2,
             )
-            yield from prepare_all(preprocessor, groups, costs, 0)
+            yield from prepare_all(preprocessor, groups, 0)
             return
-        waiting = deque(zip(groups, costs, strict=True))
-        ahead: deque[tuple[Group, int, Future[Outcome]]] = deque()
-        tokens = 0
-        while waiting or ahead:
-            while waiting and (not ahead or pool.has_room(len(ahead), tokens + waiting[0][1])):
-                group, cost = waiting.popleft()
-                ahead.append((group, cost, pool.submit(group)))
-                tokens += cost
-            group, cost, future = ahead.popleft()
-            tokens -= cost
+        waiting = iter(groups)
+        ahead: deque[tuple[Group, Future[Outcome]]] = deque()
+        following = next(waiting, None)
+        while following or ahead:
+            while following and pool.has_room([group for group, _ in ahead], following):
+                ahead.append((following, pool.submit(following)))
+                following = next(waiting, None)
+            group, future = ahead.popleft()
             try:
                 outcome = future.result()
             except BrokenProcessPool:
                 outcome = pool.recover(group)
                 # The other groups died with the pool, through no fault of their own.
-                ahead = deque((each, price, pool.submit(each)) for each, price, _ in ahead)
-            yield outcome
+                ahead = deque((each, pool.submit(each)) for each, _ in ahead)
+            yield group, outcome
 
 
 class _Pool:
@@ -109,14 +108,15 @@ class _Pool:
         except BrokenProcessPool:
             return False
 
-    def has_room(self, ahead: int, tokens: int) -> bool:
-        """Whether one more group, with which ``tokens`` are ahead, may be started."""
-        return ahead < AHEAD_PER_WORKER * self._workers and tokens <= AHEAD_TOKENS
+    def has_room(self, ahead: Sequence[Group], group: Group) -> bool:
+        """Whether one more group may be started; the first one always may."""
+        tokens = group.tokens + sum(each.tokens for each in ahead)
+        return not ahead or (len(ahead) < AHEAD_PER_WORKER * self._workers and tokens <= AHEAD_TOKENS)
 
     def submit(self, group: Group) -> Future[Outcome]:
         """Start preparing a group."""
         try:
-            return self._executor.submit(_prepare, self._preprocessor, group)
+            return self._executor.submit(_prepare, self._preprocessor, group.requests)
         except BrokenProcessPool as error:  # it died since the last result
             future: Future[Outcome] = Future()
             future.set_exception(error)
@@ -126,7 +126,7 @@ class _Pool:
         """Start a new pool, and prepare the requests of ``group`` alone: one may have killed the old pool."""
         self._executor.shutdown(wait=True, cancel_futures=True)
         outcome = Outcome()
-        for request in group:
+        for request in group.requests:
             with self._new(1) as alone:
                 try:
                     found = alone.submit(_prepare, self._preprocessor, [request]).result()
@@ -160,15 +160,15 @@ def _outlive_no_parent() -> None:
         os._exit(1)
 
 
-def _prepare(preprocessor: Preprocessor, group: Group) -> Outcome:
+def _prepare(preprocessor: Preprocessor, requests: Sequence[Request]) -> Outcome:
     """Show the media of a group once, and prepare each of its requests."""
     began = time.perf_counter()
-    shown = _tried(lambda: preprocessor.show(group[0].media))
+    shown = _tried(lambda: preprocessor.show(requests[0].media))
     if isinstance(shown, _Problem):
-        return Outcome(failed=[Failed(request, shown.text) for request in group])
-    seconds = (time.perf_counter() - began) / len(group)
+        return Outcome(failed=[Failed(request, shown.text) for request in requests])
+    seconds = (time.perf_counter() - began) / len(requests)
     outcome = Outcome()
-    for request in group:
+    for request in requests:
         found = _tried(partial(preprocessor.prepare, request, shown))
         if isinstance(found, _Problem):
             outcome.failed.append(Failed(request, found.text))

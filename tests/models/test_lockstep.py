@@ -19,7 +19,7 @@ from tiny_qwen import save_checkpoint
 from evalkit.cli import run_cli
 from evalkit.engine.executors.base import Order
 from evalkit.engine.executors.local import Local
-from evalkit.engine.planner import shared_requests
+from evalkit.engine.planner import plan
 from evalkit.engine.run import Settings, answers, run_requests
 from evalkit.models.base import Model, Placing, Unit, answer
 from evalkit.models.features import _connectors, encoded_for, same_tower, share_weights
@@ -166,9 +166,11 @@ def test_a_question_of_several_models_is_one_request() -> None:
     picture = (MediaRef("image", path="a.png"),)
     first = [Request(f"a{n}", "t", str(n), "?", picture, 4) for n in range(3)]
     second = [Request(f"b{n}", "t", str(n), "?", picture, 4) for n in (2, 3)]
-    asked, askers = shared_requests([first, second])
-    assert [each.sample_id for each in asked] == ["0", "1", "2", "3"]
-    assert list(askers.values()) == [[(0, "a0")], [(0, "a1")], [(0, "a2"), (1, "b2")], [(1, "b3")]]
+    (group,) = plan([first, second], lambda request: 7)
+    assert [each.sample_id for each in group.requests] == ["0", "1", "2", "3"]
+    expected = [[(0, "a0")], [(0, "a1")], [(0, "a2"), (1, "b2")], [(1, "b3")]]
+    assert [group.askers[each.key] for each in group.requests] == expected
+    assert (group.tokens, group.length) == (7, 11)
 
 
 def test_what_does_not_fit_or_suit_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

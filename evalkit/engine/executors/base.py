@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from evalkit.engine.run import Settings
+from evalkit.engine.run import Answers, Settings
 from evalkit.models.base import Card, Placing
-from evalkit.types import Request, Response
+from evalkit.types import Request
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,6 @@ class Order:
     model: str
     rope: str = "auto"
     where: Placing = field(default_factory=Placing)
-
-
-Answers = Generator[tuple[int, list[Response]], None, None]
 
 
 class Executor(Protocol):

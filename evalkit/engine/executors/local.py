@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from evalkit.engine.executors.base import Answers, Order
-from evalkit.engine.run import Settings, answers
+from evalkit.engine.executors.base import Order
+from evalkit.engine.run import Answers, Settings, answers
 from evalkit.errors import EvalkitError
 from evalkit.models import describe_model
 from evalkit.models.base import Card, Model
