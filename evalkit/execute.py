@@ -19,7 +19,7 @@ from evalkit.finish import Outcome, finish, now
 from evalkit.models.base import Placing
 from evalkit.registry import load_task, resolve
 from evalkit.requests import Indexed, choose, selected
-from evalkit.session import Reporter, Session, settings_of
+from evalkit.session import Reporter, Session
 from evalkit.spec import ArmSpec, RunSpec
 from evalkit.store import RunDir
 from evalkit.task import Task
@@ -89,9 +89,9 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
 def _run_all(session: Session, executor: Executor, arms: Sequence[ArmSpec]) -> list[EvalkitError]:
     """Run arms, as many at a time as the executor can load; what went wrong with those left out."""
     spec, problems = session.spec, []
-    where = Placing(spec.dtype, spec.device, spec.device_map)
+    where = Placing(spec.dtype, _device(spec), spec.device_map)
     orders = [Order(arm.model, arm.rope, where) for arm in arms]
-    lockstep = settings_of(spec).techniques.lockstep
+    lockstep = Techniques.without(*spec.without).lockstep
     while orders:
         count = 1
         try:
@@ -107,10 +107,37 @@ def _run_all(session: Session, executor: Executor, arms: Sequence[ArmSpec]) -> l
     return problems
 
 
+def _device(spec: RunSpec) -> str:
+    """The device of an engine in this process; other engines have their own."""
+    only = spec.devices[0] if len(spec.devices) == 1 else spec.device
+    return f"cuda:{only}" if only.isdigit() else only
+
+
 def executor_of(spec: RunSpec) -> Executor:
     """What the order is to be run by."""
     from evalkit.engine.executors.local import Local
+    from evalkit.engine.executors.ray import RayEngines
+    from evalkit.engine.executors.seats import seats_of
 
+    seats, cluster = seats_of(spec.devices), spec.executor == "ray"
+    if spec.gpus_per_engine and not cluster:
+        raise UsageError(
+            "`--gpus-per-engine`", "it is for a Ray cluster", "write `--devices 0+1,2+3`, or `--executor ray`"
+        )
+    if cluster and any(seat.visible for seat in seats):
+        raise UsageError(
+            f"`--devices {','.join(spec.devices)}` with `--executor ray`",
+            "on a cluster Ray says which GPUs an engine gets",
+            "leave `--devices` out; `--gpus-per-engine` says how many each gets",
+        )
+    if cluster or len(seats) > 1 or any(seat.spread for seat in seats):
+        if spec.executor == "local":
+            raise UsageError(
+                f"`--devices {','.join(spec.devices)}` with `--executor local`",
+                "in this process there is one engine, on one device",
+                "give one device, or leave `--executor` out",
+            )
+        return RayEngines(seats, cluster, spec.gpus_per_engine or 1)
     return Local()
 
 

@@ -101,7 +101,7 @@ class Session:
         for arm in arms:
             self.reporter.arm_started(arm.name, _count(arm.work), _count(arm.work, answered))
         left = [[job.request for key, job in arm.work.items() if key not in answered] for arm in arms]
-        answers = executor.answers(left, settings_of(self.spec))
+        answers = executor.answers(left, settings_of(self.spec, executor))
         with self.run.writer() as journal, closing(answers) as batches:
             for number, responses in batches:
                 stored = [_record(arms[number], response) for response in responses]
@@ -134,7 +134,7 @@ class Session:
             executor,
             [{key: arm.work[key].request for key in own} for arm, own in zip(arms, close, strict=True)],
             [{key: record.token_ids for key, record in own.items()} for own in close],
-            workers_of(self.spec),
+            settings_of(self.spec, executor).workers,
         )
         for arm, own, audited in zip(arms, close, found, strict=True):
             names = [f"{own[key].task}/{own[key].sample_id}" for key in audited.different]
@@ -172,16 +172,12 @@ class Session:
         return f"{name}#{card.fingerprint[:6]}" if taken else name
 
 
-def settings_of(spec: RunSpec) -> Settings:
-    """How the engine is to work."""
-    return Settings(workers_of(spec), spec.batch_tokens, spec.batch_size, Techniques.without(*spec.without))
-
-
-def workers_of(spec: RunSpec) -> int:
-    """One core is left to the model; more than 14 workers outrun any one of them."""
-    if spec.workers is not None:
-        return spec.workers
-    return max(1, min(provenance.usable_cores() - 1, 14))
+def settings_of(spec: RunSpec, executor: Executor) -> Settings:
+    """How the engines are to work. One core of each is left to the model; more than 14 workers outrun any one
+    of them.
+    """
+    workers = max(1, min(int(executor.cores) - 1, 14)) if spec.workers is None else spec.workers
+    return Settings(workers, spec.batch_tokens, spec.batch_size, Techniques.without(*spec.without))
 
 
 def _below(margin: float | None, limit: float) -> bool:

@@ -17,6 +17,7 @@ from evalkit.rope.grammar import PART_KEYS
 from evalkit.rope.variants import parse_variant, split_variants
 
 SUBSETS = ("ci",)
+EXECUTORS = ("auto", "local", "ray")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class RunSpec:
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         device_map: ``auto`` spreads each model over all devices that are seen, as transformers does.
+        devices: one engine on each: ``0`` is a GPU, ``0+1`` two GPUs for one engine, ``cpu`` a share of the
+            processor; empty means one engine on ``device``.
+        executor: ``ray`` for engines on a Ray cluster, ``local`` for one in this process; ``auto`` is that
+            unless there are several devices.
+        gpus_per_engine: GPUs of each engine on a cluster.
         workers: preprocessing processes; None means one per free core, 0 none.
         batch_tokens: token budget of what is answered at a time (new tokens included), of all models that
             are loaded together; None leaves it to the free memory.
@@ -68,6 +74,9 @@ class RunSpec:
     dtype: str = "auto"
     device: str = "auto"
     device_map: str | None = None
+    devices: tuple[str, ...] = ()
+    executor: str = "auto"
+    gpus_per_engine: int | None = None
     workers: int | None = None
     batch_tokens: int | None = None
     batch_size: int | None = None
@@ -79,7 +88,7 @@ class RunSpec:
             raise UsageError("no model given", "a run needs one", "add `--model tiny` or a checkpoint")
         if not self.tasks:
             raise UsageError("no task given", "a run needs one", "add `--tasks mini`; see `evalkit tasks`")
-        for name in ("limit", "batch_tokens", "batch_size"):
+        for name in ("limit", "batch_tokens", "batch_size", "gpus_per_engine"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"`{name}` is {value}", "it must be at least 1", f"leave `{name}` out")
@@ -88,6 +97,11 @@ class RunSpec:
             raise UsageError(f"subset `{self.subset}`", f"there is none of this name.{hint}", "use `ci`")
         if self.subset is not None and self.limit is not None:
             raise UsageError("`--limit` and `--subset`", "each says how many samples to take", "give one")
+        if self.executor not in EXECUTORS:
+            hint = did_you_mean(self.executor, EXECUTORS)
+            raise UsageError(f"executor `{self.executor}`", f"there is none of this name.{hint}", "use `ray`")
+        if self.devices and self.device != "auto":
+            raise UsageError("`--device` and `--devices`", "each says where models run", "give one")
 
     def arms(self) -> list[ArmSpec]:
         """Every (checkpoint, variant) pair, in the order written, without repeats.
@@ -194,8 +208,8 @@ def load_config(path: Path) -> dict[str, Any]:
 
 
 _PLURAL = {"model": "models", "rope": "ropes", "task": "tasks", "tasks_dir": "tasks_dirs"}
-_LISTS = ("models", "ropes", "tasks", "tasks_dirs", "lmms_include", "without")
-_NUMBERS = ("limit", "official_random", "workers", "batch_tokens", "batch_size")
+_LISTS = ("models", "ropes", "tasks", "tasks_dirs", "lmms_include", "without", "devices")
+_NUMBERS = ("limit", "official_random", "workers", "batch_tokens", "batch_size", "gpus_per_engine")
 
 
 def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:

@@ -10,7 +10,7 @@ import click
 
 from evalkit.cli.options import json_option, official_random_option, tasks_dir_option, token_budget
 from evalkit.errors import ExitCode
-from evalkit.spec import RunSpec, load_config, split_list
+from evalkit.spec import EXECUTORS, RunSpec, load_config, split_list
 
 
 @click.command("run")
@@ -43,6 +43,19 @@ from evalkit.spec import RunSpec, load_config, split_list
 @tasks_dir_option
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Weights.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--devices",
+    multiple=True,
+    metavar="LIST",
+    help="An engine on each: `0,1,2,3` (GPUs), `0+1,2+3` (two GPUs an engine), `cpu,cpu`.",
+)
+@click.option(
+    "--executor",
+    type=click.Choice(EXECUTORS),
+    help="`ray`: engines on the Ray cluster at RAY_ADDRESS, one for each GPU. Default: on this machine.",
+)
+@click.option("--gpus-per-engine", type=click.IntRange(min=1), help="On a cluster; 1 unless told otherwise.")
+@click.option("--device-map", metavar="NAME", help="`auto`: spread each model over all GPUs that are seen.")
 @click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes; 0 for none.")
 @click.option(
     "--batch-tokens",
@@ -98,7 +111,7 @@ def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:
     """Build the order; what is typed beats what the file says."""
     chosen: dict[str, Any] = load_config(config) if config else {}
     for name, value in options.items():
-        if name in ("models", "ropes", "tasks", "without"):
+        if name in ("models", "ropes", "tasks", "without", "devices"):
             value = split_list(value)
         if value not in (None, ()):
             chosen[name] = None if (name, value) == ("batch_tokens", "auto") else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +12,7 @@ from itertools import tee
 
 from evalkit.engine.planner import Budget, Group, plan, units_of
 from evalkit.engine.techniques import Techniques
-from evalkit.engine.workers import Done, Failed, Outcome, prepare_all
+from evalkit.engine.workers import Done, Failed, Groups, Outcome, prepare_all
 from evalkit.errors import OutOfMemory
 from evalkit.models.base import PREFILL_TOKENS, Decoder, Finished, Model, Preprocessor, Unit, answer
 from evalkit.stats import Stats
@@ -107,9 +107,11 @@ def planned(
 
 
 def answer_groups(
-    models: Sequence[Model], groups: Iterable[Group], settings: Settings, stats: Stats | None = None
+    models: Sequence[Model], groups: Groups, settings: Settings, stats: Stats | None = None
 ) -> Answers:
-    """See :func:`answers`; groups are taken when there is room for them, not before."""
+    """See :func:`answers`; groups are taken when there is room for them, not before, and what is answered is
+    handed over at once when there is nothing else to do.
+    """
     first, ways = models[0].preprocessor, settings.techniques
     with closing(prepare_all(first, groups, settings.workers)) as outcomes:
         engines = [
@@ -197,8 +199,9 @@ class _Engine:
                     self._attempt(decoder, units)
                 elif decoder.live:
                     self._attempt(decoder, None)
+                idle = not (decoder.live or self.waiting)
                 late = time.monotonic() - self.stored > STORE_SECONDS
-                yield self._handed_over() if late else []
+                yield self._handed_over() if idle or late else []
         except (Exception, KeyboardInterrupt):
             yield self._handed_over()
             raise

@@ -44,14 +44,18 @@ class Outcome:
     failed: list[Failed] = field(default_factory=list)
 
 
+Groups = Iterable[Group | None]
+"""Groups in their order; None says that there is none at the moment."""
+
 Done = tuple[Group, Outcome]
 
+_NOTHING = (Group([], {}), Outcome())
 
-def prepare_all(
-    preprocessor: Preprocessor, groups: Iterable[Group], workers: int
-) -> Generator[Done, None, None]:
+
+def prepare_all(preprocessor: Preprocessor, groups: Groups, workers: int) -> Generator[Done, None, None]:
     """Prepare groups of requests about the same media, and yield them in their order; ``workers=0`` does it
-    in this process. Groups are taken when there is room for them, not before.
+    in this process. Groups are taken when there is room for them, not before; while there are none to be
+    had, and none are being prepared, an empty one is yielded.
 
     A request that fails, or whose worker dies, is :class:`Failed`; the others go on.
 
@@ -60,7 +64,7 @@ def prepare_all(
     """
     if workers == 0:
         for group in groups:
-            yield group, _prepare(preprocessor, group.requests)
+            yield _NOTHING if group is None else (group, _prepare(preprocessor, group.requests))
         return
     with _Pool(preprocessor, workers) as pool:
         if not pool.works():
@@ -71,13 +75,16 @@ def prepare_all(
             )
             yield from prepare_all(preprocessor, groups, 0)
             return
-        waiting = iter(groups)
+        waiting = _Waiting(groups)
         ahead: deque[tuple[Group, Future[Outcome]]] = deque()
-        following = next(waiting, None)
-        while following or ahead:
-            while following and pool.has_room([group for group, _ in ahead], following):
-                ahead.append((following, pool.submit(following)))
-                following = next(waiting, None)
+        while ahead or not waiting.ended:
+            while waiting.first and pool.has_room([group for group, _ in ahead], waiting.first):
+                ahead.append((waiting.first, pool.submit(waiting.first)))
+                waiting.go_on()
+            if not ahead:
+                if not waiting.ended:
+                    yield _NOTHING
+                continue
             group, future = ahead.popleft()
             try:
                 outcome = future.result()
@@ -86,6 +93,29 @@ def prepare_all(
                 # The other groups died with the pool, through no fault of their own.
                 ahead = deque((each, pool.submit(each)) for each, _ in ahead)
             yield group, outcome
+
+
+class _Waiting:
+    """Groups, with a look at the first."""
+
+    def __init__(self, groups: Groups) -> None:
+        self._groups = iter(groups)
+        self._first: Group | None = None
+        self.ended = False
+
+    @property
+    def first(self) -> Group | None:
+        """The group that comes next, if there is one at the moment."""
+        if self._first is None and not self.ended:
+            self.go_on()
+        return self._first
+
+    def go_on(self) -> None:
+        """Leave the first one."""
+        try:
+            self._first = next(self._groups)
+        except StopIteration:
+            self._first, self.ended = None, True
 
 
 class _Pool:

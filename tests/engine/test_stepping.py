@@ -56,14 +56,15 @@ class WordByWord:
             raise RuntimeError("broken by x")
         self.joined += bool(self.rows)
         self.reads += sum(unit.tokens for unit in units)
-        self.rows += [(item, []) for unit in units for item in unit.items]
-        return self._said()
+        new: list[tuple[Prepared, list[int]]] = [(item, []) for unit in units for item in unit.items]
+        self.rows += new
+        return self._said(new)
 
     def step(self) -> Finished:
         self._need(len(self.rows))
         if any(ord("y") in item.input_ids for item in self.live):
             raise RuntimeError("broken by y")
-        return self._said()
+        return self._said(self.rows)
 
     def drop(self, keep: int) -> list[Prepared]:
         forgotten, self.rows = self.live[keep:], self.rows[:keep]
@@ -73,9 +74,9 @@ class WordByWord:
         if self.tokens + more > self.fits:
             raise OutOfMemory("too much")
 
-    def _said(self) -> Finished:
+    def _said(self, rows: Sequence[tuple[Prepared, list[int]]]) -> Finished:
         finished: Finished = []
-        for item, said in self.rows:
+        for item, said in rows:
             said.append(int(item.input_ids[item.prefix + len(said)]))
             if item.prefix + len(said) == item.length:
                 finished.append((item, Generation(bytes(said).decode(), tuple(said), "stop")))

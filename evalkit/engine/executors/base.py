@@ -23,6 +23,11 @@ class Order:
 class Executor(Protocol):
     """Loads models and has them answer requests."""
 
+    @property
+    def cores(self) -> float:
+        """Processor cores for each engine."""
+        ...
+
     def load(self, orders: Sequence[Order], *, lockstep: bool) -> list[Card]:
         """Load what the first order says and, if ``lockstep``, those after it that can be answered side by
         side with it: read requests alike, and fit into memory beside it. What was loaded before is

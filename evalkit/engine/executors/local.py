@@ -11,6 +11,7 @@ from evalkit.errors import EvalkitError
 from evalkit.models import describe_model
 from evalkit.models.base import Card, Model
 from evalkit.models.preprocess import prepare_alike
+from evalkit.provenance import usable_cores
 from evalkit.types import Request
 
 
@@ -19,6 +20,11 @@ class Local:
     """See :class:`evalkit.engine.executors.base.Executor`; ``models`` are those that are loaded."""
 
     models: list[Model] = field(default_factory=list)
+
+    @property
+    def cores(self) -> float:
+        """See :class:`evalkit.engine.executors.base.Executor`."""
+        return usable_cores()
 
     def load(self, orders: Sequence[Order], *, lockstep: bool) -> list[Card]:
         """See :class:`evalkit.engine.executors.base.Executor`."""
