@@ -170,7 +170,8 @@ class HfDecoder:
 
     def _choose(self, rows: Sequence[Row], hidden: Tensor) -> None:
         """Every row takes its likeliest token; of equals, the lowest id."""
-        logits = _logits(self.model.lm_head, hidden)
+        head = self.model.lm_head
+        logits = _logits(head, hidden.to(head.weight.device))  # a model may be spread over devices
         logits[:, list(self.rules.banned)] = -torch.inf
         best = logits.argmax(dim=-1, keepdim=True)
         highest = logits.gather(1, best)

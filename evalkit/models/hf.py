@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,8 @@ def _weights(card: HfCard) -> Any:
 
     folder = card.folder
     weight_files(folder)
+    if card.device_map:
+        _check_device_map(card.device_map)
     logging.disable_progress_bar()  # evalkit draws its own
     try:
         with _no_progress_bars():
@@ -254,12 +257,30 @@ def _weights(card: HfCard) -> Any:
         missing = sorted(report["missing_keys"])
         if missing:
             raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
+        if any(each.is_meta for each in model.parameters()):
+            raise torch.OutOfMemoryError(f"device map `{card.device_map}` leaves weights outside the devices")
         return (model if card.device_map else model.to(card.device)).eval()
     except torch.OutOfMemoryError as error:
         why, fix = str(error).splitlines()[0], "use a smaller checkpoint, or `--dtype bfloat16`"
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         why, fix = f"{error}", "fetch the checkpoint again, or check its config.json"
     raise EnvironmentProblem(f"checkpoint `{folder}` can't be loaded", why, fix)
+
+
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+def _check_device_map(name: str) -> None:
+    if name not in DEVICE_MAPS:
+        raise UsageError(
+            f"device map `{name}`", "there is none of this name", f"use one of {', '.join(DEVICE_MAPS)}"
+        )
+    if find_spec("accelerate") is None:
+        raise EnvironmentProblem(
+            "spreading a model over several devices needs the package accelerate",
+            "it is not installed",
+            "pip install 'evalkit[sharded]'",
+        )
 
 
 def _check_attention(model: Any, name: str) -> None:

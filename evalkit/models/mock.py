@@ -8,6 +8,7 @@
 * ``loop``: ``1 1 1 ...`` up to the token limit
 * ``oom=N``: a batch of more than N samples runs out of memory
 * ``slow=SECONDS``: every batch takes that long
+* ``die=PART``: the process is killed at samples whose id contains PART, as it is when memory is short
 
 It decodes its images and probes its videos, so that a damaged file is as much an error as with a real
 model. A token is a word.
@@ -17,7 +18,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import signal
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -190,6 +193,15 @@ def _fail(value: str) -> dict[str, Any]:
     return {"answer": answer}
 
 
+def _die(value: str) -> dict[str, Any]:
+    def answer(request: Request) -> str:
+        if value in request.sample_id:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return _echo(request)
+
+    return {"answer": answer}
+
+
 _BEHAVIOURS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "": lambda value: {},
     "fixed": _fixed,
@@ -197,6 +209,7 @@ _BEHAVIOURS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "fail": _fail,
     "loop": lambda value: {"answer": lambda request: "1 " * request.max_new_tokens, "loops": True},
     "oom": lambda value: {"capacity": int(value)},
+    "die": _die,
     "slow": lambda value: {"seconds": float(value)},
 }
 

@@ -10,7 +10,6 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
 from evalkit.engine.dealer import Dealer
@@ -84,9 +83,11 @@ class RayEngines:
         run = _Run(self, settings, dealer, self._here(Files))
         try:
             yield from run.answers(sum(map(len, requests)))
-        except BaseException:  # interrupted, too: what still runs would answer for nobody
+        except BaseException as error:  # interrupted, too: what still runs would answer for nobody
             for number in list(self._actors):
                 self.stop(number)
+            if isinstance(error, _imported().exceptions.RayError):
+                raise _broken(error) from None
             raise
 
     def close(self) -> None:
@@ -133,7 +134,7 @@ class RayEngines:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         return ray.remote(num_cpus=0, scheduling_strategy=here)(kind).remote(*words)
 
-    def _ray(self) -> ModuleType:
+    def _ray(self) -> Any:
         """Ray, running."""
         ray = _imported()
         if not ray.is_initialized():
@@ -232,7 +233,7 @@ class _Run:
                 self.streams[stream] = engine
 
 
-def _imported() -> ModuleType:
+def _imported() -> Any:
     try:
         import ray
     except ImportError:
@@ -242,7 +243,7 @@ def _imported() -> ModuleType:
     return ray
 
 
-def _connect(ray: ModuleType, cluster: bool) -> None:
+def _connect(ray: Any, cluster: bool) -> None:
     if not cluster:
         ray.init(
             address="local",
@@ -271,7 +272,7 @@ def _connect(ray: ModuleType, cluster: bool) -> None:
         ) from None
 
 
-def _places(ray: ModuleType, gpus: int) -> list[Seat]:
+def _places(ray: Any, gpus: int) -> list[Seat]:
     """As many engines as a cluster has GPUs for; without GPUs, one on each machine."""
     total = int(ray.cluster_resources().get("GPU", 0))
     if total == 0:
@@ -281,6 +282,14 @@ def _places(ray: ModuleType, gpus: int) -> list[Seat]:
             f"`--gpus-per-engine {gpus}`", f"the cluster has {total} GPUs", "ask for fewer, or add machines"
         )
     return [Seat("cuda", gpus=gpus)] * (total // gpus)
+
+
+def _broken(error: BaseException) -> EnvironmentProblem:
+    return EnvironmentProblem(
+        "Ray, which the engines run on, broke down",
+        str(error).splitlines()[0],
+        "give the same command again: what was answered is kept",
+    )
 
 
 def _cause(error: Any) -> BaseException:

@@ -1,0 +1,122 @@
+"""Several engines: the same answers as one, also when an engine is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import psutil
+import pytest
+
+from evalkit.cli import run_cli
+from evalkit.store import Record, RunDir
+
+pytest.importorskip("ray", reason="needs the extra `ray`")
+
+
+def records(output: Path) -> list[Record]:
+    return [record.without_timings() for record in RunDir.open(output).records()]
+
+
+def journalled(output: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in output.glob("journal/*.jsonl"))
+
+
+def test_two_engines_answer_as_one_does_for_several_variants(tmp_path: Path) -> None:
+    words = ["run", "--model", "tiny", "--rope", "vanilla,mrope-i", "--tasks", "mini", "--limit", "6", "-q"]
+    assert run_cli([*words, "--output", str(tmp_path / "one"), "--workers", "0"]) == 0
+    two = [*words, "--output", str(tmp_path / "two"), "--devices", "cpu,cpu", "--workers", "1"]
+    assert run_cli([*two, "--audit", "0.5"]) == 0
+    assert records(tmp_path / "two") == records(tmp_path / "one")
+    audits = RunDir.open(tmp_path / "two").manifest()["audits"]
+    assert sorted(audits) == ["tiny@mrope-i", "tiny@vanilla"]
+    assert all(audit["different"] == [] for audit in audits.values())
+
+
+def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    words = ["run", "--model", "mock:slow=0.2", "--tasks", "mini", "--limit", "20", "--batch-size", "2"]
+    words += ["--workers", "1", "-q", "--devices", "cpu,cpu", "--output", str(output)]
+    command = [sys.executable, "-m", "evalkit", *words]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while journalled(output) < 12 and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    engines = [
+        each.pid
+        for each in psutil.Process(run.pid).children(recursive=True)
+        if "".join(each.cmdline()).startswith("ray::Worker")
+    ]
+    assert len(engines) == 2
+    os.kill(engines[0], signal.SIGKILL)
+    assert run.stderr is not None
+    problems = run.stderr.read()
+    assert run.wait(timeout=240) == 0, problems
+    assert "died and is started again" in problems
+    keys = [record.key for record in records(output)]
+    assert len(keys) == len(set(keys)) == journalled(output)
+    assert not any(record.failed for record in records(output))
+
+
+def test_a_sample_that_kills_its_engine_is_that_samples_error(tmp_path: Path) -> None:
+    names = sorted(sample_ids(tmp_path))
+    words = ["run", "--model", f"mock:die={names[1]}", "--tasks", "mini_chartqa", "--limit", "6", "-q"]
+    with warnings.catch_warnings(record=True):
+        code = run_cli([*words, "--devices", "cpu,cpu", "--workers", "0", "--output", str(tmp_path / "out")])
+    assert code == 3
+    failed = [record for record in records(tmp_path / "out") if record.failed]
+    assert [record.sample_id for record in failed] == [names[1]]
+    assert "died whenever" in str(failed[0].error)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--devices", "0,cpu"], "of two kinds"),
+        (["--devices", "cpu", "--device", "cpu"], "each says where"),
+        (["--devices", "cpu,cpu", "--executor", "local"], "there is one engine"),
+        (["--devices", "0,1", "--executor", "ray"], "Ray says which GPUs"),
+        (["--gpus-per-engine", "2"], "for a Ray cluster"),
+    ],
+)
+def test_orders_that_make_no_sense(
+    words: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run_cli(["run", "--model", "mock", "--tasks", "mini", "--output", str(tmp_path / "o"), *words])
+    assert code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_no_cluster_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "run",
+        "--model",
+        "mock",
+        "--tasks",
+        "mini",
+        "--output",
+        str(tmp_path / "o"),
+        "--executor",
+        "ray",
+    ]
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:1")
+    assert run_cli(words) == 2
+    assert "on a machine of the cluster" in capsys.readouterr().err
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert run_cli(words) == 4
+    assert "ray start --head" in capsys.readouterr().err
+
+
+def sample_ids(tmp_path: Path) -> list[str]:
+    output = tmp_path / "names"
+    words = ["run", "--model", "mock", "--tasks", "mini_chartqa", "--limit", "6", "-q", "--workers", "0"]
+    assert run_cli([*words, "--output", str(output)]) == 0
+    return [record.sample_id for record in records(output)]
