@@ -63,6 +63,32 @@ def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) ->
     assert not any(record.failed for record in records(output))
 
 
+def test_a_cluster_loses_a_machine(tmp_path: Path) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 100 << 20})
+    lost = cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
+    output = tmp_path / "out"
+    words = ["run", "--model", "mock:slow=0.2", "--tasks", "mini", "--limit", "20", "--batch-size", "2"]
+    words += ["--workers", "0", "-q", "--executor", "ray", "--output", str(output)]
+    environment = os.environ | {"RAY_ADDRESS": cluster.address}
+    command = [sys.executable, "-m", "evalkit", *words]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    run = subprocess.Popen(command, env=environment, **quiet)
+    try:
+        deadline = time.monotonic() + 240
+        while journalled(output) < 6 and run.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        cluster.remove_node(lost, allow_graceful=False)
+        _, problems = run.communicate(timeout=240)
+        assert run.returncode == 0, problems
+        assert "died and is started again" in problems
+        assert len({record.key for record in records(output) if not record.failed}) == 80
+    finally:
+        run.kill()
+        cluster.shutdown()
+
+
 def test_a_sample_that_kills_its_engine_is_that_samples_error(tmp_path: Path) -> None:
     names = sorted(sample_ids(tmp_path))
     words = ["run", "--model", f"mock:die={names[1]}", "--tasks", "mini_chartqa", "--limit", "6", "-q"]
