@@ -276,7 +276,7 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
             task["name"],
             task["category"],
             task["title"],
-            task["metric"] + (f" by {task['scored_by']}" if "scored_by" in task else ""),
+            task["metric"] + "".join(f" by {task[who]}" for who in ("scored_by", "chosen_by") if who in task),
             tuple(task["range"]),
             task.get("paper_row"),
         )

@@ -18,7 +18,7 @@ from evalkit.errors import EvalkitError, UsageError
 from evalkit.finish import Outcome, finish, now
 from evalkit.models.base import Placing
 from evalkit.registry import load_task, resolve
-from evalkit.requests import Indexed, choose, selected
+from evalkit.requests import Indexed, choose, letters_of, selected
 from evalkit.session import Reporter, Session
 from evalkit.spec import ArmSpec, RunSpec
 from evalkit.store import RunDir
@@ -149,7 +149,7 @@ def _manifest(
 ) -> dict[str, Any]:
     """What this run is; arms and tasks that earlier commands ran into the same folder stay in it."""
     described = {task["name"]: task for task in earlier.get("tasks", [])}
-    described |= {task.name: _described(task, len(samples[task.name])) for task in tasks}
+    described |= {task.name: _described(task, samples[task.name], spec.mc_logits) for task in tasks}
     return {
         "status": "running",
         "created": earlier.get("created", now()),
@@ -164,7 +164,8 @@ def _manifest(
     }
 
 
-def _described(task: Task, planned_samples: int) -> dict[str, Any]:
+def _described(task: Task, samples: Sequence[Indexed], mc_logits: bool) -> dict[str, Any]:
+    chosen = mc_logits and any(letters_of(each.sample) for each in samples)
     return {
         "name": task.name,
         "title": task.title,
@@ -172,10 +173,11 @@ def _described(task: Task, planned_samples: int) -> dict[str, Any]:
         "paper_row": task.paper_row,
         "metric": task.metric.name,
         "range": list(task.metric.range),
-        "samples": planned_samples,
+        "samples": len(samples),
         "size": task.size,
         "dataset": task.dataset.describe(),
         "licence": task.licence,
         "max_new_tokens": task.max_new_tokens,
         "submission": task.submission is not None,
+        **({"chosen_by": "option logits"} if chosen else {}),
     }

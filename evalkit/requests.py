@@ -101,8 +101,28 @@ def shares(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
     return quotas
 
 
-def build_request(model: Card, task: Task, sample: Sample) -> Request:
-    """Render a sample for a model and name the result by everything that can change the answer."""
+def letters_of(sample: Sample) -> tuple[str, ...]:
+    """The options' letters of a multiple-choice question that is answered by one of them; else nothing.
+
+    >>> letters_of(Sample("s", (), "(B)", "c", meta={"options": {"A": "red", "B": "blue"}}))
+    ('A', 'B')
+    >>> letters_of(Sample("s", (), "7", "c", meta={"options": {"A": "6", "B": "7"}}))
+    ()
+    """
+    options = sample.meta.get("options") or {}
+    letters = tuple(options) if isinstance(options, Mapping) else ()
+    hidden = sample.reference is None
+    if all(len(each) == 1 for each in letters) and (hidden or str(sample.reference).strip("()") in letters):
+        return letters
+    return ()
+
+
+def build_request(model: Card, task: Task, sample: Sample, *, mc_logits: bool = False) -> Request:
+    """Render a sample for a model and name the result by everything that can change the answer.
+
+    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter.
+    """
+    choices = letters_of(sample) if mc_logits else ()
     media = tuple(part for part in sample.parts if isinstance(part, MediaRef))
     prompt = model.render(sample.parts)
     identity = [
@@ -116,9 +136,11 @@ def build_request(model: Card, task: Task, sample: Sample) -> Request:
         task.max_new_tokens,
         # What is stored beside the answer: a corrected reference must not be scored with the old one.
         [sample.reference, sample.cluster_id, sample.groups, sample.meta],
+        *([choices] if choices else []),
     ]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    return Request(key, task.name, sample.id, prompt, media, task.max_new_tokens)
+    limit = 1 if choices else task.max_new_tokens
+    return Request(key, task.name, sample.id, prompt, media, limit, choices=choices)
 
 
 def _digest(ref: MediaRef) -> str:

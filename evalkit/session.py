@@ -115,7 +115,7 @@ class Session:
 
     def _planned(self, card: Card) -> _Arm:
         jobs = [
-            _Job(build_request(card, task, indexed.sample), task, indexed)
+            _Job(build_request(card, task, indexed.sample, mc_logits=self.spec.mc_logits), task, indexed)
             for task in self.tasks
             for indexed in self.samples[task.name]
         ]

@@ -56,6 +56,7 @@ class RunSpec:
         batch_tokens: token budget of what is answered at a time (new tokens included), of all models that
             are loaded together; None leaves it to the free memory.
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
+        mc_logits: multiple-choice questions are answered by the likeliest of the options' letters.
         audit: answers with a margin (in logits) below this are given again, each alone, and compared.
         without: techniques of the engine to switch off (:class:`~evalkit.engine.techniques.Techniques`).
     """
@@ -80,6 +81,7 @@ class RunSpec:
     workers: int | None = None
     batch_tokens: int | None = None
     batch_size: int | None = None
+    mc_logits: bool = False
     audit: float | None = None
     without: tuple[str, ...] = ()
 
@@ -128,9 +130,8 @@ class RunSpec:
         if self.output:
             return Path(self.output)
         arms = self.arms()
-        digest = hashlib.sha256(
-            repr((arms, self.tasks, self.limit, self.subset, self.dtype)).encode()
-        ).hexdigest()[:8]
+        order = [arms, self.tasks, self.limit, self.subset, self.dtype, *([True] if self.mc_logits else [])]
+        digest = hashlib.sha256(repr(tuple(order)).encode()).hexdigest()[:8]
         name = Path(arms[0].model).name.replace(":", "-").replace("=", "-")
         return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x').replace(':', '-')}-{digest}"
 
@@ -232,6 +233,8 @@ def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:
         raise UsageError(
             f"config `{path}`: `{key}` is {value!r}", "it must be a whole number", "mend that line"
         )
+    if name == "mc_logits" and isinstance(value, bool):
+        return name, value
     if name == "audit" and isinstance(value, int | float) and not isinstance(value, bool):
         return name, float(value)
     return name, value if name in _NUMBERS or value is None else str(value)

@@ -92,7 +92,8 @@ class Request:
     """A sample rendered for one model: what the store is keyed by.
 
     ``prompt`` is the full chat text with one placeholder per medium, in the order of ``media``.
-    ``key`` is a hash over model, variant, prompt, media content, limits and recipe.
+    ``key`` is a hash over model, variant, prompt, media content, limits and recipe. With ``choices`` the
+    answer is the likeliest of these letters, from one forward pass.
     """
 
     key: str
@@ -102,6 +103,7 @@ class Request:
     media: tuple[MediaRef, ...]
     max_new_tokens: int
     cost: int = 0
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ class Prepared:
     ``input_ids``: int64 ``[length]`` with every visual token expanded. ``token_types``: uint8
     ``[length]``; 1 and 2 for the tokens of an image's or a video's blocks, 0 for all that is placed
     like text (separators and timestamps too). ``vision`` holds the media in order of appearance.
-    ``prefix``: number of tokens up to the last one of the media, 0 without any.
+    ``prefix``: number of tokens up to the last one of the media, 0 without any. ``choices``: the tokens
+    one of which is the whole answer; empty if it is generated.
     """
 
     key: str
@@ -159,6 +162,7 @@ class Prepared:
     media: tuple[MediaInfo, ...] = ()
     seconds: float = 0.0
     prefix: int = 0
+    choices: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:

@@ -21,7 +21,10 @@ def describe(spec: RunSpec, as_json: bool) -> str:
     for arm in spec.arms():
         model = describe_model(arm.model, arm.rope, Placing(spec.dtype, spec.device))
         for task in tasks:
-            requests = [build_request(model, task, each.sample) for each in samples[task.name]]
+            requests = [
+                build_request(model, task, each.sample, mc_logits=spec.mc_logits)
+                for each in samples[task.name]
+            ]
             tokens = [model.preprocessor.estimate(request) for request in requests]
             found.append(
                 {
@@ -30,7 +33,7 @@ def describe(spec: RunSpec, as_json: bool) -> str:
                     "samples": len(requests),
                     "prompt_tokens": sum(tokens),
                     "longest_prompt": max(tokens),
-                    "max_new_tokens": task.max_new_tokens,
+                    "max_new_tokens": max(request.max_new_tokens for request in requests),
                     "prompt": requests[0].prompt,
                 }
             )

@@ -71,6 +71,11 @@ from evalkit.spec import EXECUTORS, RunSpec, load_config, split_list
     help="Switch techniques of the engine off: media, vision, prefix, packing, continuous, lockstep, or all.",
 )
 @click.option(
+    "--mc-logits",
+    is_flag=True,
+    help="Of multiple-choice questions, take the likeliest letter instead of generating an answer.",
+)
+@click.option(
     "--audit",
     type=click.FloatRange(min=0, min_open=True),
     metavar="LOGITS",
@@ -113,7 +118,7 @@ def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:
     for name, value in options.items():
         if name in ("models", "ropes", "tasks", "without", "devices"):
             value = split_list(value)
-        if value not in (None, ()):
+        if value is not False and value not in (None, ()):
             chosen[name] = None if (name, value) == ("batch_tokens", "auto") else value
     chosen.setdefault("models", ())
     chosen.setdefault("tasks", ())

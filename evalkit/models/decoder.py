@@ -169,10 +169,16 @@ class HfDecoder:
         return hidden
 
     def _choose(self, rows: Sequence[Row], hidden: Tensor) -> None:
-        """Every row takes its likeliest token; of equals, the lowest id."""
+        """Every row takes its likeliest token, if it has choices among these; of equals, the lowest id."""
         head = self.model.lm_head
         logits = _logits(head, hidden.to(head.weight.device))  # a model may be spread over devices
         logits[:, list(self.rules.banned)] = -torch.inf
+        for own, row in zip(logits, rows, strict=True):
+            if row.item.choices:
+                ids = list(row.item.choices)
+                among = own[ids]
+                own.fill_(-torch.inf)
+                own[ids] = among
         best = logits.argmax(dim=-1, keepdim=True)
         highest = logits.gather(1, best)
         margins = highest - logits.scatter(1, best, -torch.inf).amax(dim=-1, keepdim=True)

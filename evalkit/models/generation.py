@@ -49,6 +49,9 @@ class Row:
     def accept(self, token: int, margin: float, stop: frozenset[int]) -> None:
         """Take the next token."""
         self.margin = min(self.margin, margin)
+        if self.item.choices:
+            self.token_ids, self.finish = [token], "stop"
+            return
         if token in stop:
             self.finish = "stop"
             return

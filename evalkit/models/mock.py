@@ -128,7 +128,10 @@ class MockModel:
     def _generate(self, item: Prepared) -> Generation:
         if not isinstance(item, MockPrepared):
             raise TypeError("the mock answers what its own preprocessor prepared")
-        words = _words(self.answer(item.request))
+        text, choices = self.answer(item.request), item.request.choices
+        if choices:
+            text = next((word for word in re.findall(r"\w+", text) if word in choices), choices[0])
+        words = _words(text)
         shown = words[: item.max_new_tokens]
         tokens = tuple(_token_id(word) for word in shown)
         if self.loops:

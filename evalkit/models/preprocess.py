@@ -125,12 +125,22 @@ class ChatPreprocessor:
             media=tuple(each.info for each in shown),
             seconds=time.perf_counter() - began,
             prefix=int(ends[places[-1]]) if len(places) else 0,
+            choices=tuple(self._letter(request.prompt, letter) for letter in request.choices),
         )
 
     def encode(self, prompt: str) -> list[int]:
         """Token ids of a piece of chat text."""
         ids: list[int] = tokenizer_of(self.tokenizer_file).encode(prompt, add_special_tokens=False).ids
         return ids
+
+    def _letter(self, prompt: str, letter: str) -> int:
+        """The token that an option's letter is at the beginning of an answer."""
+        before, after = self.encode(prompt), self.encode(prompt + letter)
+        if after[:-1] != before:
+            raise ValueError(
+                f"the letter `{letter}` is not one token after the prompt; run without --mc-logits"
+            )
+        return after[-1]
 
     def clip(self, ref: MediaRef, most: int) -> Clip:
         """Decode the frames of a video that the frame rule chooses, at most ``most``."""

@@ -14,6 +14,7 @@ _PROTOCOL = {
     "metric": "metric",
     "max_new_tokens": "limit of new tokens",
     "scored_by": "judge",
+    "chosen_by": "way of choosing an option (`--mc-logits`)",
 }
 
 
