@@ -1,133 +1,234 @@
-"""``evalkit bench engine``: samples per second of the engine against two baselines, in one run.
+"""``evalkit bench engine``: the engine against a naive script, lmms-eval, and the limit of the machine.
 
-* ``batch of one``: the same engine, one sample at a time, with none of its techniques;
-* ``naive``: what a short script does: transformers' processor and ``generate``, one sample at a
-  time, in one thread (without the variant's engine, so only with the family's native variant).
+* ``naive``: what a short script does: transformers' processor and ``generate``, one question at a time;
+* ``lmms-eval``: its own chat model, in a process of its own;
+* ``batch of one``: the engine, one question at a time, with none of its techniques;
+* ``engine``, and the engine without each of its techniques.
 
-The text of every sample is compared with that of the batch of one: in float32 all must be equal.
+All answer the same questions in one run. The texts of all are compared with those of the batch of one: in
+float32, all of the engine's must be equal.
 """
 
 from __future__ import annotations
 
 import sys
-import time
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from evalkit.data.cache import MediaCache, cache_root
-from evalkit.data.images import load_image
-from evalkit.engine.run import run_requests
+import torch
+
+from evalkit.bench.limit import Work, useful_work
+from evalkit.bench.machine import GIB, Usage, bandwidth, busy_share, measured, peak_flops
+from evalkit.bench.rivals import lmms_eval, naive
+from evalkit.bench.workloads import Question, questions_of, random_model, requests_of
+from evalkit.engine.run import Settings, planned, run_requests
 from evalkit.engine.techniques import Techniques
+from evalkit.engine.workers import prepare_all
+from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models import load_model
-from evalkit.provenance import hardware, versions
-from evalkit.registry import load_task, resolve
-from evalkit.requests import build_request, choose
+from evalkit.models.hf import HfModel
+from evalkit.provenance import hardware, usable_cores, versions
 from evalkit.stats import Stats
-from evalkit.types import Request, Response
+from evalkit.types import Prepared, Request, Response
 
 
 @dataclass(frozen=True)
 class EngineBench:
-    """What is measured: names as ``evalkit run`` takes them."""
+    """What is measured: names as ``evalkit run`` takes them.
+
+    Attributes:
+        model: or ``random:KIND``, one with random weights.
+        workload: made questions instead of those of tasks.
+        workers: preprocessing processes of the engine; None means none on a CPU, else one per free core.
+        techniques: whether to measure the engine without each of its techniques.
+        lmms_python: interpreter of an environment with lmms-eval.
+        folder: where made checkpoints and media are kept; None means for this run only.
+    """
 
     model: str = "tiny"
     rope: str = "auto"
     tasks: tuple[str, ...] = ("mini_chartqa", "mini_docvqa", "mini_refcoco")
+    workload: str | None = None
     limit: int = 60
     dtype: str = "float32"
     device: str = "auto"
     data_root: str | None = None
+    workers: int | None = None
+    techniques: bool = True
+    lmms_python: str | None = None
+    folder: str | None = None
+
+
+@dataclass
+class Row:
+    """What one system took, and its answers by key."""
+
+    name: str
+    usage: Usage
+    texts: dict[str, str]
+    responses: list[Response] = field(default_factory=list)
 
 
 def bench_engine(options: EngineBench) -> int:
-    """Measure and print; exit code 1 if float32 texts depend on the batch."""
-    model = load_model(options.model, rope=options.rope, dtype=options.dtype, device=options.device)
-    requests = _requests(model, options)
-    out = sys.stdout.write
-    out(f"{versions()}\n{hardware()}\n{model.name}@{model.variant}, {len(requests)} samples\n")
-    run_requests(model, requests, on_batch=lambda responses: None, workers=0)  # warm up
-    single, one = _engine(model, requests, Techniques.without("all"), batch_size=1)
-    stats = Stats()
-    rows = [("batch of one", single, one), ("engine", *_engine(model, requests, stats=stats))]
-    rows += [
-        (f"engine without {name}", *_engine(model, requests, Techniques.without(name)))
-        for name in Techniques.names()
-    ]
-    rows.append(("engine, 1 worker", *_engine(model, requests, workers=1)))
-    if not any(ref.kind == "video" for request in requests for ref in request.media):
-        rows.append(("naive generate", *_naive(model, requests)))
-    for name, seconds, texts in rows:
-        differing = sum(texts[key] != text for key, text in one.items())
-        rate = len(requests) / seconds
-        ratio = single / seconds
-        out(f"{name:24} {rate:8.2f} samples/s  {ratio:5.2f} x batch of one  {differing} texts differ\n")
-    out(_described(stats))
-    engine = [row for row in rows[1:] if row[0].startswith("engine")]
-    return int(options.dtype != "bfloat16" and any(texts != one for _, _, texts in engine))
+    """Measure and print; exit code 1 if float32 texts of the engine depend on how it works."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.folder or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        bench = _Bench.prepared(options, folder)
+        return bench.run()
 
 
-def _requests(model: Any, options: EngineBench) -> list[Request]:
-    cache = MediaCache(cache_root() / "media")
-    tasks = [load_task(name) for name in resolve(options.tasks)]
-    return [
-        build_request(model, task, each.sample)
-        for task in tasks
-        for each in choose(task.samples(options.data_root), options.limit, cache)
-    ]
+@dataclass
+class _Bench:
+    options: EngineBench
+    model: HfModel
+    questions: list[Question]
+    requests: list[Request]
+    workers: int
+
+    @classmethod
+    def prepared(cls, options: EngineBench, folder: Path) -> _Bench:
+        name = random_model(options.model, folder)
+        model = load_model(name, rope=options.rope, dtype=options.dtype, device=options.device)
+        if not isinstance(model, HfModel):
+            raise UsageError(f"model `{name}`", "there is nothing to measure in a mock", "give a checkpoint")
+        questions = questions_of(options.tasks, options.limit, options.workload, options.data_root, folder)
+        on_gpu = model.device.type == "cuda"
+        workers = max(1, min(usable_cores() - 1, 14)) if on_gpu else 0
+        if options.workers is not None:
+            workers = options.workers
+        return cls(options, model, questions, requests_of(model, questions), workers)
+
+    def run(self) -> int:
+        out = sys.stdout.write
+        out(f"{versions()}\n{hardware()}\n{torch.get_num_threads()} threads\n")
+        what = self.options.workload or ",".join(self.options.tasks)
+        out(f"{self.options.model}@{self.model.variant}, {self.options.dtype}, ")
+        out(f"{len(self.requests)} samples of {what}\n\n")
+        self.engine("warm-up")
+        one = self.engine("batch of one", Techniques.without("all"), batch_size=1, workers=0)
+        stats = Stats()
+        engine = self.engine("engine", stats=stats)
+        rows = [self.row("naive", partial(naive, self.model, self.requests)), *self.lmms(), one, engine]
+        if self.options.techniques:
+            rows += [
+                self.engine(f"engine without {name}", Techniques.without(name))
+                for name in Techniques.names()
+                if name != "lockstep"
+            ]
+        other = 0 if self.workers else 1
+        rows.append(self.engine(f"engine, {other} workers", workers=other))
+        out(_table(rows, one))
+        out(self.described(engine, stats))
+        failed = sum(each.error is not None for each in engine.responses)
+        out(f"{failed} samples failed\n" if failed else "")
+        own = [row for row in rows if row.name.startswith("engine")]
+        return int(self.options.dtype == "float32" and any(row.texts != one.texts for row in own))
+
+    def engine(
+        self,
+        name: str,
+        techniques: Techniques | None = None,
+        *,
+        workers: int | None = None,
+        batch_size: int | None = None,
+        stats: Stats | None = None,
+    ) -> Row:
+        responses: list[Response] = []
+        self.model.vision.forget()  # what an earlier row has seen
+        with measured(self.model.device) as usage:
+            run_requests(
+                self.model,
+                self.requests,
+                on_batch=responses.extend,
+                workers=self.workers if workers is None else workers,
+                batch_size=batch_size,
+                techniques=techniques,
+                stats=stats,
+            )
+        return Row(name, usage, {each.key: each.text for each in responses}, responses)
+
+    def row(self, name: str, work: Callable[[], tuple[Usage, dict[str, str]]]) -> Row:
+        return Row(name, *work())
+
+    def lmms(self) -> Iterator[Row]:
+        """lmms-eval's row, or why there is none."""
+        python = self.options.lmms_python
+        if python is None:
+            sys.stdout.write("lmms-eval: not measured; `make lmms`, then `--lmms-python PATH`\n\n")
+            return
+        try:
+            yield self.row(
+                "lmms-eval", partial(lmms_eval, python, self.model, self.questions, self.options.dtype)
+            )
+        except EnvironmentProblem as problem:
+            sys.stdout.write(f"{problem.what}: {problem.why}\n\n")
+
+    def described(self, engine: Row, stats: Stats) -> str:
+        """What the engine did, where the time went, and how far that is from the limit."""
+        seconds, count, counts = engine.usage.seconds, len(self.requests), stats.counts
+        device = self.model.device
+        peak, speed = peak_flops(device, self.model.dtype), bandwidth(device)
+        lengths = {
+            each.key: len(each.token_ids) + (each.finish_reason == "stop") for each in engine.responses
+        }
+        work = useful_work(self.model.module, self.groups(), lengths)
+        busy = busy_share(device, lambda: self.engine("profiled"))
+        rates = ", ".join(
+            f"{counts[name] / seconds:,.0f} {words} tokens/s"
+            for name, words in (("visual", "visual"), ("prefill", "prefill"), ("decoded", "decode"))
+        )
+        stages = ", ".join(f"{name} {1e3 * cpu / count:.2f}" for name, cpu in stats.cpu.items())
+        padding = counts["padding"] / max(1, counts["prefill"])
+        memory = f"memory: {engine.usage.memory / GIB:.2f} GiB of the largest process"
+        gpu = f", {engine.usage.gpu_memory / GIB:.2f} GiB of the GPU" if device.type == "cuda" else ""
+        return (
+            f"\nengine: {rates}; padding {100 * padding:.1f} % of prefill tokens\n"
+            f"engine: {counts['media']} media shown to the vision tower; {counts['prefill']} tokens read "
+            f"instead of {counts['prompt']}; {counts['decoded']} generated in {counts['steps']} steps\n"
+            f"CPU time per sample, ms: {1e3 * engine.usage.cpu / count:.2f} in all; {stages}; of this, or in "
+            f"worker processes, preprocessing {1e3 * stats.seconds['prepare'] / count:.2f}\n"
+            f"GPU busy: {'no GPU' if busy is None else f'{100 * busy:.1f} %'}\n"
+            f"{memory}{gpu}\n" + _limits(work, seconds, peak, speed)
+        )
+
+    def groups(self) -> Iterator[list[Prepared]]:
+        """All requests, prepared, by their media."""
+        plan = planned(self.model.preprocessor, [self.requests], Settings())
+        for group, outcome in prepare_all(self.model.preprocessor, plan, self.workers):
+            names = {key: askers[0][1] for key, askers in group.askers.items()}
+            if outcome.prepared:
+                yield [replace(item, key=names[item.key]) for item in outcome.prepared]
 
 
-def _described(stats: Stats) -> str:
-    """What the engine did, and where the time went."""
-    counts = stats.counts
-    parts = [f"{name} {seconds:.2f} s" for name, seconds in stats.seconds.items()]
+def _limits(work: Work, seconds: float, peak: float, speed: float) -> str:
+    limit = work.seconds(peak, speed)
+    share = 100 * limit / seconds
     return (
-        f"engine: {counts['media']} media shown to the vision tower, {counts['visual']} visual tokens, "
-        f"{counts['prefill']} tokens read instead of {counts['prompt']} (no padding), "
-        f"{counts['decoded']} generated in {counts['steps']} steps\n"
-        f"engine: {', '.join(parts)}\n"
+        f"useful work, GFLOP: vision {work.vision / 1e9:,.1f}, prefill {work.prefill / 1e9:,.1f}, "
+        f"decode {work.decode / 1e9:,.1f}\n"
+        f"machine: {peak / 1e12:.3f} TFLOP/s in a large matrix product, {speed / 1e9:.1f} GB/s read\n"
+        f"model-FLOPs utilisation {100 * work.flops / peak / seconds:.1f} %\n"
+        f"limit {limit:.3f} s: {share:.1f} % of the limit, {share / 0.6:.1f} % of the practical one (60 % of "
+        "the matrix product's speed)\n"
     )
 
 
-def _engine(
-    model: Any,
-    requests: list[Request],
-    techniques: Techniques | None = None,
-    *,
-    workers: int = 0,
-    batch_size: int | None = None,
-    stats: Stats | None = None,
-) -> tuple[float, dict[str, str]]:
-    texts: dict[str, str] = {}
-
-    def note(responses: list[Response]) -> None:
-        texts.update({response.key: response.text for response in responses})
-
-    began = time.perf_counter()
-    run_requests(
-        model,
-        requests,
-        on_batch=note,
-        workers=workers,
-        batch_size=batch_size,
-        techniques=techniques,
-        stats=stats,
-    )
-    return time.perf_counter() - began, texts
-
-
-def _naive(model: Any, requests: list[Request]) -> tuple[float, dict[str, str]]:
-    """Transformers' own processor and ``generate``, sample by sample."""
-    from transformers import AutoProcessor
-
-    processor = AutoProcessor.from_pretrained(Path(model.preprocessor.tokenizer_file).parent)
-    texts = {}
-    began = time.perf_counter()
-    for request in requests:
-        images = [load_image(ref) for ref in request.media]
-        inputs = processor(text=[request.prompt], images=images or None, return_tensors="pt")
-        inputs = inputs.to(model.module.device)
-        tokens = model.module.generate(**inputs, max_new_tokens=request.max_new_tokens, do_sample=False)
-        answer = tokens[0, inputs["input_ids"].shape[1] :]
-        texts[request.key] = str(processor.decode(answer, skip_special_tokens=True))
-    return time.perf_counter() - began, texts
+def _table(rows: list[Row], one: Row) -> str:
+    base = next((row for row in rows if row.name == "naive"), one)
+    peer = next((row for row in rows if row.name == "lmms-eval"), None)
+    lines = []
+    for row in rows:
+        count = len(one.texts)
+        differing = sum(row.texts.get(key) != text for key, text in one.texts.items())
+        ratios = f"{base.usage.seconds / row.usage.seconds:7.2f} x naive"
+        if peer is not None:
+            ratios += f"  {peer.usage.seconds / row.usage.seconds:7.2f} x lmms-eval"
+        lines.append(
+            f"{row.name:26} {count / row.usage.seconds:9.2f} samples/s {ratios}  "
+            f"{1e3 * row.usage.cpu / count:8.1f} ms CPU a sample  {differing} of {count} texts differ\n"
+        )
+    return "".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,19 +16,42 @@ def command() -> None:
 
 
 @command.command("engine")
-@click.option("--model", default="tiny", show_default=True)
+@click.option("--model", default="tiny", show_default=True, help="A checkpoint, or `random:KIND`.")
 @click.option("--rope", default="auto", show_default=True)
 @click.option("--tasks", default="mini_chartqa,mini_docvqa,mini_refcoco", show_default=True)
-@click.option("--limit", default=60, show_default=True, help="Samples of each task.")
+@click.option("--workload", metavar="NAME", help="Made questions instead: images, video, docvqa, videomme.")
+@click.option("--limit", default=60, show_default=True, help="Samples of each task, or media of a workload.")
 @click.option("--dtype", default="float32", show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--data-root", metavar="DIR", help="Local mirror with the hub's layout.")
+@click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes of the engine.")
+@click.option("--techniques/--no-techniques", default=True, help="Measure without each technique, too.")
+@click.option("--lmms-python", metavar="PATH", help="Interpreter with lmms-eval, to measure that as well.")
+@click.option("--folder", metavar="DIR", help="Keep made checkpoints and media there.")
 @click.pass_context
 def engine(ctx: click.Context, /, tasks: str, **options: Any) -> None:
-    """Samples per second: the engine, with and without each technique, a batch of one, a naive script."""
+    """Samples per second: the engine, a naive script, lmms-eval, and the limit of the machine."""
     from evalkit.bench.engine import EngineBench, bench_engine
 
     ctx.exit(bench_engine(EngineBench(tasks=split_list([tasks]), **options)))
+
+
+@command.command("scaling")
+@click.option("--model", default="random:qwen2_5_vl", show_default=True)
+@click.option("--samples", default="10,20,40", show_default=True, help="Numbers of images.")
+@click.option("--questions", default="1,2,5,10", show_default=True, help="Questions about each video.")
+@click.option("--variants", default="1,2,4", show_default=True, help="Variants in lockstep.")
+@click.option("--dtype", default="float32", show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--folder", metavar="DIR", help="Keep made checkpoints and media there.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw it.")
+@click.pass_context
+def scaling(ctx: click.Context, /, samples: str, questions: str, variants: str, **options: Any) -> None:
+    """How the time grows with samples, questions about a video, and variants of a model."""
+    from evalkit.bench.scaling import ScalingBench, bench_scaling
+
+    counts = [[int(each) for each in split_list([text])] for text in (samples, questions, variants)]
+    ctx.exit(bench_scaling(ScalingBench(*map(tuple, counts), **options)))
 
 
 @command.command("ropes")

@@ -1,0 +1,102 @@
+"""What the machine can do, and what a run takes of it, measured."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+GIB = 2**30
+
+
+@dataclass
+class Usage:
+    """What something took: seconds, seconds of processors (children included), and at its end the largest
+    memory of any process of ours so far and of the GPU since its beginning, in bytes.
+    """
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+    memory: int = 0
+    gpu_memory: int = 0
+
+
+@contextmanager
+def measured(device: torch.device) -> Iterator[Usage]:
+    """Measure what is done inside."""
+    usage = Usage()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    cpu, began = _cpu(), time.perf_counter()
+    yield usage
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        usage.gpu_memory = torch.cuda.max_memory_reserved(device)
+    usage.seconds = time.perf_counter() - began
+    usage.cpu = _cpu() - cpu
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    usage.memory = 1024 * max(resource.getrusage(kind).ru_maxrss for kind in kinds)
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large matrix product: the best of several, which no model exceeds for long."""
+    size = 8192 if device.type == "cuda" else 2048
+    one, other = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    return 2 * size**3 / _best(lambda: one @ other, device)
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes/s that are read in a sum over memory that no cache holds."""
+    numbers = torch.ones((2 if device.type == "cuda" else 1) * GIB // 4, device=device)
+    return numbers.numel() * 4 / _best(numbers.sum, device)
+
+
+def busy_share(device: torch.device, work: Callable[[], Any]) -> float | None:
+    """Share of the time in which a GPU runs a kernel or copies, by PyTorch's profiler; None without a GPU."""
+    if device.type != "cuda":
+        return None
+    from torch.profiler import ProfilerActivity, profile
+
+    began = time.perf_counter()
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as profiler:
+        work()
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - began
+    spans = sorted((each.time_range.start, each.time_range.end) for each in profiler.events() or ())
+    return union(spans) / 1e6 / seconds
+
+
+def union(spans: list[tuple[float, float]]) -> float:
+    """Length of what sorted spans cover.
+
+    >>> union([(0, 2), (1, 3), (5, 6)])
+    4.0
+    """
+    covered, end = 0.0, float("-inf")
+    for begin, stop in spans:
+        covered += max(0.0, stop - max(begin, end))
+        end = max(end, stop)
+    return covered
+
+
+def _best(work: Callable[[], Any], device: torch.device) -> float:
+    seconds = []
+    for _ in range(8):
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _cpu() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
