@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from evalkit.bench.workloads import WORKLOADS, Workload, random_model, requests_of
@@ -91,8 +92,10 @@ def _check(options: ScalingBench) -> None:
             f"the bench has {len(VARIANTS)} variants",
             "give smaller numbers",
         )
-    if options.plot is not None:
-        _pyplot()
+    if options.plot is not None and find_spec("matplotlib") is None:
+        raise EnvironmentProblem(
+            "a plot needs matplotlib", "it is not installed", "pip install 'evalkit[plots]'"
+        )
 
 
 def _curves(options: ScalingBench, folder: Path) -> list[Curve]:
@@ -126,7 +129,9 @@ def _seconds(options: ScalingBench, ropes: Sequence[str], workload: Workload, fo
         cards = executor.load([Order(options.model, rope, where) for rope in ropes], lockstep=True)
         if len(cards) < len(ropes):
             raise EnvironmentProblem(
-                f"{len(ropes)} models", "they don't fit into memory side by side", "measure fewer variants"
+                f"{len(ropes)} models side by side",
+                f"`{options.model}` can't be loaded as {ropes[len(cards)]} beside the others",
+                "measure fewer variants, or a model whose heads all of them fit",
             )
         requests = [requests_of(card, questions) for card in cards]
         for _ in range(REPEATS):
@@ -141,24 +146,14 @@ def _seconds(options: ScalingBench, ropes: Sequence[str], workload: Workload, fo
 
 
 def _draw(curves: Sequence[Curve], path: Path) -> None:
-    figure, places = _pyplot().subplots(1, len(curves), figsize=(4 * len(curves), 3.2), layout="constrained")
-    for curve, axes in zip(curves, places, strict=True):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(curves), 3.2), layout="constrained")
+    for number, curve in enumerate(curves, 1):
+        axes = figure.add_subplot(1, len(curves), number)
         linear = [curve.seconds[0] * count / curve.counts[0] for count in curve.counts]
         axes.plot(curve.counts, linear, linestyle="--", color="0.6", label="linear growth")
         axes.plot(curve.counts, curve.seconds, marker="o", label="measured")
         axes.set(xlabel=curve.of, ylabel="seconds", ylim=(0, None), xlim=(0, None))
         axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
-
-
-def _pyplot() -> object:
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise EnvironmentProblem(
-            "a plot needs matplotlib", "it is not installed", "pip install 'evalkit[plots]'"
-        ) from None
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot

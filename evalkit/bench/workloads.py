@@ -178,7 +178,7 @@ def _copy_tokenizer(target: Path) -> None:
 
 def _small(target: Path) -> None:
     """Qwen2.5-VL scaled down: like the 3B model, half of the work on an image is the vision tower's."""
-    text = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6, "num_key_value_heads": 2}
+    text = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 6, "num_key_value_heads": 4}
     vision = {"depth": 8, "hidden_size": 160, "intermediate_size": 448, "num_heads": 4}
     _qwen2_5_vl(
         target, {**text, "num_attention_heads": 8}, {**vision, "fullatt_block_indexes": [3, 7]}, "float32"
@@ -187,7 +187,7 @@ def _small(target: Path) -> None:
 
 def _tower(target: Path) -> None:
     """The same with a large tower and a small language model."""
-    text = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_key_value_heads": 2}
+    text = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_key_value_heads": 4}
     vision = {"depth": 16, "hidden_size": 320, "intermediate_size": 896, "num_heads": 4}
     _qwen2_5_vl(
         target, {**text, "num_attention_heads": 4}, {**vision, "fullatt_block_indexes": [7, 15]}, "float32"
@@ -255,7 +255,7 @@ def _qwen3_vl(target: Path) -> None:
             "intermediate_size": 768,
             "num_hidden_layers": 6,
             "num_attention_heads": 8,
-            "num_key_value_heads": 2,
+            "num_key_value_heads": 4,
             "head_dim": 32,
             "max_position_embeddings": 128_000,
             "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [6, 5, 5]},

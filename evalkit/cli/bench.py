@@ -10,6 +10,11 @@ import click
 from evalkit.spec import split_list
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    """Numbers from a comma list."""
+    return tuple(int(each) for each in split_list([text]))
+
+
 @click.group("bench")
 def command() -> None:
     """Measure speed; every figure is a ratio against a baseline of the same run."""
@@ -38,20 +43,19 @@ def engine(ctx: click.Context, /, tasks: str, **options: Any) -> None:
 
 @command.command("scaling")
 @click.option("--model", default="random:qwen2_5_vl", show_default=True)
-@click.option("--samples", default="10,20,40", show_default=True, help="Numbers of images.")
-@click.option("--questions", default="1,2,5,10", show_default=True, help="Questions about each video.")
-@click.option("--variants", default="1,2,4", show_default=True, help="Variants in lockstep.")
+@click.option("--samples", default="10,20,40", show_default=True, type=_counts, help="Numbers of images.")
+@click.option("--questions", default="1,2,5,10", show_default=True, type=_counts, help="Of each video.")
+@click.option("--variants", default="1,2,4", show_default=True, type=_counts, help="In lockstep.")
 @click.option("--dtype", default="float32", show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--folder", metavar="DIR", help="Keep made checkpoints and media there.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Draw it.")
 @click.pass_context
-def scaling(ctx: click.Context, /, samples: str, questions: str, variants: str, **options: Any) -> None:
+def scaling(ctx: click.Context, /, **options: Any) -> None:
     """How the time grows with samples, questions about a video, and variants of a model."""
     from evalkit.bench.scaling import ScalingBench, bench_scaling
 
-    counts = [[int(each) for each in split_list([text])] for text in (samples, questions, variants)]
-    ctx.exit(bench_scaling(ScalingBench(*map(tuple, counts), **options)))
+    ctx.exit(bench_scaling(ScalingBench(**options)))
 
 
 @command.command("ropes")
