@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from evalkit.models.attention import vision_attention
 from evalkit.models.features import Features
@@ -30,13 +32,34 @@ def encode(model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> li
         pixels = _pixels(
             [_frames(media[number], begin, end) for number, begin, end in run], rules, model.device
         )
-        with vision_attention(tower):
+        with vision_attention(tower), _embedding_by_product(tower.patch_embed):
             output = tower(pixels.to(tower.dtype), grid_thw=grids.to(model.device))
         sizes = (grids.prod(dim=1) // tower.spatial_merge_size**2).tolist()
         layers = [output.pooler_output, *getattr(output, "deepstack_features", ())]
         for (number, _, _), *cut in zip(run, *(layer.split(sizes) for layer in layers), strict=True):
             parts[number].append(Features(cut[0], tuple(cut[1:])))
     return [_whole(each) for each in parts]
+
+
+class _Product(nn.Module):
+    """A convolution over whole patches as the matrix product that it is: several times as fast."""
+
+    def __init__(self, convolution: Any) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return linear(patches.flatten(1), self.weight.flatten(1), self.bias)
+
+
+@contextmanager
+def _embedding_by_product(layer: Any) -> Iterator[None]:
+    own = layer.proj
+    layer.proj = _Product(own)
+    try:
+        yield
+    finally:
+        layer.proj = own
 
 
 def _whole(parts: Sequence[Features]) -> Features:

@@ -1,0 +1,119 @@
+"""``evalkit bench`` as a user would call it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from evalkit.bench.workloads import WORKLOADS, questions_of, random_model
+from evalkit.cli import run_cli
+from evalkit.models import describe_model
+from evalkit.types import MediaRef
+
+
+def test_the_engine_against_a_naive_script_and_the_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "bench",
+        "engine",
+        "--tasks",
+        "mini_chartqa,mini_video",
+        "--limit",
+        "4",
+        "--folder",
+        str(tmp_path),
+    ]
+    assert run_cli(words) == 0
+    said = capsys.readouterr().out
+    rows = [line for line in said.splitlines() if " samples/s " in line]
+    assert [row.split("  ")[0] for row in rows[:3]] == ["naive", "batch of one", "engine"]
+    assert all("0 of 8 texts differ" in row for row in rows)
+    for figure in (
+        "visual tokens/s",
+        "padding 0.0 %",
+        "CPU time per sample",
+        "GPU busy",
+        "utilisation",
+        "memory:",
+    ):
+        assert figure in said
+    share = re.search(r"([\d.]+) % of the limit", said)
+    assert share is not None
+    assert 0 < float(share[1]) < 100
+    assert "8 media shown" in said  # what was seen in the warm-up doesn't count
+
+
+def test_questions_about_a_video_share_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "engine", "--model", "random:qwen2_5_vl", "--workload", "video", "--limit", "1"]
+    assert run_cli([*words, "--no-techniques", "--folder", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "1 media shown" in said
+    assert "10 samples of video" in said
+
+
+def test_scaling_is_measured_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plot = tmp_path / "scaling.png"
+    words = [
+        "bench",
+        "scaling",
+        "--model",
+        "tiny",
+        "--samples",
+        "2,4",
+        "--questions",
+        "1,2",
+        "--variants",
+        "1,2",
+    ]
+    code = run_cli([*words, "--folder", str(tmp_path), "--plot", str(plot)])
+    assert code in (0, 1)  # what a machine under load measures is no matter of this test
+    said = capsys.readouterr().out
+    assert len(re.findall(r"x linear growth", said)) == 6
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["engine", "--model", "random:qwen2"], "Did you mean `qwen2_5_vl`"),
+        (["engine", "--workload", "image"], "Did you mean `images`"),
+        (["engine", "--model", "mock"], "nothing to measure"),
+        (["scaling", "--samples", "10"], "at least two numbers"),
+        (["scaling", "--variants", "1,99"], "8 variants"),
+    ],
+)
+def test_mistakes(words: list[str], says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run_cli(["bench", *words, "--folder", str(tmp_path)]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_lmms_eval_that_is_not_there_is_told_and_the_rest_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", "engine", "--tasks", "mini_chartqa", "--limit", "2", "--no-techniques"]
+    assert run_cli([*words, "--lmms-python", str(tmp_path / "none")]) == 0
+    said = capsys.readouterr().out
+    assert "can't be started" in said
+    assert "naive" in said
+
+
+@pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
+def test_random_models_are_made_once_and_are_the_same_everywhere(kind: str, tmp_path: Path) -> None:
+    folders = [random_model(f"random:{kind}", tmp_path / each) for each in ("a", "b")]
+    assert len({describe_model(folder).fingerprint for folder in folders}) == 1
+    assert random_model("tiny", tmp_path) == "tiny"
+
+
+def test_made_media_are_the_same_everywhere(tmp_path: Path) -> None:
+    for name in ("images", "video"):
+        made: list[list[bytes]] = []
+        for folder in (tmp_path / "a", tmp_path / "b"):
+            folder.mkdir(exist_ok=True)
+            questions = questions_of((), 2, name, None, folder)
+            assert len(questions) == 2 * WORKLOADS[name].questions
+            refs = [part for each in questions for part in each.parts if isinstance(part, MediaRef)]
+            made.append([Path(str(ref.path)).read_bytes() for ref in refs])
+        assert made[0] == made[1]

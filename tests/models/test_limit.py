@@ -1,0 +1,118 @@
+"""The formulas of the limit against FLOPs that PyTorch counts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_families import TINY
+from torch.utils.flop_counter import FlopCounterMode
+
+from evalkit.bench.limit import Work, text_of, tower_of, useful_work
+from evalkit.bench.machine import measured, union
+from evalkit.types import Prepared
+
+
+def counted(work: Any) -> int:
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        work()
+    return int(counter.get_total_flops())
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_tower_takes_what_the_formula_says(name: str) -> None:
+    family = TINY[name]
+    model = family.model()
+    for item in family.prompts:
+        if not item.vision:
+            continue
+        expected = sum(tower_of(model).flops(medium) for medium in item.vision)
+        found = counted(lambda item=item: family.encode(model, item.vision, family.rules))
+        # SigLIP's pooling head, of which a language model sees nothing, is no useful work.
+        assert expected == found if name != "llava_onevision" else 0.9 * found < expected < found
+
+
+def test_windows_at_the_edge_are_smaller() -> None:
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    from evalkit.models import qwen_vision
+
+    family = TINY["qwen2_5_vl"]
+    model = family.model()
+    config: Qwen2_5_VLConfig = model.config
+    config.vision_config.depth = 3
+    config.vision_config.window_size = 112
+    config.vision_config.fullatt_block_indexes = [1]
+    torch.manual_seed(0)
+    windowed = Qwen2_5_VLForConditionalGeneration(config).eval()
+    medium = family.prompts[0].vision[0]
+    grid = (2, 20, 26)
+    patches = np.zeros((math.prod(grid), medium.patches.shape[1]), np.uint8)
+    shown = type(medium)("video", patches, grid, ((2, 10, 13),))
+    tower = tower_of(windowed)
+    assert (tower.full, tower.windowed, tower.window) == (1, 2, 8)
+    assert tower.flops(shown) == counted(lambda: qwen_vision.encode(windowed, [shown], family.rules))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_language_model_takes_what_the_formula_says(name: str) -> None:
+    model = TINY[name].model()
+    text = text_of(model)
+    tokens = 50
+    hidden = torch.randn(1, tokens, model.config.get_text_config().hidden_size)
+    found = counted(lambda: model.model.language_model(inputs_embeds=hidden, use_cache=False))
+    # PyTorch counts the masked half of causal attention too.
+    masked = 4 * text.layers * text.width * (tokens * (tokens - 1) / 2)
+    assert text.reading(tokens) + masked == found
+    assert counted(lambda: model.lm_head(hidden[:, -1])) == 2 * text.head
+
+
+def test_reading_in_two_parts_is_the_same_work() -> None:
+    text = text_of(TINY["qwen3_vl"].model())
+    assert text.reading(30) + text.reading(12, past=30) == text.reading(42)
+
+
+def test_shared_prefixes_and_media_count_once_and_answers_as_often_as_they_are() -> None:
+    family = TINY["qwen2_vl"]
+    model = family.model()
+    first = family.prompts[0]
+    rest = np.full(5, 7, np.int64)
+    other = Prepared(
+        "other",
+        np.concatenate([first.input_ids[: first.prefix], rest]),
+        np.concatenate([first.token_types[: first.prefix], np.zeros(5, np.uint8)]),
+        first.vision,
+        8,
+        prefix=first.prefix,
+    )
+    alone = useful_work(model, [[first]], {first.key: 3})
+    both = useful_work(model, [[first, other]], {first.key: 3, "other": 1})
+    text = text_of(model)
+    assert both.vision == alone.vision
+    assert both.prefill - alone.prefill == text.reading(5, past=first.prefix) + 2 * text.head
+    lockstep = useful_work(model, [[first]], {first.key: 3}, models=4)
+    assert lockstep.vision == alone.vision
+    assert lockstep.prefill == 4 * alone.prefill
+    assert useful_work(model, [[first]], {first.key: 1}).decode == 0
+
+
+def test_decoding_is_bound_by_what_is_slower() -> None:
+    work = Work(vision=10.0, prefill=20.0, decode=6.0, decode_bytes=8.0)
+    assert work.seconds(peak=2.0, bandwidth=4.0) == 15 + 3
+    assert work.seconds(peak=2.0, bandwidth=1.0) == 15 + 8
+
+
+def test_what_spans_cover_is_counted_once() -> None:
+    assert union([]) == 0
+    assert union([(0, 10), (1, 2), (9, 12), (20, 21)]) == 13
+
+
+def test_usage_is_measured() -> None:
+    with measured(torch.device("cpu")) as usage:
+        sum(number * number for number in range(200_000))
+    assert 0 < usage.seconds < 10
+    assert usage.cpu > 0
+    assert usage.memory > 10_000_000
