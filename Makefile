@@ -36,12 +36,24 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# With lmms-eval beside the engine after `make lmms`.
+PEER = $(if $(wildcard $(LMMS)/.ready),--lmms-python $(LMMS)/bin/python)
+
 bench: $(READY)
-	$(BIN)/evalkit bench engine
+	$(BIN)/evalkit bench engine $(PEER)
+	$(BIN)/evalkit bench engine --dtype bfloat16 --no-techniques
+	$(BIN)/evalkit bench engine --model random:qwen2_5_vl --workload video $(PEER)
+	$(BIN)/evalkit bench scaling --plot results/scaling.png
+	$(BIN)/evalkit bench scaling --model random:qwen2_5_vl-tower --samples 4,8 --questions 1,2
 	$(BIN)/evalkit bench ropes
 
+# Shapes of Qwen2.5-VL-7B with random weights (16 GB, kept in .venv/bench): nothing is downloaded.
+SEVEN = $(BIN)/evalkit bench engine --model random:qwen2_5_vl-7b --dtype bfloat16 --device cuda --folder $(VENV)/bench $(PEER)
+
 bench-gpu: $(READY)
-	$(BIN)/evalkit bench engine --device cuda
+	$(SEVEN) --workload images
+	$(SEVEN) --workload docvqa --no-techniques
+	$(SEVEN) --workload videomme --no-techniques
 	$(BIN)/evalkit bench ropes --device cuda
 	$(BIN)/python -m pytest -m gpu
 

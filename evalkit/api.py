@@ -255,16 +255,25 @@ def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
 
 def _leaderboard_rows(run: RunDir, records: Sequence[Record]) -> list[dict[str, Any]]:
     manifest = run.manifest()
-    limit = manifest["spec"]["limit"]
     return rows_of(
         RunFacts(
             comparison=_comparison(run, records),
-            protocol=manifest["spec"].get("subset") or ("full" if limit is None else f"limit-{limit}"),
+            protocol=_protocol(manifest["spec"]),
             version=manifest["versions"].get("evalkit", "unknown"),
             date=str(manifest.get("finished", manifest["created"]))[:10],
             revisions={task["name"]: task["dataset"].get("revision", "") for task in manifest["tasks"]},
         )
     )
+
+
+def _protocol(spec: Mapping[str, Any]) -> str:
+    """Which samples were asked, and what differs from the paper in how they were shown and answered."""
+    limit = spec["limit"]
+    parts = [spec.get("subset") or ("full" if limit is None else f"limit-{limit}")]
+    parts += [
+        f"{name.replace('_', '-')}-{spec[name]}" for name in ("max_frames", "visual_tokens") if spec.get(name)
+    ]
+    return " ".join([*parts, *(["mc-logits"] if spec.get("mc_logits") else [])])
 
 
 def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:

@@ -89,7 +89,7 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
 def _run_all(session: Session, executor: Executor, arms: Sequence[ArmSpec]) -> list[EvalkitError]:
     """Run arms, as many at a time as the executor can load; what went wrong with those left out."""
     spec, problems = session.spec, []
-    where = Placing(spec.dtype, _device(spec), spec.device_map)
+    where = placing_of(spec)
     orders = [Order(arm.model, arm.rope, where) for arm in arms]
     lockstep = Techniques.without(*spec.without).lockstep
     while orders:
@@ -107,10 +107,11 @@ def _run_all(session: Session, executor: Executor, arms: Sequence[ArmSpec]) -> l
     return problems
 
 
-def _device(spec: RunSpec) -> str:
-    """The device of an engine in this process; other engines have their own."""
+def placing_of(spec: RunSpec) -> Placing:
+    """How an engine in this process runs a model; other engines have devices of their own."""
     only = spec.devices[0] if len(spec.devices) == 1 else spec.device
-    return f"cuda:{only}" if only.isdigit() else only
+    device = f"cuda:{only}" if only.isdigit() else only
+    return Placing(spec.dtype, device, spec.device_map, spec.max_frames, spec.visual_tokens)
 
 
 def executor_of(spec: RunSpec) -> Executor:

@@ -52,6 +52,8 @@ class RunSpec:
         executor: ``ray`` for engines on a Ray cluster, ``local`` for one in this process; ``auto`` is that
             unless there are several devices.
         gpus_per_engine: GPUs of each engine on a cluster.
+        max_frames: of a video; None means the paper's 768 (at two a second).
+        visual_tokens: of all media of a request; None means the paper's 24,576.
         workers: preprocessing processes; None means one per free core, 0 none.
         batch_tokens: token budget of what is answered at a time (new tokens included), of all models that
             are loaded together; None leaves it to the free memory.
@@ -78,6 +80,8 @@ class RunSpec:
     devices: tuple[str, ...] = ()
     executor: str = "auto"
     gpus_per_engine: int | None = None
+    max_frames: int | None = None
+    visual_tokens: int | None = None
     workers: int | None = None
     batch_tokens: int | None = None
     batch_size: int | None = None
@@ -90,7 +94,7 @@ class RunSpec:
             raise UsageError("no model given", "a run needs one", "add `--model tiny` or a checkpoint")
         if not self.tasks:
             raise UsageError("no task given", "a run needs one", "add `--tasks mini`; see `evalkit tasks`")
-        for name in ("limit", "batch_tokens", "batch_size", "gpus_per_engine"):
+        for name in ("limit", "batch_tokens", "batch_size", "gpus_per_engine", "max_frames", "visual_tokens"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"`{name}` is {value}", "it must be at least 1", f"leave `{name}` out")
@@ -130,7 +134,8 @@ class RunSpec:
         if self.output:
             return Path(self.output)
         arms = self.arms()
-        order = [arms, self.tasks, self.limit, self.subset, self.dtype, *([True] if self.mc_logits else [])]
+        order = [arms, self.tasks, self.limit, self.subset, self.dtype]
+        order += [each for each in (self.mc_logits, self.max_frames, self.visual_tokens) if each]
         digest = hashlib.sha256(repr(tuple(order)).encode()).hexdigest()[:8]
         name = Path(arms[0].model).name.replace(":", "-").replace("=", "-")
         return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x').replace(':', '-')}-{digest}"
@@ -210,7 +215,16 @@ def load_config(path: Path) -> dict[str, Any]:
 
 _PLURAL = {"model": "models", "rope": "ropes", "task": "tasks", "tasks_dir": "tasks_dirs"}
 _LISTS = ("models", "ropes", "tasks", "tasks_dirs", "lmms_include", "without", "devices")
-_NUMBERS = ("limit", "official_random", "workers", "batch_tokens", "batch_size", "gpus_per_engine")
+_NUMBERS = (
+    "limit",
+    "official_random",
+    "max_frames",
+    "visual_tokens",
+    "workers",
+    "batch_tokens",
+    "batch_size",
+    "gpus_per_engine",
+)
 
 
 def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:

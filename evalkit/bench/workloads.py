@@ -20,6 +20,9 @@ from evalkit.registry import load_task, resolve
 from evalkit.requests import choose
 from evalkit.types import MediaRef, Part, Request, Text
 
+VOCABULARY = 384
+"""Tokens of the built-in model's tokenizer."""
+
 FRAMES_A_SECOND = 2
 """So many of a video are shown by the settings of the random models, and so many its files have."""
 
@@ -219,7 +222,7 @@ def _qwen2_5_vl(target: Path, text: dict[str, Any], vision: dict[str, Any], dtyp
     special = _special(target)
     config = Qwen2_5_VLConfig(
         text_config={
-            "vocab_size": 384,
+            "vocab_size": VOCABULARY,
             "max_position_embeddings": 128_000,
             "rope_parameters": rope,
             "bos_token_id": None,
@@ -250,7 +253,7 @@ def _qwen3_vl(target: Path) -> None:
     special = _special(target)
     config = Qwen3VLConfig(
         text_config={
-            "vocab_size": 384,
+            "vocab_size": VOCABULARY,
             "hidden_size": 256,
             "intermediate_size": 768,
             "num_hidden_layers": 6,
@@ -316,4 +319,5 @@ def _save(kind: Any, config: Any, target: Path, dtype: str) -> None:
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 1.5 * parameter[0].numel() ** -0.5)
+        model.lm_head.weight[VOCABULARY:] = 0  # the tokenizer can't write these
     model.save_pretrained(target)

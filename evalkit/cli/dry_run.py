@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from evalkit.execute import load_samples, load_tasks
+from evalkit.execute import load_samples, load_tasks, placing_of
 from evalkit.models import describe_model
-from evalkit.models.base import Placing
 from evalkit.requests import build_request
 from evalkit.session import arm_name
 from evalkit.spec import RunSpec
@@ -19,7 +18,7 @@ def describe(spec: RunSpec, as_json: bool) -> str:
     samples = load_samples(spec, tasks)
     found: list[dict[str, Any]] = []
     for arm in spec.arms():
-        model = describe_model(arm.model, arm.rope, Placing(spec.dtype, spec.device))
+        model = describe_model(arm.model, arm.rope, placing_of(spec))
         for task in tasks:
             requests = [
                 build_request(model, task, each.sample, mc_logits=spec.mc_logits)

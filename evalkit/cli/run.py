@@ -56,6 +56,10 @@ from evalkit.spec import EXECUTORS, RunSpec, load_config, split_list
 )
 @click.option("--gpus-per-engine", type=click.IntRange(min=1), help="On a cluster; 1 unless told otherwise.")
 @click.option("--device-map", metavar="NAME", help="`auto`: spread each model over all GPUs that are seen.")
+@click.option("--max-frames", type=click.IntRange(min=1), help="Of a video; by default the paper's 768.")
+@click.option(
+    "--visual-tokens", type=click.IntRange(min=1), help="Of a request; by default the paper's 24576."
+)
 @click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes; 0 for none.")
 @click.option(
     "--batch-tokens",

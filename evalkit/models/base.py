@@ -104,13 +104,16 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True)
 class Placing:
-    """Where and how precisely a model is run: ``dtype`` and ``device`` as ``load_model`` takes them;
-    ``device_map`` spreads it over several devices, as transformers' ``from_pretrained`` does.
+    """How a model is run: ``dtype`` and ``device`` as ``load_model`` takes them; ``device_map`` spreads it
+    over several devices, as transformers' ``from_pretrained`` does. ``max_frames`` of a video are shown, and
+    all media of a request as at most ``visual_tokens``; None for the paper's protocol.
     """
 
     dtype: str = "auto"
     device: str = "auto"
     device_map: str | None = None
+    max_frames: int | None = None
+    visual_tokens: int | None = None
 
 
 class Card(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from evalkit.models.families import Family
 from evalkit.models.features import Encode, same_tower, share_weights
 from evalkit.models.generation import DecodingRules
 from evalkit.models.memory import devices_of, free_bytes, token_budget
-from evalkit.models.preprocess import neutralise
+from evalkit.models.preprocess import ChatPreprocessor, neutralise
 from evalkit.models.vision import KEPT_BYTES, Vision
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import RopeVariant
@@ -50,7 +51,7 @@ class Adapter:
     model_class: str
     placeholders: Mapping[MediaKind, str]
     locate: str
-    preprocessor: Callable[[Path], Preprocessor]
+    preprocessor: Callable[[Path], ChatPreprocessor]
     encode: Encode
 
 
@@ -67,6 +68,11 @@ def describe(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, wh
     """
     device = _device(where.device)
     dtype = _dtype(where.dtype, device)
+    preprocessor, shown = adapter.preprocessor(folder), (where.max_frames, where.visual_tokens)
+    digest = fingerprint(folder, str(dtype))
+    if any(shown):
+        preprocessor = preprocessor.showing(*shown)
+        digest = hashlib.sha256(f"{digest} {shown}".encode()).hexdigest()
     return HfCard(
         adapter=adapter,
         folder=folder,
@@ -75,9 +81,9 @@ def describe(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, wh
         device=device,
         dtype=dtype,
         device_map=where.device_map,
-        fingerprint=fingerprint(folder, str(dtype)),
+        fingerprint=digest,
         tokenizer=_tokenizer(adapter, folder),
-        preprocessor=adapter.preprocessor(folder),
+        preprocessor=preprocessor,
     )
 
 

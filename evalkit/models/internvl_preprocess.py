@@ -12,7 +12,6 @@ from PIL import Image
 
 from evalkit.data.images import image_size, load_image, resize
 from evalkit.models.preprocess import (
-    VISUAL_TOKENS,
     ChatPreprocessor,
     Shown,
     info_of,
@@ -118,7 +117,7 @@ class InternVLPreprocessor(ChatPreprocessor):
         return ((1, rows * side, columns * side), (1, side, side)), (side, side)
 
     def _most_tiles(self, share: int) -> int:
-        return VISUAL_TOKENS // share // self.side**2
+        return self.visual_tokens // share // self.side**2
 
 
 def _number(value: Any) -> int:

@@ -12,7 +12,6 @@ from PIL import Image
 
 from evalkit.data.images import image_size, load_image, resize
 from evalkit.models.preprocess import (
-    VISUAL_TOKENS,
     ChatPreprocessor,
     Shown,
     info_of,
@@ -95,7 +94,7 @@ class LlavaPreprocessor(ChatPreprocessor):
         return sum(t * h * w for t, h, w in self.anyres.blocks((height, width)))
 
     def _most_frames(self, share: int) -> int:
-        return VISUAL_TOKENS // share // self.anyres.pooled**2
+        return self.visual_tokens // share // self.anyres.pooled**2
 
 
 def _together(among: Sequence[MediaRef]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -64,6 +64,7 @@ class ChatPreprocessor:
     tokenizer_file: str
     frames: FrameRule = field(default_factory=FrameRule)
     video_backend: str = "pyav"
+    visual_tokens: int = VISUAL_TOKENS
 
     placeholders: ClassVar[Mapping[MediaKind, str]]
     pads: ClassVar[tuple[str, ...]]
@@ -79,6 +80,13 @@ class ChatPreprocessor:
     def estimate_medium(self, ref: MediaRef, among: Sequence[MediaRef]) -> int:
         """Tokens that a medium takes in the place of its placeholder, from its header alone."""
         raise NotImplementedError
+
+    def showing(self, max_frames: int | None, visual_tokens: int | None) -> Self:
+        """The same with other limits on the frames of a video and on the visual tokens of a request."""
+        rule = self.frames
+        if max_frames is not None:
+            rule = replace(rule, max_frames=max_frames, min_frames=min(rule.min_frames, max_frames))
+        return replace(self, frames=rule, visual_tokens=visual_tokens or self.visual_tokens)
 
     def estimate(self, request: Request) -> int:
         """See :class:`evalkit.models.base.Preprocessor`. Exact for images and for videos whose header

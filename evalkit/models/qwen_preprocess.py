@@ -7,8 +7,9 @@ in well under a second.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +20,6 @@ from PIL import Image
 from evalkit.data.images import Pixels, image_size, load_image, resize, smart_resize
 from evalkit.data.media import unreadable
 from evalkit.models.preprocess import (
-    VISUAL_TOKENS,
     ChatPreprocessor,
     Shown,
     info_of,
@@ -31,18 +31,17 @@ from evalkit.types import MediaKind, MediaRef, VisionInput
 
 @dataclass(frozen=True)
 class PixelLimits:
-    """How many pixels a medium is shown with, and all media of a request together.
+    """How many pixels a medium is shown with.
 
     Images: the checkpoint's own limits. Video frames: the checkpoint's, else ``qwen-vl-utils``'s
-    (128 to 768 tokens a frame). ``total``: the paper's cap of 24k visual tokens (arXiv 2510.23095,
-    section 3.1), shared evenly by the media of a request; it beats every minimum.
+    (128 to 768 tokens a frame). The cap on visual tokens, shared evenly by the media of a request, beats
+    every minimum.
     """
 
     image_min: int = 4 * 28 * 28
     image_max: int = 16384 * 28 * 28
     frame_min: int = 128 * 28 * 28
     frame_max: int = 768 * 28 * 28
-    total: int = VISUAL_TOKENS * 28 * 28
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class QwenPreprocessor(ChatPreprocessor):
             patch=patch,
             merge=merge,
             temporal_patch=int(image.get("temporal_patch_size", 2)),
-            limits=PixelLimits(image_min, image_max, frame_min, frame_max, VISUAL_TOKENS * token),
+            limits=PixelLimits(image_min, image_max, frame_min, frame_max),
             by_frame=by_frame,
         )
 
@@ -107,10 +106,8 @@ class QwenPreprocessor(ChatPreprocessor):
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
         clip = self.clip(ref, self.frames.max_frames)
         size = self._shown_size(ref, clip.size, len(clip.chosen.indices), len(among))
-        shown = [resize(Image.fromarray(frame), size) for frame in clip.frames]
-        # The tower takes frames in groups of `temporal_patch`: the last frame stands still.
-        shown += [shown[-1]] * (-len(shown) % self.temporal_patch)
-        patches, grid = self.patchify(np.stack(shown))
+        shown = (resize(Image.fromarray(frame), size) for frame in clip.frames)
+        patches, grid = self._patches(shown, len(clip.chosen.indices), size)
         info = info_of(ref, clip.size, size, self._tokens(grid), clip.chosen)
         if self.by_frame:
             blocks = (self._block((1, *grid[1:])),) * grid[0]
@@ -120,6 +117,22 @@ class QwenPreprocessor(ChatPreprocessor):
         seconds = self.temporal_patch / clip.chosen.fps
         vision = VisionInput("video", patches, grid, (self._block(grid),), seconds)
         return Shown(vision, info, self.placeholders["video"])
+
+    def _patches(
+        self, frames: Iterable[Pixels], count: int, size: tuple[int, int]
+    ) -> tuple[npt.NDArray[np.uint8], tuple[int, int, int]]:
+        """Patches of ``count`` frames of ``size`` (width, height), which never lie in memory all together."""
+        depth = self.temporal_patch
+        grid = (-(-count // depth), size[1] // self.patch, size[0] // self.patch)
+        step = grid[1] * grid[2]
+        patches = np.empty((grid[0] * step, 3 * depth * self.patch**2), np.uint8)
+        waiting = iter(frames)
+        for number in range(grid[0]):
+            group = list(islice(waiting, depth))
+            # The tower takes frames in groups of `temporal_patch`: the last frame stands still.
+            group += [group[-1]] * (depth - len(group))
+            patches[number * step : (number + 1) * step] = self.patchify(np.stack(group))[0]
+        return patches, grid
 
     def estimate_medium(self, ref: MediaRef, among: Sequence[MediaRef]) -> int:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
@@ -149,7 +162,7 @@ class QwenPreprocessor(ChatPreprocessor):
         """Pixels ``(width, height)`` of an image, or of each of so many frames."""
         limits = self.limits
         low, high = limits.image_min, limits.image_max
-        cap = limits.total // share
+        cap = self.visual_tokens * self.factor**2 // share
         if ref.kind == "video":
             low, high = limits.frame_min, limits.frame_max
             padded = frames + -frames % self.temporal_patch

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,8 +151,8 @@ def test_the_estimate_is_what_prepare_gives(
 
 def test_all_media_of_a_request_stay_below_the_cap(folder: Path, tmp_path: Path) -> None:
     base = QwenPreprocessor.from_folder(folder)
-    limits = PixelLimits(image_min=3136, image_max=10**9, total=64 * 784)
-    small = QwenPreprocessor(base.tokenizer_file, limits=limits)
+    limits = PixelLimits(image_min=3136, image_max=10**9)
+    small = QwenPreprocessor(base.tokenizer_file, limits=limits, visual_tokens=64)
     Image.new("RGB", (2000, 1500)).save(tmp_path / "i.png")
     media = [MediaRef("image", path=str(tmp_path / "i.png"))] * 4
     prepared = small.prepare(request(IMAGE * 4, *media))
@@ -158,11 +161,52 @@ def test_all_media_of_a_request_stay_below_the_cap(folder: Path, tmp_path: Path)
 
 def test_a_long_video_stays_below_the_cap(folder: Path, shared: Path) -> None:
     base = QwenPreprocessor.from_folder(folder)
-    small = QwenPreprocessor(base.tokenizer_file, limits=PixelLimits(total=200 * 784))
+    small = QwenPreprocessor(base.tokenizer_file).showing(None, 200)
     path = str(shared / "media/videos/univtg_charades.mp4")
     prepared = small.prepare(request(VIDEO, MediaRef("video", path=path)))
     assert prepared.media[0].tokens <= 200
     assert prepared.vision[0].seconds_per_grid == pytest.approx(1.0, rel=0.05)
+
+
+def test_the_paper_s_limits_on_frames_and_tokens_may_be_changed(folder: Path, shared: Path) -> None:
+    video = MediaRef("video", path=str(shared / "media/videos/univtg_charades.mp4"))
+    usual = QwenPreprocessor.from_folder(folder)
+    few = usual.showing(8, None)
+    shown = [each.prepare(request(VIDEO, video)) for each in (usual, few, few.showing(3, 100))]
+    assert [len(each.media[0].frames) for each in shown][1:] == [8, 2]
+    assert len(shown[0].media[0].frames) > 8
+    assert shown[2].media[0].tokens <= 100
+    for each, prepared in zip((usual, few), shown, strict=False):
+        assert abs(each.estimate(request(VIDEO, video)) - prepared.length) <= 0.02 * prepared.length + 4
+
+
+def test_frames_never_lie_in_memory_at_full_size(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=2)
+        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        stream.options = {"preset": "ultrafast"}
+        picture = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8).repeat(40, 0).repeat(40, 1)
+        for number in range(2048):
+            frame = av.VideoFrame.from_ndarray(np.roll(picture, number, axis=1), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    script = (
+        "import resource, sys; from pathlib import Path; from evalkit.types import MediaRef, Request;"
+        "from evalkit.models.qwen_preprocess import QwenPreprocessor as P;"
+        "p = P.from_folder(Path(sys.argv[1])).showing(2048, 16384);"
+        "rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = rss();"
+        f"r = Request('k', 't', 's', {VIDEO!r}, (MediaRef('video', sys.argv[2]),), 8);"
+        "m = p.prepare(r).media[0]; print(len(m.frames), *m.input_size, rss() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(folder), str(path)], capture_output=True, text=True
+    )
+    frames, width, height, kib = map(int, done.stdout.split())
+    assert frames == 2048
+    resized, full = (3 * 2048 * size / 1024 for size in (width * height, 640 * 360))
+    assert resized < full / 10
+    assert kib < resized + full / 6  # the reader's own threads hold some frames
 
 
 def test_a_prompt_that_does_not_fit_its_media_is_refused(preprocessor: QwenPreprocessor) -> None:
