@@ -111,7 +111,7 @@ def placing_of(spec: RunSpec) -> Placing:
     """How an engine in this process runs a model; other engines have devices of their own."""
     only = spec.devices[0] if len(spec.devices) == 1 else spec.device
     device = f"cuda:{only}" if only.isdigit() else only
-    return Placing(spec.dtype, device, spec.device_map, spec.max_frames, spec.visual_tokens)
+    return Placing(spec.dtype, device, spec.device_map, spec.max_frames, spec.visual_tokens, spec.compile)
 
 
 def executor_of(spec: RunSpec) -> Executor:

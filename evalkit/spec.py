@@ -58,6 +58,7 @@ class RunSpec:
         batch_tokens: token budget of what is answered at a time (new tokens included), of all models that
             are loaded together; None leaves it to the free memory.
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
+        compile: norms and feed-forward parts of the layers are compiled first.
         mc_logits: multiple-choice questions are answered by the likeliest of the options' letters.
         audit: answers with a margin (in logits) below this are given again, each alone, and compared.
         without: techniques of the engine to switch off (:class:`~evalkit.engine.techniques.Techniques`).
@@ -85,6 +86,7 @@ class RunSpec:
     workers: int | None = None
     batch_tokens: int | None = None
     batch_size: int | None = None
+    compile: bool = False
     mc_logits: bool = False
     audit: float | None = None
     without: tuple[str, ...] = ()
@@ -247,7 +249,7 @@ def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:
         raise UsageError(
             f"config `{path}`: `{key}` is {value!r}", "it must be a whole number", "mend that line"
         )
-    if name == "mc_logits" and isinstance(value, bool):
+    if name in ("mc_logits", "compile") and isinstance(value, bool):
         return name, value
     if name == "audit" and isinstance(value, int | float) and not isinstance(value, bool):
         return name, float(value)

@@ -29,6 +29,7 @@ from evalkit.engine.techniques import Techniques
 from evalkit.engine.workers import prepare_all
 from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models import load_model
+from evalkit.models.compile import compile_parts
 from evalkit.models.hf import HfModel
 from evalkit.provenance import hardware, usable_cores, versions
 from evalkit.stats import Stats
@@ -44,6 +45,7 @@ class EngineBench:
         workload: made questions instead of those of tasks.
         workers: preprocessing processes of the engine; None means none on a CPU, else one per free core.
         techniques: whether to measure the engine without each of its techniques.
+        compiled: whether to measure the engine with a compiled model, too.
         lmms_python: interpreter of an environment with lmms-eval.
         folder: where made checkpoints and media are kept; None means for this run only.
     """
@@ -58,6 +60,7 @@ class EngineBench:
     data_root: str | None = None
     workers: int | None = None
     techniques: bool = True
+    compiled: bool = False
     lmms_python: str | None = None
     folder: str | None = None
 
@@ -121,8 +124,12 @@ class _Bench:
             ]
         other = 0 if self.workers else 1
         rows.append(self.engine(f"engine, {other} workers", workers=other))
+        report = self.described(engine, stats)
+        if self.options.compiled:
+            report += f"compiling took {compile_parts(self.model.module):.1f} s\n"
+            rows.append(self.engine("engine, compiled"))
         out(_table(rows, one))
-        out(self.described(engine, stats))
+        out(report)
         failed = sum(each.error is not None for each in engine.responses)
         out(f"{failed} samples failed\n" if failed else "")
         own = [row for row in rows if row.name.startswith("engine")]

@@ -31,6 +31,7 @@ def command() -> None:
 @click.option("--data-root", metavar="DIR", help="Local mirror with the hub's layout.")
 @click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes of the engine.")
 @click.option("--techniques/--no-techniques", default=True, help="Measure without each technique, too.")
+@click.option("--compiled", is_flag=True, help="Measure with a compiled model, too.")
 @click.option("--lmms-python", metavar="PATH", help="Interpreter with lmms-eval, to measure that as well.")
 @click.option("--folder", metavar="DIR", help="Keep made checkpoints and media there.")
 @click.pass_context

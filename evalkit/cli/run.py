@@ -74,6 +74,7 @@ from evalkit.spec import EXECUTORS, RunSpec, load_config, split_list
     metavar="NAMES",
     help="Switch techniques of the engine off: media, vision, prefix, packing, continuous, lockstep, or all.",
 )
+@click.option("--compile", is_flag=True, help="Compile parts of the model first; pays in long runs.")
 @click.option(
     "--mc-logits",
     is_flag=True,

@@ -106,7 +106,8 @@ class Decoder(Protocol):
 class Placing:
     """How a model is run: ``dtype`` and ``device`` as ``load_model`` takes them; ``device_map`` spreads it
     over several devices, as transformers' ``from_pretrained`` does. ``max_frames`` of a video are shown, and
-    all media of a request as at most ``visual_tokens``; None for the paper's protocol.
+    all media of a request as at most ``visual_tokens``; None for the paper's protocol. ``compiled``: see
+    :func:`evalkit.models.compile.compile_parts`.
     """
 
     dtype: str = "auto"
@@ -114,6 +115,7 @@ class Placing:
     device_map: str | None = None
     max_frames: int | None = None
     visual_tokens: int | None = None
+    compiled: bool = False
 
 
 class Card(Protocol):

@@ -17,6 +17,7 @@ import torch
 from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models.base import Card, Model, Placing, Preprocessor
 from evalkit.models.checkpoint import fingerprint, weight_files
+from evalkit.models.compile import compile_parts
 from evalkit.models.decoder import HfDecoder
 from evalkit.models.families import Family
 from evalkit.models.features import Encode, same_tower, share_weights
@@ -81,6 +82,7 @@ def describe(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, wh
         device=device,
         dtype=dtype,
         device_map=where.device_map,
+        compiled=where.compiled,
         fingerprint=digest,
         tokenizer=_tokenizer(adapter, folder),
         preprocessor=preprocessor,
@@ -98,6 +100,7 @@ class HfCard:
     device: torch.device
     dtype: torch.dtype
     device_map: str | None
+    compiled: bool
     fingerprint: str
     tokenizer: Any
     preprocessor: Preprocessor
@@ -140,6 +143,8 @@ class HfCard:
                 str(error),
                 "choose another variant or checkpoint",
             ) from None
+        if self.compiled:
+            compile_parts(module)
         rules = _rules(self.folder, module, self.tokenizer)
         return HfModel(**vars(self), module=module, installed=installed, rules=rules)
 
