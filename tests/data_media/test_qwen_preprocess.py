@@ -184,9 +184,9 @@ def test_frames_never_lie_in_memory_at_full_size(folder: Path, tmp_path: Path) -
     path = tmp_path / "long.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=2)
-        stream.width, stream.height, stream.pix_fmt = 640, 360, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 512, 288, "yuv420p"
         stream.options = {"preset": "ultrafast"}
-        picture = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8).repeat(40, 0).repeat(40, 1)
+        picture = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8).repeat(32, 0).repeat(32, 1)
         for number in range(2048):
             frame = av.VideoFrame.from_ndarray(np.roll(picture, number, axis=1), format="rgb24")
             container.mux(stream.encode(frame))
@@ -194,7 +194,7 @@ def test_frames_never_lie_in_memory_at_full_size(folder: Path, tmp_path: Path) -
     script = (
         "import resource, sys; from pathlib import Path; from evalkit.types import MediaRef, Request;"
         "from evalkit.models.qwen_preprocess import QwenPreprocessor as P;"
-        "p = P.from_folder(Path(sys.argv[1])).showing(2048, 16384);"
+        "p = P.from_folder(Path(sys.argv[1])).showing(2048, 8192);"
         "rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = rss();"
         f"r = Request('k', 't', 's', {VIDEO!r}, (MediaRef('video', sys.argv[2]),), 8);"
         "m = p.prepare(r).media[0]; print(len(m.frames), *m.input_size, rss() - before)"
@@ -204,7 +204,7 @@ def test_frames_never_lie_in_memory_at_full_size(folder: Path, tmp_path: Path) -
     )
     frames, width, height, kib = map(int, done.stdout.split())
     assert frames == 2048
-    resized, full = (3 * 2048 * size / 1024 for size in (width * height, 640 * 360))
+    resized, full = (3 * 2048 * size / 1024 for size in (width * height, 512 * 288))
     assert resized < full / 10
     assert kib < resized + full / 6  # the reader's own threads hold some frames
 
