@@ -19,7 +19,7 @@ from evalkit.metrics.base import Metric
 from evalkit.registry import load_task
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
-from evalkit.report.aggregate import Cell, Column, cell_of
+from evalkit.report.aggregate import BY_LOGITS, Cell, Column, cell_of
 from evalkit.report.comparable import check_comparable, check_protocols, restrict_to_shared
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.differences import with_differences
@@ -285,7 +285,7 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
             task["name"],
             task["category"],
             task["title"],
-            task["metric"] + "".join(f" by {task[who]}" for who in ("scored_by", "chosen_by") if who in task),
+            _metric_name(task),
             tuple(task["range"]),
             task.get("paper_row"),
         )
@@ -310,6 +310,11 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
             if keys.get(column.task)
         }
     return Comparison([arm for arm in _arms(run, manifest) if arm.name in cells], columns, cells)
+
+
+def _metric_name(task: Mapping[str, Any]) -> str:
+    judge = f" by {task['scored_by']}" if "scored_by" in task else ""
+    return task["metric"] + judge + (f" {BY_LOGITS}" if "chosen_by" in task else "")
 
 
 def _metric(task: dict[str, Any], arm: str, folders: tuple[str, ...]) -> Metric:

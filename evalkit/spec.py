@@ -249,7 +249,9 @@ def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:
         raise UsageError(
             f"config `{path}`: `{key}` is {value!r}", "it must be a whole number", "mend that line"
         )
-    if name in ("mc_logits", "compile") and isinstance(value, bool):
+    if name in ("mc_logits", "compile"):
+        if not isinstance(value, bool):
+            raise UsageError(f"config `{path}`: `{key}` is {value!r}", "it must be true or false", "mend it")
         return name, value
     if name == "audit" and isinstance(value, int | float) and not isinstance(value, bool):
         return name, float(value)

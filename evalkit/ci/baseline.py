@@ -20,7 +20,7 @@ from evalkit.store import Record
 ORDER = "order.yaml"
 _HEAD = "sample\tscore\tanswer"
 # What of an order is kept: where things lie differs from machine to machine.
-_KEPT = ("models", "ropes", "tasks", "subset", "limit", "dtype")
+_KEPT = ("models", "ropes", "tasks", "subset", "limit", "dtype", "max_frames", "visual_tokens", "mc_logits")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from evalkit.report.stats import interval
 from evalkit.store.records import Record
 from evalkit.types import Category
 
+BY_LOGITS = "by option logits"
+"""What a metric's name ends in where multiple choice was answered by the likeliest letter."""
+
 CATEGORIES: tuple[Category, ...] = ("image", "video", "grounding")
 # The four rates that stand beside every score; a sample may count in several.
 RATES: Mapping[str, tuple[str, ...]] = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.report.aggregate import CATEGORIES, Column, rows_of, unweighted
+from evalkit.report.aggregate import BY_LOGITS, CATEGORIES, Column, rows_of, unweighted
 from evalkit.report.comparison import Arm, Comparison, Published
 from evalkit.rope.variants import parse_variant
 from evalkit.types import Category
@@ -182,6 +182,11 @@ def _differences(
 def _about(figure: Figure, columns: Sequence[Column]) -> list[str]:
     """What the paper leaves open about a benchmark, and where its columns are something else."""
     found = [f"† paper {figure.row}: {figure.assumed}"] if columns and figure.assumed else []
+    found += [
+        f"† {column.task} is scored {BY_LOGITS}, which the paper doesn't state"
+        for column in columns
+        if column.metric.endswith(BY_LOGITS)
+    ]
     found += [
         f"† {each.task} is {each.metric}, {figure.metric} is taken for the paper's"
         for each in columns

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,13 @@ def test_each_difference_is_marked_and_said(change: dict[str, str], note: str) -
     assert found.published[0].marked == {row}
     (said,) = [text for text in found.footnotes() if note in text]
     assert said.startswith("†")
+
+
+def test_options_chosen_by_logits_are_a_difference() -> None:
+    asked = replace(column("MMStar"), metric="acc by option logits")
+    found = beside(comparison({"a": "mrope-i"}, [asked, column("AI2D")]))
+    assert found.published[0].marked == {"MMStar"}
+    assert "† mmstar is scored by option logits, which the paper doesn't state" in found.footnotes()
 
 
 def test_an_unknown_size_is_no_difference() -> None:

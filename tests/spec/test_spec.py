@@ -85,3 +85,11 @@ def test_an_automatic_budget_beats_the_file(tmp_path: Path) -> None:
     assert read_spec(path, {"batch_tokens": None}).batch_tokens == 512
     path.write_text("model: tiny\ntasks: mini\nbatch_tokens: auto\n")
     assert read_spec(path, {}).batch_tokens is None
+
+
+@pytest.mark.parametrize("value", ["1", "'yes'", "[true]"])
+def test_a_switch_is_true_or_false(value: str, tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(f"mc_logits: {value}\n")
+    with pytest.raises(UsageError, match="true or false"):
+        load_config(config)
