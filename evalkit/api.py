@@ -314,7 +314,7 @@ def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
 
 def _metric_name(task: Mapping[str, Any]) -> str:
     judge = f" by {task['scored_by']}" if "scored_by" in task else ""
-    return task["metric"] + judge + (f" {BY_LOGITS}" if "chosen_by" in task else "")
+    return str(task["metric"]) + judge + (f" {BY_LOGITS}" if "chosen_by" in task else "")
 
 
 def _metric(task: dict[str, Any], arm: str, folders: tuple[str, ...]) -> Metric:
