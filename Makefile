@@ -20,12 +20,14 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# lmms-eval in an environment of its own (it needs an older PyAV): the tests of the bridge use it if it is there.
+# lmms-eval in an environment of its own (it needs an older PyAV and protobuf): the tests of the bridge and of the
+# bench's row use it if it is there.
 lmms: $(LMMS)/.ready
 
 $(LMMS)/.ready: $(READY) pyproject.toml
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LMMS)
-	$(BIN)/uv pip install --quiet --python $(LMMS)/bin/python --editable '.[lmms]'
+	sed '/^av==/d; /^protobuf==/d' constraints.txt | \
+		$(BIN)/uv pip install --quiet --python $(LMMS)/bin/python --constraint - --editable '.[lmms]'
 	@touch $@
 
 lint: $(READY)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,17 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"reference data not found at `{folder}` (set EVALKIT_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def lmms_python() -> str:
+    """An interpreter with lmms-eval (and the video reader that its own models import)."""
+    built = ROOT / ".venv-lmms/bin/python"
+    found = os.environ.get("EVALKIT_LMMS_PYTHON") or (str(built) if built.exists() else sys.executable)
+    asked = "import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, ('lmms_eval', 'decord'))))"
+    if subprocess.run([found, "-c", asked], check=False).returncode:
+        pytest.skip(f"`{found}` has no lmms-eval with decord: `make lmms`, or set EVALKIT_LMMS_PYTHON")
+    return found
 
 
 @pytest.fixture(autouse=True, scope="session")

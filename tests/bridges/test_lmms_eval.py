@@ -6,7 +6,6 @@ have evalkit too).
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -24,7 +23,6 @@ from evalkit.registry import load_task
 from evalkit.store import RunDir
 from evalkit.types import MediaRef
 
-ROOT = Path(__file__).resolve().parents[2]
 NAME = "evalkit_charts"
 YAML = """\
 dataset_path: parquet
@@ -68,17 +66,6 @@ def process(doc, results):
 def aggregate(items):
     return sum(item["right"] for item in items) / len(items)
 """
-
-
-@pytest.fixture(scope="module")
-def lmms_python() -> str:
-    named = os.environ.get("EVALKIT_LMMS_PYTHON")
-    built = ROOT / ".venv-lmms/bin/python"
-    if named or built.exists():
-        return named or str(built)
-    if importlib.util.find_spec("lmms_eval"):
-        return sys.executable
-    pytest.skip("lmms-eval is not installed: `make lmms`, or set EVALKIT_LMMS_PYTHON")
 
 
 @pytest.fixture(scope="module")
