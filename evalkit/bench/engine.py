@@ -43,6 +43,7 @@ class EngineBench:
     Attributes:
         model: or ``random:KIND``, one with random weights.
         workload: made questions instead of those of tasks.
+        limit: samples of each task, or media of a workload; None means 60, or as many as it has.
         workers: preprocessing processes of the engine; None means none on a CPU, else one per free core.
         techniques: whether to measure the engine without each of its techniques.
         compiled: whether to measure the engine with a compiled model, too.
@@ -54,7 +55,7 @@ class EngineBench:
     rope: str = "auto"
     tasks: tuple[str, ...] = ("mini_chartqa", "mini_docvqa", "mini_refcoco")
     workload: str | None = None
-    limit: int = 60
+    limit: int | None = None
     dtype: str = "float32"
     device: str = "auto"
     data_root: str | None = None

@@ -23,6 +23,9 @@ from evalkit.types import MediaRef, Part, Request, Text
 VOCABULARY = 384
 """Tokens of the built-in model's tokenizer."""
 
+TASK_SAMPLES = 60
+"""Asked of each task unless told otherwise."""
+
 FRAMES_A_SECOND = 2
 """So many of a video are shown by the settings of the random models, and so many its files have."""
 
@@ -69,9 +72,9 @@ WORKLOADS = {
 
 
 def questions_of(
-    tasks: tuple[str, ...], limit: int, workload: str | None, data_root: str | None, folder: Path
+    tasks: tuple[str, ...], limit: int | None, workload: str | None, data_root: str | None, folder: Path
 ) -> list[Question]:
-    """Questions of tasks, at most ``limit`` of each, or those of a made workload.
+    """Questions of tasks, at most ``limit`` of each, or those about ``limit`` media of a made workload.
 
     Raises:
         UsageError: there is no such workload.
@@ -83,12 +86,12 @@ def questions_of(
                 f"workload `{workload}`", f"there is none of this name.{hint}", f"use {', '.join(WORKLOADS)}"
             )
         made = WORKLOADS[workload]
-        return replace(made, media=min(limit, made.media)).made(folder)
+        return replace(made, media=limit or made.media).made(folder)
     cache = MediaCache(cache_root() / "media")
     return [
         Question(each.sample.parts, task.max_new_tokens)
         for task in (load_task(name) for name in resolve(tasks))
-        for each in choose(task.samples(data_root), limit, cache)
+        for each in choose(task.samples(data_root), limit or TASK_SAMPLES, cache)
     ]
 
 

@@ -25,7 +25,9 @@ def command() -> None:
 @click.option("--rope", default="auto", show_default=True)
 @click.option("--tasks", default="mini_chartqa,mini_docvqa,mini_refcoco", show_default=True)
 @click.option("--workload", metavar="NAME", help="Made questions instead: images, video, docvqa, videomme.")
-@click.option("--limit", default=60, show_default=True, help="Samples of each task, or media of a workload.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Samples of each task (60), or media of a workload."
+)
 @click.option("--dtype", default="float32", show_default=True)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--data-root", metavar="DIR", help="Local mirror with the hub's layout.")

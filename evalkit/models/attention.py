@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -49,7 +50,7 @@ def _switched(configs: Iterable[Any], name: str) -> Iterator[None]:
     from transformers import AttentionInterface
 
     AttentionInterface.register(_TEXT, _attend_packed)
-    AttentionInterface.register(_VISION, _attend_sequences)
+    AttentionInterface.register(_VISION, _Sequences())
     different = {id(config): config for config in configs}.values()
     before = [config._attn_implementation_internal for config in different]
     try:
@@ -77,31 +78,51 @@ def _attend_packed(
     return found.transpose(0, 1)[None], None
 
 
-def _attend_sequences(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    *,
-    cu_seq_lens_q: Tensor,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """Sequences in ``query [1, H, T, D]``, ends in ``cu_seq_lens_q``: one call for each length."""
-    ends = cu_seq_lens_q.tolist()
-    starts: dict[int, list[int]] = {}
-    for start, end in pairwise(ends):
-        starts.setdefault(end - start, []).append(start)
-    if len(starts) == 1:  # no need to gather them
-        (length,) = starts
-        shape = (query.shape[1], -1, length, query.shape[3])
-        q, k, v = (each[0].view(shape).transpose(0, 1) for each in (query, key, value))
-        whole = scaled_dot_product_attention(q, k, v, scale=scaling)
-        return whole.transpose(1, 2).flatten(0, 1)[None], None
-    found = torch.empty_like(query[0])
-    for length, places in starts.items():
-        index = torch.tensor(places, device=query.device)[:, None] + torch.arange(length, device=query.device)
-        q, k, v = (each[0][:, index].transpose(0, 1) for each in (query, key, value))
-        found[:, index] = scaled_dot_product_attention(q, k, v, scale=scaling).transpose(0, 1)
-    return found.transpose(0, 1)[None], None
+@dataclass
+class _Sequences:
+    """Attention within sequences, told by where they end: one call for all of one length.
+
+    Ends are read from the device once, not in every layer, where that would wait for the layer before.
+    """
+
+    known: dict[int, tuple[Tensor, dict[int, Tensor]]] = field(default_factory=dict)
+
+    def __call__(
+        self,
+        module: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        scaling: float | None = None,
+        *,
+        cu_seq_lens_q: Tensor,
+        **_: Any,
+    ) -> tuple[Tensor, None]:
+        """``query``, ``key`` and ``value`` ``[1, H, T, D]``."""
+        places = self._places(cu_seq_lens_q)
+        if len(places) == 1:  # no need to gather them
+            (length,) = places
+            shape = (query.shape[1], -1, length, query.shape[3])
+            q, k, v = (each[0].view(shape).transpose(0, 1) for each in (query, key, value))
+            whole = scaled_dot_product_attention(q, k, v, scale=scaling)
+            return whole.transpose(1, 2).flatten(0, 1)[None], None
+        found = torch.empty_like(query[0])
+        for index in places.values():
+            q, k, v = (each[0][:, index].transpose(0, 1) for each in (query, key, value))
+            found[:, index] = scaled_dot_product_attention(q, k, v, scale=scaling).transpose(0, 1)
+        return found.transpose(0, 1)[None], None
+
+    def _places(self, ends: Tensor) -> dict[int, Tensor]:
+        """Tokens ``[n, length]`` of the sequences of each length."""
+        if id(ends) not in self.known:
+            starts: dict[int, list[int]] = {}
+            for start, end in pairwise(ends.tolist()):
+                starts.setdefault(end - start, []).append(start)
+            places = {
+                length: torch.tensor(each, device=ends.device)[:, None]
+                + torch.arange(length, device=ends.device)
+                for length, each in starts.items()
+            }
+            self.known[id(ends)] = ends, places  # held, so that its id stays its own
+        return self.known[id(ends)][1]

@@ -52,7 +52,13 @@ def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path)
 
 def test_ctrl_c_keeps_what_was_finished_and_says_so(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    process = subprocess.Popen(command(output), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command(output),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+    )
     deadline = time.monotonic() + 120
     while journalled(output) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
