@@ -323,4 +323,8 @@ def _save(kind: Any, config: Any, target: Path, dtype: str) -> None:
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 1.5 * parameter[0].numel() ** -0.5)
         model.lm_head.weight[VOCABULARY:] = 0  # the tokenizer can't write these
+        # Nor can an answer have these: no trained model writes them, and the engine forbids them.
+        model.lm_head.weight[
+            [config.image_token_id, config.video_token_id, config.text_config.pad_token_id]
+        ] = 0
     model.save_pretrained(target)
