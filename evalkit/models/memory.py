@@ -18,7 +18,6 @@ COPIES = 3
 ACTIVATIONS = 8
 """Hidden states of a layer that are alive at a time, beside those of its feed-forward part."""
 
-PATCHES = 65_536
 LEAST_TOKENS = 4096
 
 
@@ -35,10 +34,15 @@ def token_budget(model: Any, models: int, kept_bytes: int) -> int:
     token = 2 * config.num_hidden_layers * config.num_key_value_heads * head * width
     reading = PREFILL_TOKENS * (2 * config.intermediate_size + ACTIVATIONS * config.hidden_size) * width
     choosing = 1024 * config.vocab_size * 4
-    tower = _widest(model.config.vision_config) * PATCHES * width
+    tower = _widest(model.config.vision_config) * patches_at_once(model.device) * width
     free = sum(map(free_bytes, devices_of(model))) * USED
     left = int(free - reading - choosing - tower - kept_bytes)
     return max(LEAST_TOKENS, left // int(COPIES * token * models))
+
+
+def patches_at_once(device: torch.device) -> int:
+    """Patches in one call of a vision tower: many for a GPU, on a CPU what its caches hold."""
+    return 4096 if device.type == "cpu" else 65_536
 
 
 def devices_of(model: Any) -> list[torch.device]:

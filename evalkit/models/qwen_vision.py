@@ -14,10 +14,8 @@ from torch.nn.functional import linear
 from evalkit.models.attention import vision_attention
 from evalkit.models.features import Features
 from evalkit.models.generation import DecodingRules
+from evalkit.models.memory import patches_at_once
 from evalkit.types import VisionInput
-
-PATCHES = 65536
-"""Patches in one call of the tower. Frames don't see each other there, so a video may be cut anywhere."""
 
 Piece = tuple[int, int, int]
 """A medium's number, and which of its temporal steps: from, up to."""
@@ -27,7 +25,7 @@ def encode(model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> li
     """See :class:`evalkit.models.vision.Encode`."""
     tower = model.model.visual
     parts: list[list[Features]] = [[] for _ in media]
-    for run in _runs(media):
+    for run in _runs(media, patches_at_once(model.device)):
         grids = torch.tensor([(end - begin, *media[number].grid[1:]) for number, begin, end in run])
         pixels = _pixels(
             [_frames(media[number], begin, end) for number, begin, end in run], rules, model.device
@@ -69,10 +67,12 @@ def _whole(parts: Sequence[Features]) -> Features:
     return Features(torch.cat([each.tokens for each in parts]), tuple(torch.cat(layer) for layer in deep))
 
 
-def _runs(media: Sequence[VisionInput]) -> Iterator[list[Piece]]:
-    """All temporal steps of all media, a call's worth at a time."""
+def _runs(media: Sequence[VisionInput], patches: int) -> Iterator[list[Piece]]:
+    """All temporal steps of all media, a call's worth of ``patches`` at a time. Frames don't see each other
+    in the tower, so a video may be cut anywhere.
+    """
     run: list[Piece] = []
-    room = PATCHES
+    room = patches
     for number, each in enumerate(media):
         steps, height, width = each.grid
         begin = 0
@@ -80,7 +80,7 @@ def _runs(media: Sequence[VisionInput]) -> Iterator[list[Piece]]:
             end = min(steps, begin + room // (height * width))
             if end == begin and run:
                 yield run
-                run, room = [], PATCHES
+                run, room = [], patches
                 continue
             end = max(end, begin + 1)
             run.append((number, begin, end))

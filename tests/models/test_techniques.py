@@ -128,7 +128,7 @@ def test_a_video_may_be_shown_in_parts(family_name: str, monkeypatch: pytest.Mon
     media = [each for item in family.prompts for each in item.vision]
     whole = qwen_vision.encode(model, media, family.rules)
     single = [qwen_vision.encode(model, [each], family.rules)[0] for each in media]
-    monkeypatch.setattr(qwen_vision, "PATCHES", 40)
+    monkeypatch.setattr(qwen_vision, "patches_at_once", lambda device: 40)
     cut = qwen_vision.encode(model, media, family.rules)
     for each, other, third in zip(whole, cut, single, strict=True):
         for ours in (other, third):
