@@ -47,6 +47,7 @@ bench: $(READY)
 	$(BIN)/evalkit bench engine --model random:qwen2_5_vl --workload video $(PEER)
 	$(BIN)/evalkit bench scaling --plot results/scaling.png
 	$(BIN)/evalkit bench scaling --model random:qwen2_5_vl-tower --samples 4,8 --questions 1,2
+	$(BIN)/evalkit bench memory
 	$(BIN)/evalkit bench ropes
 
 # Shapes of Qwen2.5-VL-7B with random weights (16 GB, kept in .venv/bench): nothing is downloaded.

@@ -41,8 +41,13 @@ def measured(device: torch.device) -> Iterator[Usage]:
         usage.gpu_memory = torch.cuda.max_memory_reserved(device)
     usage.seconds = time.perf_counter() - began
     usage.cpu = _cpu() - cpu
+    usage.memory = largest_process()
+
+
+def largest_process() -> int:
+    """Largest memory so far of this process, or of one that it started and that has ended, in bytes."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    usage.memory = 1024 * max(resource.getrusage(kind).ru_maxrss for kind in kinds)
+    return 1024 * max(resource.getrusage(kind).ru_maxrss for kind in kinds)
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
@@ -69,7 +74,12 @@ def busy_share(device: torch.device, work: Callable[[], Any]) -> float | None:
         work()
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - began
-    spans = sorted((each.time_range.start, each.time_range.end) for each in profiler.events() or ())
+    # Calls of the CUDA library, such as waiting for the device, are events too: of the CPU.
+    spans = sorted(
+        (each.time_range.start, each.time_range.end)
+        for each in profiler.events() or ()
+        if each.device_type.name == "CUDA"
+    )
     return union(spans) / 1e6 / seconds
 
 

@@ -61,6 +61,22 @@ def scaling(ctx: click.Context, /, **options: Any) -> None:
     ctx.exit(bench_scaling(ScalingBench(**options)))
 
 
+@command.command("memory")
+@click.option("--frames", default=2048, show_default=True, help="Of the video; all are shown.")
+@click.option("--size", default=(1280, 720), show_default=True, type=(int, int), help="Width and height.")
+@click.option("--visual-tokens", default=262_144, show_default=True, help="Limit for the video.")
+@click.option("--model", default="random:qwen2_5_vl-thin", show_default=True)
+@click.option("--dtype", default="float32", show_default=True)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--folder", metavar="DIR", help="Keep made checkpoints and media there.")
+@click.pass_context
+def memory(ctx: click.Context, /, **options: Any) -> None:
+    """Memory that a long video takes, against all its frames at full size."""
+    from evalkit.bench.memory import MemoryBench, bench_memory
+
+    ctx.exit(bench_memory(MemoryBench(**options)))
+
+
 @command.command("ropes")
 @click.option("--tokens", default=24_000, show_default=True, help="Visual tokens of the video.")
 @click.option("--batch", default=8, show_default=True, help="Rows of the batch.")

@@ -75,12 +75,25 @@ def test_scaling_is_measured_and_drawn(tmp_path: Path, capsys: pytest.CaptureFix
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_memory_of_a_video_all_of_whose_frames_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", "memory", "--frames", "24", "--size", "320", "180", "--visual-tokens", "600"]
+    assert run_cli([*words, "--folder", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    shown = re.search(r"24 frames of 320x180, .* ([\d,]+) of them visual", said)
+    assert shown is not None
+    assert 300 <= int(shown[1].replace(",", "")) <= 600
+    assert re.search(r"largest process: [\d.]+ GiB", said)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["engine", "--model", "random:qwen2"], "Did you mean `qwen2_5_vl`"),
         (["engine", "--workload", "image"], "Did you mean `images`"),
         (["engine", "--model", "mock"], "nothing to measure"),
+        (["memory", "--model", "mock"], "nothing to measure"),
         (["scaling", "--samples", "10"], "at least two numbers"),
         (["scaling", "--variants", "1,99"], "8 variants"),
     ],
