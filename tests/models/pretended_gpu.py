@@ -1,0 +1,106 @@
+"""A device that is not the CPU, for machines without one: memory of the CPU that says it is a GPU's.
+
+Within :class:`Pretended`, tensors made for ``cuda`` or sent there are :class:`OnGpu`, and what is computed
+from them is too. As on a real GPU, no operation takes tensors of both kinds (but for scalars and indices),
+and NumPy can't read them. Nothing is computed differently.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+GPU = torch.device("cuda", 0)
+
+
+class OnGpu(Tensor):
+    """A tensor on the pretended GPU."""
+
+    device = property(lambda self: GPU)  # type: ignore[assignment]
+    is_cuda = property(lambda self: True)  # type: ignore[assignment]
+    is_cpu = property(lambda self: False)  # type: ignore[assignment]
+
+    def numpy(self, **_: Any) -> Any:
+        raise TypeError("can't convert a tensor of a GPU to NumPy")
+
+    __array__ = numpy
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _called(func, args, kwargs or {})
+
+
+class Pretended(TorchFunctionMode):
+    """Where there is a GPU."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _called(func, args, kwargs or {})
+
+
+def moved(model: nn.Module) -> None:
+    """``model.to("cuda")``."""
+    for module in model.modules():
+        for name, each in module._parameters.items():
+            if each is not None:
+                module._parameters[name] = nn.Parameter(each.data.as_subclass(OnGpu), each.requires_grad)
+        for name, each in module._buffers.items():
+            if each is not None:
+                module._buffers[name] = each.as_subclass(OnGpu)
+
+
+def _called(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    with torch._C.DisableTorchFunction():
+        return _computed(func, args, kwargs)
+
+
+def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+    on_gpu = [each for each in tensors if isinstance(each, OnGpu)]
+    target, args, kwargs = _sent(func, args, kwargs)
+    name = getattr(func, "__name__", "")
+    if target is None and on_gpu:
+        _check(name, args, kwargs)
+    goes = bool(on_gpu) if target is None else target.type == "cuda"
+    plain_args, plain_kwargs = tree_map_only(OnGpu, lambda each: each.as_subclass(Tensor), (args, kwargs))
+    if name == "__set__":  # an attribute of the tensor itself
+        found = func(args[0], *plain_args[1:])
+    elif name == "mm" and "out_dtype" in plain_kwargs:  # which CPUs don't have
+        wide = plain_kwargs.pop("out_dtype")
+        found = torch.mm(*(each.to(wide) for each in plain_args))
+    else:
+        found = func(*plain_args, **plain_kwargs)
+    return tree_map_only(Tensor, lambda each: each.as_subclass(OnGpu), found) if goes else found
+
+
+def _sent(func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[torch.device | None, Any, dict[str, Any]]:
+    """Where the result is asked for, and the arguments with the CPU instead."""
+    target = None
+    if kwargs.get("device") is not None:
+        target = torch.device(kwargs["device"])
+        kwargs = kwargs | {"device": _really(target)}
+    elif func is Tensor.to and len(args) > 1:
+        if isinstance(args[1], Tensor):
+            target, args = args[1].device, (args[0], args[1].as_subclass(Tensor), *args[2:])
+        elif isinstance(args[1], str | torch.device):
+            target = torch.device(args[1])
+            args = (args[0], _really(target), *args[2:])
+    return target, args, kwargs
+
+
+def _really(device: torch.device) -> torch.device:
+    return torch.device("cpu") if device.type == "cuda" else device
+
+
+def _check(name: str, args: Any, kwargs: dict[str, Any]) -> None:
+    """Tensors of both devices: an error, as it is with a real GPU."""
+    if name == "copy_":
+        return
+    if name in ("__getitem__", "__setitem__", "index_put", "index_put_") and isinstance(args[0], OnGpu):
+        args = (args[0], *args[2:])  # indices may be the CPU's
+    both = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+    if len({isinstance(each, OnGpu) for each in both if each.ndim > 0}) > 1:
+        raise RuntimeError(f"{name}: all tensors must be on one device, found cuda:0 and cpu")
