@@ -86,8 +86,7 @@ class HfDecoder:
             answered, slabs = self._read(run)
             rows += answered
             new += slabs
-        with self.stats.stage("decode"):
-            self._slabs = _arranged([*self._slabs, *new])
+        self._slabs = [*self._slabs, *new]  # joined when they are needed: more may come
         return self._finished(rows)
 
     @_guarded
@@ -107,7 +106,7 @@ class HfDecoder:
         forgotten = [row for slab in self._slabs for row in slab.live][keep:]
         for row in forgotten:
             row.finish = "error"
-        self._slabs = _arranged(self._slabs)
+        self._slabs = [slab for slab in self._slabs if slab.living()]
         return [row.item for row in forgotten]
 
     def _read(self, units: Sequence[Unit]) -> tuple[list[Row], list[Slab]]:
@@ -187,9 +186,10 @@ class HfDecoder:
         self.stats.counts["decoded"] += len(rows)
 
     def _make_room(self) -> None:
-        """Leave out what is finished if that is much, and widen slabs that are full."""
+        """Leave out what is finished if that is much, join slabs of a kind, and widen those that are full."""
         live = len(self.live)
-        if 2 * live <= sum(len(unit) for slab in self._slabs for unit in slab.rows):
+        scattered = len({slab.kind for slab in self._slabs}) < len(self._slabs)
+        if scattered or 2 * live <= sum(len(unit) for slab in self._slabs for unit in slab.rows):
             self._slabs = _arranged(self._slabs)
         for number, slab in enumerate(self._slabs):
             count, columns = slab.kind

@@ -30,6 +30,21 @@ class Span:
     rests: tuple[slice, ...]
 
 
+class Masks:
+    """What the last tokens see of all, made once for all layers."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, int, torch.device], Tensor] = {}
+
+    def last(self, length: int, total: int, groups: int, device: torch.device) -> Tensor:
+        """``[groups * length, total]`` for the last ``length`` of ``total`` tokens, ``groups`` times over."""
+        shape = (length, total, groups, device)
+        if shape not in self._known:
+            mask = torch.ones(length, total, dtype=torch.bool, device=device).tril(total - length)
+            self._known[shape] = mask.repeat(groups, 1)
+        return self._known[shape]
+
+
 @dataclass
 class Pack:
     """Units one after the other: ``token_ids [T]``, ``positions [1 + R, 1, T]``, for every prompt the
@@ -43,6 +58,7 @@ class Pack:
     following: list[Tensor]
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    masks: Masks = field(default_factory=Masks)
 
     @property
     def items(self) -> list[Prepared]:
@@ -62,10 +78,10 @@ class Pack:
         for span in self.spans:
             first = span.prefix
             if first.stop > first.start:
-                found[:, first] = causal(query[:, first], key[:, first], value[:, first], scaling)
+                found[:, first] = causal(query[:, first], key[:, first], value[:, first], scaling, self.masks)
             for rest in span.rests:
                 keys, values = (_joined(each, first, rest) for each in (key, value))
-                found[:, rest] = causal(query[:, rest], keys, values, scaling)
+                found[:, rest] = causal(query[:, rest], keys, values, scaling, self.masks)
         return found
 
 
@@ -90,16 +106,18 @@ def packed(units: Sequence[Unit], installed: Installed) -> Pack:
 def packs(units: Sequence[Unit], tokens: int) -> Iterator[list[Unit]]:
     """Units in their order, cut into runs of at most ``tokens`` tokens; a larger unit is one alone."""
     run: list[Unit] = []
+    length = 0
     for unit in units:
-        if run and sum(each.tokens for each in run) + unit.tokens > tokens:
+        if run and length + unit.tokens > tokens:
             yield run
-            run = []
+            run, length = [], 0
         run.append(unit)
+        length += unit.tokens
     if run:
         yield run
 
 
-def causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+def causal(query: Tensor, key: Tensor, value: Tensor, scaling: float, masks: Masks) -> Tensor:
     """The last ``S`` of ``K`` tokens attend to all up to themselves: ``query [H, S, D]``, ``key`` and
     ``value [KV, K, D]``.
     """
@@ -110,8 +128,7 @@ def causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
             query[None], key[None], value[None], is_causal=True, scale=scaling, enable_gqa=heads != groups
         )[0]
     # Query heads of one key-value head side by side as tokens: no kernel has to repeat keys and values.
-    mask = torch.ones(length, total, dtype=torch.bool, device=query.device).tril(total - length)
-    mask = mask.repeat(heads // groups, 1)
+    mask = masks.last(length, total, heads // groups, query.device)
     folded = query.reshape(1, groups, heads // groups * length, size)
     found = scaled_dot_product_attention(folded, key[None], value[None], attn_mask=mask, scale=scaling)
     return found.reshape(heads, length, size)
