@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LMMS := .venv-lmms
 
+# Compiled modules are kept, whatever the machine is set to: many processes start here, and each would compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lmms lint types bench bench-gpu zoo clean
 
 $(READY): pyproject.toml constraints.txt

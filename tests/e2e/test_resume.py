@@ -13,8 +13,19 @@ from pathlib import Path
 from evalkit.store import RunDir
 
 
-def command(output: Path, *extra: str) -> list[str]:
-    words = ["run", "--model", "mock:slow=0.15", "--tasks", "mini", "--limit", "10", "--batch-size", "2"]
+def command(output: Path, *extra: str, seconds: float = 0.15) -> list[str]:
+    """A run whose every batch takes so many seconds."""
+    words = [
+        "run",
+        "--model",
+        f"mock:slow={seconds}",
+        "--tasks",
+        "mini",
+        "--limit",
+        "10",
+        "--batch-size",
+        "2",
+    ]
     more = ["--output", str(output), "--workers", "1", "--quiet", *extra]
     return [sys.executable, "-m", "evalkit", *words, *more]
 
@@ -73,17 +84,17 @@ def test_ctrl_c_keeps_what_was_finished_and_says_so(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_cut_and_its_sample_run_again(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert subprocess.run(command(output), capture_output=True).returncode == 0
+    assert subprocess.run(command(output, seconds=0), capture_output=True).returncode == 0
     journal = output / "journal" / "worker-000.jsonl"
     journal.write_bytes(journal.read_bytes()[:-25])
-    assert subprocess.run(command(output), capture_output=True).returncode == 0
+    assert subprocess.run(command(output, seconds=0), capture_output=True).returncode == 0
     keys = [json.loads(line)["key"] for line in journal.read_text().splitlines()]
     assert len(keys) == len(set(keys)) == 40
 
 
 def test_scoring_a_stored_run_again_needs_no_model(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert subprocess.run(command(output), capture_output=True).returncode == 0
+    assert subprocess.run(command(output, seconds=0), capture_output=True).returncode == 0
     before = (output / "records.jsonl").read_text()
     (output / "records.jsonl").unlink()
     done = subprocess.run(
