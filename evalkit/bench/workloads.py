@@ -16,6 +16,7 @@ import numpy as np
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.models.base import Card
+from evalkit.models.hf import no_progress_bars
 from evalkit.registry import load_task, resolve
 from evalkit.requests import choose
 from evalkit.types import MediaRef, Part, Request, Text
@@ -337,4 +338,5 @@ def _save(kind: Any, config: Any, target: Path, dtype: str) -> None:
         model.lm_head.weight[
             [config.image_token_id, config.video_token_id, config.text_config.pad_token_id]
         ] = 0
-    model.save_pretrained(target)
+    with no_progress_bars():
+        model.save_pretrained(target)

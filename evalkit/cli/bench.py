@@ -15,6 +15,10 @@ def _counts(text: str) -> tuple[int, ...]:
     return tuple(int(each) for each in split_list([text]))
 
 
+# No smaller video can be made of soft noise, or be cut into patches.
+_FRAMES, _SIDE, _TOKENS = click.IntRange(min=2), click.IntRange(min=64), click.IntRange(min=1)
+
+
 @click.group("bench")
 def command() -> None:
     """Measure speed; every figure is a ratio against a baseline of the same run."""
@@ -62,9 +66,9 @@ def scaling(ctx: click.Context, /, **options: Any) -> None:
 
 
 @command.command("memory")
-@click.option("--frames", default=2048, show_default=True, help="Of the video; all are shown.")
-@click.option("--size", default=(1280, 720), show_default=True, type=(int, int), help="Width and height.")
-@click.option("--visual-tokens", default=262_144, show_default=True, help="Limit for the video.")
+@click.option("--frames", default=2048, show_default=True, type=_FRAMES, help="Of the video; all are shown.")
+@click.option("--size", default=(1280, 720), show_default=True, type=(_SIDE, _SIDE), help="Width and height.")
+@click.option("--visual-tokens", default=262_144, show_default=True, type=_TOKENS, help="Limit of the video.")
 @click.option("--model", default="random:qwen2_5_vl-thin", show_default=True)
 @click.option("--dtype", default="float32", show_default=True)
 @click.option("--device", default="auto", show_default=True)

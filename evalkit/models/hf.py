@@ -247,15 +247,13 @@ def _weights(card: HfCard) -> Any:
     """The model in evaluation mode. Every weight must come from the checkpoint."""
     import transformers
     from safetensors import SafetensorError
-    from transformers.utils import logging
 
     folder = card.folder
     weight_files(folder)
     if card.device_map:
         _check_device_map(card.device_map)
-    logging.disable_progress_bar()  # evalkit draws its own
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             model, report = getattr(transformers, card.adapter.model_class).from_pretrained(
                 folder,
                 dtype=card.dtype,
@@ -305,8 +303,8 @@ def _check_attention(model: Any, name: str) -> None:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing over evalkit's own progress display."""
+def no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing over evalkit's own display."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -94,6 +94,8 @@ def test_memory_of_a_video_all_of_whose_frames_are_shown(
         (["engine", "--workload", "image"], "Did you mean `images`"),
         (["engine", "--model", "mock"], "nothing to measure"),
         (["memory", "--model", "mock"], "nothing to measure"),
+        (["memory", "--frames", "0"], "x>=2"),
+        (["memory", "--size", "0", "10"], "x>=64"),
         (["scaling", "--samples", "10"], "at least two numbers"),
         (["scaling", "--variants", "1,99"], "8 variants"),
     ],
