@@ -6,14 +6,17 @@ It is switched on for single calls, by name in a configuration; outside of them 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import cache
+from inspect import signature
+from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 
 _TEXT = "evalkit_packed"
@@ -29,20 +32,31 @@ class Attend(Protocol):
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor: ...
 
 
+class _Handed:
+    """What a call of a model hands to its attention. No dataclass: into those torch.compile looks, and would
+    compile anew for each way to attend.
+    """
+
+    def __init__(self, attend: Any) -> None:
+        self.attend = attend
+
+
 @contextmanager
-def text_attention(language_model: Any) -> Iterator[None]:
-    """Calls of a language model inside must give ``evalkit_attend``, an :class:`Attend`."""
+def text_attention(language_model: Any, attend: Attend) -> Iterator[Mapping[str, Any]]:
+    """A call of a language model inside, with these keyword arguments, attends so."""
     configs = [language_model.config, *(layer.self_attn.config for layer in language_model.layers)]
     with _switched(configs, _TEXT):
-        yield
+        yield {"evalkit_handed": _Handed(attend)}
 
 
 @contextmanager
-def vision_attention(tower: Any) -> Iterator[None]:
-    """Calls of a Qwen vision tower inside attend to all images and windows of one length at once."""
+def vision_attention(tower: Any) -> Iterator[Mapping[str, Any]]:
+    """A call of a Qwen vision tower inside, with these keyword arguments, attends to all its images and windows
+    in a few calls.
+    """
     configs = [tower.config, *(block.attn.config for block in tower.blocks)]
     with _switched(configs, _VISION):
-        yield
+        yield {"evalkit_handed": _Handed(Sequences().attend)}
 
 
 @contextmanager
@@ -50,7 +64,7 @@ def _switched(configs: Iterable[Any], name: str) -> Iterator[None]:
     from transformers import AttentionInterface
 
     AttentionInterface.register(_TEXT, _attend_packed)
-    AttentionInterface.register(_VISION, _Sequences())
+    AttentionInterface.register(_VISION, _attend_sequences)
     different = {id(config): config for config in configs}.values()
     before = [config._attn_implementation_internal for config in different]
     try:
@@ -62,6 +76,7 @@ def _switched(configs: Iterable[Any], name: str) -> Iterator[None]:
             config._attn_implementation_internal = own
 
 
+@torch.compiler.disable
 def _attend_packed(
     module: Any,
     query: Tensor,
@@ -70,51 +85,75 @@ def _attend_packed(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     *,
-    evalkit_attend: Attend,
+    evalkit_handed: _Handed,
     **_: Any,
 ) -> tuple[Tensor, None]:
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    found = evalkit_attend(module.layer_idx, query[0], key[0], value[0], scale)
-    return found.transpose(0, 1)[None], None
+    found = evalkit_handed.attend(module.layer_idx, query[0], key[0], value[0], scale)
+    return _tokens_first(found), None
+
+
+@torch.compiler.disable
+def _attend_sequences(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    *,
+    cu_seq_lens_q: Tensor,
+    evalkit_handed: _Handed,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    found = evalkit_handed.attend(query[0], key[0], value[0], cu_seq_lens_q, scaling)
+    return _tokens_first(found), None
+
+
+def _tokens_first(found: Tensor) -> Tensor:
+    """``[1, T, H, D]`` of ``[H, T, D]``, in one order in memory, to which compiled code is bound."""
+    return found.transpose(0, 1).contiguous()[None]
+
+
+@dataclass(frozen=True)
+class _Lengths:
+    """Sequences of a tower: the longest, and the tokens ``[n, length]`` of those of each length."""
+
+    longest: int
+    places: Mapping[int, Tensor]
 
 
 @dataclass
-class _Sequences:
-    """Attention within sequences, told by where they end: one call for all of one length.
+class Sequences:
+    """Attention within sequences, told by where they end.
 
     Ends are read from the device once, not in every layer, where that would wait for the layer before.
     """
 
-    known: dict[int, tuple[Tensor, dict[int, Tensor]]] = field(default_factory=dict)
+    known: dict[int, tuple[Tensor, _Lengths]] = field(default_factory=dict)
 
-    def __call__(
-        self,
-        module: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attention_mask: Tensor | None,
-        scaling: float | None = None,
-        *,
-        cu_seq_lens_q: Tensor,
-        **_: Any,
-    ) -> tuple[Tensor, None]:
-        """``query``, ``key`` and ``value`` ``[1, H, T, D]``."""
-        places = self._places(cu_seq_lens_q)
-        if len(places) == 1:  # no need to gather them
-            (length,) = places
-            shape = (query.shape[1], -1, length, query.shape[3])
-            q, k, v = (each[0].view(shape).transpose(0, 1) for each in (query, key, value))
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, ends: Tensor, scaling: float | None
+    ) -> Tensor:
+        """``query``, ``key``, ``value`` and the result ``[H, T, D]``: in one call on a GPU that can do that,
+        else in one for all of one length.
+        """
+        lengths = self._lengths(ends)
+        if flash_takes(query):
+            most = lengths.longest
+            return ragged(query, key, value, (ends, ends), (most, most), scaling, causal=False)
+        if len(lengths.places) == 1:  # no need to gather them
+            shape = (query.shape[0], -1, lengths.longest, query.shape[2])
+            q, k, v = (each.view(shape).transpose(0, 1) for each in (query, key, value))
             whole = scaled_dot_product_attention(q, k, v, scale=scaling)
-            return whole.transpose(1, 2).flatten(0, 1)[None], None
-        found = torch.empty_like(query[0])
-        for index in places.values():
-            q, k, v = (each[0][:, index].transpose(0, 1) for each in (query, key, value))
+            return whole.transpose(1, 2).flatten(0, 1).transpose(0, 1)
+        found = torch.empty_like(query)
+        for index in lengths.places.values():
+            q, k, v = (each[:, index].transpose(0, 1) for each in (query, key, value))
             found[:, index] = scaled_dot_product_attention(q, k, v, scale=scaling).transpose(0, 1)
-        return found.transpose(0, 1)[None], None
+        return found
 
-    def _places(self, ends: Tensor) -> dict[int, Tensor]:
-        """Tokens ``[n, length]`` of the sequences of each length."""
+    def _lengths(self, ends: Tensor) -> _Lengths:
         if id(ends) not in self.known:
             starts: dict[int, list[int]] = {}
             for start, end in pairwise(ends.tolist()):
@@ -124,5 +163,59 @@ class _Sequences:
                 + torch.arange(length, device=ends.device)
                 for length, each in starts.items()
             }
-            self.known[id(ends)] = ends, places  # held, so that its id stays its own
+            self.known[id(ends)] = ends, _Lengths(max(starts), places)  # held, so that its id stays its own
         return self.known[id(ends)][1]
+
+
+def flash_takes(query: Tensor) -> bool:
+    """Whether FlashAttention takes sequences of different lengths in one call: 16 bits, on a GPU of 2020 (compute
+    capability 8.0) or later, heads of at most 256.
+    """
+    if not query.is_cuda or query.dtype not in (torch.bfloat16, torch.float16):
+        return False
+    return query.shape[-1] % 8 == 0 and query.shape[-1] <= 256 and _capability(query.device) >= (8, 0)
+
+
+@cache
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
+
+
+def ragged(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    ends: tuple[Tensor, Tensor],
+    longest: tuple[int, int],
+    scaling: float | None,
+    *,
+    causal: bool,
+) -> Tensor:
+    """Attention of sequences of different lengths in one call: ``query [H, T, D]``, ``key`` and ``value``
+    ``[KV, K, D]``, where the sequences of both end (int32 ``[n + 1]``, beginning with 0), and the longest ones.
+    ``causal``: the last query of a sequence sees all its keys, the one before all but one.
+    """
+    found: Tensor = varlen_attn(
+        *(each.transpose(0, 1) for each in (query, key, value)),
+        *ends,
+        *longest,
+        scale=scaling,
+        window_size=(-1, 0 if causal else -1),
+        **_grouped_queries(),
+    )
+    return found.transpose(0, 1)
+
+
+@cache
+def _grouped_queries() -> Mapping[str, bool]:
+    """PyTorch 2.11 takes fewer heads of keys than of queries unasked; later ones want to be asked."""
+    return {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
+
+
+def ends_of(lengths: Sequence[int]) -> Tensor:
+    """Where sequences of these lengths end, as :func:`ragged` takes it.
+
+    >>> ends_of([2, 3]).tolist()
+    [0, 2, 5]
+    """
+    return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)

@@ -156,13 +156,13 @@ class HfDecoder:
     def _call(self, inputs: dict[str, Any], positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states ``[T, hidden]`` of the language model after its last layer."""
         language_model = self.model.model.language_model
-        with text_attention(language_model):
+        with text_attention(language_model, attend) as handed:
             output = language_model(
                 **inputs,
-                position_ids=positions.to(self.model.device),
+                **handed,
+                position_ids=positions.to(self.model.device).contiguous(),
                 attention_mask=None,
                 use_cache=False,
-                evalkit_attend=attend,
             )
         hidden: Tensor = output.last_hidden_state[0]
         return hidden

@@ -30,8 +30,8 @@ def encode(model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> li
         pixels = _pixels(
             [_frames(media[number], begin, end) for number, begin, end in run], rules, model.device
         )
-        with vision_attention(tower), _embedding_by_product(tower.patch_embed):
-            output = tower(pixels.to(tower.dtype), grid_thw=grids.to(model.device))
+        with vision_attention(tower) as handed, _embedding_by_product(tower.patch_embed):
+            output = tower(pixels.to(tower.dtype), grid_thw=grids.to(model.device), **handed)
         sizes = (grids.prod(dim=1) // tower.spatial_merge_size**2).tolist()
         layers = [output.pooler_output, *getattr(output, "deepstack_features", ())]
         for (number, _, _), *cut in zip(run, *(layer.split(sizes) for layer in layers), strict=True):
@@ -102,7 +102,7 @@ def _pixels(
 
     Bytes travel to the device; the arithmetic there is that of transformers' fast image processor.
     """
-    pixels = torch.from_numpy(np.concatenate(list(patches))).to(device).float()
+    pixels = torch.cat([torch.from_numpy(each).to(device) for each in patches]).float()
     pixels = pixels.view(len(pixels), 3, -1)
     mean, std = (
         torch.tensor(values, device=device).view(1, 3, 1) * 255 for values in (rules.mean, rules.std)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -215,17 +216,25 @@ def _attention_changes(
 
 
 def _per_head(attention: nn.Module) -> MethodType:
-    """The layer's own forward, with cos and sin applied per key-value head.
+    """The layer's own forward, with cos and sin applied per key-value head."""
+    return MethodType(_forward_per_head(type(attention)), attention)
+
+
+@cache
+def _forward_per_head(kind: type) -> FunctionType:
+    """The forward of an attention class, with cos and sin applied per key-value head.
 
     A copy of the function whose globals name another ``apply_rotary_pos_emb``: the module that
-    defines it, and every other instance, stay as they are.
+    defines it, and every other instance, stay as they are. There is one for all layers, with code of its own, since
+    torch.compile keeps what it compiled with the code, and looks it up among the globals.
     """
-    forward: Any = inspect.unwrap(type(attention).forward)
+    forward: Any = inspect.unwrap(kind.forward)  # type: ignore[attr-defined]
     if "apply_rotary_pos_emb" not in forward.__code__.co_names:
         raise CannotInstall(
-            f"`{type(attention).__name__}` does not call `apply_rotary_pos_emb` in this transformers version"
+            f"`{kind.__name__}` does not call `apply_rotary_pos_emb` in this transformers version"
         )
     scope = {**forward.__globals__, "apply_rotary_pos_emb": apply_per_head}
-    copy = FunctionType(forward.__code__, scope, forward.__name__, forward.__defaults__, forward.__closure__)
+    code = forward.__code__.replace()
+    copy = FunctionType(code, scope, forward.__name__, forward.__defaults__, forward.__closure__)
     copy.__kwdefaults__ = forward.__kwdefaults__
-    return MethodType(copy, attention)
+    return copy

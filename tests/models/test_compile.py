@@ -22,9 +22,9 @@ def test_a_compiled_model_gives_the_same_answers(name: str) -> None:
     found = []
     for compiled in (False, True):
         model = family.model()
+        installed = install(model, parse_variant("mhrope"))
         if compiled:
             assert compile_parts(model) > 0
-        installed = install(model, parse_variant("mhrope"))
         together = generate(model, installed, family.prompts, family.rules, family.encode)
         alone = generate(model, installed, family.prompts[:1], family.rules, family.encode)
         found.append([each.token_ids for each in [*together, *alone]])
