@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -44,6 +43,8 @@ class EngineBench:
         model: or ``random:KIND``, one with random weights.
         workload: made questions instead of those of tasks.
         limit: samples of each task, or media of a workload; None means 60, or as many as it has.
+        baseline_limit: questions that are put to the slow baselines (naive, lmms-eval, batch of one), spread
+            evenly over all; None means all.
         workers: preprocessing processes of the engine; None means none on a CPU, else one per free core.
         techniques: whether to measure the engine without each of its techniques.
         compiled: whether to measure the engine with a compiled model, too.
@@ -56,6 +57,7 @@ class EngineBench:
     tasks: tuple[str, ...] = ("mini_chartqa", "mini_docvqa", "mini_refcoco")
     workload: str | None = None
     limit: int | None = None
+    baseline_limit: int | None = None
     dtype: str = "float32"
     device: str = "auto"
     data_root: str | None = None
@@ -74,6 +76,7 @@ class Row:
     usage: Usage
     texts: dict[str, str]
     responses: list[Response] = field(default_factory=list)
+    stats: Stats = field(default_factory=Stats)
 
 
 def bench_engine(options: EngineBench) -> int:
@@ -111,56 +114,64 @@ class _Bench:
         out(f"{versions()}\n{hardware()}\n{torch.get_num_threads()} threads\n")
         what = self.options.workload or ",".join(self.options.tasks)
         out(f"{self.options.model}@{self.model.variant}, {self.options.dtype}, ")
-        out(f"{len(self.requests)} samples of {what}\n\n")
+        out(f"{len(self.requests)} samples of {what}, {len(self.few)} of them for the baselines\n\n")
         self.engine("warm-up")
-        one = self.engine("batch of one", Techniques.without("all"), batch_size=1, workers=0)
-        stats = Stats()
-        engine = self.engine("engine", stats=stats)
-        rows = [self.row("naive", partial(naive, self.model, self.requests)), *self.lmms(), one, engine]
+        one = self.engine("batch of one", Techniques.without("all"), self.few, batch_size=1, workers=0)
+        engine = self.engine("engine")
+        rows = [Row("naive", *naive(self.model, self.few)), *self.lmms(), one, engine]
         if self.options.techniques:
-            rows += [
-                self.engine(f"engine without {name}", Techniques.without(name))
-                for name in Techniques.names()
-                if name != "lockstep"
-            ]
-        other = 0 if self.workers else 1
-        rows.append(self.engine(f"engine, {other} workers", workers=other))
-        report = self.described(engine, stats)
+            rows += self.parts()
+        report = self.described(engine)
         if self.options.compiled:
-            report += f"compiling took {compile_parts(self.model.module):.1f} s\n"
+            report += f"\ncompiling took {compile_parts(self.model.module):.1f} s\n"
+            self.engine("warm-up")
             rows.append(self.engine("engine, compiled"))
+            report += self.described(rows[-1])
         out(_table(rows, one))
         out(report)
         failed = sum(each.error is not None for each in engine.responses)
         out(f"{failed} samples failed\n" if failed else "")
         own = [row for row in rows if row.name.startswith("engine")]
-        return int(self.options.dtype == "float32" and any(row.texts != one.texts for row in own))
+        return int(self.options.dtype == "float32" and any(_differing(row, one) for row in own))
+
+    @property
+    def few(self) -> list[Request]:
+        """The requests that the baselines are given."""
+        step = max(1, len(self.requests) // (self.options.baseline_limit or len(self.requests)))
+        return self.requests[::step][: self.options.baseline_limit]
+
+    def parts(self) -> Iterator[Row]:
+        """The engine without each of its techniques, and with other workers."""
+        unused = {"lockstep"} | ({"graphs"} if self.model.device.type == "cpu" else set())
+        for name in Techniques.names():
+            if name not in unused:
+                yield self.engine(f"engine without {name}", Techniques.without(name))
+        other = 0 if self.workers else 1
+        yield self.engine(f"engine, {other} workers", workers=other)
 
     def engine(
         self,
         name: str,
         techniques: Techniques | None = None,
+        requests: Sequence[Request] | None = None,
         *,
         workers: int | None = None,
         batch_size: int | None = None,
-        stats: Stats | None = None,
     ) -> Row:
         responses: list[Response] = []
+        stats = Stats()
         self.model.vision.forget()  # what an earlier row has seen
         with measured(self.model.device) as usage:
             run_requests(
                 self.model,
-                self.requests,
+                self.requests if requests is None else requests,
                 on_batch=responses.extend,
                 workers=self.workers if workers is None else workers,
                 batch_size=batch_size,
                 techniques=techniques,
                 stats=stats,
             )
-        return Row(name, usage, {each.key: each.text for each in responses}, responses)
-
-    def row(self, name: str, work: Callable[[], tuple[Usage, dict[str, str]]]) -> Row:
-        return Row(name, *work())
+        return Row(name, usage, {each.key: each.text for each in responses}, responses, stats)
 
     def lmms(self) -> Iterator[Row]:
         """lmms-eval's row, or why there is none."""
@@ -168,15 +179,16 @@ class _Bench:
         if python is None:
             sys.stdout.write("lmms-eval: not measured; `make lmms`, then `--lmms-python PATH`\n\n")
             return
+        asked = [self.questions[int(request.key)] for request in self.few]
         try:
-            yield self.row(
-                "lmms-eval", partial(lmms_eval, python, self.model, self.questions, self.options.dtype)
-            )
+            usage, texts = lmms_eval(python, self.model, asked, self.options.dtype)
+            yield Row("lmms-eval", usage, dict(zip((each.key for each in self.few), texts, strict=True)))
         except EnvironmentProblem as problem:
             sys.stdout.write(f"{problem.what}: {problem.why}\n\n")
 
-    def described(self, engine: Row, stats: Stats) -> str:
+    def described(self, engine: Row) -> str:
         """What the engine did, where the time went, and how far that is from the limit."""
+        stats = engine.stats
         seconds, count, counts = engine.usage.seconds, len(self.requests), stats.counts
         device = self.model.device
         peak, speed = peak_flops(device, self.model.dtype), bandwidth(device)
@@ -194,8 +206,8 @@ class _Bench:
         memory = f"memory: {engine.usage.memory / GIB:.2f} GiB of the largest process"
         gpu = f", {engine.usage.gpu_memory / GIB:.2f} GiB of the GPU" if device.type == "cuda" else ""
         return (
-            f"\nengine: {rates}; padding {100 * padding:.1f} % of prefill tokens\n"
-            f"engine: {counts['media']} media shown to the vision tower; {counts['prefill']} tokens read "
+            f"\n{engine.name}: {rates}; padding {100 * padding:.1f} % of prefill tokens\n"
+            f"{counts['media']} media shown to the vision tower; {counts['prefill']} tokens read "
             f"instead of {counts['prompt']}; {counts['decoded']} generated in {counts['steps']} steps\n"
             f"CPU time per sample, ms: {1e3 * engine.usage.cpu / count:.2f} in all; {stages}; of this, or in "
             f"worker processes, preprocessing {1e3 * stats.seconds['prepare'] / count:.2f}\n"
@@ -230,13 +242,21 @@ def _table(rows: list[Row], one: Row) -> str:
     peer = next((row for row in rows if row.name == "lmms-eval"), None)
     lines = []
     for row in rows:
-        count = len(one.texts)
-        differing = sum(row.texts.get(key) != text for key, text in one.texts.items())
-        ratios = f"{base.usage.seconds / row.usage.seconds:7.2f} x naive"
+        count = len(row.texts)
+        ratios = f"{_rate(row) / _rate(base):7.2f} x naive"
         if peer is not None:
-            ratios += f"  {peer.usage.seconds / row.usage.seconds:7.2f} x lmms-eval"
+            ratios += f"  {_rate(row) / _rate(peer):7.2f} x lmms-eval"
         lines.append(
-            f"{row.name:26} {count / row.usage.seconds:9.2f} samples/s {ratios}  "
-            f"{1e3 * row.usage.cpu / count:8.1f} ms CPU a sample  {differing} of {count} texts differ\n"
+            f"{row.name:26} {_rate(row):9.2f} samples/s {ratios}  {1e3 * row.usage.cpu / count:8.1f} ms CPU "
+            f"a sample  {_differing(row, one)} of {len(one.texts)} texts differ\n"
         )
     return "".join(lines)
+
+
+def _rate(row: Row) -> float:
+    return len(row.texts) / row.usage.seconds
+
+
+def _differing(row: Row, one: Row) -> int:
+    """Answers that are not those of the batch of one, of all that this gave."""
+    return sum(row.texts[key] != text for key, text in one.texts.items())

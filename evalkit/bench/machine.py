@@ -64,16 +64,18 @@ def bandwidth(device: torch.device) -> float:
 
 
 def busy_share(device: torch.device, work: Callable[[], Any]) -> float | None:
-    """Share of the time in which a GPU runs a kernel or copies, by PyTorch's profiler; None without a GPU."""
+    """Share of the time of ``work`` in which a GPU runs a kernel or copies, by PyTorch's profiler; None
+    without a GPU.
+    """
     if device.type != "cuda":
         return None
     from torch.profiler import ProfilerActivity, profile
 
-    began = time.perf_counter()
     with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as profiler:
+        began = time.perf_counter()
         work()
         torch.cuda.synchronize(device)
-    seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began  # without what the profiler does with the events
     # Calls of the CUDA library, such as waiting for the device, are events too: of the CPU.
     spans = sorted(
         (each.time_range.start, each.time_range.end)

@@ -49,9 +49,9 @@ def naive(model: HfModel, requests: Sequence[Request]) -> tuple[Usage, dict[str,
 
 def lmms_eval(
     python: str, model: HfModel, questions: Sequence[Question], dtype: str
-) -> tuple[Usage, dict[str, str]]:
+) -> tuple[Usage, list[str]]:
     """lmms-eval's own chat model, in a process of an environment that has it: the same checkpoint, media,
-    prompts and limits; loading isn't counted.
+    prompts and limits; loading isn't counted. What that took, and the answers in their order.
 
     Raises:
         EnvironmentProblem: it can't be run there, or has no model for the family.
@@ -91,8 +91,7 @@ def lmms_eval(
         raise EnvironmentProblem(
             "lmms-eval could not answer", found["error"], "see `make lmms` for an environment"
         )
-    texts = {str(number): text for number, text in enumerate(found["texts"])}
-    return Usage(seconds=found["seconds"], cpu=found["cpu"]), texts
+    return Usage(seconds=found["seconds"], cpu=found["cpu"]), list(found["texts"])
 
 
 def _media(model: HfModel, media: Sequence[MediaRef]) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.resources import files
@@ -53,23 +55,32 @@ class Workload:
 
     def made(self, folder: Path) -> list[Question]:
         """Write the media and ask the questions; all are the same in every run."""
-        found = []
-        for number in range(self.media):
-            path = folder / f"{self.size[0]}x{self.size[1]}x{self.frames}-{number}"
-            ref = _video(path, self, number) if self.frames else _image(path, self, number)
-            for question in range(self.questions):
-                text = Text(f"question {question}: what is in field {17 * question + number}?")
-                found.append(Question((ref, text), self.new_tokens))
-        return found
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # encoders leave Python alone
+            media = list(pool.map(lambda number: self._medium(folder, number), range(self.media)))
+        return [
+            Question(
+                (ref, Text(f"question {question}: what is in field {17 * question + number}?")),
+                self.new_tokens,
+            )
+            for number, ref in enumerate(media)
+            for question in range(self.questions)
+        ]
+
+    def _medium(self, folder: Path, number: int) -> MediaRef:
+        path = folder / f"{self.size[0]}x{self.size[1]}x{self.frames}-{number}"
+        return _video(path, self, number) if self.frames else _image(path, self, number)
 
 
 WORKLOADS = {
     "images": Workload(media=60, questions=1, size=(448, 336)),
+    "reasoning": Workload(media=64, questions=1, size=(448, 336), new_tokens=256),
     "video": Workload(media=3, questions=10, size=(448, 336), frames=16),
     "docvqa": Workload(media=96, questions=1, size=(1540, 1988), new_tokens=10),
     "videomme": Workload(media=16, questions=3, size=(448, 448), frames=64, new_tokens=2),
 }
-"""``docvqa`` and ``videomme`` are of the size of these benchmarks' samples, for models of 7B on a GPU."""
+"""``docvqa`` and ``videomme`` are of the size of these benchmarks' samples, for models of 7B on a GPU;
+``reasoning`` has long answers.
+"""
 
 
 def questions_of(

@@ -28,9 +28,12 @@ def command() -> None:
 @click.option("--model", default="tiny", show_default=True, help="A checkpoint, or `random:KIND`.")
 @click.option("--rope", default="auto", show_default=True)
 @click.option("--tasks", default="mini_chartqa,mini_docvqa,mini_refcoco", show_default=True)
-@click.option("--workload", metavar="NAME", help="Made questions instead: images, video, docvqa, videomme.")
+@click.option("--workload", metavar="NAME", help="Made questions instead: images, video, docvqa, ...")
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Samples of each task (60), or media of a workload."
+)
+@click.option(
+    "--baseline-limit", type=click.IntRange(min=1), help="Of these, so many are put to the baselines, too."
 )
 @click.option("--dtype", default="float32", show_default=True)
 @click.option("--device", default="auto", show_default=True)

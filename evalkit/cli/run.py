@@ -72,7 +72,8 @@ from evalkit.spec import EXECUTORS, RunSpec, load_config, split_list
     "--without",
     multiple=True,
     metavar="NAMES",
-    help="Switch techniques of the engine off: media, vision, prefix, packing, continuous, lockstep, or all.",
+    help="Switch techniques of the engine off: media, vision, prefix, packing, continuous, graphs, lockstep; "
+    "or all.",
 )
 @click.option("--compile", is_flag=True, help="Compile parts of the model first; pays in long runs.")
 @click.option(

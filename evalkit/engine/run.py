@@ -318,7 +318,8 @@ class _Engine:
                 self._take(finished, [item], time.perf_counter() - began)
 
     def _new_decoder(self) -> Decoder:
-        return self.model.decoder(self.stats, one_by_one=not self.techniques.vision)
+        ways = self.techniques
+        return self.model.decoder(self.stats, one_by_one=not ways.vision, graphs=ways.graphs)
 
     def _fail(self, item: Prepared, problem: str) -> None:
         self.unstored.append(_error(item, problem))

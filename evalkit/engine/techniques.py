@@ -17,6 +17,7 @@ class Techniques:
         prefix: questions about the same media share the keys and values up to the last visual token.
         packing: prompts of several questions are processed in one call, without padding.
         continuous: finished answers leave the decoding batch, and new questions enter it.
+        graphs: on a GPU, a step of generation is recorded once and then launched as a whole (CUDA graphs).
         lockstep: models of one run that read requests alike are run side by side: media are decoded once
             for all of them, and seen once by those with the same vision tower.
     """
@@ -26,6 +27,7 @@ class Techniques:
     prefix: bool = True
     packing: bool = True
     continuous: bool = True
+    graphs: bool = True
     lockstep: bool = True
 
     @classmethod

@@ -9,11 +9,12 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from evalkit.engine.planner import Group
@@ -67,14 +68,6 @@ def prepare_all(preprocessor: Preprocessor, groups: Groups, workers: int) -> Gen
             yield _NOTHING if group is None else (group, _prepare(preprocessor, group.requests))
         return
     with _Pool(preprocessor, workers) as pool:
-        if not pool.works():
-            warnings.warn(
-                "preprocessing workers can't be started, so this process does their work; in a script, "
-                "call evalkit under `if __name__ == '__main__':`",
-                stacklevel=2,
-            )
-            yield from prepare_all(preprocessor, groups, 0)
-            return
         waiting = _Waiting(groups)
         ahead: deque[tuple[Group, Future[Outcome]]] = deque()
         while ahead or not waiting.ended:
@@ -85,6 +78,14 @@ def prepare_all(preprocessor: Preprocessor, groups: Groups, workers: int) -> Gen
                 if not waiting.ended:
                     yield _NOTHING
                 continue
+            if not pool.works():
+                warnings.warn(
+                    "preprocessing workers can't be started, so this process does their work; in a script, "
+                    "call evalkit under `if __name__ == '__main__':`",
+                    stacklevel=2,
+                )
+                yield from prepare_all(preprocessor, chain([group for group, _ in ahead], waiting.rest()), 0)
+                return
             group, future = ahead.popleft()
             try:
                 outcome = future.result()
@@ -110,6 +111,12 @@ class _Waiting:
             self.go_on()
         return self._first
 
+    def rest(self) -> Iterator[Group | None]:
+        """All that are left."""
+        while not self.ended:
+            yield self.first
+            self.go_on()
+
     def go_on(self) -> None:
         """Leave the first one."""
         try:
@@ -124,6 +131,7 @@ class _Pool:
     def __init__(self, preprocessor: Preprocessor, workers: int) -> None:
         self._preprocessor, self._workers = preprocessor, workers
         self._executor = self._new(workers)
+        self._probe: Future[int] | None = self._executor.submit(int)
 
     def __enter__(self) -> _Pool:
         return self
@@ -132,11 +140,16 @@ class _Pool:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def works(self) -> bool:
-        """Whether worker processes start: they import the user's script, which may do anything."""
+        """Whether worker processes start: they import the user's script, which may do anything. Waits for the
+        first one.
+        """
         try:
-            return self._executor.submit(int).result() == 0
+            if self._probe is not None:
+                self._probe.result()
         except BrokenProcessPool:
             return False
+        self._probe = None
+        return True
 
     def has_room(self, ahead: Sequence[Group], group: Group) -> bool:
         """Whether one more group may be started; the first one always may."""

@@ -51,8 +51,8 @@ def text_attention(language_model: Any, attend: Attend) -> Iterator[Mapping[str,
 
 @contextmanager
 def vision_attention(tower: Any) -> Iterator[Mapping[str, Any]]:
-    """A call of a Qwen vision tower inside, with these keyword arguments, attends to all its images and windows
-    in a few calls.
+    """A call of a Qwen vision tower inside, with these keyword arguments, attends to all its images and
+    windows in a few calls.
     """
     configs = [tower.config, *(block.attn.config for block in tower.blocks)]
     with _switched(configs, _VISION):
@@ -63,8 +63,7 @@ def vision_attention(tower: Any) -> Iterator[Mapping[str, Any]]:
 def _switched(configs: Iterable[Any], name: str) -> Iterator[None]:
     from transformers import AttentionInterface
 
-    AttentionInterface.register(_TEXT, _attend_packed)
-    AttentionInterface.register(_VISION, _attend_sequences)
+    AttentionInterface.register(name, _APART[name])
     different = {id(config): config for config in configs}.values()
     before = [config._attn_implementation_internal for config in different]
     try:
@@ -76,7 +75,6 @@ def _switched(configs: Iterable[Any], name: str) -> Iterator[None]:
             config._attn_implementation_internal = own
 
 
-@torch.compiler.disable
 def _attend_packed(
     module: Any,
     query: Tensor,
@@ -93,7 +91,6 @@ def _attend_packed(
     return _tokens_first(found), None
 
 
-@torch.compiler.disable
 def _attend_sequences(
     module: Any,
     query: Tensor,
@@ -108,6 +105,13 @@ def _attend_sequences(
 ) -> tuple[Tensor, None]:
     found = evalkit_handed.attend(query[0], key[0], value[0], cu_seq_lens_q, scaling)
     return _tokens_first(found), None
+
+
+# Compiled code stops before these; one object for each, which it is bound to.
+_APART: Mapping[str, Any] = {
+    _TEXT: torch.compiler.disable(_attend_packed),  # type: ignore[no-untyped-call]
+    _VISION: torch.compiler.disable(_attend_sequences),  # type: ignore[no-untyped-call]
+}
 
 
 def _tokens_first(found: Tensor) -> Tensor:
@@ -168,8 +172,8 @@ class Sequences:
 
 
 def flash_takes(query: Tensor) -> bool:
-    """Whether FlashAttention takes sequences of different lengths in one call: 16 bits, on a GPU of 2020 (compute
-    capability 8.0) or later, heads of at most 256.
+    """Whether FlashAttention takes sequences of different lengths in one call: 16 bits, on a GPU of 2020
+    (compute capability 8.0) or later, heads of at most 256.
     """
     if not query.is_cuda or query.dtype not in (torch.bfloat16, torch.float16):
         return False
@@ -192,10 +196,11 @@ def ragged(
     causal: bool,
 ) -> Tensor:
     """Attention of sequences of different lengths in one call: ``query [H, T, D]``, ``key`` and ``value``
-    ``[KV, K, D]``, where the sequences of both end (int32 ``[n + 1]``, beginning with 0), and the longest ones.
+    ``[KV, K, D]``, where the sequences of both end (int32 ``[n + 1]``, beginning with 0), and the longest.
     ``causal``: the last query of a sequence sees all its keys, the one before all but one.
     """
-    found: Tensor = varlen_attn(
+    attend: Any = varlen_attn  # its arguments vary with PyTorch's version
+    found: Tensor = attend(
         *(each.transpose(0, 1) for each in (query, key, value)),
         *ends,
         *longest,

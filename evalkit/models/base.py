@@ -185,9 +185,11 @@ class Model(Card, Protocol):
         """
         ...
 
-    def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> Decoder:
+    def decoder(
+        self, stats: Stats | None = None, *, one_by_one: bool = False, graphs: bool = True
+    ) -> Decoder:
         """A new, empty decoder, which counts into ``stats``; ``one_by_one`` shows the vision tower every
-        medium of every question anew.
+        medium of every question anew; ``graphs``: where it can, it records its steps.
         """
         ...
 

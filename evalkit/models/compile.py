@@ -18,9 +18,9 @@ GRIDS = ((1, 6, 10), (1, 6, 14))
 
 
 def compile_parts(model: Any) -> float:
-    """Compile the layers of a transformers model's language model, which has a variant installed, and of a Qwen
-    vision tower, for any number of tokens: all that lies between two calls of attention. Returns the seconds
-    that took.
+    """Compile the layers of a transformers model's language model, which has a variant installed, and of a
+    Qwen vision tower, for any number of tokens: all that lies between two calls of attention. Returns the
+    seconds that took.
 
     Attention stays as it is: its shapes follow from the questions. In bfloat16 a compiled part rounds less
     often than PyTorch's own kernels.

@@ -7,6 +7,7 @@ What is answered depends on the prompt alone: in float32 its tokens are the same
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -19,8 +20,9 @@ from evalkit.errors import OutOfMemory
 from evalkit.models.attention import Attend, text_attention
 from evalkit.models.base import PREFILL_TOKENS, Finished, Unit
 from evalkit.models.generation import DecodingRules, Row
+from evalkit.models.graphs import Capture, Recorder, Recording, slots_of
 from evalkit.models.packed import packed, packs
-from evalkit.models.slabs import Slab, joined, of_pack
+from evalkit.models.slabs import Growing, Slab, joined, of_pack
 from evalkit.models.vision import Vision, inject
 from evalkit.rope.install import Installed
 from evalkit.rope.layout import TextRun
@@ -46,6 +48,8 @@ def _guarded(work: Callable[Concatenate[HfDecoder, P], T]) -> Callable[Concatena
             reason = str(error).splitlines()[0]
         # Outside the handler: the exception's frames held the tensors until here.
         self.vision.forget()
+        if self._recorder is not None:
+            self._recorder.forget()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -56,7 +60,9 @@ def _guarded(work: Callable[Concatenate[HfDecoder, P], T]) -> Callable[Concatena
 
 @dataclass
 class HfDecoder:
-    """See :class:`evalkit.models.base.Decoder`; ``model`` has a variant ``installed``."""
+    """See :class:`evalkit.models.base.Decoder`; ``model`` has a variant ``installed``; ``capture`` records
+    steps.
+    """
 
     model: Any
     installed: Installed
@@ -65,7 +71,11 @@ class HfDecoder:
     text: Callable[[Sequence[int]], str]
     stats: Stats = field(default_factory=Stats)
     one_by_one: bool = False
+    capture: Capture | None = None
     _slabs: list[Slab] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._recorder = self.capture and Recorder(self.capture, self._forward, _groups(self.model))
 
     @property
     def live(self) -> list[Prepared]:
@@ -129,21 +139,34 @@ class HfDecoder:
 
     def _next(self, rows: Sequence[Row]) -> Tensor:
         """Hidden states ``[m, hidden]`` after the last token of every living row."""
-        device = self.model.device
-        ids = torch.tensor([row.token_ids[-1] for row in rows], device=device)
+        recording = self._recording()
+        if recording is not None:
+            slots = slots_of(self._slabs)
+            return recording.step([row.token_ids[-1] for row in slots], self._positions(slots))
         groups = _groups(self.model)
         steps = [slab.step(groups, self.model.dtype) for slab in self._slabs]
+        ids = torch.tensor([row.token_ids[-1] for row in rows], device=self.model.device)
+        return self._forward(ids, self._positions(rows), Growing(self._slabs, steps).attend)
 
-        def attend(layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-            found, at = [], 0
-            for slab, step in zip(self._slabs, steps, strict=True):
-                part = slice(at, at + len(step.slots))
-                found.append(slab.attend(step, layer, query[:, part], key[:, part], value[:, part], scaling))
-                at = part.stop
-            return torch.cat(found, dim=1)
+    def _recording(self) -> Recording | None:
+        """A recording of the next step, where there is one."""
+        if self._recorder is None:
+            return None
+        try:
+            before = self._recorder.recordings
+            found = self._recorder.of(self._slabs, lambda: self._positions(slots_of(self._slabs)))
+            self.stats.counts["graphs"] += self._recorder.recordings - before
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # whatever a library does that can't be recorded
+            self._recorder = None
+            warnings.warn(f"decoding goes on without CUDA graphs: {str(error).splitlines()[0]}", stacklevel=2)
+            return None
+        return found
 
+    def _forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         embeddings = self.model.get_input_embeddings()(ids)
-        return self._call({"inputs_embeds": embeddings[None]}, self._positions(rows), attend)
+        return self._call({"inputs_embeds": embeddings[None]}, positions, attend)
 
     def _positions(self, rows: Sequence[Row]) -> Tensor:
         """Positions ``[1 + R, 1, m]`` of the last token of every row."""
@@ -192,10 +215,9 @@ class HfDecoder:
         if scattered or 2 * live <= sum(len(unit) for slab in self._slabs for unit in slab.rows):
             self._slabs = _arranged(self._slabs)
         for number, slab in enumerate(self._slabs):
-            count, columns = slab.kind
-            living = slab.living()
-            if max(slab.filled[unit] for unit in living) + count > columns:
-                self._slabs[number] = joined([(slab, living)], columns + columns // 2)
+            columns = slab.kind[1]
+            if slab.reach > columns:
+                self._slabs[number] = joined([(slab, slab.living())], columns + columns // 2)
 
     def _finished(self, rows: Sequence[Row]) -> Finished:
         self._slabs = [slab for slab in self._slabs if slab.living()]

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from evalkit.errors import EnvironmentProblem, UsageError
+from evalkit.models.aligned import align_tower
 from evalkit.models.base import Card, Model, Placing, Preprocessor
 from evalkit.models.checkpoint import fingerprint, weight_files
 from evalkit.models.compile import compile_parts
@@ -22,6 +23,7 @@ from evalkit.models.decoder import HfDecoder
 from evalkit.models.families import Family
 from evalkit.models.features import Encode, same_tower, share_weights
 from evalkit.models.generation import DecodingRules
+from evalkit.models.graphs import cuda_graph
 from evalkit.models.memory import devices_of, free_bytes, token_budget
 from evalkit.models.preprocess import ChatPreprocessor, neutralise
 from evalkit.models.vision import KEPT_BYTES, Vision
@@ -184,10 +186,20 @@ class HfModel(HfCard):
         """See :class:`evalkit.models.base.Model`."""
         return token_budget(self.module, models, KEPT_BYTES)
 
-    def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> HfDecoder:
+    def decoder(
+        self, stats: Stats | None = None, *, one_by_one: bool = False, graphs: bool = True
+    ) -> HfDecoder:
         """See :class:`evalkit.models.base.Model`."""
+        recorded = graphs and [each.type for each in devices_of(self.module)] == ["cuda"]
         return HfDecoder(
-            self.module, self.installed, self.vision, self.rules, self._text, stats or Stats(), one_by_one
+            self.module,
+            self.installed,
+            self.vision,
+            self.rules,
+            self._text,
+            stats or Stats(),
+            one_by_one,
+            cuda_graph if recorded else None,
         )
 
     def _text(self, token_ids: Sequence[int]) -> str:
@@ -268,7 +280,12 @@ def _weights(card: HfCard) -> Any:
             raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
         if any(each.is_meta for each in model.parameters()):
             raise torch.OutOfMemoryError(f"device map `{card.device_map}` leaves weights outside the devices")
-        return (model if card.device_map else model.to(card.device)).eval()
+        if card.device_map:
+            return model.eval()
+        placed = model.to(card.device).eval()
+        if card.device.type == "cuda" and card.dtype != torch.float32:
+            align_tower(placed)
+        return placed
     except torch.OutOfMemoryError as error:
         why, fix = str(error).splitlines()[0], "use a smaller checkpoint, or `--dtype bfloat16`"
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:

@@ -114,7 +114,9 @@ class MockModel:
     def token_budget(self, models: int) -> None:
         """No limit."""
 
-    def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> WholeBatches:
+    def decoder(
+        self, stats: Stats | None = None, *, one_by_one: bool = False, graphs: bool = True
+    ) -> WholeBatches:
         """See :class:`evalkit.models.base.Model`."""
         return WholeBatches(self.generate)
 

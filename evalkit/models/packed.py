@@ -14,7 +14,8 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from evalkit.models.attention import ends_of, flash_takes, ragged
 from evalkit.models.base import Unit
@@ -35,11 +36,22 @@ class Span:
 GATHERED = 1 << 19
 """Keys of one call of FlashAttention, which are copied for it: 0.5 GB of a 7B model."""
 
+LONG = 2048
+ROUNDED = 512
+"""Tokens from which on a prefix is given to cuDNN, and to a multiple of which it is padded for it."""
+
+BY_PREFERENCE = (
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+)
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """Sequences for one call of attention: their tokens, those that they see (``[K]``, sequence after sequence),
-    where both end, and the longest.
+    """Sequences for one call of attention: their tokens, those that they see (``[K]``, sequence after
+    sequence), where both end, and the longest.
     """
 
     rows: slice
@@ -80,7 +92,7 @@ class Pack:
 
     @cached_property
     def sweeps(self) -> list[Sweep]:
-        """All prefixes and rests, in their order, in as few calls as :data:`GATHERED` allows."""
+        """All rests, and prefixes that aren't long, in their order: neighbours together."""
         return list(_sweeps(self.spans))
 
     @property
@@ -99,16 +111,7 @@ class Pack:
         self.values.append(value)
         found = torch.empty_like(query)
         if flash_takes(query):
-            for sweep in self.sweeps:
-                seen, *ends = (each.to(key.device) for each in (sweep.seen, *sweep.ends))
-                found[:, sweep.rows] = ragged(
-                    query[:, sweep.rows],
-                    *(each.transpose(0, 1)[seen].transpose(0, 1) for each in (key, value)),
-                    (ends[0], ends[1]),
-                    sweep.longest,
-                    scaling,
-                    causal=True,
-                )
+            self._attend_at_once(query, key, value, scaling, found)
             return found
         for span in self.spans:
             first = span.prefix
@@ -118,6 +121,20 @@ class Pack:
                 keys, values = (_joined(each, first, rest) for each in (key, value))
                 found[:, rest] = causal(query[:, rest], keys, values, scaling, self.masks)
         return found
+
+    def _attend_at_once(
+        self, query: Tensor, key: Tensor, value: Tensor, scaling: float, found: Tensor
+    ) -> None:
+        """Long prefixes one by one, and all other sequences in a few calls."""
+        for first in (span.prefix for span in self.spans if _long(span)):
+            found[:, first] = long_causal(query[:, first], key[:, first], value[:, first], scaling)
+        for sweep in self.sweeps:
+            seen = sweep.seen.to(key.device)
+            ends = (sweep.ends[0].to(key.device), sweep.ends[1].to(key.device))
+            keys, values = (each.transpose(0, 1)[seen].transpose(0, 1) for each in (key, value))
+            found[:, sweep.rows] = ragged(
+                query[:, sweep.rows], keys, values, ends, sweep.longest, scaling, causal=True
+            )
 
 
 def packed(units: Sequence[Unit], installed: Installed) -> Pack:
@@ -169,17 +186,34 @@ def causal(query: Tensor, key: Tensor, value: Tensor, scaling: float, masks: Mas
     return found.reshape(heads, length, size)
 
 
+def long_causal(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    """Causal attention of one long sequence on a GPU, like :func:`causal`, by cuDNN where it can: twice as
+    fast as FlashAttention 2 on an H200. Lengths are rounded up, since cuDNN plans anew for each.
+    """
+    length = query.shape[1]
+    q, k, v = (pad(each, (0, 0, 0, -length % ROUNDED))[None] for each in (query, key, value))
+    with sdpa_kernel(list(BY_PREFERENCE), set_priority=True):
+        found = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True)
+    return found[0, :, :length]
+
+
+def _long(span: Span) -> bool:
+    return bool(span.prefix.stop - span.prefix.start >= LONG)
+
+
 def _sweeps(spans: Sequence[Span]) -> Iterator[Sweep]:
     sequences: list[tuple[slice, slice]] = []
     size = 0
     for span in spans:
-        for prefix, own in [(slice(0, 0), span.prefix), *((span.prefix, rest) for rest in span.rests)]:
-            keys = prefix.stop - prefix.start + own.stop - own.start
-            if sequences and size + keys > GATHERED:
+        prefixes = [] if _long(span) else [(slice(0, 0), span.prefix)]
+        for before, own in [*prefixes, *((span.prefix, rest) for rest in span.rests)]:
+            keys = before.stop - before.start + own.stop - own.start
+            apart = bool(sequences) and sequences[-1][1].stop != own.start
+            if sequences and (apart or size + keys > GATHERED):
                 yield _sweep(sequences)
                 sequences, size = [], 0
             if own.stop > own.start:
-                sequences.append((prefix, own))
+                sequences.append((before, own))
                 size += keys
     yield _sweep(sequences)
 
@@ -187,7 +221,9 @@ def _sweeps(spans: Sequence[Span]) -> Iterator[Sweep]:
 def _sweep(sequences: Sequence[tuple[slice, slice]]) -> Sweep:
     """Of sequences one after the other, each with what it sees before itself."""
     queries = [own.stop - own.start for _, own in sequences]
-    keys = [prefix.stop - prefix.start + length for (prefix, _), length in zip(sequences, queries, strict=True)]
+    keys = [
+        before.stop - before.start + length for (before, _), length in zip(sequences, queries, strict=True)
+    ]
     seen = np.concatenate([np.arange(part.start, part.stop) for pair in sequences for part in pair])
     rows = slice(sequences[0][1].start, sequences[-1][1].stop)
     return Sweep(rows, torch.from_numpy(seen), (ends_of(queries), ends_of(keys)), (max(queries), max(keys)))

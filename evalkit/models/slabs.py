@@ -70,24 +70,41 @@ class Slab:
         """Whether every unit has rows that go on."""
         return len(self.living()) == len(self.rows)
 
+    @property
+    def reach(self) -> int:
+        """Columns in use after one more step of the living units."""
+        return max(self.filled[unit] for unit in self.living()) + self.kind[0]
+
     def step(self, groups: int, dtype: torch.dtype) -> Step:
         """Give every living row its next column; ``groups``: query heads of a key-value head."""
-        count = self.kind[0]
+        units, slots, columns = self.mark()
+        # GPU libraries plan anew for every width; a CPU computes all of it.
+        width = self.reach if self.seen.device.type == "cpu" else self.rounded(self.reach)
+        return Step(units, units * self.kind[0] + slots, columns, self.bias(width, groups, dtype))
+
+    def mark(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Let every living row see its next column; its unit, its slot there, the column: ``[m]`` each."""
         places = [
-            (unit, slot)
+            (unit, slot, self.filled[unit] + slot)
             for unit, rows in enumerate(self.rows)
             for slot, row in enumerate(rows)
             if row.finish is None
         ]
-        index = torch.tensor(places, device=self.seen.device)
-        units, slots = index[:, 0], index[:, 1]
-        columns = torch.tensor(self.filled, device=self.seen.device)[units] + slots
+        units, slots, columns = torch.tensor(places, device=self.seen.device).T
         self.seen[units, slots, columns] = True
-        width = max(self.filled[unit] for unit, _ in places) + count
-        bias = torch.zeros(len(self.rows), count, width, dtype=dtype, device=self.seen.device)
+        return units, slots, columns
+
+    def bias(self, width: int, groups: int, dtype: torch.dtype) -> Tensor:
+        """What is added to scores of the first ``width`` columns, 0 or minus infinity:
+        ``[U, 1, n * G, width]``.
+        """
+        bias = torch.zeros(len(self.rows), self.kind[0], width, dtype=dtype, device=self.seen.device)
         bias.masked_fill_(~self.seen[:, :, :width], -torch.inf)
-        bias = bias.repeat_interleave(groups, dim=1)[:, None]
-        return Step(units, units * count + slots, columns, bias)
+        return bias.repeat_interleave(groups, dim=1)[:, None]
+
+    def rounded(self, width: int) -> int:
+        """A number of columns that is at least ``width``, and one of few."""
+        return min(self.kind[1], -(-width // SMALLEST) * SMALLEST)
 
     def advance(self) -> None:
         """The columns of the last step are taken."""
@@ -117,6 +134,23 @@ class Slab:
         )
         found = found.view(units, groups, count, -1, size).permute(0, 2, 1, 3, 4)
         return found.reshape(units * count, heads, size)[places[2]].transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class Growing:
+    """Attention of one step over the living rows of slabs, one slab after the other."""
+
+    slabs: Sequence[Slab]
+    steps: Sequence[Step]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """See :class:`evalkit.models.attention.Attend`."""
+        found, at = [], 0
+        for slab, step in zip(self.slabs, self.steps, strict=True):
+            part = slice(at, at + len(step.slots))
+            found.append(slab.attend(step, layer, query[:, part], key[:, part], value[:, part], scaling))
+            at = part.stop
+        return torch.cat(found, dim=1)
 
 
 def joined(parts: Sequence[tuple[Slab, Sequence[int]]], columns: int) -> Slab:

@@ -217,18 +217,19 @@ def _attention_changes(
 
 def _per_head(attention: nn.Module) -> MethodType:
     """The layer's own forward, with cos and sin applied per key-value head."""
-    return MethodType(_forward_per_head(type(attention)), attention)
+    kind: Any = type(attention)
+    return MethodType(_forward_per_head(kind), attention)
 
 
 @cache
-def _forward_per_head(kind: type) -> FunctionType:
+def _forward_per_head(kind: Any) -> FunctionType:
     """The forward of an attention class, with cos and sin applied per key-value head.
 
     A copy of the function whose globals name another ``apply_rotary_pos_emb``: the module that
-    defines it, and every other instance, stay as they are. There is one for all layers, with code of its own, since
-    torch.compile keeps what it compiled with the code, and looks it up among the globals.
+    defines it, and every other instance, stay as they are. There is one for all layers, with code of its
+    own, since torch.compile keeps what it compiled with the code, and looks it up among the globals.
     """
-    forward: Any = inspect.unwrap(kind.forward)  # type: ignore[attr-defined]
+    forward: Any = inspect.unwrap(kind.forward)
     if "apply_rotary_pos_emb" not in forward.__code__.co_names:
         raise CannotInstall(
             f"`{kind.__name__}` does not call `apply_rotary_pos_emb` in this transformers version"

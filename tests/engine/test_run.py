@@ -54,7 +54,9 @@ class FakeModel:
     def token_budget(self, models: int) -> None:
         pass
 
-    def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> WholeBatches:
+    def decoder(
+        self, stats: Stats | None = None, *, one_by_one: bool = False, graphs: bool = True
+    ) -> WholeBatches:
         return WholeBatches(self.generate)
 
     def generate(self, batch: Sequence[Prepared]) -> list[Generation]:

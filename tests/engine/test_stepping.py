@@ -94,7 +94,9 @@ class SteppingModel:
     def token_budget(self, models: int) -> None:
         pass
 
-    def decoder(self, stats: Stats | None = None, *, one_by_one: bool = False) -> WordByWord:
+    def decoder(
+        self, stats: Stats | None = None, *, one_by_one: bool = False, graphs: bool = True
+    ) -> WordByWord:
         self.decoders.append(WordByWord(self.fits))
         return self.decoders[-1]
 

@@ -1,0 +1,90 @@
+"""What FlashAttention and cuDNN are given on a GPU, with an attention of ours in their place."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from test_techniques import SOME, alone, new, put, questions, texts
+from tiny_families import TINY
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from evalkit.models import attention, packed
+from evalkit.models.aligned import MULTIPLE, align_tower
+from evalkit.models.base import Unit, answer
+
+
+def loop(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    ends: tuple[Tensor, Tensor],
+    longest: tuple[int, int],
+    scaling: float | None,
+    *,
+    causal: bool,
+) -> Tensor:
+    """:func:`evalkit.models.attention.ragged`, a sequence at a time."""
+    assert all(each.dtype == torch.int32 for each in ends)
+    lengths = [[stop - start for start, stop in pairwise(each.tolist())] for each in ends]
+    assert (max(lengths[0]), max(lengths[1])) == longest
+    assert (sum(lengths[0]), sum(lengths[1])) == (query.shape[1], key.shape[1])
+    groups, found = query.shape[0] // key.shape[0], []
+    for own, seen in zip(pairwise(ends[0].tolist()), pairwise(ends[1].tolist()), strict=True):
+        q = query[:, own[0] : own[1]]
+        k, v = (each[:, seen[0] : seen[1]].repeat_interleave(groups, dim=0) for each in (key, value))
+        mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool)
+        mask = mask.tril(k.shape[1] - q.shape[1]) if causal else mask
+        found.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling))
+    return torch.cat(found, dim=1)
+
+
+@pytest.mark.parametrize("variant", SOME)
+@pytest.mark.parametrize("long", [packed.LONG, 8])
+@pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"])
+def test_answers_are_those_of_calls_one_by_one(
+    name: str, long: int, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family, model, installed = put(name, variant)
+    asked = questions(family)
+    expected = alone(name, model, installed, [*asked, *family.prompts])
+    for module in (attention, packed):
+        monkeypatch.setattr(module, "flash_takes", lambda query: True)
+        monkeypatch.setattr(module, "ragged", loop)
+    monkeypatch.setattr(packed, "LONG", long)
+    monkeypatch.setattr(packed, "GATHERED", 60)
+    units = [Unit((item,), item.prefix) for item in family.prompts]
+    units.insert(1, Unit(tuple(asked), asked[0].prefix))
+    assert texts(answer(new(name, model, installed), units)) == expected
+
+
+def test_a_widened_tower_sees_what_it_saw() -> None:
+    family = TINY["qwen2_5_vl"]
+    model = family.model()
+    media = [each for item in family.prompts for each in item.vision]
+    before = family.encode(model, media, family.rules)
+    widths = [model.model.visual.blocks[0].mlp.gate_proj.out_features]
+    for odd in model.model.visual.blocks:
+        narrowed(odd.mlp, widths[0] - 3)
+    narrow = family.encode(model, media, family.rules)
+    align_tower(model)
+    widths.append(model.model.visual.blocks[0].mlp.gate_proj.out_features)
+    wide = family.encode(model, media, family.rules)
+    assert widths[1] % MULTIPLE == 0
+    assert (widths[0] - 3) % MULTIPLE != 0
+    for one, other, first in zip(narrow, wide, before, strict=True):
+        torch.testing.assert_close(one.tokens, other.tokens)
+        assert not torch.equal(one.tokens, first.tokens)
+
+
+def narrowed(mlp: Any, width: int) -> None:
+    """Leave the last units of a gated feed-forward part out."""
+    for layer in (mlp.gate_proj, mlp.up_proj):
+        layer.weight = torch.nn.Parameter(layer.weight[:width])
+        layer.bias = torch.nn.Parameter(layer.bias[:width])
+        layer.out_features = width
+    mlp.down_proj.weight = torch.nn.Parameter(mlp.down_proj.weight[:, :width])
+    mlp.down_proj.in_features = width
