@@ -46,7 +46,7 @@ PEER = $(if $(wildcard $(LMMS)/.ready),--lmms-python $(LMMS)/bin/python)
 
 bench: $(READY)
 	$(BIN)/evalkit bench engine $(PEER)
-	$(BIN)/evalkit bench engine --dtype bfloat16 --no-techniques
+	$(BIN)/evalkit bench engine --dtype bfloat16 --techniques none
 	$(BIN)/evalkit bench engine --model random:qwen2_5_vl --workload video $(PEER)
 	$(BIN)/evalkit bench scaling --plot results/scaling.png
 	$(BIN)/evalkit bench scaling --model random:qwen2_5_vl-tower --samples 4,8 --questions 1,2
@@ -58,8 +58,8 @@ SEVEN = $(BIN)/evalkit bench engine --model random:qwen2_5_vl-7b --dtype bfloat1
 
 bench-gpu: $(READY)
 	$(SEVEN) --workload images
-	$(SEVEN) --workload docvqa --no-techniques
-	$(SEVEN) --workload videomme --no-techniques
+	$(SEVEN) --workload docvqa --techniques none
+	$(SEVEN) --workload videomme --techniques none
 	$(BIN)/evalkit bench ropes --device cuda
 	$(BIN)/python -m pytest -m gpu
 

@@ -46,7 +46,7 @@ class EngineBench:
         baseline_limit: questions that are put to the slow baselines (naive, lmms-eval, batch of one), spread
             evenly over all; None means all.
         workers: preprocessing processes of the engine; None means none on a CPU, else one per free core.
-        techniques: whether to measure the engine without each of its techniques.
+        techniques: names of those without each of which the engine is measured, too; None means all.
         compiled: whether to measure the engine with a compiled model, too.
         lmms_python: interpreter of an environment with lmms-eval.
         folder: where made checkpoints and media are kept; None means for this run only.
@@ -62,7 +62,7 @@ class EngineBench:
     device: str = "auto"
     data_root: str | None = None
     workers: int | None = None
-    techniques: bool = True
+    techniques: tuple[str, ...] | None = None
     compiled: bool = False
     lmms_python: str | None = None
     folder: str | None = None
@@ -115,22 +115,21 @@ class _Bench:
         what = self.options.workload or ",".join(self.options.tasks)
         out(f"{self.options.model}@{self.model.variant}, {self.options.dtype}, ")
         out(f"{len(self.requests)} samples of {what}, {len(self.few)} of them for the baselines\n\n")
-        self.engine("warm-up")
+        self.engine("warm-up", requests=self.few)
         one = self.engine("batch of one", Techniques.without("all"), self.few, batch_size=1, workers=0)
         engine = self.engine("engine")
         rows = [Row("naive", *naive(self.model, self.few)), *self.lmms(), one, engine]
-        if self.options.techniques:
-            rows += self.parts()
+        rows += self.parts()
         report = self.described(engine)
         if self.options.compiled:
             report += f"\ncompiling took {compile_parts(self.model.module):.1f} s\n"
-            self.engine("warm-up")
+            self.engine("warm-up", requests=self.few)
             rows.append(self.engine("engine, compiled"))
             report += self.described(rows[-1])
         out(_table(rows, one))
         out(report)
-        failed = sum(each.error is not None for each in engine.responses)
-        out(f"{failed} samples failed\n" if failed else "")
+        failed = [each.error for row in rows for each in row.responses if each.error is not None]
+        out(f"{len(failed)} samples failed, the first because: {failed[0]}\n" if failed else "")
         own = [row for row in rows if row.name.startswith("engine")]
         return int(self.options.dtype == "float32" and any(_differing(row, one) for row in own))
 
@@ -141,13 +140,15 @@ class _Bench:
         return self.requests[::step][: self.options.baseline_limit]
 
     def parts(self) -> Iterator[Row]:
-        """The engine without each of its techniques, and with other workers."""
+        """The engine without techniques; if these are all, with other workers, too."""
         unused = {"lockstep"} | ({"graphs"} if self.model.device.type == "cpu" else set())
-        for name in Techniques.names():
+        names = self.options.techniques
+        for name in Techniques.names() if names is None else names:
             if name not in unused:
                 yield self.engine(f"engine without {name}", Techniques.without(name))
-        other = 0 if self.workers else 1
-        yield self.engine(f"engine, {other} workers", workers=other)
+        if names is None:
+            other = 0 if self.workers else 1
+            yield self.engine(f"engine, {other} workers", workers=other)
 
     def engine(
         self,

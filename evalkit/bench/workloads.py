@@ -73,7 +73,7 @@ class Workload:
 
 WORKLOADS = {
     "images": Workload(media=60, questions=1, size=(448, 336)),
-    "reasoning": Workload(media=64, questions=1, size=(448, 336), new_tokens=256),
+    "reasoning": Workload(media=64, questions=1, size=(448, 336), new_tokens=128),
     "video": Workload(media=3, questions=10, size=(448, 336), frames=16),
     "docvqa": Workload(media=96, questions=1, size=(1540, 1988), new_tokens=10),
     "videomme": Workload(media=16, questions=3, size=(448, 448), frames=64, new_tokens=2),

@@ -39,16 +39,25 @@ def command() -> None:
 @click.option("--device", default="auto", show_default=True)
 @click.option("--data-root", metavar="DIR", help="Local mirror with the hub's layout.")
 @click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes of the engine.")
-@click.option("--techniques/--no-techniques", default=True, help="Measure without each technique, too.")
+@click.option(
+    "--techniques",
+    default="all",
+    show_default=True,
+    metavar="NAMES",
+    help="Measure without each of these, too; or `none`.",
+)
 @click.option("--compiled", is_flag=True, help="Measure with a compiled model, too.")
 @click.option("--lmms-python", metavar="PATH", help="Interpreter with lmms-eval, to measure that as well.")
 @click.option("--folder", metavar="DIR", help="Keep made checkpoints and media there.")
 @click.pass_context
-def engine(ctx: click.Context, /, tasks: str, **options: Any) -> None:
+def engine(ctx: click.Context, /, tasks: str, techniques: str, **options: Any) -> None:
     """Samples per second: the engine, a naive script, lmms-eval, and the limit of the machine."""
     from evalkit.bench.engine import EngineBench, bench_engine
+    from evalkit.engine.techniques import Techniques
 
-    ctx.exit(bench_engine(EngineBench(tasks=split_list([tasks]), **options)))
+    named = {"all": None, "none": ()}.get(techniques, split_list([techniques]))
+    Techniques.without(*(named or ()))  # a misspelt one shows before anything is loaded
+    ctx.exit(bench_engine(EngineBench(tasks=split_list([tasks]), techniques=named, **options)))
 
 
 @command.command("scaling")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,19 @@ Forward = Callable[[Tensor, Tensor, Attend], Tensor]
 """Hidden states ``[m, hidden]`` of tokens ``[m]`` at positions ``[1 + R, 1, m]``."""
 
 
+@dataclass(frozen=True)
+class _Replay:
+    """A graph, where its result will be, and the work, which holds the memory that the graph reads."""
+
+    graph: Any
+    result: Tensor
+    work: Work
+
+    def __call__(self) -> Tensor:
+        self.graph.replay()
+        return self.result
+
+
 def cuda_graph(work: Work) -> Work:
     """See :data:`Capture`; does the work once unrecorded, so that libraries are set up for it."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -44,12 +58,7 @@ def cuda_graph(work: Work) -> Work:
         finally:
             graph.capture_end()
     torch.cuda.current_stream().wait_stream(stream)
-
-    def again() -> Tensor:
-        graph.replay()
-        return result
-
-    return again
+    return _Replay(graph, result, work)
 
 
 @dataclass

@@ -47,7 +47,7 @@ def test_the_engine_against_a_naive_script_and_the_limit(
 
 
 def test_questions_about_a_video_share_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["bench", "engine", "--workload", "video", "--limit", "1", "--no-techniques"]
+    words = ["bench", "engine", "--workload", "video", "--limit", "1", "--techniques", "none"]
     assert run_cli([*words, "--folder", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "1 media shown" in said
@@ -108,7 +108,7 @@ def test_mistakes(words: list[str], says: str, capsys: pytest.CaptureFixture[str
 def test_lmms_eval_that_is_not_there_is_told_and_the_rest_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["bench", "engine", "--tasks", "mini_chartqa", "--limit", "2", "--no-techniques"]
+    words = ["bench", "engine", "--tasks", "mini_chartqa", "--limit", "2", "--techniques", "none"]
     assert run_cli([*words, "--lmms-python", str(tmp_path / "none")]) == 0
     said = capsys.readouterr().out
     assert "can't be started" in said

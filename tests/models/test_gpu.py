@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evalkit.bench.workloads import Workload, random_model, requests_of
 from evalkit.data.cache import MediaCache
 from evalkit.engine.run import run_requests
+from evalkit.engine.techniques import Techniques
 from evalkit.models import load_model
 from evalkit.registry import load_task
 from evalkit.requests import build_request, choose
+from evalkit.stats import Stats
 from evalkit.types import Response
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
@@ -59,3 +64,25 @@ def test_bfloat16_answers_seldom_depend_on_the_batch(samples: list[Any], rope: s
     single = answers(samples, rope, "cuda", "bfloat16", 1)
     together = answers(samples, rope, "cuda", "bfloat16", None)
     assert sum(a != b for a, b in zip(single, together, strict=True)) <= len(single) // 10
+
+
+def test_recorded_steps_give_the_same_answers(tmp_path: Path) -> None:
+    """Answers long enough for steps to be recorded, anew when rows have left."""
+    name = random_model("random:qwen2_5_vl", tmp_path)
+    model = load_model(name, dtype="float32", device="cuda")
+    questions = Workload(media=6, questions=2, size=(224, 168), new_tokens=150).made(tmp_path)
+    requests = [
+        replace(each, max_new_tokens=each.max_new_tokens - 10 * number)
+        for number, each in enumerate(requests_of(model, questions))
+    ]
+    found = []
+    for techniques in (Techniques(), Techniques.without("graphs")):
+        responses: list[Response] = []
+        stats = Stats()
+        run_requests(
+            model, requests, on_batch=responses.extend, workers=0, techniques=techniques, stats=stats
+        )
+        found.append({response.key: response.token_ids for response in responses})
+        assert (stats.counts["graphs"] > 0) == techniques.graphs
+    assert found[0] == found[1]
+    assert len(found[0]) == len(requests)
