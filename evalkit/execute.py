@@ -14,6 +14,7 @@ from evalkit.bridges import lmms
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.engine.executors.base import Executor, Order
 from evalkit.engine.techniques import Techniques
+from evalkit.engine.workers import get_ready
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.finish import Outcome, finish, now
 from evalkit.models.base import Placing
@@ -92,6 +93,8 @@ def _run_all(session: Session, executor: Executor, arms: Sequence[ArmSpec]) -> l
     where = placing_of(spec)
     orders = [Order(arm.model, arm.rope, where) for arm in arms]
     lockstep = Techniques.without(*spec.without).lockstep
+    if spec.workers != 0:
+        get_ready()
     while orders:
         count = 1
         try:

@@ -58,7 +58,7 @@ class RunSpec:
         batch_tokens: token budget of what is answered at a time (new tokens included), of all models that
             are loaded together; None leaves it to the free memory.
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
-        compile: norms and feed-forward parts of the layers are compiled first.
+        compile: the layers are compiled first, all but their attention.
         mc_logits: multiple-choice questions are answered by the likeliest of the options' letters.
         audit: answers with a margin (in logits) below this are given again, each alone, and compared.
         without: techniques of the engine to switch off (:class:`~evalkit.engine.techniques.Techniques`).

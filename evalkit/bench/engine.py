@@ -25,7 +25,7 @@ from evalkit.bench.rivals import lmms_eval, naive
 from evalkit.bench.workloads import Question, questions_of, random_model, requests_of
 from evalkit.engine.run import Settings, planned, run_requests
 from evalkit.engine.techniques import Techniques
-from evalkit.engine.workers import prepare_all
+from evalkit.engine.workers import get_ready, prepare_all
 from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models import load_model
 from evalkit.models.compile import compile_parts
@@ -103,6 +103,7 @@ class _Bench:
         if not isinstance(model, HfModel):
             raise UsageError(f"model `{name}`", "there is nothing to measure in a mock", "give a checkpoint")
         questions = questions_of(options.tasks, options.limit, options.workload, options.data_root, folder)
+        get_ready()
         on_gpu = model.device.type == "cuda"
         workers = max(1, min(usable_cores() - 1, 14)) if on_gpu else 0
         if options.workers is not None:

@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from evalkit.engine.planner import Group
 from evalkit.errors import EnvironmentProblem, MediaError
@@ -27,6 +27,9 @@ T = TypeVar("T")
 # Prompt tokens prepared ahead: a visual token is 4.7 kB of pixels, so this is about 0.6 GB.
 AHEAD_TOKENS = 131_072
 AHEAD_PER_WORKER = 8
+
+PRELOADED = (__name__, "evalkit.models.qwen_preprocess", "av")
+"""What takes a worker most of its start to import."""
 
 
 @dataclass(frozen=True)
@@ -183,9 +186,26 @@ class _Pool:
 
     @staticmethod
     def _new(workers: int) -> ProcessPoolExecutor:
-        # Not fork: the parent runs torch's threads, and a forked child may hang on their locks.
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_the_run)
+        return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_leave_with_the_run)
+
+
+def get_ready() -> None:
+    """Start what workers come from, if it isn't there yet, while something else takes its time."""
+    if _context().get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
+
+
+def _context() -> Any:
+    """How worker processes start. Not by forking this process: it runs torch's threads, and a child may hang
+    on their locks. Where there is a fork server, they come from that, which has imported what they need.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
 
 
 def _leave_with_the_run() -> None:

@@ -21,6 +21,9 @@ from evalkit.models.slabs import Growing, Slab, Step
 AFTER = 4
 """Steps that the same slabs must have made before one is recorded, which takes as long as a few of them."""
 
+WORTH = 16
+"""Steps that must still be to come, as far as the longest answer may go."""
+
 AHEAD = 64
 """Steps that a recording has columns for."""
 
@@ -119,7 +122,7 @@ class Recorder:
         if self._last is not None and self._last.fits(slabs):
             return self._last
         self._last = None  # its memory is free for the next one
-        if self._steps >= AFTER:
+        if self._steps >= AFTER and _left(slabs) >= WORTH:
             self._last = self._recorded(slabs, like())
             self.recordings += 1
         return self._last
@@ -153,6 +156,11 @@ class Recorder:
 def slots_of(slabs: Sequence[Slab]) -> list[Row]:
     """Rows of all slots, finished or not."""
     return [row for slab in slabs for unit in slab.rows for row in unit]
+
+
+def _left(slabs: Sequence[Slab]) -> int:
+    """Steps that the longest answer may still take."""
+    return max(row.item.max_new_tokens - len(row.token_ids) for slab in slabs for row in slab.live)
 
 
 def _same(some: Sequence[Slab], others: Sequence[Slab]) -> bool:

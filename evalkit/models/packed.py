@@ -8,8 +8,7 @@ first part is shared, so that sharing it changes no result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -59,6 +58,11 @@ class Sweep:
     ends: tuple[Tensor, Tensor]
     longest: tuple[int, int]
 
+    def to(self, device: torch.device) -> Sweep:
+        """The same on a device."""
+        ends = (self.ends[0].to(device), self.ends[1].to(device))
+        return replace(self, seen=self.seen.to(device), ends=ends)
+
 
 class Masks:
     """What the last tokens see of all, made once for all layers."""
@@ -89,11 +93,15 @@ class Pack:
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     masks: Masks = field(default_factory=Masks)
+    sent: dict[torch.device, list[Sweep]] = field(default_factory=dict)
 
-    @cached_property
-    def sweeps(self) -> list[Sweep]:
-        """All rests, and prefixes that aren't long, in their order: neighbours together."""
-        return list(_sweeps(self.spans))
+    def sweeps(self, device: torch.device) -> list[Sweep]:
+        """All rests, and prefixes that aren't long, in their order: neighbours together. Sent to a device
+        once, not for every layer, which would wait for the layers before.
+        """
+        if device not in self.sent:
+            self.sent[device] = [sweep.to(device) for sweep in _sweeps(self.spans)]
+        return self.sent[device]
 
     @property
     def items(self) -> list[Prepared]:
@@ -128,12 +136,10 @@ class Pack:
         """Long prefixes one by one, and all other sequences in a few calls."""
         for first in (span.prefix for span in self.spans if _long(span)):
             found[:, first] = long_causal(query[:, first], key[:, first], value[:, first], scaling)
-        for sweep in self.sweeps:
-            seen = sweep.seen.to(key.device)
-            ends = (sweep.ends[0].to(key.device), sweep.ends[1].to(key.device))
-            keys, values = (each.transpose(0, 1)[seen].transpose(0, 1) for each in (key, value))
+        for sweep in self.sweeps(key.device):
+            keys, values = (each.transpose(0, 1)[sweep.seen].transpose(0, 1) for each in (key, value))
             found[:, sweep.rows] = ragged(
-                query[:, sweep.rows], keys, values, ends, sweep.longest, scaling, causal=True
+                query[:, sweep.rows], keys, values, sweep.ends, sweep.longest, scaling, causal=True
             )
 
 

@@ -14,6 +14,7 @@ from evalkit.engine.executors.base import Order
 from evalkit.engine.executors.local import Local
 from evalkit.engine.planner import Group
 from evalkit.engine.run import Answers, Settings, answer_groups
+from evalkit.engine.workers import get_ready
 from evalkit.errors import EnvironmentProblem
 from evalkit.models.base import Card
 from evalkit.types import MediaRef, Request
@@ -40,6 +41,7 @@ class Worker:
     def load(self, orders: Sequence[Order], lockstep: bool) -> list[Card]:
         """See :class:`evalkit.engine.executors.base.Executor`."""
         self._orders = []
+        get_ready()
         cards = self._local.load(orders, lockstep=lockstep)
         self._orders = list(orders[: len(cards)])
         return cards
