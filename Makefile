@@ -57,9 +57,10 @@ bench: $(READY)
 SEVEN = $(BIN)/evalkit bench engine --model random:qwen2_5_vl-7b --dtype bfloat16 --device cuda --folder $(VENV)/bench $(PEER)
 
 bench-gpu: $(READY)
-	$(SEVEN) --workload images
-	$(SEVEN) --workload docvqa --techniques none
-	$(SEVEN) --workload videomme --techniques none
+	$(SEVEN) --workload docvqa --limit 128 --baseline-limit 8 --techniques none --compiled
+	$(SEVEN) --workload videomme --limit 32 --baseline-limit 6 --techniques none --compiled
+	$(SEVEN) --workload images --limit 240 --baseline-limit 24 --compiled
+	$(SEVEN) --workload reasoning --baseline-limit 4 --techniques graphs
 	$(BIN)/evalkit bench ropes --device cuda
 	$(BIN)/python -m pytest -m gpu
 
