@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -137,6 +138,8 @@ def test_no_cluster_is_said_in_a_sentence(
     assert "on a machine of the cluster" in capsys.readouterr().err
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    # A test beside this one may have started a cluster, which Ray finds among the processes.
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", cache(set))
     assert run_cli(words) == 4
     assert "ray start --head" in capsys.readouterr().err
 

@@ -15,7 +15,6 @@ from evalkit.engine.techniques import Techniques
 from evalkit.models import load_model
 from evalkit.models.base import Model
 from evalkit.models.qwen_vision import _pixels
-from evalkit.rope.variants import VARIANTS
 from evalkit.types import MediaRef, Part, Request, Response, Text
 
 
@@ -49,7 +48,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(tmp_path_factory.mktemp("ckpt"))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+# All variants: test_techniques.py, with synthetic media.
+@pytest.mark.parametrize("variant", ["vanilla", "v2pe", "mrope", "mrope-i", "mhrope", "hope", "circlerope"])
 def test_batches_of_one_four_and_by_tokens_answer_alike(variant: str, checkpoint: Path, shared: Path) -> None:
     model = load_model(str(checkpoint), rope=variant, device="cpu")
     asked = requests(model, shared)
