@@ -48,8 +48,7 @@ def _guarded(work: Callable[Concatenate[HfDecoder, P], T]) -> Callable[Concatena
             reason = str(error).splitlines()[0]
         # Outside the handler: the exception's frames held the tensors until here.
         self.vision.forget()
-        if self._recorder is not None:
-            self._recorder.forget()
+        self._forget_recording()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -90,6 +89,7 @@ class HfDecoder:
     @_guarded
     def add(self, units: Sequence[Unit]) -> Finished:
         """See :class:`evalkit.models.base.Decoder`."""
+        self._forget_recording()  # its slabs won't be alone any more
         rows: list[Row] = []
         new: list[Slab] = []
         for run in packs(units, PREFILL_TOKENS):
@@ -164,6 +164,11 @@ class HfDecoder:
             return None
         return found
 
+    def _forget_recording(self) -> None:
+        """Give back what a recording and its slabs hold."""
+        if self._recorder is not None:
+            self._recorder.forget()
+
     def _forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         embeddings = self.model.get_input_embeddings()(ids)
         return self._call({"inputs_embeds": embeddings[None]}, positions, attend)
@@ -221,6 +226,8 @@ class HfDecoder:
 
     def _finished(self, rows: Sequence[Row]) -> Finished:
         self._slabs = [slab for slab in self._slabs if slab.living()]
+        if not self._slabs:
+            self._forget_recording()
         return [
             (
                 row.item,

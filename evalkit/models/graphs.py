@@ -131,7 +131,8 @@ class Recorder:
         """Give the memory back."""
         self._last, self._slabs, self._steps = None, (), 0
 
-    def _recorded(self, slabs: Sequence[Slab], like: Tensor) -> Recording:
+    def _recorded(self, now: Sequence[Slab], like: Tensor) -> Recording:
+        slabs = list(now)
         device = slabs[0].seen.device
         widths = [slab.rounded(slab.reach + (AHEAD - 1) * slab.kind[0]) for slab in slabs]
         ids = torch.tensor([row.token_ids[-1] for row in slots_of(slabs)], device=device)
@@ -150,7 +151,7 @@ class Recorder:
             ]
             return self.forward(ids, positions, Growing(slabs, steps).attend)
 
-        return Recording(list(slabs), widths, ids, positions, columns, self.capture(work))
+        return Recording(slabs, widths, ids, positions, columns, self.capture(work))
 
 
 def slots_of(slabs: Sequence[Slab]) -> list[Row]:

@@ -44,6 +44,8 @@ def test_recorded_steps_give_the_same_answers(name: str, variant: str) -> None:
     assert found == expected
     counts = used.stats.counts
     assert 2 <= counts["graphs"] < counts["steps"] / 2
+    assert used._recorder is not None
+    assert used._recorder._last is None, "memory is given back"
 
 
 def test_what_can_t_be_recorded_is_done_step_by_step() -> None:
