@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import resource
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 GIB = 2**30
+
+WATCH_SECONDS = 0.5
 
 
 @dataclass
@@ -35,13 +38,14 @@ def measured(device: torch.device) -> Iterator[Usage]:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     cpu, began = _cpu(), time.perf_counter()
-    yield usage
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        usage.gpu_memory = torch.cuda.max_memory_reserved(device)
-    usage.seconds = time.perf_counter() - began
+    with _watched() as largest:
+        yield usage
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            usage.gpu_memory = torch.cuda.max_memory_reserved(device)
+        usage.seconds = time.perf_counter() - began
     usage.cpu = _cpu() - cpu
-    usage.memory = largest_process()
+    usage.memory = max(largest_process(), *largest)
 
 
 def largest_process() -> int:
@@ -110,5 +114,44 @@ def _best(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def _cpu() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    """Seconds of processors of this process, of all that it started, and of those that these started: workers
+    are children of a fork server.
+    """
+    import psutil
+
+    seconds = 0.0
+    for each in (own := psutil.Process(), *own.children(recursive=True)):
+        with suppress(psutil.Error):  # it may just have ended
+            times = each.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
+
+
+@contextmanager
+def _watched() -> Iterator[list[int]]:
+    """The largest memory so far of a process that this one started, or one of these, watched meanwhile."""
+    largest, ended = [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(WATCH_SECONDS):
+            largest[0] = max(largest[0], *_peaks())
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield largest
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _peaks() -> list[int]:
+    """Largest memory so far of every living descendant, in bytes."""
+    import psutil
+
+    peaks = [0]
+    for each in psutil.Process().children(recursive=True):
+        with suppress(OSError, ValueError, IndexError):  # it may just have ended, or the system has no /proc
+            status = Path(f"/proc/{each.pid}/status").read_text(encoding="utf-8")
+            peaks.append(1024 * int(status.partition("VmHWM:")[2].split()[0]))
+    return peaks
