@@ -100,10 +100,11 @@ def _attend_sequences(
     scaling: float | None = None,
     *,
     cu_seq_lens_q: Tensor,
+    max_length_q: int,
     evalkit_handed: _Handed,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    found = evalkit_handed.attend(query[0], key[0], value[0], cu_seq_lens_q, scaling)
+    found = evalkit_handed.attend(query[0], key[0], value[0], cu_seq_lens_q, max_length_q, scaling)
     return _tokens_first(found), None
 
 
@@ -119,45 +120,37 @@ def _tokens_first(found: Tensor) -> Tensor:
     return found.transpose(0, 1).contiguous()[None]
 
 
-@dataclass(frozen=True)
-class _Lengths:
-    """Sequences of a tower: the longest, and the tokens ``[n, length]`` of those of each length."""
-
-    longest: int
-    places: Mapping[int, Tensor]
-
-
 @dataclass
 class Sequences:
     """Attention within sequences, told by where they end.
 
-    Ends are read from the device once, not in every layer, where that would wait for the layer before.
+    Where they lie is found out once, not in every layer: ``known`` are tokens ``[n, length]`` of those of
+    each length.
     """
 
-    known: dict[int, tuple[Tensor, _Lengths]] = field(default_factory=dict)
+    known: dict[int, tuple[Tensor, Mapping[int, Tensor]]] = field(default_factory=dict)
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, ends: Tensor, scaling: float | None
+        self, query: Tensor, key: Tensor, value: Tensor, ends: Tensor, longest: int, scaling: float | None
     ) -> Tensor:
         """``query``, ``key``, ``value`` and the result ``[H, T, D]``: in one call on a GPU that can do that,
         else in one for all of one length.
         """
-        lengths = self._lengths(ends)
         if flash_takes(query):
-            most = lengths.longest
-            return ragged(query, key, value, (ends, ends), (most, most), scaling, causal=False)
-        if len(lengths.places) == 1:  # no need to gather them
-            shape = (query.shape[0], -1, lengths.longest, query.shape[2])
+            return ragged(query, key, value, (ends, ends), (longest, longest), scaling, causal=False)
+        places = self._places(ends)
+        if len(places) == 1:  # no need to gather them
+            shape = (query.shape[0], -1, longest, query.shape[2])
             q, k, v = (each.view(shape).transpose(0, 1) for each in (query, key, value))
             whole = scaled_dot_product_attention(q, k, v, scale=scaling)
             return whole.transpose(1, 2).flatten(0, 1).transpose(0, 1)
         found = torch.empty_like(query)
-        for index in lengths.places.values():
+        for index in places.values():
             q, k, v = (each[:, index].transpose(0, 1) for each in (query, key, value))
             found[:, index] = scaled_dot_product_attention(q, k, v, scale=scaling).transpose(0, 1)
         return found
 
-    def _lengths(self, ends: Tensor) -> _Lengths:
+    def _places(self, ends: Tensor) -> Mapping[int, Tensor]:
         if id(ends) not in self.known:
             starts: dict[int, list[int]] = {}
             for start, end in pairwise(ends.tolist()):
@@ -167,7 +160,7 @@ class Sequences:
                 + torch.arange(length, device=ends.device)
                 for length, each in starts.items()
             }
-            self.known[id(ends)] = ends, _Lengths(max(starts), places)  # held, so that its id stays its own
+            self.known[id(ends)] = ends, places  # held, so that its id stays its own
         return self.known[id(ends)][1]
 
 

@@ -82,7 +82,7 @@ class Decoder(Protocol):
         ...
 
     def add(self, units: Sequence[Unit]) -> Finished:
-        """Read prompts and generate the first tokens; return what is finished with them.
+        """Read prompts and begin their answers; return what is finished, which may be earlier ones.
 
         Raises:
             OutOfMemory: they did not fit; none of them was added.
@@ -90,7 +90,8 @@ class Decoder(Protocol):
         ...
 
     def step(self) -> Finished:
-        """Generate one more token for every question; return those that are finished.
+        """Generate one more token for every question, or fetch the first ones of those that were read; return
+        what is finished.
 
         Raises:
             OutOfMemory: it did not fit; nothing has changed.

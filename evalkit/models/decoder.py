@@ -2,6 +2,9 @@
 
 A prompt's positions are those that it has alone; generated token ``k`` sits at ``following + k * step``.
 What is answered depends on the prompt alone: in float32 its tokens are the same in every company.
+
+The first tokens of prompts are fetched in the call after the one that reads them, so that a GPU has work
+while the next prompts are laid out.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ from torch import Tensor
 from evalkit.errors import OutOfMemory
 from evalkit.models.attention import Attend, text_attention
 from evalkit.models.base import PREFILL_TOKENS, Finished, Unit
+from evalkit.models.compile import uncompiled
 from evalkit.models.generation import DecodingRules, Row
 from evalkit.models.graphs import Capture, Recorder, Recording, slots_of
-from evalkit.models.packed import packed, packs
+from evalkit.models.packed import Pack, packed, packs
 from evalkit.models.slabs import Growing, Slab, joined, of_pack
+from evalkit.models.transfer import Fetching, sent
 from evalkit.models.vision import Vision, inject
 from evalkit.rope.install import Installed
 from evalkit.rope.layout import TextRun
@@ -58,6 +63,17 @@ def _guarded(work: Callable[Concatenate[HfDecoder, P], T]) -> Callable[Concatena
 
 
 @dataclass
+class _Reading:
+    """Prompts that were read in one call, and ``first``: their first tokens on their way, until the rows have
+    taken them.
+    """
+
+    pack: Pack
+    rows: list[Row]
+    first: Fetching | None
+
+
+@dataclass
 class HfDecoder:
     """See :class:`evalkit.models.base.Decoder`; ``model`` has a variant ``installed``; ``capture`` records
     steps.
@@ -72,6 +88,7 @@ class HfDecoder:
     one_by_one: bool = False
     capture: Capture | None = None
     _slabs: list[Slab] = field(default_factory=list)
+    _readings: list[_Reading] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._recorder = self.capture and Recorder(self.capture, self._forward, _groups(self.model))
@@ -79,33 +96,32 @@ class HfDecoder:
     @property
     def live(self) -> list[Prepared]:
         """See :class:`evalkit.models.base.Decoder`."""
-        return [row.item for slab in self._slabs for row in slab.live]
+        return [row.item for row in self._rows()]
 
     @property
     def tokens(self) -> int:
         """See :class:`evalkit.models.base.Decoder`."""
-        return sum(slab.columns for slab in self._slabs)
+        read = sum(len(reading.pack.token_ids) for reading in self._readings)
+        return read + sum(slab.columns for slab in self._slabs)
 
     @_guarded
     def add(self, units: Sequence[Unit]) -> Finished:
         """See :class:`evalkit.models.base.Decoder`."""
         self._forget_recording()  # its slabs won't be alone any more
-        rows: list[Row] = []
-        new: list[Slab] = []
-        for run in packs(units, PREFILL_TOKENS):
-            answered, slabs = self._read(run)
-            rows += answered
-            new += slabs
-        self._slabs = [*self._slabs, *new]  # joined when they are needed: more may come
+        new = [self._read(run) for run in packs(units, PREFILL_TOKENS)]
+        rows = self._settled()
+        self._readings = new
         return self._finished(rows)
 
     @_guarded
     def step(self) -> Finished:
         """See :class:`evalkit.models.base.Decoder`."""
+        if self._readings:
+            return self._finished(self._settled())
         with self.stats.stage("decode"):
             self._make_room()
             rows = [row for slab in self._slabs for row in slab.live]
-            self._choose(rows, self._next(rows))
+            self._accept(rows, self._chosen(rows, self._next(rows)))
             self.stats.counts["steps"] += 1
         for slab in self._slabs:
             slab.advance()
@@ -113,29 +129,52 @@ class HfDecoder:
 
     def drop(self, keep: int) -> list[Prepared]:
         """See :class:`evalkit.models.base.Decoder`."""
-        forgotten = [row for slab in self._slabs for row in slab.live][keep:]
+        forgotten = self._rows()[keep:]
         for row in forgotten:
             row.finish = "error"
         self._slabs = [slab for slab in self._slabs if slab.living()]
+        self._readings = [each for each in self._readings if _kept(each.rows)]
         return [row.item for row in forgotten]
 
-    def _read(self, units: Sequence[Unit]) -> tuple[list[Row], list[Slab]]:
-        """Prompts in one call; their rows with the first token, and what those go on from that do."""
+    def _rows(self) -> list[Row]:
+        """Those that go on, and those whose first token nobody was told yet."""
+        going = [row for slab in self._slabs for row in slab.live]
+        return going + [row for reading in self._readings for row in _kept(reading.rows)]
+
+    def _read(self, units: Sequence[Unit]) -> _Reading:
+        """Let prompts be read in one call; waits for nothing on a GPU."""
         pack = packed(units, self.installed)
         with self.stats.stage("vision"):
             firsts = [unit.items[0] for unit in units]
             features = self.vision.features(firsts, self.stats, one_by_one=self.one_by_one)
         with self.stats.stage("prefill"):
-            ids = pack.token_ids.to(self.model.device)
-            inputs = inject(self.model.get_input_embeddings()(ids), ids, features, self.rules)
-            ends = [rest.stop - 1 for rest in pack.rests]
-            hidden = self._call(inputs, pack.positions, pack.attend)[ends]
+            ids = sent(pack.token_ids, self.model.device)
+            inputs = inject(self.model.get_input_embeddings()(ids), pack.token_ids, features, self.rules)
+            hidden = self._call(inputs, pack.positions, pack.attend)
+            ends = torch.tensor([rest.stop - 1 for rest in pack.rests])
             rows = [Row(*pair) for pair in zip(pack.items, pack.following, strict=True)]
-            self._choose(rows, hidden)
+            first = self._chosen(rows, hidden[sent(ends, hidden.device)])
             self.stats.counts["visual"] += sum(len(each.tokens) for each in features)
             self.stats.counts["prefill"] += len(ids)
             self.stats.counts["prompt"] += sum(item.length for item in pack.items)
-            return rows, of_pack(pack, rows)
+            return _Reading(pack, rows, first)
+
+    def _settled(self) -> list[Row]:
+        """Let the prompts that were read take their first tokens, and keep what those go on from that do;
+        their rows. If that fails, it can be tried again.
+        """
+        rows: list[Row] = []
+        new: list[Slab] = []
+        with self.stats.stage("prefill"):
+            for reading in self._readings:
+                if reading.first is not None:
+                    self._accept(reading.rows, reading.first)
+                    reading.first = None
+                rows += _kept(reading.rows)
+                new += of_pack(reading.pack, reading.rows)
+        self._slabs = [*self._slabs, *new]  # joined when they are needed: more may come
+        self._readings = []
+        return rows
 
     def _next(self, rows: Sequence[Row]) -> Tensor:
         """Hidden states ``[m, hidden]`` after the last token of every living row."""
@@ -170,8 +209,10 @@ class HfDecoder:
             self._recorder.forget()
 
     def _forward(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Hidden states of single tokens. Compiled layers take longer to enter than these take to compute."""
         embeddings = self.model.get_input_embeddings()(ids)
-        return self._call({"inputs_embeds": embeddings[None]}, positions, attend)
+        with uncompiled(self.model.model.language_model.layers):
+            return self._call({"inputs_embeds": embeddings[None]}, positions, attend)
 
     def _positions(self, rows: Sequence[Row]) -> Tensor:
         """Positions ``[1 + R, 1, m]`` of the last token of every row."""
@@ -188,34 +229,43 @@ class HfDecoder:
             output = language_model(
                 **inputs,
                 **handed,
-                position_ids=positions.to(self.model.device).contiguous(),
+                position_ids=sent(positions, self.model.device).contiguous(),
                 attention_mask=None,
                 use_cache=False,
             )
         hidden: Tensor = output.last_hidden_state[0]
         return hidden
 
-    def _choose(self, rows: Sequence[Row], hidden: Tensor) -> None:
-        """Every row takes its likeliest token, if it has choices among these; of equals, the lowest id."""
+    def _chosen(self, rows: Sequence[Row], hidden: Tensor) -> Fetching:
+        """Of every row the likeliest token, if it has choices among these, and its margin; of equals, the
+        lowest id.
+        """
         head = self.model.lm_head
         logits = _logits(head, hidden.to(head.weight.device))  # a model may be spread over devices
-        logits[:, list(self.rules.banned)] = -torch.inf
+        logits.index_fill_(
+            1, sent(torch.tensor(self.rules.banned, dtype=torch.long), logits.device), -torch.inf
+        )
         for own, row in zip(logits, rows, strict=True):
             if row.item.choices:
-                ids = list(row.item.choices)
+                ids = sent(torch.tensor(row.item.choices), logits.device)
                 among = own[ids]
                 own.fill_(-torch.inf)
                 own[ids] = among
         best = logits.argmax(dim=-1, keepdim=True)
         highest = logits.gather(1, best)
         margins = highest - logits.scatter(1, best, -torch.inf).amax(dim=-1, keepdim=True)
-        for row, token, margin in zip(rows, best[:, 0].tolist(), margins[:, 0].tolist(), strict=True):
-            row.accept(token, margin, self.rules.stop)
+        return Fetching(best[:, 0], margins[:, 0])
+
+    def _accept(self, rows: Sequence[Row], chosen: Fetching) -> None:
+        """Let rows take their tokens, but for those that were dropped."""
+        for row, token, margin in zip(rows, *chosen.lists(), strict=True):
+            if row.finish is None:
+                row.accept(token, margin, self.rules.stop)
         self.stats.counts["decoded"] += len(rows)
 
     def _make_room(self) -> None:
         """Leave out what is finished if that is much, join slabs of a kind, and widen those that are full."""
-        live = len(self.live)
+        live = len(self._rows())
         scattered = len({slab.kind for slab in self._slabs}) < len(self._slabs)
         if scattered or 2 * live <= sum(len(unit) for slab in self._slabs for unit in slab.rows):
             self._slabs = _arranged(self._slabs)
@@ -248,6 +298,11 @@ def _arranged(slabs: Sequence[Slab]) -> list[Slab]:
         parts[0][0] if len(parts) == 1 and parts[0][0].full else joined(parts, columns)
         for (_, columns), parts in kinds.items()
     ]
+
+
+def _kept(rows: Sequence[Row]) -> list[Row]:
+    """Those that were not dropped."""
+    return [row for row in rows if row.finish != "error"]
 
 
 def _groups(model: Any) -> int:

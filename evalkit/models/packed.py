@@ -19,6 +19,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from evalkit.models.attention import ends_of, flash_takes, ragged
 from evalkit.models.base import Unit
 from evalkit.models.generation import segments_of
+from evalkit.models.transfer import sent
 from evalkit.rope.install import Installed
 from evalkit.types import Prepared
 
@@ -60,8 +61,8 @@ class Sweep:
 
     def to(self, device: torch.device) -> Sweep:
         """The same on a device."""
-        ends = (self.ends[0].to(device), self.ends[1].to(device))
-        return replace(self, seen=self.seen.to(device), ends=ends)
+        ends = (sent(self.ends[0], device), sent(self.ends[1], device))
+        return replace(self, seen=sent(self.seen, device), ends=ends)
 
 
 class Masks:

@@ -15,6 +15,7 @@ from evalkit.models.attention import vision_attention
 from evalkit.models.features import Features
 from evalkit.models.generation import DecodingRules
 from evalkit.models.memory import patches_at_once
+from evalkit.models.transfer import sent
 from evalkit.types import VisionInput
 
 Piece = tuple[int, int, int]
@@ -30,13 +31,44 @@ def encode(model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> li
         pixels = _pixels(
             [_frames(media[number], begin, end) for number, begin, end in run], rules, model.device
         )
-        with vision_attention(tower) as handed, _embedding_by_product(tower.patch_embed):
-            output = tower(pixels.to(tower.dtype), grid_thw=grids.to(model.device), **handed)
+        output = shown(tower, pixels.to(tower.dtype), grids)
         sizes = (grids.prod(dim=1) // tower.spatial_merge_size**2).tolist()
         layers = [output.pooler_output, *getattr(output, "deepstack_features", ())]
         for (number, _, _), *cut in zip(run, *(layer.split(sizes) for layer in layers), strict=True):
             parts[number].append(Features(cut[0], tuple(cut[1:])))
     return [_whole(each) for each in parts]
+
+
+def shown(tower: Any, patches: Tensor, grids: Tensor) -> Any:
+    """What a Qwen tower makes of ``patches``, which lie in ``grids [n, 3]`` (of the CPU)."""
+    given = {"grid_thw": sent(grids, patches.device)} | _derived(tower, grids, patches.device)
+    with vision_attention(tower) as handed, _embedding_by_product(tower.patch_embed):
+        return tower(patches, **given, **handed)
+
+
+def _derived(tower: Any, grids: Tensor, device: torch.device) -> dict[str, Any]:
+    """What a tower derives from grids, by transformers' own functions. It takes them as arguments, too; if it
+    called the functions itself, each would wait for the GPU.
+    """
+    from transformers import vision_utils as made
+
+    merge, ends = tower.spatial_merge_size, made.get_vision_cu_seqlens(grids)
+    found = {"position_ids": made.get_vision_position_ids(grids, merge), "cu_seqlens": ends}
+    longest = {"max_seqlen": int(ends.diff().max())}
+    if hasattr(tower, "window_size"):
+        index, ends = made.get_vision_window_index(grids, merge, tower.window_size, tower.patch_size)
+        found |= {"window_index": index, "cu_window_seqlens": ends}
+        longest["max_window_seqlen"] = int(ends.diff().max())
+    if hasattr(tower, "num_grid_per_side"):
+        places, weights = made.get_vision_interpolation_indices_and_weights(
+            grids,
+            tower.num_grid_per_side,
+            tower.interpolation_mode,
+            tower.interpolation_align_corners,
+            merge,
+        )
+        found |= {"interp_indices": places, "interp_weights": weights}
+    return {name: sent(each, device) for name, each in found.items()} | longest
 
 
 class _Product(nn.Module):
@@ -102,9 +134,7 @@ def _pixels(
 
     Bytes travel to the device; the arithmetic there is that of transformers' fast image processor.
     """
-    pixels = torch.cat([torch.from_numpy(each).to(device) for each in patches]).float()
+    pixels = torch.cat([sent(torch.from_numpy(each), device) for each in patches]).float()
     pixels = pixels.view(len(pixels), 3, -1)
-    mean, std = (
-        torch.tensor(values, device=device).view(1, 3, 1) * 255 for values in (rules.mean, rules.std)
-    )
+    mean, std = (sent(torch.tensor(values) * 255, device).view(1, 3, 1) for values in (rules.mean, rules.std))
     return pixels.sub_(mean).div_(std).view(len(pixels), -1)

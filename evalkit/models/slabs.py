@@ -16,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from evalkit.models.generation import Row
 from evalkit.models.packed import Pack, Span
+from evalkit.models.transfer import sent
 
 SMALLEST = 64
 ROOM = 32
@@ -90,7 +91,7 @@ class Slab:
             for slot, row in enumerate(rows)
             if row.finish is None
         ]
-        units, slots, columns = torch.tensor(places, device=self.seen.device).T
+        units, slots, columns = sent(torch.tensor(places), self.seen.device).T
         self.seen[units, slots, columns] = True
         return units, slots, columns
 
@@ -222,13 +223,16 @@ def _gathered(pack: Pack, parts: Sequence[tuple[Span, list[Row], list[slice]]], 
             size = end
         filled.append(size)
 
+    devices = {layer.device for layer in pack.keys}  # a model may be spread over several
+    places = {device: sent(index, device) for device in devices}
+
     def gathered(layer: Tensor) -> Tensor:
-        return layer[:, index.to(layer.device)].transpose(0, 1).contiguous()
+        return layer[:, places[layer.device]].transpose(0, 1).contiguous()
 
     return Slab(
         [rows for _, rows, _ in parts],
         filled,
-        seen.to(device),
+        sent(seen, device),
         [gathered(layer) for layer in pack.keys],
         [gathered(layer) for layer in pack.values],
     )

@@ -44,6 +44,8 @@ def pixels(tiles: Sequence[Bytes], rules: DecodingRules, device: torch.device) -
     """Tiles ``[n, 3, side, side]`` of several media, one after the other and normalised."""
     import torch
 
-    values = torch.from_numpy(np.concatenate(list(tiles))).to(device).float()
-    mean, std = (torch.tensor(each, device=device).view(1, 3, 1, 1) * 255 for each in (rules.mean, rules.std))
+    from evalkit.models.transfer import sent
+
+    values = sent(torch.from_numpy(np.concatenate(list(tiles))), device).float()
+    mean, std = (sent(torch.tensor(each) * 255, device).view(1, 3, 1, 1) for each in (rules.mean, rules.std))
     return (values - mean) / std

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from evalkit.models.features import Encode, Features, encoded_for
 from evalkit.models.generation import DecodingRules
+from evalkit.models.transfer import sent
 from evalkit.stats import Stats
 from evalkit.types import Prepared, VisionInput
 
@@ -93,24 +94,25 @@ def _identity(item: Prepared, number: int) -> Hashable:
 def inject(
     embeddings: Tensor, token_ids: Tensor, features: Sequence[Features], rules: DecodingRules
 ) -> dict[str, Any]:
-    """Keyword arguments of a language model for tokens ``[T]`` with embeddings ``[T, hidden]``, whose
-    visual ones are replaced by ``features``.
+    """Keyword arguments of a language model for tokens ``[T]`` of the CPU with embeddings ``[T, hidden]``,
+    whose visual ones are replaced by ``features``.
 
     Raises:
         ValueError: the features are more or fewer than the visual tokens.
     """
     if not features:
         return {"inputs_embeds": embeddings[None]}
-    places = torch.isin(token_ids, torch.tensor(rules.visual, device=token_ids.device))
+    visual = torch.isin(token_ids, torch.tensor(rules.visual))
+    places = visual.nonzero()[:, 0]
     tokens = torch.cat([each.tokens for each in features]).to(embeddings)
-    if len(tokens) != int(places.sum()):
-        raise ValueError(f"{int(places.sum())} visual tokens in the prompts, {len(tokens)} features of media")
-    embeddings = embeddings.index_put((places,), tokens)
+    if len(tokens) != len(places):
+        raise ValueError(f"{len(places)} visual tokens in the prompts, {len(tokens)} features of media")
+    embeddings = embeddings.index_copy(0, sent(places, embeddings.device), tokens)
     if not features[0].deep:
         return {"inputs_embeds": embeddings[None]}
     deep = [torch.cat(layer) for layer in zip(*(each.deep for each in features), strict=True)]
     return {
         "inputs_embeds": embeddings[None],
-        "visual_pos_masks": places[None],
+        "visual_pos_masks": sent(visual, embeddings.device)[None],
         "deepstack_visual_embeds": deep,
     }

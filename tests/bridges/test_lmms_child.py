@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from evalkit.bridges.lmms import limits_of
@@ -48,12 +48,8 @@ def fake(folder: Path, before: str = "pass", kind: str = "generate_until") -> Pa
     return path
 
 
-def evalkit(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "evalkit", *words], capture_output=True, text=True)
-
-
 def run(folder: Path, *words: str, model: str = "mock:fixed=B", tasks: str = "lmms:some_task") -> Any:
-    return evalkit(
+    return forked.evalkit(
         "run", "--model", model, "--tasks", tasks, "--lmms-python", str(folder / "python"),
         "--output", str(folder / "run"), "--workers", "0", *words,
     )  # fmt: skip
@@ -71,7 +67,7 @@ def test_scores_are_stored_and_shown_without_lmms_eval(tmp_path: Path) -> None:
     assert column["limits"] == [0.0, 100.0]
     (tmp_path / "python").unlink()
     for words in (("score", str(tmp_path / "run")), ("compare", str(tmp_path / "run"))):
-        again = evalkit(*words, "--json")
+        again = forked.evalkit(*words, "--json")
         assert again.returncode == 0, again.stderr
         assert json.loads(again.stdout)["arms"][0]["tasks"]["lmms:some_task"] == cell
     assert [record.score.value for record in RunDir.open(tmp_path / "run").records() if record.score] == [

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import mirrors_image
 import mirrors_video
 import pytest
@@ -56,13 +57,7 @@ def environment(tmp_path: Path, endpoint: str | None) -> dict[str, str]:
 
 
 def evalkit(tmp_path: Path, endpoint: str | None, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "evalkit", *words],
-        capture_output=True,
-        text=True,
-        env=environment(tmp_path, endpoint),
-        timeout=300,
-    )
+    return forked.evalkit(*words, env=environment(tmp_path, endpoint), hub=True)
 
 
 def data(tmp_path: Path, endpoint: str | None, verb: str, *words: str) -> subprocess.CompletedProcess[str]:

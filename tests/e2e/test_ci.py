@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import forked
 import pytest
 
 from evalkit.registry import load_task
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def evalkit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "evalkit", *words], capture_output=True, text=True, cwd=cwd)
+    return forked.evalkit(*words, cwd=cwd)
 
 
 def answers(path: Path, wrong: int, failing: bool = False) -> str:

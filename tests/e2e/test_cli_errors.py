@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 
 def evalkit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "evalkit", *words], cwd=cwd, capture_output=True, text=True)
+    return forked.evalkit(*words, cwd=cwd)
 
 
 RUN = ("run", "--model", "mock", "--tasks", "mini_chartqa", "--limit", "2", "--workers", "0")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import mirrors_image
 import mirrors_video
 import pandas as pd
@@ -59,10 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(data: Path, folder: Path, model: str, tasks: str, *extra: str) -> dict[str, Any]:
     words = ["run", "--model", model, "--tasks", tasks, "--data-root", str(data), *extra]
     words += ["--output", str(folder / "out"), "--json", "--workers", "0"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "evalkit", *words], capture_output=True, text=True, env=environment
-    )
+    done = forked.evalkit(*words)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from mirrors import build_chartqa_mirror, build_refcoco_mirror, build_videomme_mirror
 from PIL import Image
@@ -20,7 +19,7 @@ def run(tmp_path: Path, tasks: str, *extra: str, model: str = "tiny") -> tuple[l
     """Run through the CLI on the mirror at ``tmp_path / data``; return the records and the JSON."""
     words = ["run", "--model", model, "--tasks", tasks, "--data-root", str(tmp_path / "data")]
     words += ["--output", str(tmp_path / "out"), "--json", *extra]
-    done = subprocess.run([sys.executable, "-m", "evalkit", *words], capture_output=True, text=True)
+    done = forked.evalkit(*words)
     assert done.returncode == 0, done.stderr
     return RunDir.open(tmp_path / "out").records(), json.loads(done.stdout)
 

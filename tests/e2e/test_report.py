@@ -6,11 +6,11 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from html import unescape
 from pathlib import Path
 
+import forked
 import pytest
 
 from evalkit.registry import load_task
@@ -20,7 +20,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def evalkit(*words: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "evalkit", *words], capture_output=True, text=True)
+    done = forked.evalkit(*words)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -10,24 +10,19 @@ import sys
 import time
 from pathlib import Path
 
+import forked
+
 from evalkit.store import RunDir
 
 
-def command(output: Path, *extra: str, seconds: float = 0.15) -> list[str]:
+def words(output: Path, *extra: str, seconds: float = 0.15) -> list[str]:
     """A run whose every batch takes so many seconds."""
-    words = [
-        "run",
-        "--model",
-        f"mock:slow={seconds}",
-        "--tasks",
-        "mini",
-        "--limit",
-        "10",
-        "--batch-size",
-        "2",
-    ]
-    more = ["--output", str(output), "--workers", "1", "--quiet", *extra]
-    return [sys.executable, "-m", "evalkit", *words, *more]
+    some = ["run", "--model", f"mock:slow={seconds}", "--tasks", "mini", "--limit", "10", "--batch-size", "2"]
+    return [*some, "--output", str(output), "--workers", "1", "--quiet", *extra]
+
+
+def command(output: Path) -> list[str]:
+    return [sys.executable, "-m", "evalkit", *words(output)]
 
 
 def journalled(output: Path) -> int:
@@ -50,11 +45,11 @@ def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path)
     before = journalled(killed)
     assert 6 <= before < 40
 
-    again = subprocess.run(command(killed, "--batch-size", "5"), capture_output=True, text=True)
+    again = forked.evalkit(*words(killed, "--batch-size", "5"))
     assert again.returncode == 0, again.stderr
     assert journalled(killed) == 40  # nothing was run twice
 
-    assert subprocess.run(command(whole), capture_output=True).returncode == 0
+    assert forked.evalkit(*words(whole)).returncode == 0
     first = [record.without_timings() for record in RunDir.open(killed).records()]
     second = [record.without_timings() for record in RunDir.open(whole).records()]
     assert first == second
@@ -84,21 +79,19 @@ def test_ctrl_c_keeps_what_was_finished_and_says_so(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_cut_and_its_sample_run_again(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert subprocess.run(command(output, seconds=0), capture_output=True).returncode == 0
+    assert forked.evalkit(*words(output, seconds=0)).returncode == 0
     journal = output / "journal" / "worker-000.jsonl"
     journal.write_bytes(journal.read_bytes()[:-25])
-    assert subprocess.run(command(output, seconds=0), capture_output=True).returncode == 0
+    assert forked.evalkit(*words(output, seconds=0)).returncode == 0
     keys = [json.loads(line)["key"] for line in journal.read_text().splitlines()]
     assert len(keys) == len(set(keys)) == 40
 
 
 def test_scoring_a_stored_run_again_needs_no_model(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert subprocess.run(command(output, seconds=0), capture_output=True).returncode == 0
+    assert forked.evalkit(*words(output, seconds=0)).returncode == 0
     before = (output / "records.jsonl").read_text()
     (output / "records.jsonl").unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "evalkit", "score", str(output)], capture_output=True, text=True
-    )
+    done = forked.evalkit("score", str(output))
     assert done.returncode == 0, done.stderr
     assert (output / "records.jsonl").read_text() == before

@@ -2,12 +2,17 @@
 
 Within :class:`Pretended`, tensors made for ``cuda`` or sent there are :class:`OnGpu`, and what is computed
 from them is too. As on a real GPU, no operation takes tensors of both kinds (but for scalars and indices),
-and NumPy can't read them. Nothing is computed differently.
+and NumPy can't read them. Nothing is computed differently. What a real GPU would be waited for is noted in
+:attr:`Pretended.waits`.
 """
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +40,30 @@ class OnGpu(Tensor):
 
 
 class Pretended(TorchFunctionMode):
-    """Where there is a GPU."""
+    """Where there is a GPU.
+
+    Attributes:
+        waits: what this process would have waited for the GPU with, and in which function.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[str] = []
+        stream = SimpleNamespace(record_event=lambda: SimpleNamespace(synchronize=lambda: None))
+        self._stream = patch.object(torch.cuda, "current_stream", lambda device: stream)
+
+    def __enter__(self) -> Pretended:
+        self._stream.start()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        self._stream.stop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if _waits(func, args, kwargs or {}):
+            self.waits.append(f"{getattr(func, '__name__', func)} in {_caller()}")
         return _called(func, args, kwargs or {})
 
 
@@ -57,6 +83,44 @@ def _called(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return _computed(func, args, kwargs)
 
 
+def _caller() -> str:
+    """The function that called PyTorch."""
+    frame: Any = sys._getframe(1)
+    while "torch" in Path(frame.f_code.co_filename).parts or frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return str(frame.f_code.co_qualname)
+
+
+READING = ("item", "tolist", "cpu", "nonzero", "unique", "unique_consecutive", "masked_select")
+READING += ("__bool__", "__int__", "__float__", "__index__")
+
+
+def _waits(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    """Whether a real GPU would be waited for: for numbers from it, or to copy memory that isn't pinned."""
+    name = getattr(func, "__name__", "")
+    target, _, _ = _sent(func, args, kwargs)
+    if func in (torch.tensor, torch.as_tensor, torch.asarray):
+        return target is not None and target.type == "cuda"
+    if not args:
+        return False
+    own, there = args[0], isinstance(args[0], OnGpu)
+    if name in ("to", "copy_"):
+        other = (args[1].device if name == "copy_" else target) or own.device
+        return own.device.type != other.type and not kwargs.get("non_blocking")
+    if name in ("__getitem__", "__setitem__", "index_put", "index_put_"):
+        return there and any(map(_found_out, args[1] if isinstance(args[1], tuple) else args[1:2]))
+    if name == "repeat_interleave":
+        return there and isinstance(args[1], OnGpu) and "output_size" not in kwargs
+    return there and name in READING
+
+
+def _found_out(index: Any) -> bool:
+    """Whether an index must be copied, or the places that it means be counted, first."""
+    if isinstance(index, Tensor):
+        return not isinstance(index, OnGpu) or index.dtype == torch.bool
+    return isinstance(index, list)
+
+
 def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
     on_gpu = [each for each in tensors if isinstance(each, OnGpu)]
@@ -68,6 +132,8 @@ def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     plain_args, plain_kwargs = tree_map_only(OnGpu, lambda each: each.as_subclass(Tensor), (args, kwargs))
     if name == "__set__":  # an attribute of the tensor itself
         found = func(args[0], *plain_args[1:])
+    elif name == "pin_memory":
+        found = args[0]
     elif name == "mm" and "out_dtype" in plain_kwargs:  # which CPUs don't have
         wide = plain_kwargs.pop("out_dtype")
         found = torch.mm(*(each.to(wide) for each in plain_args))

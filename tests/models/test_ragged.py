@@ -36,7 +36,7 @@ def loop(
     for own, seen in zip(pairwise(ends[0].tolist()), pairwise(ends[1].tolist()), strict=True):
         q = query[:, own[0] : own[1]]
         k, v = (each[:, seen[0] : seen[1]].repeat_interleave(groups, dim=0) for each in (key, value))
-        mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool)
+        mask = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool, device=q.device)
         mask = mask.tril(k.shape[1] - q.shape[1]) if causal else mask
         found.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling))
     return torch.cat(found, dim=1)

@@ -175,18 +175,19 @@ def test_running_out_of_memory_while_going_on_changes_nothing(monkeypatch: pytes
     expected = alone("qwen2_5_vl", model, installed, family.prompts)
     one = new("qwen2_5_vl", model, installed)
     found = texts(one.add([Unit((item,), item.prefix) for item in family.prompts]))
-    own = HfDecoder._choose
+    one.step()  # the first tokens are here
+    own = HfDecoder._chosen
 
     def burst(*args: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     live = [item.key for item in one.live]
-    monkeypatch.setattr(HfDecoder, "_choose", burst)
+    monkeypatch.setattr(HfDecoder, "_chosen", burst)
     with pytest.raises(OutOfMemory, match="2 GiB"):
         one.step()
     assert [item.key for item in one.live] == live
     assert not one.vision._kept  # room was made
-    monkeypatch.setattr(HfDecoder, "_choose", own)
+    monkeypatch.setattr(HfDecoder, "_chosen", own)
     while one.live:
         found |= texts(one.step())
     assert found == expected

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import forked
 import pytest
 
 from evalkit.errors import UsageError
@@ -147,16 +146,12 @@ def test_json_has_the_published_rows_and_what_differs() -> None:
 
 def test_the_command_line(tmp_path: Path) -> None:
     """Mini tasks are not the paper's: the table stays, and says so."""
-
-    def evalkit(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "evalkit", *words], capture_output=True, text=True)
-
     run = str(tmp_path / "out")
     order = ("--model", "mock:fixed=A", "--rope", "mrope-i", "--tasks", "mini_docvqa", "--limit", "2")
-    assert evalkit("run", *order, "--output", run, "--workers", "0", "-q").returncode == 0
-    done = evalkit("compare", run, "--reference", "paper-qwen2.5-vl-7b")
+    assert forked.evalkit("run", *order, "--output", run, "--workers", "0", "-q").returncode == 0
+    done = forked.evalkit("compare", run, "--reference", "paper-qwen2.5-vl-7b")
     assert done.returncode == 0, done.stderr
     assert "not in arXiv 2510.23095v3, Table 2: mini_docvqa" in done.stdout
-    wrong = evalkit("compare", run, "--reference", "paper")
+    wrong = forked.evalkit("compare", run, "--reference", "paper")
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr

@@ -31,10 +31,8 @@ class Worker:
     def __init__(self, visible: Sequence[str] | None, threads: int | None) -> None:
         if visible is not None:  # before torch looks for GPUs
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible)
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
+        if threads is not None:  # before torch counts cores, and without importing it for a mock
+            os.environ["OMP_NUM_THREADS"] = str(threads)
         self._local = Local()
         self._orders: list[Order] = []
 
