@@ -37,6 +37,10 @@ class Reporter(Protocol):
         """All samples of an arm are stored."""
         ...
 
+    def note(self, text: str) -> None:
+        """Something that may be good to know."""
+        ...
+
     def problem(self, error: EvalkitError) -> None:
         """Something went wrong that ends one arm but not the run."""
         ...
@@ -52,6 +56,9 @@ class Silent:
         """Ignore it."""
 
     def arm_finished(self, arm: str) -> None:
+        """Ignore it."""
+
+    def note(self, text: str) -> None:
         """Ignore it."""
 
     def problem(self, error: EvalkitError) -> None:
@@ -99,6 +106,8 @@ class Session:
         records = self.run.journal().records
         answered = {key for key, record in records.items() if not record.failed}
         for arm in arms:
+            if arm.card.compile_seconds:
+                self.reporter.note(f"{arm.name}: compiled in {arm.card.compile_seconds:.1f} s")
             self.reporter.arm_started(arm.name, _count(arm.work), _count(arm.work, answered))
         left = [[job.request for key, job in arm.work.items() if key not in answered] for arm in arms]
         answers = executor.answers(left, settings_of(self.spec, executor))

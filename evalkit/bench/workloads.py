@@ -18,7 +18,7 @@ import numpy as np
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.models.base import Card
-from evalkit.models.hf import no_progress_bars
+from evalkit.models.weights import no_progress_bars
 from evalkit.registry import load_task, resolve
 from evalkit.requests import choose
 from evalkit.types import MediaRef, Part, Request, Text

@@ -37,6 +37,9 @@ class ProblemsOnly:
     def arm_finished(self, arm: str) -> None:
         """Nothing to say."""
 
+    def note(self, text: str) -> None:
+        """Nothing to say."""
+
     def problem(self, error: EvalkitError) -> None:
         """Print the error; the run goes on with the next arm."""
         click.echo(f"evalkit: {error}", err=True)
@@ -87,6 +90,10 @@ class Lines(ProblemsOnly):
         seconds = time.monotonic() - count.start
         failed = f", {count.failed} failed" if count.failed else ""
         self._say(f"{arm}: done in {seconds:.1f} s{failed}")
+
+    def note(self, text: str) -> None:
+        """Print it."""
+        self._say(text)
 
     def _say(self, line: str) -> None:
         print(line, file=self._out, flush=True)
@@ -142,6 +149,10 @@ class Bars(ProblemsOnly):
         seconds = time.monotonic() - self._starts[arm]
         total = sum(count for _, count in counts.values())
         self._console.print(f"{arm}: {total} samples in {seconds:.1f} s", highlight=False)
+
+    def note(self, text: str) -> None:
+        """Print it above the bars."""
+        self._console.print(text, highlight=False)
 
     def problem(self, error: EvalkitError) -> None:
         """Print the error below the bars."""

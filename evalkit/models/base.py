@@ -153,6 +153,11 @@ class Card(Protocol):
         """Memory that its weights take, at most."""
         ...
 
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds that compiling it took when it was loaded."""
+        ...
+
     def render(self, parts: Sequence[Part]) -> str:
         """The chat text for one user turn, with one placeholder per medium."""
         ...
@@ -169,6 +174,11 @@ class Card(Protocol):
 
 class Model(Card, Protocol):
     """A loaded checkpoint with one RoPE variant installed."""
+
+    @property
+    def card(self) -> Card:
+        """The same without its weights."""
+        ...
 
     def has_room_for(self, other: Card) -> bool:
         """Whether another model's weights fit into memory beside this one's, with room to answer."""

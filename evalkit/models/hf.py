@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from evalkit.errors import EnvironmentProblem, UsageError
-from evalkit.models.aligned import align_tower
 from evalkit.models.base import Card, Model, Placing, Preprocessor
 from evalkit.models.checkpoint import fingerprint, weight_files
 from evalkit.models.compile import compile_parts
@@ -27,6 +24,7 @@ from evalkit.models.graphs import cuda_graph
 from evalkit.models.memory import devices_of, free_bytes, token_budget
 from evalkit.models.preprocess import ChatPreprocessor, neutralise
 from evalkit.models.vision import KEPT_BYTES, Vision
+from evalkit.models.weights import load_weights
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import RopeVariant
 from evalkit.stats import Stats
@@ -106,6 +104,7 @@ class HfCard:
     fingerprint: str
     tokenizer: Any
     preprocessor: Preprocessor
+    compile_seconds: float = 0.0
 
     @property
     def family(self) -> str:
@@ -135,7 +134,7 @@ class HfCard:
             UsageError: the variant doesn't fit the model.
             EnvironmentProblem: the weights are damaged, or don't fit into memory.
         """
-        module = _weights(self)
+        module = load_weights(self.adapter.model_class, self.folder, self.dtype, self.device, self.device_map)
         _check_attention(module, self.name)
         try:
             installed = install(module, self.variant)
@@ -145,10 +144,9 @@ class HfCard:
                 str(error),
                 "choose another variant or checkpoint",
             ) from None
-        if self.compiled:
-            compile_parts(module)
+        spent = {"compile_seconds": compile_parts(module) if self.compiled else 0.0}
         rules = _rules(self.folder, module, self.tokenizer)
-        return HfModel(**vars(self), module=module, installed=installed, rules=rules)
+        return HfModel(**vars(self) | spent, module=module, installed=installed, rules=rules)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -161,6 +159,11 @@ class HfModel(HfCard):
     module: Any
     installed: Installed
     rules: DecodingRules
+
+    @property
+    def card(self) -> HfCard:
+        """See :class:`evalkit.models.base.Model`."""
+        return HfCard(**{each.name: getattr(self, each.name) for each in fields(HfCard)})
 
     @cached_property
     def vision(self) -> Vision:
@@ -255,60 +258,6 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
-def _weights(card: HfCard) -> Any:
-    """The model in evaluation mode. Every weight must come from the checkpoint."""
-    import transformers
-    from safetensors import SafetensorError
-
-    folder = card.folder
-    weight_files(folder)
-    if card.device_map:
-        _check_device_map(card.device_map)
-    try:
-        with no_progress_bars():
-            model, report = getattr(transformers, card.adapter.model_class).from_pretrained(
-                folder,
-                dtype=card.dtype,
-                device_map=card.device_map,
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        missing = sorted(report["missing_keys"])
-        if missing:
-            raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
-        if any(each.is_meta for each in model.parameters()):
-            raise torch.OutOfMemoryError(f"device map `{card.device_map}` leaves weights outside the devices")
-        if card.device_map:
-            return model.eval()
-        placed = model.to(card.device).eval()
-        if card.device.type == "cuda" and card.dtype != torch.float32:
-            align_tower(placed)
-        return placed
-    except torch.OutOfMemoryError as error:
-        why, fix = str(error).splitlines()[0], "use a smaller checkpoint, or `--dtype bfloat16`"
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        why, fix = f"{error}", "fetch the checkpoint again, or check its config.json"
-    raise EnvironmentProblem(f"checkpoint `{folder}` can't be loaded", why, fix)
-
-
-DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
-
-
-def _check_device_map(name: str) -> None:
-    if name not in DEVICE_MAPS:
-        raise UsageError(
-            f"device map `{name}`", "there is none of this name", f"use one of {', '.join(DEVICE_MAPS)}"
-        )
-    if find_spec("accelerate") is None:
-        raise EnvironmentProblem(
-            "spreading a model over several devices needs the package accelerate",
-            "it is not installed",
-            "pip install 'evalkit[sharded]'",
-        )
-
-
 def _check_attention(model: Any, name: str) -> None:
     """The engine's own attention lets every token see all before it."""
     if "sliding_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
@@ -317,20 +266,6 @@ def _check_attention(model: Any, name: str) -> None:
             "its config says `use_sliding_window: true`, which evalkit's engine does not do",
             "set it to false if the model was trained so (as all published checkpoints of its family are)",
         )
-
-
-@contextmanager
-def no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing over evalkit's own display."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _tokenizer(adapter: Adapter, folder: Path) -> Any:

@@ -95,6 +95,12 @@ class MockModel:
     family: str = FAMILY.name
     box_space: str = FAMILY.box_space
     bytes: int = 0
+    compile_seconds: float = 0.0
+
+    @property
+    def card(self) -> MockModel:
+        """It has no weights."""
+        return self
 
     def load(self) -> MockModel:
         """It has no weights: it is there already."""

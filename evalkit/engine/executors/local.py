@@ -43,7 +43,7 @@ class Local:
             if self.models:
                 model.join(self.models[0])
             self.models.append(model)
-            cards.append(card)
+            cards.append(model.card)
         return cards
 
     def answers(self, requests: Sequence[Sequence[Request]], settings: Settings) -> Answers:
