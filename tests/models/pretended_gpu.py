@@ -3,7 +3,7 @@
 Within :class:`Pretended`, tensors made for ``cuda`` or sent there are :class:`OnGpu`, and what is computed
 from them is too. As on a real GPU, no operation takes tensors of both kinds (but for scalars and indices),
 and NumPy can't read them. Nothing is computed differently. What a real GPU would be waited for is noted in
-:attr:`Pretended.waits`.
+:attr:`Watched.waits`.
 """
 
 from __future__ import annotations
@@ -40,15 +40,10 @@ class OnGpu(Tensor):
 
 
 class Pretended(TorchFunctionMode):
-    """Where there is a GPU.
-
-    Attributes:
-        waits: what this process would have waited for the GPU with, and in which function.
-    """
+    """Where there is a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.waits: list[str] = []
         stream = SimpleNamespace(record_event=lambda: SimpleNamespace(synchronize=lambda: None))
         self._stream = patch.object(torch.cuda, "current_stream", lambda device: stream)
 
@@ -62,9 +57,24 @@ class Pretended(TorchFunctionMode):
         self._stream.stop()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return _called(func, args, kwargs or {})
+
+
+class Watched(Pretended):
+    """Where there is a GPU, and it is seen who waits for it.
+
+    Attributes:
+        waits: what a real one would have been waited for with, and in which function.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if _waits(func, args, kwargs or {}):
             self.waits.append(f"{getattr(func, '__name__', func)} in {_caller()}")
-        return _called(func, args, kwargs or {})
+        return super().__torch_function__(func, types, args, kwargs)
 
 
 def moved(model: nn.Module) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from pretended_gpu import GPU, OnGpu, Pretended, moved
+from pretended_gpu import GPU, OnGpu, Watched, moved
 from reference import decoder
 from test_ragged import loop
 from test_techniques import SOME, questions
@@ -34,7 +34,7 @@ def waits(name: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> list[str]
         monkeypatch.setattr(each, "flash_takes", lambda query: True)
         monkeypatch.setattr(each, "ragged", at_once)
     asked = questions(family)
-    with Pretended() as gpu:
+    with Watched() as gpu:
         one = decoder(model, install(model, parse_variant(variant)), family.rules, family.encode)
         one.add([Unit((item,), item.prefix) for item in family.prompts])
         gpu.waits.clear()
@@ -43,7 +43,7 @@ def waits(name: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
 
 def test_the_pretended_gpu_notes_what_is_waited_for() -> None:
-    with Pretended() as gpu:
+    with Watched() as gpu:
         there, here = torch.ones(3, device="cuda"), torch.ones(3)
         for harmless in (
             lambda: there + 1,
