@@ -13,6 +13,7 @@ from evalkit.data.cache import MediaCache
 from evalkit.engine.run import run_requests
 from evalkit.engine.techniques import Techniques
 from evalkit.models import load_model
+from evalkit.models.base import Unit
 from evalkit.registry import load_task
 from evalkit.requests import build_request, choose
 from evalkit.stats import Stats
@@ -86,3 +87,24 @@ def test_recorded_steps_give_the_same_answers(tmp_path: Path) -> None:
         assert (stats.counts["graphs"] > 0) == techniques.graphs
     assert found[0] == found[1]
     assert len(found[0]) == len(requests)
+
+
+def test_prompts_are_read_without_waiting(tmp_path: Path) -> None:
+    """PyTorch itself says whether anything waits for the device while more prompts are taken in."""
+    import torch
+
+    name = random_model("random:qwen2_5_vl", tmp_path)
+    model = load_model(name, dtype="bfloat16", device="cuda")
+    questions = Workload(media=8, questions=1, size=(448, 336), new_tokens=4).made(tmp_path)
+    items = [model.preprocessor.prepare(request) for request in requests_of(model, questions)]
+    units = [Unit((item,), item.prefix) for item in items]
+    decoder = model.decoder()
+    found = decoder.add(units[:4])
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found += decoder.add(units[4:])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    while decoder.live:
+        found += decoder.step()
+    assert len(found) == len(items)
