@@ -24,9 +24,14 @@ from evalkit.types import Prepared, Request
 
 T = TypeVar("T")
 
-# Prompt tokens prepared ahead: a visual token is 4.7 kB of pixels, so this is about 0.6 GB.
 AHEAD_TOKENS = 131_072
+"""Prompt tokens prepared ahead: a visual token is 4.7 kB of pixels, so this is about 0.6 GB."""
+
+AHEAD_EACH = 32_768
+"""The same for each of many workers: a video of the usual protocol (0.15 GB), so that none is idle."""
+
 AHEAD_PER_WORKER = 8
+"""Groups prepared ahead for every worker."""
 
 PRELOADED = (__name__, "evalkit.models.qwen_preprocess", "av")
 """What takes a worker most of its start to import."""
@@ -157,7 +162,8 @@ class _Pool:
     def has_room(self, ahead: Sequence[Group], group: Group) -> bool:
         """Whether one more group may be started; the first one always may."""
         tokens = group.tokens + sum(each.tokens for each in ahead)
-        return not ahead or (len(ahead) < AHEAD_PER_WORKER * self._workers and tokens <= AHEAD_TOKENS)
+        most = max(AHEAD_TOKENS, AHEAD_EACH * self._workers)
+        return not ahead or (len(ahead) < AHEAD_PER_WORKER * self._workers and tokens <= most)
 
     def submit(self, group: Group) -> Future[Outcome]:
         """Start preparing a group."""

@@ -193,6 +193,38 @@ def test_running_out_of_memory_while_going_on_changes_nothing(monkeypatch: pytes
     assert found == expected
 
 
+@pytest.mark.parametrize("limit", [1, 8])
+def test_running_out_of_memory_for_what_was_read_before_loses_nothing(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First tokens are there, and no room for what goes on from them; more comes in, and some must go."""
+    family, model, installed = put("qwen2_5_vl", "mrope")
+    asked = questions(family, limit=limit)
+    items = [*asked, *family.prompts]
+    expected = alone("qwen2_5_vl", model, installed, items)
+    one = new("qwen2_5_vl", model, installed)
+    own, finished = decoding.of_pack, one.add([Unit(tuple(asked), asked[0].prefix)])
+
+    def burst(*args: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+
+    units = [Unit((item,), item.prefix) for item in family.prompts]
+    monkeypatch.setattr(decoding, "of_pack", burst)
+    for again in (lambda: one.add(units), one.step, one.step):
+        with pytest.raises(OutOfMemory, match="3 GiB"):
+            again()
+        assert [item.key for item in one.live] == [item.key for item in asked]
+    dropped = one.drop(1)
+    assert [item.key for item in dropped] == ["q1", "q2"]
+    monkeypatch.setattr(decoding, "of_pack", own)
+    finished += one.add(units)
+    while one.live:
+        finished += one.step()
+    finished += answer(one, [Unit((item,), item.prefix) for item in dropped])
+    assert len(finished) == len(items)
+    assert texts(finished) == expected
+
+
 def test_the_margin_is_that_of_the_closest_choice() -> None:
     family, model, installed = put("qwen2_5_vl", "mrope")
     item = family.prompts[0]
