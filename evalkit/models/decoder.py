@@ -184,7 +184,7 @@ class HfDecoder:
             return recording.step([row.token_ids[-1] for row in slots], self._positions(slots))
         groups = _groups(self.model)
         steps = [slab.step(groups, self.model.dtype) for slab in self._slabs]
-        ids = torch.tensor([row.token_ids[-1] for row in rows], device=self.model.device)
+        ids = sent(torch.tensor([row.token_ids[-1] for row in rows]), self.model.device)
         return self._forward(ids, self._positions(rows), Growing(self._slabs, steps).attend)
 
     def _recording(self) -> Recording | None:
@@ -242,9 +242,8 @@ class HfDecoder:
         """
         head = self.model.lm_head
         logits = _logits(head, hidden.to(head.weight.device))  # a model may be spread over devices
-        logits.index_fill_(
-            1, sent(torch.tensor(self.rules.banned, dtype=torch.long), logits.device), -torch.inf
-        )
+        banned = torch.tensor(self.rules.banned, dtype=torch.long)
+        logits.index_fill_(1, sent(banned, logits.device), -torch.inf)
         for own, row in zip(logits, rows, strict=True):
             if row.item.choices:
                 ids = sent(torch.tensor(row.item.choices), logits.device)

@@ -17,6 +17,7 @@ from torch import Tensor
 from evalkit.models.attention import Attend
 from evalkit.models.generation import Row
 from evalkit.models.slabs import Growing, Slab, Step
+from evalkit.models.transfer import sent
 
 AFTER = 4
 """Steps that the same slabs must have made before one is recorded, which takes as long as a few of them."""
@@ -85,14 +86,14 @@ class Recording:
 
     def step(self, ids: Sequence[int], positions: Tensor) -> Tensor:
         """Hidden states of the living rows, from tokens and positions of all slots."""
-        self.ids.copy_(torch.tensor(ids))
-        self.positions.copy_(positions)
+        self.ids.copy_(sent(torch.tensor(ids), self.ids.device))
+        self.positions.copy_(sent(positions, self.positions.device))
         for slab, columns, width in zip(self.slabs, self.columns, self.widths, strict=True):
             slab.mark()
-            columns.copy_(torch.tensor(_columns(slab, width)))
+            columns.copy_(sent(torch.tensor(_columns(slab, width)), columns.device))
         hidden = self.work()
         living = [number for number, row in enumerate(slots_of(self.slabs)) if row.finish is None]
-        return hidden[torch.tensor(living, device=hidden.device)]
+        return hidden[sent(torch.tensor(living), hidden.device)]
 
 
 @dataclass
@@ -135,10 +136,10 @@ class Recorder:
         slabs = list(now)
         device = slabs[0].seen.device
         widths = [slab.rounded(slab.reach + (AHEAD - 1) * slab.kind[0]) for slab in slabs]
-        ids = torch.tensor([row.token_ids[-1] for row in slots_of(slabs)], device=device)
-        positions = like.to(device).contiguous()
+        ids = sent(torch.tensor([row.token_ids[-1] for row in slots_of(slabs)]), device)
+        positions = sent(like, device).contiguous()
         columns = [
-            torch.tensor(_columns(slab, width), device=device)
+            sent(torch.tensor(_columns(slab, width)), device)
             for slab, width in zip(slabs, widths, strict=True)
         ]
         places = [_places(slab) for slab in slabs]

@@ -156,7 +156,7 @@ class Growing:
 
 def joined(parts: Sequence[tuple[Slab, Sequence[int]]], columns: int) -> Slab:
     """A new slab of some units of other ones."""
-    kept = [(slab, torch.tensor(units, device=slab.seen.device)) for slab, units in parts]
+    kept = [(slab, sent(torch.tensor(units), slab.seen.device)) for slab, units in parts]
     total = sum(len(units) for _, units in parts)
     first = parts[0][0]
 

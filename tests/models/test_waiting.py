@@ -8,18 +8,22 @@ import pytest
 import torch
 from pretended_gpu import GPU, OnGpu, Watched, moved
 from reference import decoder
+from test_graphs import again
 from test_ragged import loop
 from test_techniques import SOME, questions
 from tiny_families import TINY
 
 from evalkit.models import attention, packed
 from evalkit.models.base import Unit
+from evalkit.models.graphs import AFTER, WORTH
 from evalkit.rope.install import install
 from evalkit.rope.variants import parse_variant
 
 
 def waits(name: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is waited for between taking prompts in and taking more in."""
+    """What is waited for, but for the tokens that are fetched, when prompts come in while others are being
+    answered, and in a few steps, recorded ones among them.
+    """
 
     def at_once(*args: Any, **kwargs: Any) -> torch.Tensor:
         noted = list(gpu.waits)
@@ -33,12 +37,16 @@ def waits(name: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> list[str]
     for each in (attention, packed):
         monkeypatch.setattr(each, "flash_takes", lambda query: True)
         monkeypatch.setattr(each, "ragged", at_once)
-    asked = questions(family)
+    asked = questions(family, limit=AFTER + WORTH + 4)
     with Watched() as gpu:
-        one = decoder(model, install(model, parse_variant(variant)), family.rules, family.encode)
+        installed = install(model, parse_variant(variant))
+        one = decoder(model, installed, family.rules, family.encode, capture=again)
         one.add([Unit((item,), item.prefix) for item in family.prompts])
         gpu.waits.clear()
         one.add([Unit(tuple(asked), asked[0].prefix)])
+        for _ in range(AFTER + 4):
+            one.step()
+        assert one.stats.counts["graphs"] > 0
         return list(gpu.waits)
 
 
