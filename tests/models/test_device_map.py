@@ -63,7 +63,7 @@ def test_what_is_no_device_map_and_what_is_missing(tmp_path: Path, monkeypatch: 
         describe_model(folder, where=Placing(device="cpu", device_map="everywhere")).load()
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "evalkit.models.hf.find_spec", lambda name: None if name == "accelerate" else found(name)
+        "evalkit.models.weights.find_spec", lambda name: None if name == "accelerate" else found(name)
     )
     with pytest.raises(EnvironmentProblem, match="sharded"):
         describe_model(folder, where=Placing(device="cpu", device_map="auto")).load()
