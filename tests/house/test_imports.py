@@ -15,7 +15,7 @@ HEAVY = ("torch", "transformers", "datasets", "pandas", "scipy", "av", "decord",
 # own frames do there while they are imported is a side effect.
 PROBE = """
 import builtins, importlib, json, os, pkgutil, socket, sys, warnings
-import torch, transformers  # their own side effects are not ours
+import torch._dynamo, transformers  # their own side effects are not ours
 import evalkit
 caught = []
 def ours():
