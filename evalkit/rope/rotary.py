@@ -56,13 +56,18 @@ class VariantRotary(nn.Module):
                 f"the rotary spectrum was cast to {self.inv_freq.dtype}, which rounds positions; "
                 "load the model with `dtype=` instead of casting it"
             )
-        given = self._rows(position_ids if self.assigned is None else self.assigned)
-        given = given.to(self.inv_freq.device).float()
-        turned = [self._turn(given[row : row + 3]) for row in range(0, len(given), 3)]
-        angles = turned[0] if len(turned) == 1 else torch.stack(turned)
+        angles = self.angles(position_ids if self.assigned is None else self.assigned)
         both = torch.cat((angles, angles), dim=-1)
         cos, sin = both.cos() * self.attention_scaling, both.sin() * self.attention_scaling
         return cos.to(x.dtype), sin.to(x.dtype)
+
+    def angles(self, position_ids: Tensor) -> Tensor:
+        """Position times frequency, float32: ``[B, S, P]``, or ``[B, KV, S, P]`` per head; with two tracks
+        ``[2, B, ...]``.
+        """
+        given = self._rows(position_ids).to(self.inv_freq.device).float()
+        turned = [self._turn(given[row : row + 3]) for row in range(0, len(given), 3)]
+        return turned[0] if len(turned) == 1 else torch.stack(turned)
 
     def _rows(self, position_ids: Tensor) -> Tensor:
         rows = len(self.text_step)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from evalkit.cli import run_cli
-from evalkit.rope.golden import Verdict
+from evalkit.rope.golden import Verdict, spectra
 from evalkit.rope.golden.folder import NoCases, check_folder
 from evalkit.rope.golden.mapping import sequence_variant
+from evalkit.rope.scaling import Spectrum
 from evalkit.rope.variants import parse_variant
 
 # What FORMAT.md says an implementation should reproduce without any option of compatibility.
@@ -154,3 +157,32 @@ def test_results_never_seen_are_mapped_by_what_they_record(key: str, entry: dict
 def test_an_unknown_source_is_not_passed_off_as_checked() -> None:
     assert sequence_variant("elsewhere.rope", {}) is None
     assert sequence_variant("unified.x", {"variant": "nobody", "params": {}}) is None
+
+
+def with_frequencies_off_by(units: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend a processor whose functions round our frequencies otherwise."""
+    exact = spectra.spectrum_of
+
+    def rounded(*arguments: Any) -> Spectrum:
+        found = exact(*arguments)
+        return replace(found, inv_freq=found.inv_freq * (1 + units * spectra.EPS))
+
+    monkeypatch.setattr(spectra, "spectrum_of", rounded)
+
+
+@pytest.mark.parametrize("units", [-2, -1, 1, 2])
+def test_spectra_agree_on_a_processor_that_rounds_otherwise(
+    shared: Path, units: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_frequencies_off_by(units, monkeypatch)
+    found = [verdict for verdict in check_folder(shared / "golden") if verdict.case == "freq"]
+    assert [verdict for verdict in found if not verdict.passed] == []
+
+
+def test_a_frequency_off_by_more_than_rounding_is_a_mismatch(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_frequencies_off_by(40, monkeypatch)
+    rotations = [each for each in check_folder(shared / "golden") if each.compared in ("cos/sin", "spectrum")]
+    assert rotations
+    assert not any(verdict.passed for verdict in rotations if verdict.case == "freq")
