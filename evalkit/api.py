@@ -6,34 +6,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit.bridges.lmms import StoredFigures
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.execute import execute
 from evalkit.finish import Outcome, rescore, scored_anew
-from evalkit.metrics.base import Metric
-from evalkit.registry import load_task
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
-from evalkit.report.aggregate import BY_LOGITS, Cell, Column, cell_of
-from evalkit.report.comparable import check_comparable, check_protocols, restrict_to_shared
-from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
-from evalkit.report.leaderboard import RunFacts, rows_of, write
+from evalkit.report.gather import gather
+from evalkit.report.leaderboard import facts_of, rows_of, write
 from evalkit.report.leaderboard_check import unsupported
 from evalkit.report.leaderboard_page import leaderboard_page
 from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
+from evalkit.report.results import open_run
 from evalkit.report.thumbnails import thumbnails
 from evalkit.session import Reporter, Silent
-from evalkit.spec import RunSpec, split_list
-from evalkit.store import Record, RunDir
-from evalkit.task import Task
+from evalkit.spec import RunSpec
+from evalkit.store import RunDir
 
 PathLike = str | Path
 
@@ -46,15 +42,29 @@ def evaluate(
     reporter: Reporter | None = None,
     **options: Any,
 ) -> Outcome:
-    """Run models with RoPE variants on tasks; the arguments are those of ``RunSpec``.
+    """Run models with RoPE variants on tasks, as ``evalkit run`` does; arguments are those of ``RunSpec``.
 
-    Running the same order again does only what is missing.
+    The same call again does only what is missing.
 
     Raises:
-        EvalkitError: the order or its data can't be used.
+        EvalkitError: an argument or the data can't be used.
     """
-    spec = RunSpec(models=_list(models), tasks=_list(tasks), ropes=_list(ropes), **options)
-    return execute(spec, reporter or Silent())
+    return run(RunSpec(models=models, tasks=tasks, ropes=ropes, **options), reporter)
+
+
+def run(spec: RunSpec, reporter: Reporter | None = None) -> Outcome:
+    """Run what a spec asks for.
+
+    Raises:
+        EvalkitError: the spec or its data can't be used.
+    """
+    return execute(with_mirror(spec), reporter or Silent())
+
+
+def with_mirror(spec: RunSpec) -> RunSpec:
+    """Without a ``data_root``, data come from the folder that EVALKIT_DATA names, if it is set."""
+    folder = os.environ.get("EVALKIT_DATA")
+    return spec.with_options(data_root=folder) if spec.data_root is None and folder else spec
 
 
 def score_run(run: PathLike, official_random: int | None = None) -> Outcome:
@@ -81,7 +91,7 @@ def compare(
             no such baseline or reference.
     """
     published = load_reference(reference) if reference else None
-    gathered = _gather(runs, allow_mismatch)
+    gathered = gather(runs, allow_mismatch)
     found = gathered.comparison
     if published:
         found = with_reference(found, published, gathered.sizes())
@@ -99,7 +109,7 @@ def advise(
     Raises:
         UsageError: as for :func:`compare`, or a weight matches no benchmark.
     """
-    gathered = _gather(runs, allow_mismatch)
+    gathered = gather(runs, allow_mismatch)
     return rank(gathered.comparison, gathered.records, gathered.metric, weights)
 
 
@@ -120,7 +130,7 @@ def report(
     Raises:
         UsageError: as for :func:`compare`.
     """
-    gathered = _gather(runs, allow_mismatch)
+    gathered = gather(runs, allow_mismatch)
     found = gathered.comparison
     if reference:
         found = with_reference(found, load_reference(reference), gathered.sizes())
@@ -131,114 +141,21 @@ def report(
         ids = gathered.first_ids(column.task, media)
         for task in gathered.tasks(column.task):
             pictures |= thumbnails(task, ids, data_root, cache)
-    title = f"evalkit: {', '.join(Path(run).name for run in runs)}"
+    title = f"evalkit: {', '.join(dict.fromkeys(arm.run for arm in found.arms))}"
     target = Path(output)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(report_page(found, gathered.records, pictures, title), encoding="utf-8")
     return target
 
 
-@dataclass(frozen=True)
-class _Gathered:
-    """Runs put together: their comparison, the records behind it, and where each arm is from."""
-
-    comparison: Comparison
-    records: Mapping[str, dict[str, list[Record]]]
-    origin: Mapping[str, tuple[_Part, str]]
-
-    def metric(self, arm: str, task: str) -> Metric:
-        """What scored an arm's records of a task."""
-        part, own = self.origin[arm]
-        described = {entry["name"]: entry for entry in part.manifest["tasks"]}
-        return _metric(described[task], own, tuple(part.manifest["spec"]["tasks_dirs"]))
-
-    def first_ids(self, task: str, count: int) -> set[str]:
-        """Ids of the first samples of a task that any arm has."""
-        ids = dict.fromkeys(
-            record.sample_id for tasks in self.records.values() for record in tasks.get(task, ())
-        )
-        return set(list(ids)[:count])
-
-    def tasks(self, name: str) -> list[Task]:
-        """The task of a name, unless it is another program's."""
-        for part, _ in self.origin.values():
-            described = {entry["name"]: entry for entry in part.manifest["tasks"]}
-            if name in described:
-                folders = tuple(part.manifest["spec"]["tasks_dirs"])
-                return [] if "figures" in described[name] else [load_task(name, folders)]
-        return []
-
-    def sizes(self) -> dict[str, dict[str, int | None]]:
-        """How many samples the benchmarks have, by arm and task."""
-        return {
-            name: {task["name"]: task.get("size") for task in part.manifest["tasks"]}
-            for name, (part, _) in self.origin.items()
-        }
-
-
-def _gather(runs: Sequence[PathLike], allow_mismatch: bool) -> _Gathered:
-    opened = [RunDir.open(Path(run)) for run in runs]
-    parts = [_Part(run, run.manifest(), _by_arm(run.records())) for run in opened]
-    arms: list[Arm] = []
-    records: dict[str, dict[str, list[Record]]] = {}
-    origin: dict[str, tuple[_Part, str]] = {}
-    for part in parts:
-        for arm in _arms(part.run, part.manifest):
-            name = arm.name if arm.name not in records else f"{arm.name} ({part.run.name})"
-            records[name] = dict(part.records.get(arm.name, {}))
-            origin[name] = (part, arm.name)
-            arms.append(Arm(**{**vars(arm), "name": name}))
-    notes: list[str] = []
-    if allow_mismatch:
-        notes = restrict_to_shared(arms, records)
-    else:
-        check_comparable(arms, records)
-        check_protocols({part.run.name: part.manifest for part in parts})
-    merged = _merge([_comparison(part.run, part.kept(origin, records)) for part in parts], arms)
-    found = replace(merged, notes=notes)
-    return _Gathered(_with_shared_sizes(found, records) if allow_mismatch else found, records, origin)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One run of a comparison."""
-
-    run: RunDir
-    manifest: dict[str, Any]
-    records: dict[str, dict[str, list[Record]]]
-
-    def kept(
-        self, origin: Mapping[str, tuple[_Part, str]], records: Mapping[str, Mapping[str, Sequence[Record]]]
-    ) -> list[Record]:
-        """This run's records among those that are compared."""
-        names = [name for name, (part, _) in origin.items() if part is self]
-        return [record for name in names for found in records[name].values() for record in found]
-
-
-def _with_shared_sizes(
-    comparison: Comparison, records: Mapping[str, Mapping[str, Sequence[Record]]]
-) -> Comparison:
-    """A comparison of shared samples expects no more than these."""
-    cells = {
-        arm: {task: replace(cell, expected=len(records[arm].get(task, ()))) for task, cell in found.items()}
-        for arm, found in comparison.cells.items()
-    }
-    return replace(comparison, cells=cells)
-
-
-def summarise(outcome: Outcome) -> Comparison:
-    """The comparison table of one run, as far as it got; also stored as ``scores.json``."""
-    comparison = _comparison(outcome.run, outcome.records)
-    outcome.run.write_scores(comparison.to_json())
-    return comparison
-
-
 def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:
     """Write the arms of finished runs into a leaderboard CSV, and the whole of it into an HTML ``page``;
     return its number of rows.
     """
-    opened = [RunDir.open(Path(path)) for path in runs]
-    count = write(Path(target), [row for run in opened for row in _leaderboard_rows(run, run.records())])
+    opened = [open_run(RunDir.open(Path(path))) for path in runs]
+    count = write(
+        Path(target), [row for results in opened for facts in facts_of(results) for row in rows_of(facts)]
+    )
     if page is not None:
         Path(page).parent.mkdir(parents=True, exist_ok=True)
         Path(page).write_text(leaderboard_page(Path(target)), encoding="utf-8")
@@ -247,103 +164,7 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
 
 def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
     """What a leaderboard CSV says that the runs, scored anew from their journals, don't bear out."""
-    opened = [RunDir.open(Path(path)) for path in runs]
+    opened = [scored_anew(RunDir.open(Path(path))) for path in runs]
     return unsupported(
-        Path(target), [row for run in opened for row in _leaderboard_rows(run, scored_anew(run))]
+        Path(target), [row for results in opened for facts in facts_of(results) for row in rows_of(facts)]
     )
-
-
-def _leaderboard_rows(run: RunDir, records: Sequence[Record]) -> list[dict[str, Any]]:
-    manifest = run.manifest()
-    return rows_of(
-        RunFacts(
-            comparison=_comparison(run, records),
-            protocol=_protocol(manifest["spec"]),
-            version=manifest["versions"].get("evalkit", "unknown"),
-            date=str(manifest.get("finished", manifest["created"]))[:10],
-            revisions={task["name"]: task["dataset"].get("revision", "") for task in manifest["tasks"]},
-        )
-    )
-
-
-def _protocol(spec: Mapping[str, Any]) -> str:
-    """Which samples were asked, and what differs from the paper in how they were shown and answered."""
-    limit = spec["limit"]
-    parts = [spec.get("subset") or ("full" if limit is None else f"limit-{limit}")]
-    parts += [
-        f"{name.replace('_', '-')}-{spec[name]}" for name in ("max_frames", "visual_tokens") if spec.get(name)
-    ]
-    return " ".join([*parts, *(["mc-logits"] if spec.get("mc_logits") else [])])
-
-
-def _comparison(run: RunDir, records: Sequence[Record]) -> Comparison:
-    manifest, plan = run.manifest(), run.plan()
-    folders = tuple(manifest["spec"]["tasks_dirs"])
-    seed = manifest["spec"].get("official_random")
-    columns = [
-        Column(
-            task["name"],
-            task["category"],
-            task["title"],
-            _metric_name(task),
-            tuple(task["range"]),
-            task.get("paper_row"),
-        )
-        for task in manifest["tasks"]
-        if not task.get("submission")
-    ]
-    described = {task["name"]: task for task in manifest["tasks"]}
-    found = _by_arm(records)
-    cells: dict[str, dict[str, Cell]] = {}
-    for arm, keys in plan.items():
-        answered = found.get(arm, {})
-        cells[arm] = {
-            column.task: cell_of(
-                arm,
-                column,
-                answered.get(column.task, []),
-                len(keys[column.task]),
-                _metric(described[column.task], arm, folders),
-                seed,
-            )
-            for column in columns
-            if keys.get(column.task)
-        }
-    return Comparison([arm for arm in _arms(run, manifest) if arm.name in cells], columns, cells)
-
-
-def _metric_name(task: Mapping[str, Any]) -> str:
-    judge = f" by {task['scored_by']}" if "scored_by" in task else ""
-    return str(task["metric"]) + judge + (f" {BY_LOGITS}" if "chosen_by" in task else "")
-
-
-def _metric(task: dict[str, Any], arm: str, folders: tuple[str, ...]) -> Metric:
-    """What turns an arm's records of a task into figures; those of another program are stored."""
-    if "figures" in task:
-        return StoredFigures(task["metric"], tuple(task["range"]), task["figures"].get(arm, {}))
-    return load_task(task["name"], folders).metric
-
-
-def _merge(parts: Sequence[Comparison], arms: Sequence[Arm]) -> Comparison:
-    """One table out of several; ``arms`` has the rows' final names, in the same order."""
-    columns = list(dict.fromkeys(column for part in parts for column in part.columns))
-    rows = [part.cells[arm.name] for part in parts for arm in part.arms]
-    return Comparison(arms, columns, {arm.name: row for arm, row in zip(arms, rows, strict=True)})
-
-
-def _arms(run: RunDir, manifest: dict[str, Any]) -> list[Arm]:
-    return [
-        Arm(arm["arm"], arm["model"], arm["rope"], arm["family"], arm["fingerprint"], run.name)
-        for arm in manifest["arms"]
-    ]
-
-
-def _by_arm(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
-    found: dict[str, dict[str, list[Record]]] = {}
-    for record in records:
-        found.setdefault(record.arm, {}).setdefault(record.task, []).append(record)
-    return found
-
-
-def _list(value: str | Sequence[str]) -> tuple[str, ...]:
-    return split_list([value] if isinstance(value, str) else value)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from evalkit import provenance
 from evalkit.bridges import lmms
@@ -17,12 +16,14 @@ from evalkit.engine.techniques import Techniques
 from evalkit.engine.workers import get_ready
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.finish import Outcome, finish, now
-from evalkit.models.base import Placing
+from evalkit.metrics.base import ExternalMetric
+from evalkit.models.base import Card, Placing
 from evalkit.registry import load_task, resolve
+from evalkit.repeat import inputs_of, repeated
 from evalkit.requests import Indexed, choose, letters_of, selected
-from evalkit.session import Reporter, Session
-from evalkit.spec import ArmSpec, RunSpec
-from evalkit.store import RunDir
+from evalkit.session import PlannedArm, Reporter, Session, check_unchanged, scoring_of
+from evalkit.spec import RunSpec
+from evalkit.store import Invocation, RunDir, TaskEntry
 from evalkit.task import Task
 
 
@@ -58,56 +59,105 @@ def load_samples(spec: RunSpec, tasks: Sequence[Task]) -> dict[str, list[Indexed
 
 
 def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
-    """Run an order to its end, or as far as it goes.
+    """Run what a spec asks for to its end, or as far as it goes.
 
-    An arm whose checkpoint can't be loaded is reported and left out; the others go on.
+    An arm whose checkpoint can't be loaded is reported and left out; the others go on. A command that was
+    finished before, with the same checkpoints, data and code, is answered from what is stored.
 
     Raises:
-        EvalkitError: the order itself or its data can't be used; nothing was run.
+        EvalkitError: the spec itself or its data can't be used, or another process is answering the same;
+            nothing was run.
     """
-    arms = spec.arms()
+    run = RunDir.create(spec.run_path())
+    if run.begun:
+        scoring_of(spec, run.manifest())
+    entry = _invocation(spec)
+    stored = repeated(run, entry)
+    if stored is not None:
+        return stored
     Techniques.without(*spec.without)  # a misspelt one shows before anything is loaded
+    arms = spec.arms()
     tasks = load_tasks(spec)
     samples = load_samples(spec, tasks)
-    run = RunDir.create(spec.run_path())
-    earlier = run.manifest() if run.begun else {}
-    manifest = _manifest(spec, tasks, samples, earlier)
-    plan = run.plan() if run.planned else {}
-    session = Session(spec, tasks, samples, run, manifest, plan, reporter)
+    entries = {task.name: task_entry(task, samples[task.name], spec.mc_logits) for task in tasks}
+    entry = entry.model_copy(update={"revision": provenance.git_revision(Path(__file__).parent)})
+    session = Session(spec, tasks, entries, samples, run, entry, reporter)
+    command = _Command(session, [Order(arm.model, arm.rope, placing_of(spec)) for arm in arms])
     with closing(executor_of(spec)) as executor:
-        problems = _run_all(session, executor, arms)
-    if not session.begun:
-        first = problems[0]
+        command.run(executor)
+    if not session.names:
+        first = command.problems[0]
         raise type(first)("nothing was run", f"none of the {len(arms)} arms could be loaded", "see above")
-    loaded = {task.name: task for task in tasks}
-    names = [task["name"] for task in manifest["tasks"]]
-    everything = [
-        task for name in names for task in ([loaded[name]] if name in loaded else _matching(name, spec))
-    ]
-    return finish(run, everything, plan, manifest, problems)
+    inputs = inputs_of(spec, tasks, command.cards) if not command.problems else None
+    return finish(run, tasks, session.entry, command.problems, inputs)
 
 
-def _run_all(session: Session, executor: Executor, arms: Sequence[ArmSpec]) -> list[EvalkitError]:
-    """Run arms, as many at a time as the executor can load; what went wrong with those left out."""
-    spec, problems = session.spec, []
-    where = placing_of(spec)
-    orders = [Order(arm.model, arm.rope, where) for arm in arms]
-    lockstep = Techniques.without(*spec.without).lockstep
-    if spec.workers != 0:
-        get_ready()
-    while orders:
-        count = 1
+class _Command:
+    """The arms of one command, from their names to their answers. What goes wrong with one of several is a
+    problem that leaves it out.
+    """
+
+    def __init__(self, session: Session, orders: Sequence[Order]) -> None:
+        self.session = session
+        self.orders = orders
+        self.problems: list[EvalkitError] = []
+        self.cards: list[Card] = []
+
+    def run(self, executor: Executor) -> None:
+        """Plan all arms, and answer what is left of them."""
+        session = self.session
+        left: list[tuple[Order, PlannedArm]] = []
+        keys: set[str] = set()
+        for order in self.orders:
+            with self._one_of_several():
+                arm = session.plan(executor.describe(order))
+                self.cards.append(arm.card)
+                for note in arm.card.notes:
+                    session.reporter.note(f"{arm.name}: {note}")
+                own = session.left(arm)
+                keys |= own
+                if own:
+                    left.append((order, arm))
+                else:
+                    session.announce([arm])
+        names = [name for _, arm in left for name in arm.leases(keys)]
+        waiting = session.reporter.note if session.spec.wait else None
+        with session.run.answering(names, session.entry.command, waiting):
+            self._answer(executor, list(self._still_left(left)) if session.spec.wait else left)
+
+    def _still_left(self, arms: Sequence[tuple[Order, PlannedArm]]) -> Iterator[tuple[Order, PlannedArm]]:
+        """What another process has not answered while this one waited for it."""
+        for order, arm in arms:
+            if self.session.left(arm):
+                yield order, arm
+            else:
+                self.session.announce([arm])
+
+    def _answer(self, executor: Executor, left: Sequence[tuple[Order, PlannedArm]]) -> None:
+        """Load arms, as many at a time as the executor can, and have them answer."""
+        lockstep = Techniques.without(*self.session.spec.without).lockstep
+        if left and self.session.spec.workers != 0:
+            get_ready()
+        while left:
+            count = 1
+            with self._one_of_several():
+                loaded = executor.load([order for order, _ in left], lockstep=lockstep)
+                count = len(loaded)
+                arms = [arm for _, arm in left[:count]]
+                check_unchanged(arms, loaded)
+                ready = [PlannedArm(card, arm.work) for card, arm in zip(loaded, arms, strict=True)]
+                self.session.answer(executor, self.session.announce(ready))
+            left = left[count:]
+
+    @contextmanager
+    def _one_of_several(self) -> Iterator[None]:
         try:
-            cards = executor.load(orders, lockstep=lockstep)
-            count = len(cards)
-            session.run_arms(executor, cards)
+            yield
         except EvalkitError as error:
-            if len(arms) == 1:
+            if len(self.orders) == 1:
                 raise
-            session.reporter.problem(error)
-            problems.append(error)
-        orders = orders[count:]
-    return problems
+            self.session.reporter.problem(error)
+            self.problems.append(error)
 
 
 def placing_of(spec: RunSpec) -> Placing:
@@ -145,43 +195,37 @@ def executor_of(spec: RunSpec) -> Executor:
     return Local()
 
 
-def _manifest(
-    spec: RunSpec,
-    tasks: Sequence[Task],
-    samples: Mapping[str, list[Indexed]],
-    earlier: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What this run is; arms and tasks that earlier commands ran into the same folder stay in it."""
-    described = {task["name"]: task for task in earlier.get("tasks", [])}
-    described |= {task.name: _described(task, samples[task.name], spec.mc_logits) for task in tasks}
-    return {
-        "status": "running",
-        "created": earlier.get("created", now()),
-        "command": provenance.command(sys.argv),
-        "versions": provenance.versions(),
-        "revision": provenance.git_revision(Path(__file__).parent),
-        "spec": asdict(spec),
-        "arms": list(earlier.get("arms", [])),
-        "arms_to_come": len(spec.arms()),
-        "tasks": list(described.values()),
-        "audits": dict(earlier.get("audits", {})),
-    }
+def _invocation(spec: RunSpec) -> Invocation:
+    """What the manifest says of this command when it begins."""
+    started = now()
+    return Invocation(
+        id=f"{started.replace(':', '').replace('-', '')[:15]}-{secrets.token_hex(3)}",
+        command=provenance.command(sys.argv),
+        started=started,
+        spec=spec,
+        versions=provenance.versions(),
+        hardware=provenance.hardware(),
+        devices=spec.devices or (spec.device,),
+        engine="ray" if spec.executor == "ray" or len(spec.devices) > 1 else "local",
+    )
 
 
-def _described(task: Task, samples: Sequence[Indexed], mc_logits: bool) -> dict[str, Any]:
+def task_entry(task: Task, samples: Sequence[Indexed], mc_logits: bool) -> TaskEntry:
+    """What the manifest says of a task."""
     chosen = mc_logits and any(letters_of(each.sample) for each in samples)
-    return {
-        "name": task.name,
-        "title": task.title,
-        "category": task.category,
-        "paper_row": task.paper_row,
-        "metric": task.metric.name,
-        "range": list(task.metric.range),
-        "samples": len(samples),
-        "size": task.size,
-        "dataset": task.dataset.describe(),
-        "licence": task.licence,
-        "max_new_tokens": task.max_new_tokens,
-        "submission": task.submission is not None,
-        **({"chosen_by": "option logits"} if chosen else {}),
-    }
+    low, high = task.metric.range
+    return TaskEntry(
+        name=task.name,
+        title=task.title,
+        category=task.category,
+        paper_row=task.paper_row,
+        metric=task.metric.name,
+        range=(float(low), float(high)),
+        size=task.size,
+        dataset={name: str(value) for name, value in task.dataset.describe().items()},
+        licence=task.licence,
+        max_new_tokens=task.max_new_tokens,
+        submission=task.submission is not None,
+        chosen_by="option logits" if chosen else None,
+        scored_by=task.metric.scored_by if isinstance(task.metric, ExternalMetric) else None,
+    )

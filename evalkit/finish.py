@@ -2,138 +2,222 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from evalkit.bridges import lmms
-from evalkit.errors import EvalkitError
-from evalkit.metrics.base import ExternalMetric, Score
+from evalkit.errors import EvalkitError, UsageError
+from evalkit.metrics.base import ExternalMetric, Metric
 from evalkit.registry import load_task
+from evalkit.report.comparison import Comparison
+from evalkit.report.results import Results, open_run
 from evalkit.scoring import score_records
-from evalkit.store import Plan, Record, RunDir, planned
+from evalkit.store import Evaluation, Inputs, Invocation, Record, RunDir
 from evalkit.submissions import Entry
 from evalkit.task import Task
+
+# The metric of an evaluation; None where another program scores, which may not be here.
+FindMetric = Callable[[Evaluation], Metric | None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a run is stored, its scored records, what is missing and what went wrong.
+    """What one command asked for: its results, how many samples are missing and what went wrong.
 
     ``unreadable`` counts journal lines that a kill tore or another version wrote; their samples
-    count as missing until they are run again. ``submissions`` maps the files that were written for
-    splits without public answers to where they go.
+    count as missing until they are run again. ``invocation`` is what the manifest says of the command; None
+    where a stored run was scored. ``submissions`` maps the files that were written for splits without public
+    answers to where they go.
     """
 
-    run: RunDir
-    records: list[Record]
-    missing: int
+    results: Results
+    invocation: Invocation | None = None
     unreadable: int = 0
     problems: list[EvalkitError] = field(default_factory=list)
     submissions: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def run(self) -> RunDir:
+        """Where it is stored."""
+        return self.results.run
+
+    @property
+    def records(self) -> list[Record]:
+        """The scored records, arm by arm and task by task."""
+        return self.results.flat()
+
+    @property
+    def missing(self) -> int:
+        """How many samples have no answer yet."""
+        return self.results.missing
+
+    @property
+    def failed(self) -> int:
+        """How many samples have an error in place of an answer."""
+        return sum(record.failed for record in self.records)
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """The comparison table, as far as the command got."""
+        return self.results.comparison()
 
 
 def rescore(run: RunDir, tasks_dirs: Sequence[str] = (), official_random: int | None = None) -> Outcome:
     """Score a stored run again from its journal: no model, data set or GPU is needed.
 
     ``official_random`` seeds the official scripts' random fallbacks; None leaves the run's own seed.
+
+    Raises:
+        UsageError: another program scores some of it, which never did.
     """
-    manifest = run.manifest()
     if official_random is not None:
-        manifest = {**manifest, "spec": {**manifest["spec"], "official_random": official_random}}
-    return finish(run, _tasks(manifest, tasks_dirs), run.plan(), manifest, [])
+        scoring = run.manifest().scoring.model_copy(update={"official_random": official_random})
+        run.update(lambda manifest: manifest.with_scoring(scoring), now())
+    with run.viewing():
+        found, unreadable = _scored(run, run.manifest().results(), _registered(tasks_dirs))
+        unscored = [each.score is None for each in found.flat()]
+        if any(unscored):
+            raise UsageError(
+                f"{sum(unscored)} answers of run `{run.path}` were never scored",
+                "the program that scores their tasks was not asked: the run was stopped before",
+                "repeat the run's command; what was answered is stored",
+            )
+        _write_views(found)
+    return Outcome(found, unreadable=unreadable)
 
 
 def finish(
-    run: RunDir, tasks: Sequence[Task], plan: Plan, manifest: dict[str, Any], problems: list[EvalkitError]
+    run: RunDir,
+    tasks: Sequence[Task],
+    entry: Invocation,
+    problems: list[EvalkitError],
+    inputs: Inputs | None,
 ) -> Outcome:
-    """Score what the journal holds of a plan, and write the views of the run."""
-    records, missing, unreadable = _scored(run, tasks, plan)
-    failed = sum(record.failed for record in records)
-    complete = not (missing or failed or problems or manifest["arms_to_come"])
-    manifest = {**manifest, "status": "complete" if complete else "incomplete", "finished": now()}
-    records, manifest = _judge(tasks, records, manifest)
-    run.write_records(records)
-    run.write_manifest(manifest)
-    written = _submit(run, tasks, records) if complete else {}
-    return Outcome(run, records, missing, unreadable, problems, written)
+    """Score what a command asked for, and make the views of the whole run anew."""
+    loaded = {task.name: task.metric for task in tasks}
+    elsewhere = _registered(())
+    with run.viewing():
+        manifest = run.manifest()
+        own = {each.id for each in manifest.of(entry.id)}
+        wanted = [*manifest.of(entry.id), *(each for each in manifest.results() if each.id not in own)]
+
+        def metric(evaluation: Evaluation) -> Metric | None:
+            return loaded[evaluation.task.name] if evaluation.id in own else elsewhere(evaluation)
+
+        found, unreadable = _scored(run, wanted, metric)
+        asked = found.only(each for each in wanted if each.id in own)
+        failed = sum(record.failed for record in asked.flat())
+        complete = not (asked.missing or failed or problems)
+        entry = entry.model_copy(
+            update={
+                "finished": now(),
+                "status": "complete" if complete else "incomplete",
+                "problems": tuple(str(problem) for problem in problems),
+                "inputs": inputs if complete else None,
+            }
+        )
+        judged = [each for each in asked.evaluations if each.figures is not None]
+        manifest = run.update(
+            lambda known: known.with_evaluations(judged).with_invocation(entry), entry.started
+        )
+        _write_views(replace(found, manifest=manifest).only(manifest.results()))
+    asked = replace(asked, manifest=manifest)
+    return Outcome(asked, entry, unreadable, problems, _submit(run, tasks, asked) if complete else {})
 
 
-def scored_anew(run: RunDir) -> list[Record]:
-    """A stored run's records, scored from its journal; nothing is written."""
-    manifest = run.manifest()
-    return _scored(run, _tasks(manifest, ()), run.plan())[0]
+def stored_outcome(run: RunDir, entry: Invocation) -> Outcome:
+    """What a finished command left, read from the views."""
+    return Outcome(open_run(run, entry.id), entry)
 
 
-def _tasks(manifest: Mapping[str, Any], tasks_dirs: Sequence[str]) -> list[Task]:
-    """The tasks of a run that evalkit itself scores."""
-    names = [task["name"] for task in manifest["tasks"] if "figures" not in task]
-    folders = tuple(tasks_dirs) or tuple(manifest["spec"]["tasks_dirs"])
-    return [load_task(name, folders) for name in names]
+def scored_anew(run: RunDir) -> Results:
+    """A stored run's results, scored from its journal; nothing is written."""
+    return _scored(run, run.manifest().results(), _registered(()))[0]
 
 
-def _scored(run: RunDir, tasks: Sequence[Task], plan: Plan) -> tuple[list[Record], int, int]:
-    """The records of a plan with their scores, how many are missing, and how many lines unreadable."""
+def _registered(tasks_dirs: Sequence[str]) -> FindMetric:
+    """Metrics of the tasks that evalkit itself scores, each loaded once."""
+    known: dict[tuple[str, tuple[str, ...]], Metric] = {}
+
+    def find(evaluation: Evaluation) -> Metric | None:
+        if evaluation.task.scored_by is not None:
+            return None
+        place = (evaluation.task.name, tuple(tasks_dirs) or evaluation.tasks_dirs)
+        if place not in known:
+            known[place] = load_task(*place).metric
+        return known[place]
+
+    return find
+
+
+def _scored(run: RunDir, evaluations: Sequence[Evaluation], metric: FindMetric) -> tuple[Results, int]:
+    """Evaluations with the records that the journal has of them, scored; and how many lines are unreadable.
+
+    What another program has scored stays as it is stored, unless ``metric`` gives that program.
+    """
     journal = run.journal()
-    found, missing = planned(plan, journal.records)
-    metrics = {task.name: task.metric for task in tasks}
-    own = [record for record in found if record.task in metrics]
-    # What another program has scored stays as it is stored: it may not be there any more.
-    stored = {(each.arm, each.key): each for each in run.records()} if len(own) < len(found) else {}
-    scored = {(each.arm, each.key): each for each in score_records(own, metrics)}
-    places = [(record.arm, record.key) for record in found]
-    records = [scored.get(place) or stored[place] for place in places]
-    return records, missing, journal.unreadable
+    stored: dict[tuple[str, str], Record] = {}
+    if any(metric(each) is None for each in evaluations) and (run.path / "records.jsonl").is_file():
+        stored = {(each.arm, each.key): each for each in run.records()}
+    judged: list[Evaluation] = []
+    records: dict[int, Sequence[Record]] = {}
+    for evaluation, keys in zip(evaluations, run.keys(evaluations), strict=True):
+        # Copies of one checkpoint have the same keys: whichever answered, a record stands in every arm.
+        own = [replace(journal.records[key], arm=evaluation.arm) for key in keys if key in journal.records]
+        by = metric(evaluation)
+        if by is None:
+            own = [stored.get((each.arm, each.key), each) for each in own]
+        elif isinstance(by, ExternalMetric):
+            own, evaluation = _judged(own, evaluation, by, by)
+        else:
+            own = score_records(own, {evaluation.task.name: by})
+        judged.append(evaluation)
+        records[evaluation.id] = own
+    return Results(run, run.manifest(), judged, records), journal.unreadable
 
 
-def _judge(
-    tasks: Sequence[Task], records: list[Record], manifest: dict[str, Any]
-) -> tuple[list[Record], dict[str, Any]]:
-    """Have answers judged that another program scores; its figures go into the manifest."""
-    described = {task["name"]: dict(task) for task in manifest["tasks"]}
-    judged: dict[tuple[str, str], Score] = {}
-    for task in tasks:
-        if not isinstance(task.metric, ExternalMetric):
-            continue
-        entry = described[task.name]
-        entry |= {"figures": {}, "scored_by": task.metric.scored_by}
-        for arm in dict.fromkeys(record.arm for record in records):
-            own = [each for each in records if (each.arm, each.task) == (arm, task.name) and not each.failed]
-            if own:
-                found = task.metric.judge([record.answer() for record in own])
-                judged |= {(arm, each.key): score for each, score in zip(own, found.scores, strict=True)}
-                entry["figures"][arm] = dict(found.figures)
-                entry["metric"] = found.primary
-        primary = [
-            figures[entry["metric"]] for figures in entry["figures"].values() if entry["metric"] in figures
-        ]
-        entry["range"] = list(lmms.limits_of(primary))
-    updated = [
-        replace(record, score=judged[record.arm, record.key])
-        if (record.arm, record.key) in judged
-        else record
-        for record in records
-    ]
-    return updated, {**manifest, "tasks": list(described.values())}
+def _judged(
+    records: list[Record], evaluation: Evaluation, by: Metric, judge: ExternalMetric
+) -> tuple[list[Record], Evaluation]:
+    """Have answers judged by another program; its figures belong to the evaluation."""
+    flagged = score_records(records, {evaluation.task.name: by})
+    answered = [each for each in flagged if not each.failed]
+    if not answered:
+        return flagged, evaluation
+    found = judge.judge([record.answer() for record in answered])
+    scores = {each.key: score for each, score in zip(answered, found.scores, strict=True)}
+    task = evaluation.task.model_copy(update={"metric": found.primary})
+    update = {"figures": {name: float(value) for name, value in found.figures.items()}, "task": task}
+    scored = [replace(each, score=scores.get(each.key, each.score)) for each in flagged]
+    return scored, evaluation.model_copy(update=update)
 
 
-def _submit(run: RunDir, tasks: Sequence[Task], records: Sequence[Record]) -> dict[Path, str]:
+def _write_views(results: Results) -> None:
+    """Write what can be made again at any time: the records, and the table as JSON."""
+    results.run.write_records(results.flat())
+    results.run.write_scores(results.comparison().to_json())
+
+
+def _submit(run: RunDir, tasks: Sequence[Task], results: Results) -> dict[Path, str]:
     """Write the submission file of every arm and task without public answers."""
-    answers: dict[tuple[str, str], list[Entry]] = {}
+    writers = {task.name: task.submission for task in tasks if task.submission is not None}
+    written = {}
+    for evaluation in results.evaluations:
+        submission = writers.get(evaluation.task.name)
+        if submission is not None:
+            name = re.sub(r"[^\w@.()=,+#-]", "-", f"{evaluation.task.name}-{evaluation.arm}")
+            content = submission.write(list(_entries(results.records[evaluation.id])))
+            written[run.write_submission(f"{name}.{submission.suffix}", content)] = submission.to
+    return written
+
+
+def _entries(records: Iterable[Record]) -> Iterable[Entry]:
     for record in records:
         question, options = record.meta.get("question", ""), record.meta.get("options", {})
-        entry = Entry(record.sample_id, record.raw.strip(), question, options, record.labels)
-        answers.setdefault((record.arm, record.task), []).append(entry)
-    written = {}
-    for task in tasks:
-        for (arm, name), entries in answers.items():
-            if task.submission is not None and name == task.name:
-                file = f"{name}-{arm}.{task.submission.suffix}"
-                path = run.write_submission(file, task.submission.write(entries))
-                written[path] = task.submission.to
-    return written
+        yield Entry(record.sample_id, record.raw.strip(), question, options, record.labels)
 
 
 def now() -> str:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from evalkit import provenance
 from evalkit.engine.audit import audit
 from evalkit.engine.executors.base import Executor
 from evalkit.engine.run import Settings
 from evalkit.engine.techniques import Techniques
-from evalkit.errors import EvalkitError
-from evalkit.models.base import Card
+from evalkit.errors import EnvironmentProblem, EvalkitError, UsageError
+from evalkit.models.base import Card, fingerprint_of
 from evalkit.requests import Indexed, build_request
 from evalkit.spec import RunSpec
-from evalkit.store import Plan, Record, RunDir
+from evalkit.store import (
+    ArmEntry,
+    Audit,
+    Evaluation,
+    Invocation,
+    Manifest,
+    Record,
+    RunDir,
+    Scoring,
+    TaskEntry,
+)
+from evalkit.store import Protocol as Asking
 from evalkit.task import Task
 from evalkit.types import Request, Response
 
@@ -79,8 +90,26 @@ class _Job:
 
 
 @dataclass(frozen=True)
+class PlannedArm:
+    """A checkpoint with a variant, and what it is asked, by key."""
+
+    card: Card
+    work: Mapping[str, _Job]
+
+    @property
+    def name(self) -> str:
+        """Its name as long as no other arm of the run has it."""
+        return arm_name(self.card)
+
+    def leases(self, keys: Container[str]) -> list[str]:
+        """What nobody else may answer meanwhile: its tasks with any of these keys left."""
+        tasks = dict.fromkeys(job.task.name for key, job in self.work.items() if key in keys)
+        return [f"{self.name}#{self.card.fingerprint[:6]} {task}" for task in tasks]
+
+
+@dataclass(frozen=True)
 class _Arm:
-    """A model under its name, and what it is asked, by key."""
+    """A planned arm under the name that it has in the run."""
 
     name: str
     card: Card
@@ -89,20 +118,57 @@ class _Arm:
 
 @dataclass
 class Session:
-    """What the arms of one run share."""
+    """What one command does to a run. ``entry`` is what it writes of itself into the manifest."""
 
     spec: RunSpec
     tasks: Sequence[Task]
+    entries: Mapping[str, TaskEntry]
     samples: Mapping[str, list[Indexed]]
     run: RunDir
-    manifest: dict[str, Any]
-    plan: Plan
+    entry: Invocation
     reporter: Reporter
-    begun: set[str] = field(default_factory=set)
+    names: dict[str, ArmEntry] = field(default_factory=dict)
 
-    def run_arms(self, executor: Executor, cards: Sequence[Card]) -> None:
-        """Plan the arms that an executor has loaded, answer what the store doesn't hold yet, and store it."""
-        arms = [self._planned(card) for card in cards]
+    def plan(self, card: Card) -> PlannedArm:
+        """Everything that an arm is asked."""
+        jobs = [
+            _Job(build_request(card, task, indexed.sample, mc_logits=self.spec.mc_logits), task, indexed)
+            for task in self.tasks
+            for indexed in self.samples[task.name]
+        ]
+        return PlannedArm(card, {job.request.key: job for job in jobs})
+
+    def left(self, arm: PlannedArm) -> set[str]:
+        """Keys that have no answer in the store yet, or whose answer is to be audited."""
+        records = self.run.journal().records
+        limit = self.spec.audit or 0.0
+        return {
+            key
+            for key in arm.work
+            if key not in records or records[key].failed or _below(records[key].margin, limit)
+        }
+
+    def announce(self, arms: Sequence[PlannedArm]) -> list[_Arm]:
+        """Write down what arms are and which requests they answer, before they do."""
+        plans = [{name: self.run.write_plan(keys) for name, keys in self._keys(arm).items()} for arm in arms]
+        found: list[_Arm] = []
+
+        def change(manifest: Manifest) -> Manifest:
+            manifest = manifest.with_scoring(scoring_of(self.spec, manifest))
+            for arm, planned in zip(arms, plans, strict=True):
+                entry = self._entry(arm.card, manifest)
+                if entry.arm not in {each.arm for each in manifest.arms}:
+                    manifest = manifest.with_arms([entry])
+                found.append(_Arm(entry.arm, arm.card, arm.work))
+                self.names[entry.arm] = entry
+                manifest = self._with_evaluations(manifest, entry.arm, planned)
+            return manifest
+
+        self.run.update(change, self.entry.started)
+        return found
+
+    def answer(self, executor: Executor, arms: Sequence[_Arm]) -> None:
+        """Have the arms that an executor has loaded answer what the store doesn't hold yet, and store it."""
         records = self.run.journal().records
         answered = {key for key, record in records.items() if not record.failed}
         for arm in arms:
@@ -122,16 +188,6 @@ class Session:
         for arm in arms:
             self.reporter.arm_finished(arm.name)
 
-    def _planned(self, card: Card) -> _Arm:
-        jobs = [
-            _Job(build_request(card, task, indexed.sample, mc_logits=self.spec.mc_logits), task, indexed)
-            for task in self.tasks
-            for indexed in self.samples[task.name]
-        ]
-        arm = _Arm(self._name(card), card, {job.request.key: job for job in jobs})
-        self._announce(arm)
-        return arm
-
     def _audit(self, executor: Executor, arms: Sequence[_Arm], margin: float) -> None:
         """Note in the manifest which of the closest calls come out differently alone."""
         records = self.run.journal().records
@@ -145,40 +201,150 @@ class Session:
             [{key: record.token_ids for key, record in own.items()} for own in close],
             settings_of(self.spec, executor).workers,
         )
+        audits = dict(self.entry.audits)
         for arm, own, audited in zip(arms, close, found, strict=True):
-            names = [f"{own[key].task}/{own[key].sample_id}" for key in audited.different]
-            noted = {"margin": margin, "repeated": len(audited.repeated), "different": names}
-            self.manifest["audits"] = {**self.manifest.get("audits", {}), arm.name: noted}
+            names = tuple(f"{own[key].task}/{own[key].sample_id}" for key in audited.different)
+            audits[arm.name] = Audit(margin=margin, repeated=len(audited.repeated), different=names)
+        self.entry = self.entry.model_copy(update={"audits": audits})
+        self.run.update(lambda manifest: manifest.with_invocation(self.entry), self.entry.started)
 
-    def _announce(self, arm: _Arm) -> None:
-        """Write down what an arm is and which requests it will answer, before it starts."""
-        described = {
-            "arm": arm.name,
-            "model": arm.card.name,
-            "rope": str(arm.card.variant),
-            "family": arm.card.family,
-            "fingerprint": arm.card.fingerprint,
-            "box_space": arm.card.box_space,
-        }
-        others = [each for each in self.manifest["arms"] if each["arm"] != arm.name]
-        self.manifest["arms"] = [*others, described]
-        self.manifest["hardware"] = provenance.hardware()
+    def _keys(self, arm: PlannedArm) -> dict[str, list[str]]:
         keys: dict[str, list[str]] = {task.name: [] for task in self.tasks}
         for key, job in arm.work.items():
             keys[job.task.name].append(key)
-        # An earlier command may have run other tasks of this arm.
-        self.plan[arm.name] = self.plan.get(arm.name, {}) | keys
-        self.begun.add(arm.name)
-        self.manifest["arms_to_come"] -= 1
-        self.run.write_manifest(self.manifest)
-        self.run.write_plan(self.plan)
+        return keys
 
-    def _name(self, card: Card) -> str:
-        """Two checkpoints may have folders of one name; the later one shows some of its hash."""
+    def _entry(self, card: Card, manifest: Manifest) -> ArmEntry:
+        """What the manifest says of an arm. Another checkpoint, or the same under other conditions, has a
+        name of its own, with some of its hash: their answers are never mixed.
+        """
+        fingerprint, identity = self._identity(card)
         name = arm_name(card)
-        known = {each["arm"]: each["fingerprint"] for each in self.manifest["arms"]}
-        taken = name in self.begun or known.get(name, card.fingerprint) != card.fingerprint
-        return f"{name}#{card.fingerprint[:6]}" if taken else name
+        of_name = {each.arm: each for each in manifest.arms}
+        for known in (each for each in manifest.arms if each.arm not in self.names):
+            same = (known.fingerprint, known.rope) == (fingerprint, str(card.variant))
+            if same and re.sub(r"#[0-9a-f]{6}(-\d+)?$", "", known.arm) == name:
+                return known
+        if name in of_name:
+            other, number = of_name[name], 1
+            name = f"{name}#{fingerprint[:6]}"
+            while name in of_name:
+                number += 1
+                name = f"{arm_name(card)}#{fingerprint[:6]}-{number}"
+            if other.arm not in self.names:
+                self.reporter.note(f"{name} is kept apart from {other.arm}: {_differing(other, identity)}")
+        return ArmEntry(
+            arm=name,
+            model=card.name,
+            rope=str(card.variant),
+            family=card.family,
+            fingerprint=fingerprint,
+            box_space=card.box_space,
+            identity=dict(identity),
+            revision=card.revision,
+            notes=tuple(card.notes),
+        )
+
+    def _identity(self, card: Card) -> tuple[str, Mapping[str, str]]:
+        """A checkpoint's, and how options are chosen."""
+        if not self.spec.mc_logits:
+            return card.fingerprint, card.identity
+        identity = {**card.identity, "options": "chosen by their letters' logits"}
+        return fingerprint_of(identity), identity
+
+    def _with_evaluations(self, manifest: Manifest, arm: str, plans: Mapping[str, str]) -> Manifest:
+        """Add an arm's evaluations, and to this command's entry that it covers them."""
+        covered = []
+        manifest = manifest.with_invocation(self.entry)
+        for name, plan in plans.items():
+            entry = Evaluation(
+                id=len(manifest.evaluations),
+                invocation=self.entry.id,
+                arm=arm,
+                task=self.entries[name],
+                protocol=asking_of(self.spec),
+                samples=len(self.samples[name]),
+                plan=plan,
+                tasks_dirs=self.spec.tasks_dirs,
+            )
+            known = next((each for each in manifest.evaluations if each.same(entry)), None)
+            if known is None:
+                manifest = manifest.with_evaluations([entry])
+            covered.append(entry.id if known is None else known.id)
+        evaluations = tuple(dict.fromkeys((*self.entry.evaluations, *covered)))
+        self.entry = self.entry.model_copy(update={"evaluations": evaluations})
+        return manifest.with_invocation(self.entry)
+
+
+def asking_of(spec: RunSpec) -> Asking:
+    """Which samples a command asks, and how."""
+    return Asking(
+        limit=spec.limit,
+        subset=spec.subset,
+        max_frames=spec.max_frames,
+        visual_tokens=spec.visual_tokens,
+        mc_logits=spec.mc_logits,
+    )
+
+
+def scoring_of(spec: RunSpec, manifest: Manifest) -> Scoring:
+    """How a run is scored into which a command writes: in one way for all of it.
+
+    Raises:
+        UsageError: it is scored already, and the command says otherwise.
+    """
+    given = {
+        name: value
+        for name in Scoring.model_fields
+        if name in spec.model_fields_set and (value := getattr(spec, name)) not in (None, {})
+    }
+    if not manifest.evaluations:
+        return Scoring(**given)
+    for name, value in given.items():
+        stored = getattr(manifest.scoring, name)
+        if value != stored:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"`{option}` is {value}",
+                f"what is stored in this run was scored with {stored}, and one run is scored in one way",
+                f"score all of it anew (`evalkit score RUN {option} ...`), or choose another `--output`",
+            )
+    return manifest.scoring
+
+
+def check_unchanged(planned: Iterable[PlannedArm], loaded: Iterable[Card]) -> None:
+    """Refuse to store answers of a checkpoint that was replaced after its requests were named.
+
+    Raises:
+        EnvironmentProblem: names the checkpoint.
+    """
+    for arm, card in zip(planned, loaded, strict=False):
+        if arm.card.fingerprint != card.fingerprint:
+            raise EnvironmentProblem(
+                f"checkpoint `{card.name}` was changed while this command ran",
+                "its files are not those that its answers would be stored for",
+                "give the command again when the checkpoint is complete",
+            )
+
+
+def _differing(known: ArmEntry, identity: Mapping[str, str]) -> str:
+    """In what an arm differs from a stored one of the same name."""
+    names = [
+        name for name in {**known.identity, **identity} if known.identity.get(name) != identity.get(name)
+    ]
+    if not known.identity:
+        return "an earlier version of evalkit stored it"
+    shown = [
+        f"{name} ({_short(known.identity.get(name))} there, {_short(identity.get(name))} here)"
+        for name in names
+    ]
+    return f"they differ in {', '.join(shown)}" if shown else "they are copies"
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "none"
+    return value if len(value) <= 40 else f"{value[:12]}..."
 
 
 def settings_of(spec: RunSpec, executor: Executor) -> Settings:

@@ -6,18 +6,51 @@ The command line, a YAML file and Python all build the same :class:`RunSpec`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import PART_KEYS
 from evalkit.rope.variants import parse_variant, split_variants
+from evalkit.validation import complaint
 
 SUBSETS = ("ci",)
 EXECUTORS = ("auto", "local", "ray")
+
+# From which share of a task's samples on a number says more about failures than about the model.
+RATE_LIMITS: Mapping[str, float] = {"truncated": 0.2, "unparsed": 0.2, "repeating": 0.2}
+
+
+def _names(value: Any) -> Any:
+    """One text or several; commas outside parentheses separate."""
+    if isinstance(value, str | Path):
+        return split_list([str(value)])
+    if isinstance(value, list | tuple) and all(isinstance(each, str | Path | int) for each in value):
+        return split_list(map(str, value))
+    return value
+
+
+def _paths(value: Any) -> Any:
+    """One folder or several, whatever is in their names."""
+    if isinstance(value, str | Path):
+        return (str(value),)
+    if isinstance(value, list | tuple) and all(isinstance(each, str | Path) for each in value):
+        return tuple(map(str, value))
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
+PathText = Annotated[
+    str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, Path) else value)
+]
+Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -28,9 +61,8 @@ class ArmSpec:
     rope: str
 
 
-@dataclass(frozen=True)
-class RunSpec:
-    """A complete order.
+class RunSpec(BaseModel):
+    """What to run, and how.
 
     Attributes:
         models: checkpoints: a path, a hub id, ``tiny``, ``mock...``, or ``variant=checkpoint``.
@@ -41,7 +73,9 @@ class RunSpec:
         lmms_python: interpreter of an environment with lmms-eval, for ``lmms:`` tasks; None means this one.
         lmms_include: folders with further tasks of lmms-eval.
         official_random: seed for official scripts that draw an answer where they can read none.
-        output: run directory; None means a name derived from the order, under ``results/``.
+        rate_limits: shares of a task's samples above which its score is unreliable (:data:`RATE_LIMITS`).
+        output: run directory; None means a name derived from the rest, under ``results/``.
+        wait: for samples that another process is answering into the same directory, instead of stopping.
         data_root: local mirror with the hub's repository layout.
         tasks_dirs: further folders with task files.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
@@ -56,50 +90,71 @@ class RunSpec:
         visual_tokens: of all media of a request; None means the paper's 24,576.
         workers: preprocessing processes; None means one per free core, 0 none.
         batch_tokens: token budget of what is answered at a time (new tokens included), of all models that
-            are loaded together; None leaves it to the free memory.
+            are loaded together; None (or ``auto``) leaves it to the free memory.
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
         compile: the layers are compiled first, all but their attention.
         mc_logits: multiple-choice questions are answered by the likeliest of the options' letters.
         audit: answers with a margin (in logits) below this are given again, each alone, and compared.
         without: techniques of the engine to switch off (:class:`~evalkit.engine.techniques.Techniques`).
+
+    Raises:
+        UsageError: a value has another type or is out of range, or two contradict each other.
     """
 
-    models: tuple[str, ...]
-    tasks: tuple[str, ...]
-    ropes: tuple[str, ...] = ()
-    limit: int | None = None
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    models: Names
+    tasks: Names
+    ropes: Names = ()
+    limit: Count | None = None
     subset: str | None = None
     official_random: int | None = None
-    lmms_python: str | None = None
-    lmms_include: tuple[str, ...] = ()
-    output: str | None = None
-    data_root: str | None = None
-    tasks_dirs: tuple[str, ...] = ()
+    rate_limits: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    lmms_python: PathText | None = None
+    lmms_include: Paths = ()
+    output: PathText | None = None
+    wait: bool = False
+    data_root: PathText | None = None
+    tasks_dirs: Paths = ()
     dtype: str = "auto"
     device: str = "auto"
     device_map: str | None = None
-    devices: tuple[str, ...] = ()
+    devices: Names = ()
     executor: str = "auto"
-    gpus_per_engine: int | None = None
-    max_frames: int | None = None
-    visual_tokens: int | None = None
-    workers: int | None = None
-    batch_tokens: int | None = None
-    batch_size: int | None = None
+    gpus_per_engine: Count | None = None
+    max_frames: Count | None = None
+    visual_tokens: Count | None = None
+    workers: Annotated[int, Field(ge=0)] | None = None
+    batch_tokens: Annotated[
+        Count | None, BeforeValidator(lambda value: None if value == "auto" else value)
+    ] = None
+    batch_size: Count | None = None
     compile: bool = False
     mc_logits: bool = False
-    audit: float | None = None
-    without: tuple[str, ...] = ()
+    audit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    without: Names = ()
 
-    def __post_init__(self) -> None:
+    def __init__(self, **values: Any) -> None:
+        unknown = next((name for name in values if name not in type(self).model_fields), None)
+        if unknown is not None:
+            known = list(type(self).model_fields)
+            raise UsageError(
+                f"option `{unknown}`",
+                f"there is none of this name.{did_you_mean(unknown, known)}",
+                f"use one of: {', '.join(known)}",
+            )
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            what, why = complaint(error)
+            raise UsageError(what, why, "correct it, or leave it out") from None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
         if not self.models:
             raise UsageError("no model given", "a run needs one", "add `--model tiny` or a checkpoint")
         if not self.tasks:
             raise UsageError("no task given", "a run needs one", "add `--tasks mini`; see `evalkit tasks`")
-        for name in ("limit", "batch_tokens", "batch_size", "gpus_per_engine", "max_frames", "visual_tokens"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"`{name}` is {value}", "it must be at least 1", f"leave `{name}` out")
         if self.subset is not None and self.subset not in SUBSETS:
             hint = did_you_mean(self.subset, SUBSETS)
             raise UsageError(f"subset `{self.subset}`", f"there is none of this name.{hint}", "use `ci`")
@@ -110,6 +165,22 @@ class RunSpec:
             raise UsageError(f"executor `{self.executor}`", f"there is none of this name.{hint}", "use `ray`")
         if self.devices and self.device != "auto":
             raise UsageError("`--device` and `--devices`", "each says where models run", "give one")
+        for name in self.rate_limits:
+            if name not in RATE_LIMITS:
+                hint = did_you_mean(name, RATE_LIMITS)
+                known = ", ".join(RATE_LIMITS)
+                raise UsageError(
+                    f"rate `{name}`", f"there is none of this name.{hint}", f"use one of {known}"
+                )
+        return self
+
+    def with_options(self, **values: Any) -> RunSpec:
+        """The same with other values."""
+        return RunSpec(**{**self.chosen(), **values})
+
+    def chosen(self) -> dict[str, Any]:
+        """The values that were given, by name."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
 
     def arms(self) -> list[ArmSpec]:
         """Every (checkpoint, variant) pair, in the order written, without repeats.
@@ -198,61 +269,61 @@ def load_config(path: Path) -> dict[str, Any]:
     Keys are the long options without dashes (``model``, ``rope``, ``tasks``, ``limit``, ...).
 
     Raises:
-        UsageError: the file is missing, is no mapping, or has an unknown key.
+        UsageError: the file is missing, is no mapping, or has an unknown key or a value of another type.
+    """
+    found = _keyed(path, read_yaml(path, "config"))
+    # What a file leaves open is said on the command line.
+    rest = {name: "-" for name in ("models", "tasks") if not found.get(name)}
+    try:
+        spec = RunSpec(**{**found, **rest})
+    except UsageError as error:
+        raise UsageError(f"config `{path}`: {error.what}", error.why, error.fix) from None
+    return {name: getattr(spec, name) for name in found}
+
+
+def read_yaml(path: Path, what: str) -> Mapping[Any, Any]:
+    """The mapping that a YAML file holds; an empty file is an empty one.
+
+    Raises:
+        UsageError: it can't be read, or is no mapping.
     """
     import yaml
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise UsageError(f"config `{path}`", str(error.strerror), "give a readable YAML file") from None
-    except yaml.YAMLError as error:
-        raise UsageError(
-            f"config `{path}` is not valid YAML", str(error), "mend the line named above"
-        ) from None
+        raise UsageError(f"{what} `{path}`", str(error.strerror), "give a readable YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        why = " ".join(str(error).split())
+        raise UsageError(f"{what} `{path}` is not valid YAML", why, "mend it where it says") from None
     if not isinstance(content, Mapping):
-        raise UsageError(f"config `{path}`", "it is no mapping of options", "write `model: tiny` and so on")
-    return {name: value for key, raw in content.items() for name, value in [_option(path, str(key), raw)]}
+        raise UsageError(f"{what} `{path}`", "it is no mapping of options", "write `model: tiny` and so on")
+    return content
 
 
-_PLURAL = {"model": "models", "rope": "ropes", "task": "tasks", "tasks_dir": "tasks_dirs"}
-_LISTS = ("models", "ropes", "tasks", "tasks_dirs", "lmms_include", "without", "devices")
-_NUMBERS = (
-    "limit",
-    "official_random",
-    "max_frames",
-    "visual_tokens",
-    "workers",
-    "batch_tokens",
-    "batch_size",
-    "gpus_per_engine",
-)
+_PLURAL = {
+    "model": "models",
+    "rope": "ropes",
+    "task": "tasks",
+    "tasks_dir": "tasks_dirs",
+    "rate_limit": "rate_limits",
+}
 
 
-def _option(path: Path, key: str, value: Any) -> tuple[str, Any]:
-    known = [field.name for field in fields(RunSpec)]
-    name = key.replace("-", "_")
-    name = _PLURAL.get(name, name)
-    if name not in known:
-        shown = [next((short for short, long in _PLURAL.items() if long == each), each) for each in known]
-        raise UsageError(
-            f"config `{path}` has an unknown key `{key}`",
-            f"known keys: {', '.join(shown)}.{did_you_mean(key, shown)}",
-            "remove or rename it",
-        )
-    if name in _LISTS:
-        items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        return name, split_list(str(item) for item in items)
-    if name == "batch_tokens" and value == "auto":
-        return name, None
-    if name in _NUMBERS and not (value is None or (isinstance(value, int) and not isinstance(value, bool))):
-        raise UsageError(
-            f"config `{path}`: `{key}` is {value!r}", "it must be a whole number", "mend that line"
-        )
-    if name in ("mc_logits", "compile"):
-        if not isinstance(value, bool):
-            raise UsageError(f"config `{path}`: `{key}` is {value!r}", "it must be true or false", "mend it")
-        return name, value
-    if name == "audit" and isinstance(value, int | float) and not isinstance(value, bool):
-        return name, float(value)
-    return name, value if name in _NUMBERS or value is None else str(value)
+def _keyed(path: Path, content: Mapping[Any, Any]) -> dict[str, Any]:
+    known = list(RunSpec.model_fields)
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        name = _PLURAL.get(name, name)
+        if name not in known:
+            shown = [next((short for short, long in _PLURAL.items() if long == each), each) for each in known]
+            raise UsageError(
+                f"config `{path}` has an unknown key `{key}`",
+                f"known keys: {', '.join(shown)}.{did_you_mean(str(key), shown)}",
+                "remove or rename it",
+            )
+        if name in found:
+            raise UsageError(f"config `{path}` has `{key}` twice", "both name the same option", "keep one")
+        found[name] = value
+    return found

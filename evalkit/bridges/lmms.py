@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -215,33 +215,8 @@ class LmmsMetric:
         return Judgement(scores, figures, primary)
 
 
-@dataclass(frozen=True)
-class StoredFigures:
-    """Figures that were computed when a run was scored."""
-
-    name: str
-    range: tuple[float, float]
-    figures: dict[str, float] = field(default_factory=dict)
-
-    def score(self, answer: Answer) -> Score:
-        """Give no score: it is in the record."""
-        return Score(None)
-
-    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Return what was stored."""
-        return dict(self.figures)
-
-
 def part_of(raw: dict[str, Any]) -> Part:
     """A part of a prompt, as the child describes it."""
     if raw["type"] == "text":
         return Text(raw["text"])
     return MediaRef(raw["type"], path=raw["path"], start=raw.get("start"), end=raw.get("end"))
-
-
-def limits_of(figures: Sequence[float]) -> tuple[float, float]:
-    """The range of a score whose metric doesn't say it: a fraction, else a percentage, else up to
-    the highest score.
-    """
-    top = max((abs(value) for value in figures), default=0.0)
-    return (0.0, next((bound for bound in (1.0, 100.0) if top <= bound), top))

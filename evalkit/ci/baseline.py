@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
 from evalkit.spec import RunSpec, load_config
-from evalkit.store import Record
+from evalkit.store import Record, exclusive
 
 ORDER = "order.yaml"
 _HEAD = "sample\tscore\tanswer"
@@ -45,10 +45,15 @@ def outcomes(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Answe
 
 
 def write(folder: Path, spec: RunSpec, found: Baseline) -> None:
-    """Replace a baseline by what was found."""
+    """Replace a baseline by what was found, when no other process does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder / ".lock"):
+        _write(folder, spec, found)
+
+
+def _write(folder: Path, spec: RunSpec, found: Baseline) -> None:
     import yaml
 
-    folder.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, Any] = {name: getattr(spec, name) for name in _KEPT}
     order = {
         name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items() if value
@@ -78,27 +83,29 @@ def read_order(folder: Path, **options: Any) -> RunSpec:
             f"it has no {ORDER}",
             f"make one: evalkit ci update {folder} --model ... --tasks ...",
         )
-    known = {field.name for field in fields(RunSpec)}
+    known = RunSpec.model_fields
     given = {name: value for name, value in options.items() if value is not None and name in known}
     return RunSpec(**{**load_config(folder / ORDER), **given})
 
 
 def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, Answered]]:
-    """The stored samples of the arms and tasks that were ``found``; none where there is no file.
+    """All stored samples, by arm and task; what was not ``found`` goes by the names of its files.
 
     Raises:
         UsageError: a file is damaged.
     """
-    stored: dict[tuple[str, str], dict[str, Answered]] = {}
-    for arm, task in found:
-        path = folder / _file_name(arm) / f"{_file_name(task)}.tsv"
-        if path.is_file():
-            stored[arm, task] = _read_file(path)
-    return stored
+    names = {(_file_name(arm), _file_name(task)): (arm, task) for arm, task in found}
+    return {
+        names.get((path.parent.name, path.stem), (path.parent.name, path.stem)): _read_file(path)
+        for path in sorted(folder.glob("*/*.tsv"))
+    }
 
 
 def _read_file(path: Path) -> dict[str, Answered]:
-    head, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    try:
+        head, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except ValueError as error:
+        raise UsageError(f"baseline `{path}`", str(error), "restore it, or update the baseline") from None
     if head != _HEAD:
         raise UsageError(
             f"baseline `{path}`", "its first line is another", "restore it, or update the baseline"
@@ -107,10 +114,10 @@ def _read_file(path: Path) -> dict[str, Answered]:
     for number, line in enumerate(lines, start=2):
         try:
             name, score, text = line.split("\t")
-            samples[json.loads(name)] = Answered(
-                None if score == "failed" else float(score), json.loads(text)
+            samples[str(json.loads(name))] = Answered(
+                None if score == "failed" else float(score), str(json.loads(text))
             )
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"baseline `{path}` line {number}", str(error), "restore it, or update the baseline"
             ) from None

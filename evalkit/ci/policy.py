@@ -13,24 +13,32 @@ change of six points. So the limits are about single samples first.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.spec import read_yaml
+from evalkit.validation import complaint
 
 FILE = "policy.yaml"
 
 
-@dataclass(frozen=True)
+_CHECKED = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class Limits:
     """``identical``: share of answers that must be the same text; ``flips``: samples whose score may
     get worse; ``drop``: how far the mean score may fall, as a fraction.
     """
 
-    identical: float = 1.0
-    flips: int = 0
-    drop: float = 0.0
+    identical: Annotated[float, Field(ge=0, le=1)] = 1.0
+    flips: Annotated[int, Field(ge=0)] = 0
+    drop: Annotated[float, Field(ge=0)] = 0.0
 
 
 TIERS: Mapping[str, Limits] = {
@@ -40,16 +48,16 @@ TIERS: Mapping[str, Limits] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class Policy:
     """Limits for every task, and for single ones."""
 
     default: Limits = TIERS["exact"]
-    tasks: Mapping[str, Limits] | None = None
+    tasks: Mapping[str, Limits] = Field(default_factory=dict)
 
     def limits(self, task: str) -> Limits:
         """What holds for a task."""
-        return (self.tasks or {}).get(task, self.default)
+        return self.tasks.get(task, self.default)
 
 
 def read_policy(path: Path) -> Policy:
@@ -58,17 +66,12 @@ def read_policy(path: Path) -> Policy:
     Raises:
         UsageError: the file is no policy.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
+    if not path.is_file():
         return Policy()
-    except yaml.YAMLError as error:
-        raise _bad(path, f"it is not valid YAML: {error}") from None
-    if not isinstance(content, Mapping):
-        raise _bad(path, "it is no mapping")
+    content = read_yaml(path, "policy")
     tasks = content.get("tasks") or {}
+    if not isinstance(tasks, Mapping):
+        raise _bad(path, "`tasks` is no mapping")
     default = _limits(path, {name: value for name, value in content.items() if name != "tasks"}, Limits())
     return Policy(default, {str(name): _limits(path, given, default) for name, given in tasks.items()})
 
@@ -77,16 +80,17 @@ def _limits(path: Path, given: Any, default: Limits) -> Limits:
     if not isinstance(given, Mapping):
         raise _bad(path, f"{given!r} are no limits")
     known = [field.name for field in fields(Limits)]
-    for name, value in given.items():
-        if name == "tier":
-            if value not in TIERS:
-                raise _bad(path, f"there is no tier `{value}`.{did_you_mean(str(value), TIERS)}")
-        elif name not in known:
+    for name in given:
+        if name not in ("tier", *known):
             raise _bad(path, f"unknown key `{name}`.{did_you_mean(str(name), ['tier', *known])}")
-        elif not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-            raise _bad(path, f"`{name}` is {value!r}, not a number from 0")
-    start = TIERS[given["tier"]] if "tier" in given else default
-    return replace(start, **{name: value for name, value in given.items() if name != "tier"})
+    tier = given.get("tier")
+    if "tier" in given and (not isinstance(tier, str) or tier not in TIERS):
+        raise _bad(path, f"there is no tier `{tier}`.{did_you_mean(str(tier), TIERS)}")
+    start = TIERS[tier] if isinstance(tier, str) else default
+    try:
+        return Limits(**{**asdict(start), **{name: value for name, value in given.items() if name != "tier"}})
+    except ValidationError as error:
+        raise _bad(path, ": ".join(complaint(error))) from None
 
 
 def _bad(path: Path, why: str) -> UsageError:

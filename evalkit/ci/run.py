@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evalkit import api
 from evalkit.ci import baseline
 from evalkit.ci.policy import FILE, read_policy
 from evalkit.ci.verdict import TaskVerdict, judge
 from evalkit.errors import EnvironmentProblem
-from evalkit.execute import execute
 from evalkit.finish import Outcome
-from evalkit.session import Reporter, Silent
+from evalkit.session import Reporter
 from evalkit.spec import RunSpec
 
 DEFAULT = Path("results/baselines")
@@ -27,11 +26,12 @@ def update(folder: Path, spec: RunSpec, reporter: Reporter | None = None) -> Out
         EnvironmentProblem: samples failed; the old baseline stays.
     """
     outcome = _run(spec, reporter)
-    failed = sum(record.failed for record in outcome.records)
-    if failed or outcome.missing or outcome.problems:
+    if outcome.failed or outcome.missing or outcome.problems:
+        why = "; ".join(f"{problem.what} ({problem.why})" for problem in outcome.problems)
         raise EnvironmentProblem(
             f"baseline `{folder}`",
-            f"{failed} samples failed and {outcome.missing} are missing",
+            f"{outcome.failed} samples failed and {outcome.missing} are missing"
+            + (f"; {why}" if why else ""),
             f"see the records of {outcome.run.path}; the baseline was left as it is",
         )
     baseline.write(folder, spec, baseline.outcomes(outcome.records))
@@ -45,8 +45,10 @@ def check(folder: Path, reporter: Reporter | None = None, **options: Any) -> lis
     """
     spec = baseline.read_order(folder, **options)
     policy = read_policy(folder / FILE)
-    found = baseline.outcomes(_run(spec, reporter).records)
-    return judge(baseline.read(folder, found), found, policy)
+    outcome = _run(spec, reporter)
+    found = baseline.outcomes(outcome.records)
+    problems = [f"{problem.what} ({problem.why})" for problem in outcome.problems]
+    return judge(baseline.read(folder, found), found, policy, problems)
 
 
 def folders(given: Sequence[Path]) -> list[Path]:
@@ -57,5 +59,5 @@ def folders(given: Sequence[Path]) -> list[Path]:
 def _run(spec: RunSpec, reporter: Reporter | None) -> Outcome:
     """Run in a folder of its own: a check must not find answers of an earlier one."""
     if spec.output is None:
-        spec = replace(spec, output=tempfile.mkdtemp(prefix="evalkit-ci-"))
-    return execute(spec, reporter or Silent())
+        spec = spec.with_options(output=tempfile.mkdtemp(prefix="evalkit-ci-"))
+    return api.run(spec, reporter)

@@ -47,11 +47,16 @@ class TaskVerdict:
         return [change for change in self.changes if change.kind == kind]
 
 
-def judge(stored: Baseline, found: Baseline, policy: Policy) -> list[TaskVerdict]:
-    """A verdict for every arm and task that was found."""
+def judge(
+    stored: Baseline, found: Baseline, policy: Policy, problems: Sequence[str] = ()
+) -> list[TaskVerdict]:
+    """A verdict for every arm and task that was found or should have been; ``problems`` say why some could
+    not be run.
+    """
+    places = dict.fromkeys([*found, *stored])
     return [
-        _judge_task(arm, task, stored.get((arm, task), {}), samples, policy.limits(task))
-        for (arm, task), samples in found.items()
+        _judge_task(place, stored.get(place, {}), found.get(place, {}), policy.limits(place[1]), problems)
+        for place in places
     ]
 
 
@@ -64,8 +69,13 @@ def overall(verdicts: Sequence[TaskVerdict]) -> Outcome:
 
 
 def _judge_task(
-    arm: str, task: str, stored: Mapping[str, Answered], found: Mapping[str, Answered], limits: Limits
+    place: tuple[str, str],
+    stored: Mapping[str, Answered],
+    found: Mapping[str, Answered],
+    limits: Limits,
+    problems: Sequence[str],
 ) -> TaskVerdict:
+    arm, task = place
     shared = [name for name in stored if name in found]
     whole = [name for name in shared if stored[name].score is not None and found[name].score is not None]
     changes = tuple(
@@ -73,12 +83,17 @@ def _judge_task(
     )
     identical = 1 - len(changes) / len(whole) if whole else 0.0
     before, after = (_mean([side[name] for name in whole]) for side in (stored, found))
-    unclear = _unclear(stored, found, shared, whole)
+    unclear = _unclear(stored, found, shared, whole) if found else _missing(stored, problems)
     broken = _broken(limits, changes, identical, before - after) if whole else []
     outcome: Outcome = "NO-GO" if broken else "INCONCLUSIVE" if unclear else "GO"
     return TaskVerdict(
         arm, task, outcome, len(whole), identical, before, after, changes, tuple(broken + unclear)
     )
+
+
+def _missing(stored: Mapping[str, Answered], problems: Sequence[str]) -> list[str]:
+    why = f": {'; '.join(problems)}" if problems else ""
+    return [f"nothing of it was run now, {len(stored)} samples are in the baseline{why}"]
 
 
 def _unclear(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from evalkit.api import with_mirror
 from evalkit.execute import load_samples, load_tasks, placing_of
 from evalkit.models import describe_model
 from evalkit.requests import build_request
@@ -14,6 +15,7 @@ from evalkit.spec import RunSpec
 
 def describe(spec: RunSpec, as_json: bool) -> str:
     """Samples, prompt tokens and one rendered prompt for every arm and task."""
+    spec = with_mirror(spec)
     tasks = load_tasks(spec)
     samples = load_samples(spec, tasks)
     found: list[dict[str, Any]] = []

@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from evalkit.api import summarise
 from evalkit.errors import ExitCode
 from evalkit.finish import Outcome
 from evalkit.report import tables
@@ -16,39 +15,51 @@ from evalkit.report.comparison import Comparison
 
 def show_outcome(outcome: Outcome, as_json: bool) -> int:
     """Print the comparison table of a run, and return the exit code that its state deserves."""
-    comparison = summarise(outcome)
+    comparison = outcome.comparison
     if as_json:
         files = [str(path) for path in outcome.submissions]
         found = {"run": str(outcome.run.path), "submissions": files, **comparison.to_json()}
         click.echo(json.dumps(found, indent=2))
     else:
-        if comparison.columns:
-            print_comparison(comparison)
-        for arm, audit in outcome.run.manifest().get("audits", {}).items():
-            differing = ", ".join(audit["different"]) or "none"
-            click.echo(
-                f"audit of {arm}: {audit['repeated']} answers with a margin below {audit['margin']} "
-                f"given again alone; different: {differing}"
-            )
-        click.echo(f"stored in {outcome.run.path}")
-        for path, target in outcome.submissions.items():
-            click.echo(f"answers to be scored by {target}: {path}")
+        _show(outcome, comparison)
     if outcome.unreadable:
         click.echo(
             f"evalkit: {outcome.unreadable} lines of the journal can't be read; they count for nothing",
             err=True,
         )
-    failed = sum(record.failed for record in outcome.records)
-    if outcome.missing or failed:
+    if outcome.missing or outcome.failed:
         click.echo(
-            f"evalkit: incomplete: {failed} failed and {outcome.missing} missing samples\n"
+            f"evalkit: incomplete: {outcome.failed} failed and {outcome.missing} missing samples\n"
             f"  why: see `error` in {outcome.run.path / 'records.jsonl'}{_first_error(outcome)}\n"
             "  fix: mend the cause and run the same command again; only these samples are run",
             err=True,
         )
+    unreliable = comparison.unreliable()
+    if unreliable:
+        more = f"; and {len(unreliable) - 1} more" if len(unreliable) > 1 else ""
+        click.echo(
+            f"evalkit: unreliable: {len(unreliable)} of the scores\n"
+            f"  why: {unreliable[0]}{more}\n"
+            "  fix: look at the answers (`evalkit report`); allow more by `--rate-limit NAME=SHARE`",
+            err=True,
+        )
     if outcome.problems:
         return int(outcome.problems[0].exit_code)
-    return int(ExitCode.INCOMPLETE if outcome.missing or failed else ExitCode.OK)
+    return int(ExitCode.INCOMPLETE if outcome.missing or outcome.failed or unreliable else ExitCode.OK)
+
+
+def _show(outcome: Outcome, comparison: Comparison) -> None:
+    if comparison.columns:
+        print_comparison(comparison)
+    for arm, audit in (outcome.invocation.audits if outcome.invocation else {}).items():
+        differing = ", ".join(audit.different) or "none"
+        click.echo(
+            f"audit of {arm}: {audit.repeated} answers with a margin below {audit.margin} "
+            f"given again alone; different: {differing}"
+        )
+    click.echo(f"stored in {outcome.run.path}")
+    for path, target in outcome.submissions.items():
+        click.echo(f"answers to be scored by {target}: {path}")
 
 
 def print_comparison(comparison: Comparison, breakdown: bool = False) -> None:

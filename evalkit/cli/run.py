@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from evalkit.cli.options import json_option, official_random_option, tasks_dir_option, token_budget
-from evalkit.errors import ExitCode
-from evalkit.spec import EXECUTORS, RunSpec, load_config, split_list
+from evalkit.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from evalkit.spec import RunSpec
 
 
 @click.command("run")
@@ -51,7 +52,7 @@ from evalkit.spec import EXECUTORS, RunSpec, load_config, split_list
 )
 @click.option(
     "--executor",
-    type=click.Choice(EXECUTORS),
+    type=click.Choice(["auto", "local", "ray"]),
     help="`ray`: engines on the Ray cluster at RAY_ADDRESS, one for each GPU. Default: on this machine.",
 )
 @click.option("--gpus-per-engine", type=click.IntRange(min=1), help="On a cluster; 1 unless told otherwise.")
@@ -87,12 +88,28 @@ from evalkit.spec import EXECUTORS, RunSpec, load_config, split_list
     metavar="LOGITS",
     help="Give answers again, each alone, whose closest choice had a smaller lead; tell which differ.",
 )
+@click.option(
+    "--rate-limit",
+    "rate_limits",
+    multiple=True,
+    metavar="NAME=SHARE",
+    help="A score is unreliable, and the run ends with 3, if more than this share of its answers is "
+    "`truncated`, `unparsed` or `repeating`; 0.2 each by default.",
+)
+@click.option(
+    "--wait", is_flag=True, help="Wait for what another process is answering into the same --output."
+)
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with these options.")
 @click.option("--dry-run", is_flag=True, help="Show what would run: samples, prompts, token counts.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the table.")
 @json_option
 def command(
-    config: Path | None, dry_run: bool, quiet: bool, as_json: bool, data_root: str | None, **options: Any
+    config: Path | None,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+    rate_limits: tuple[str, ...],
+    **options: Any,
 ) -> int:
     r"""Run models with RoPE variants on tasks, and print the comparison table.
 
@@ -102,30 +119,36 @@ def command(
     evalkit run --model tiny --rope vanilla,mrope,mrope-i,mhrope --tasks mini
     evalkit run --model mrope=/ckpts/a --model mrope-i=/ckpts/b --tasks paper --data-root /data
     """
-    options["data_root"] = data_root or os.environ.get("EVALKIT_DATA")
-    spec = read_spec(config, options)
+    spec = read_spec(config, {**options, "rate_limits": dict(map(_rate_limit, rate_limits))})
     if dry_run:
         from evalkit.cli.dry_run import describe
 
         click.echo(describe(spec, as_json))
         return ExitCode.OK
+    from evalkit.api import run
     from evalkit.cli.progress import make_reporter
-    from evalkit.execute import execute
-
-    outcome = execute(spec, make_reporter(quiet or as_json))
     from evalkit.cli.results import show_outcome
 
-    return show_outcome(outcome, as_json)
+    return show_outcome(run(spec, make_reporter(quiet or as_json)), as_json)
 
 
 def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:
-    """Build the order; what is typed beats what the file says."""
+    """Build the spec; what is typed beats what the file says."""
+    from evalkit.spec import RunSpec, load_config
+
     chosen: dict[str, Any] = load_config(config) if config else {}
-    for name, value in options.items():
-        if name in ("models", "ropes", "tasks", "without", "devices"):
-            value = split_list(value)
-        if value is not False and value not in (None, ()):
-            chosen[name] = None if (name, value) == ("batch_tokens", "auto") else value
+    given = {name: value for name, value in options.items() if value not in (None, (), {}, False)}
+    chosen |= given
     chosen.setdefault("models", ())
     chosen.setdefault("tasks", ())
     return RunSpec(**chosen)
+
+
+def _rate_limit(text: str) -> tuple[str, float]:
+    name, _, share = text.rpartition("=")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise UsageError(
+            f"rate limit `{text}`", "it is not NAME=SHARE", "write `--rate-limit unparsed=0.5`"
+        ) from None

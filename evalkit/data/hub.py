@@ -187,6 +187,16 @@ class HubDataset:
             self.repo, folder, data_root, self.archives, self.files, self.optional, self.files_hint
         )
 
+    def sources(self, data_root: str | None) -> Sequence[Path] | None:
+        """A mirror's folders and lock file; None for the hub, where data may change unseen."""
+        if not data_root:
+            return None
+        return [
+            find_mirror(data_root, self.repo),
+            Path(data_root).expanduser() / LOCK,
+            *self.media_roots(data_root),
+        ]
+
     def media_roots(self, data_root: str) -> Sequence[Path]:
         """Folders of a mirror in which files that rows name are looked up."""
         files = self._files(find_mirror(data_root, self.repo), data_root, None)

@@ -12,11 +12,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evalkit.errors import UsageError
+from evalkit.validation import complaint
 
 NAME = "evalkit.lock.json"
-_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,15 @@ class LockedRepo:
         )
 
 
+class LockFile(BaseModel):
+    """The file as a whole."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    repositories: dict[str, LockedRepo]
+
+
 def read_lock(path: Path) -> dict[str, LockedRepo]:
     """The entries of a lock file; none where there is no file.
 
@@ -62,22 +74,20 @@ def read_lock(path: Path) -> dict[str, LockedRepo]:
         UsageError: the file is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("format") != _FORMAT:
-            raise ValueError(f"its format is {content.get('format')!r}")
-        return {repo: _entry(raw) for repo, raw in content["repositories"].items()}
+        return LockFile.model_validate_json(path.read_bytes(), strict=True).repositories
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValidationError as error:
+        why = ": ".join(complaint(error))
         raise UsageError(
-            f"lock file `{path}`", f"it can't be read: {error}", "delete it and pull again"
+            f"lock file `{path}`", f"it can't be read: {why}", "delete it and pull again"
         ) from None
 
 
 def write_lock(path: Path, entries: Mapping[str, LockedRepo]) -> None:
     """Replace a lock file."""
     content = {
-        "format": _FORMAT,
+        "format": 1,
         "repositories": {repo: asdict(entry) for repo, entry in sorted(entries.items())},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,14 +116,3 @@ def checksum(path: Path, kind: str) -> str:
         while block := file.read(1 << 20):
             total.update(block)
     return total.hexdigest()
-
-
-def _entry(raw: Mapping[str, object]) -> LockedRepo:
-    splits, files, members = (dict(raw[name]) for name in ("splits", "files", "members"))  # type: ignore[call-overload]
-    return LockedRepo(
-        str(raw["revision"]),
-        str(raw["commit"]),
-        {name: tuple(paths) for name, paths in splits.items()},
-        {path: LockedFile(**found) for path, found in files.items()},
-        {path: int(size) for path, size in members.items()},
-    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from evalkit.stats import Stats
@@ -119,6 +122,11 @@ class Placing:
     compiled: bool = False
 
 
+def fingerprint_of(identity: Mapping[str, str]) -> str:
+    """SHA-256 over what a model's answers depend on."""
+    return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
+
+
 class Card(Protocol):
     """A checkpoint with one RoPE variant, before its weights are loaded: enough to plan and to render
     requests. Picklable.
@@ -138,6 +146,26 @@ class Card(Protocol):
     @property
     def box_space(self) -> str:
         """Convention of the coordinates the family emits (see ``metrics.base.Answer``)."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """STUB"""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """STUB"""
+        ...
+
+    @property
+    def revision(self) -> str | None:
+        """STUB"""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """STUB"""
         ...
 
     @property

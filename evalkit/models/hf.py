@@ -107,6 +107,22 @@ class HfCard:
     compile_seconds: float = 0.0
 
     @property
+    def identity(self) -> Mapping[str, str]:
+        return {"weights": self.fingerprint}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def revision(self) -> str | None:
+        return None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(sorted(self.folder.glob("*")))
+
+    @property
     def family(self) -> str:
         """Name of the family."""
         return self.adapter.family.name

@@ -96,6 +96,13 @@ class MockModel:
     box_space: str = FAMILY.box_space
     bytes: int = 0
     compile_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    revision: None = None
+    files: tuple[Path, ...] = ()
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        return {"mock": self.fingerprint}
 
     @property
     def card(self) -> MockModel:

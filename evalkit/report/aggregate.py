@@ -56,7 +56,7 @@ class Cell:
     ``estimate`` is the primary figure over the samples that have a score; ``expected`` is how
     many there should be. ``counts`` has the samples behind each of the four rates. ``figures``
     is everything that the benchmark's authors report; ``breakdown`` maps group and label to the
-    estimate within it.
+    estimate within it. ``unreliable`` says which rates are over their limits.
     """
 
     arm: str
@@ -66,6 +66,7 @@ class Cell:
     counts: Mapping[str, int] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     breakdown: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    unreliable: Sequence[str] = ()
 
     @property
     def whole(self) -> bool:
@@ -80,9 +81,11 @@ def cell_of(
     expected: int,
     metric: Metric,
     seed: int | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> Cell:
     """Aggregate one arm's scored records of one benchmark, in the data set's order; ``seed`` is that
-    of an official random fallback.
+    of an official random fallback, ``limits`` are the shares of samples from which on a flag makes a score
+    unreliable.
     """
     scored = [record for record in records if record.score is not None and record.score.value is not None]
     figures = metric.summarise(_items(scored))
@@ -109,6 +112,19 @@ def cell_of(
         },
         figures=figures,
         breakdown=breakdown,
+        unreliable=_unreliable(records, limits or {}),
+    )
+
+
+def _unreliable(records: Sequence[Record], limits: Mapping[str, float]) -> tuple[str, ...]:
+    """The rates that are over their limits, in words."""
+    shares = {
+        flag: sum(flag in record.flags for record in records) / len(records) for flag in limits if records
+    }
+    return tuple(
+        f"{share:.1%} {flag}, {limits[flag]:.1%} may be"
+        for flag, share in shares.items()
+        if share > limits[flag]
     )
 
 

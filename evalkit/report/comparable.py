@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from evalkit.errors import UsageError
 from evalkit.report.comparison import Arm
+from evalkit.store import TaskEntry
 from evalkit.store.records import Record
 
 # What a run's manifest says of a task that changes scores.
@@ -44,23 +44,22 @@ def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Seq
                 )
 
 
-def check_protocols(manifests: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse runs that evaluated a task differently; ``manifests`` by the runs' names.
+def check_protocols(tasks: Iterable[tuple[str, TaskEntry]]) -> None:
+    """Refuse arms that were evaluated differently on a task; each task with who was (arm and run).
 
     Raises:
-        UsageError: names the task, the two runs and what differs.
+        UsageError: names the task, the two arms and what differs.
     """
-    first: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for run, manifest in manifests.items():
-        for task in manifest["tasks"]:
-            name, known = first.setdefault(task["name"], (run, task))
-            for field, words in _PROTOCOL.items():
-                if known.get(field) != task.get(field):
-                    raise UsageError(
-                        f"runs `{name}` and `{run}` can't be compared on {task['name']}",
-                        f"their {words} differs: {known.get(field)} and {task.get(field)}",
-                        "use one evalkit version; or compare what they share (`--allow-mismatch`)",
-                    )
+    first: dict[str, tuple[str, TaskEntry]] = {}
+    for who, task in tasks:
+        other, known = first.setdefault(task.name, (who, task))
+        for field, words in _PROTOCOL.items():
+            if getattr(known, field) != getattr(task, field):
+                raise UsageError(
+                    f"`{other}` and `{who}` can't be compared on {task.name}",
+                    f"their {words} differs: {getattr(known, field)} and {getattr(task, field)}",
+                    "use one evalkit version; or compare what they share (`--allow-mismatch`)",
+                )
 
 
 def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, list[Record]]]) -> list[str]:

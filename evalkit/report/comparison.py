@@ -73,6 +73,15 @@ class Comparison:
         """Category means and ``overall`` of one arm, as fractions of the metrics' ranges."""
         return category_means(self.cells[arm], self.columns)
 
+    def unreliable(self) -> list[str]:
+        """Arm and task of the scores that rates over their limits make unreliable, and why."""
+        return [
+            f"{arm} {task}: {'; '.join(cell.unreliable)}"
+            for arm, cells in self.cells.items()
+            for task, cell in cells.items()
+            if cell.unreliable
+        ]
+
     def footnotes(self) -> list[str]:
         """What a reader must know beside the scores: incomplete cells and failure rates."""
         notes = list(self.notes)
@@ -86,6 +95,8 @@ class Comparison:
                     notes.append(
                         f"{arm.name} {column.task}: {cell.estimate.n} of {cell.expected} samples have a score"
                     )
+                if cell.unreliable:
+                    notes.append(f"{arm.name} {column.task}: UNRELIABLE: {'; '.join(cell.unreliable)}")
                 shown = [f"{count} {rate}" for rate, count in cell.counts.items() if count]
                 if shown:
                     notes.append(f"{arm.name} {column.task}: {', '.join(shown)} of {cell.expected}")
@@ -139,6 +150,7 @@ def _cell_json(cell: Cell) -> dict[str, Any]:
         "counts": dict(cell.counts),
         "figures": {name: _number(value) for name, value in cell.figures.items()},
         "breakdown": breakdown,
+        "unreliable": list(cell.unreliable),
     }
 
 

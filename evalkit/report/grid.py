@@ -15,6 +15,7 @@ from evalkit.report.paired import Difference
 
 MISSING = "–"
 PARTIAL = "partial"
+UNRELIABLE = "UNRELIABLE"
 BEST, SECOND = 1, 2
 
 
@@ -72,11 +73,13 @@ def breakdown_lines(comparison: Comparison) -> Iterator[tuple[str, list[Line]]]:
 def score_text(cell: Cell | None, column: Column) -> str:
     """A score as the paper prints it: out of 100 where the metric is a fraction.
 
-    A trailing ``*`` says that some samples have no score.
+    A trailing ``*`` says that some samples have no score, ``UNRELIABLE`` that so many answers failed that
+    it says little about the model.
     """
     if cell is None or math.isnan(cell.estimate.value):
         return MISSING
-    return f"{cell.estimate.value * scale(column):.1f}" + ("" if cell.whole else "*")
+    text = f"{cell.estimate.value * scale(column):.1f}" + ("" if cell.whole else "*")
+    return f"{text} {UNRELIABLE}" if cell.unreliable else text
 
 
 def interval_text(estimate: Estimate | None, column: Column) -> str:

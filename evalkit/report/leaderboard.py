@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 from evalkit.errors import UsageError
 from evalkit.report.aggregate import CATEGORIES, unweighted
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.results import Results
+from evalkit.store import Evaluation, exclusive
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +37,7 @@ FIXED = ("schema", *KEY, "n", *TEXTS[len(KEY) :], *CATEGORIES, "overall")
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a row says about the run that it came from.
+    """What rows say about the run that they came from.
 
     ``protocol`` is ``full`` for all samples of each task, ``ci`` for their fixed subsets, and
     ``limit-N`` for the first N.
@@ -46,6 +48,26 @@ class RunFacts:
     version: str
     date: str
     revisions: Mapping[str, str]
+
+
+def facts_of(results: Results) -> list[RunFacts]:
+    """What a run has to say: for every arm and protocol, under which it was asked some tasks."""
+    groups: dict[tuple[str, str], list[Evaluation]] = {}
+    for each in results.evaluations:
+        groups.setdefault((each.arm, str(each.protocol)), []).append(each)
+    found = []
+    for (_, protocol), evaluations in groups.items():
+        last = max((results.manifest.latest(each.id) for each in evaluations), key=lambda each: each.started)
+        found.append(
+            RunFacts(
+                comparison=results.only(evaluations).comparison(),
+                protocol=protocol,
+                version=last.versions.get("evalkit", "unknown"),
+                date=(last.finished or last.started)[:10],
+                revisions={each.task.name: each.task.dataset.get("revision", "") for each in evaluations},
+            )
+        )
+    return found
 
 
 def rows_of(facts: RunFacts) -> list[dict[str, Any]]:
@@ -62,6 +84,12 @@ def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     Raises:
         UsageError: ``target`` exists and is no leaderboard of this schema.
     """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(target.with_name(f".{target.name}.lock")):
+        return _write(target, rows)
+
+
+def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     import pandas as pd
 
     known = read(target).to_dict("records") if target.exists() else []
@@ -71,7 +99,6 @@ def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
         merged[key] = _merged(merged[key], row) if key in merged else dict(row)
     table = pd.DataFrame([merged[key] for key in sorted(merged)])
     tasks = sorted(set(table.columns) - set(FIXED))
-    target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     table.reindex(columns=[*FIXED, *tasks]).to_csv(fresh, index=False)
     os.replace(fresh, target)
@@ -119,6 +146,7 @@ def _row(facts: RunFacts, arm: Arm) -> dict[str, Any]:
             "range": list(column.limits),
             "n": cell.estimate.n if cell else 0,
             "expected": cell.expected if cell else None,
+            **({"unreliable": list(cell.unreliable)} if cell and cell.unreliable else {}),
         }
     return {
         "schema": SCHEMA,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.report.aggregate import CATEGORIES
-from evalkit.report.grid import MISSING, Entry, Line, ranks_of
+from evalkit.report.grid import MISSING, UNRELIABLE, Entry, Line, ranks_of
 from evalkit.report.leaderboard import FIXED, read
 from evalkit.report.page import table_page
 
@@ -55,7 +55,8 @@ def _text(row: dict[str, Any], name: str) -> str:
     described = json.loads(row["tasks"]).get(name)
     fraction = described is None or described["range"] == [0.0, 1.0]
     missing = described is not None and described["n"] != described["expected"]
-    return f"{value * (100 if fraction else 1):.1f}{'*' if missing else ''}"
+    text = f"{value * (100 if fraction else 1):.1f}{'*' if missing else ''}"
+    return f"{text} {UNRELIABLE}" if described and described.get("unreliable") else text
 
 
 def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -65,6 +66,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [
         "bold and underlined are the best and the second of one protocol (means: with the same benchmarks)",
         "* some samples have no score",
+        f"{UNRELIABLE}: too many answers were cut off, unreadable or repeating",
         "a mean is over the row's own benchmarks, and empty where one of them is incomplete",
         "metric: " + ", ".join(f"{task} {metric}" for task, metric in sorted(metrics.items())),
     ]

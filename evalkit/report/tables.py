@@ -207,6 +207,7 @@ def csv(comparison: Comparison) -> str:
             }
             counts = {rate.replace(" ", "_"): count for rate, count in cell.counts.items()}
             whole = vars(cell.estimate) | {"expected": cell.expected} | counts
+            whole["unreliable"] = "; ".join(cell.unreliable)
             rows.append(
                 start | {"group": "", "label": ""} | whole | _compared(comparison, arm.name, column.task)
             )

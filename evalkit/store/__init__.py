@@ -3,7 +3,35 @@
 from __future__ import annotations
 
 from evalkit.store.journal import Journal, JournalWriter, read_journal
+from evalkit.store.locks import exclusive
+from evalkit.store.manifest import (
+    ArmEntry,
+    Audit,
+    Evaluation,
+    Inputs,
+    Invocation,
+    Manifest,
+    Protocol,
+    Scoring,
+    TaskEntry,
+)
 from evalkit.store.records import Record
-from evalkit.store.rundir import Plan, RunDir, planned
+from evalkit.store.rundir import RunDir
 
-__all__ = ["Journal", "JournalWriter", "Plan", "Record", "RunDir", "planned", "read_journal"]
+__all__ = [
+    "ArmEntry",
+    "Audit",
+    "Evaluation",
+    "Inputs",
+    "Invocation",
+    "Journal",
+    "JournalWriter",
+    "Manifest",
+    "Protocol",
+    "Record",
+    "RunDir",
+    "Scoring",
+    "TaskEntry",
+    "exclusive",
+    "read_journal",
+]

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from evalkit.metrics.base import Answer, Score
 from evalkit.types import FinishReason, MediaInfo
@@ -24,6 +27,8 @@ class Record:
     digits, and ``seconds`` (stage -> wall-clock seconds) differ; nothing else does. ``score`` and
     ``flags`` are derived, never journalled.
     """
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # a line of another version is not misread
 
     arm: str
     model: str
@@ -88,20 +93,22 @@ class Record:
         """Build a record from :meth:`to_json`'s mapping.
 
         Raises:
-            TypeError, KeyError, ValueError: a field is missing, unknown or of another kind.
+            TypeError, ValueError: a field is missing, unknown or of another kind.
         """
         fields = dict(line)
-        fields["token_ids"] = tuple(fields.get("token_ids", ()))
-        fields["flags"] = tuple(fields.get("flags", ()))
         fields["groups"] = {
             name: tuple(label) if isinstance(label, list) else label
             for name, label in dict(fields.get("groups", {})).items()
         }
-        fields["media"] = tuple(_media(medium) for medium in fields.get("media", ()))
-        fields["score"] = Score(**fields["score"]) if fields.get("score") else None
-        return cls(**fields)
+        found: Record = _adapter().validate_python(fields)
+        return found
 
 
-def _media(fields: Mapping[str, Any]) -> MediaInfo:
-    listed = {name: tuple(fields[name]) for name in ("size", "input_size", "frames", "timestamps")}
-    return MediaInfo(**{**fields, **listed})
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a line of ``records.jsonl``; the journal's lines lack ``score`` and ``flags``."""
+    return _adapter().json_schema()

@@ -1,24 +1,31 @@
-"""A run on disk: ``manifest.json``, ``plan.json``, ``journal/``, ``records.jsonl``, ``scores.json``.
+"""A run on disk: ``manifest.json``, ``plans/``, ``journal/``, ``records.jsonl``, ``scores.json``.
 
 The journal is the truth; ``records.jsonl`` and ``scores.json`` are views that can be made again at
-any time (``evalkit score RUN``). Files other than the journal are replaced atomically.
+any time (``evalkit score RUN``). Files other than the journal are replaced atomically, and what a file
+refers to is written before it: a kill between any two writes leaves a folder that can be read.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import UsageError
-from evalkit.store.journal import Journal, JournalWriter, read_journal
-from evalkit.store.records import Record
+from pydantic import ValidationError
 
-FORMAT = 1
-Plan = dict[str, dict[str, list[str]]]
+from evalkit.errors import EvalkitError, UsageError
+from evalkit.store.journal import Journal, JournalWriter, read_journal
+from evalkit.store.locks import FOLDER as LOCKS
+from evalkit.store.locks import exclusive, leases
+from evalkit.store.manifest import FORMAT, Evaluation, Manifest, plan_digest, tuples
+from evalkit.store.records import Record
+from evalkit.store.upgrade import upgraded
+from evalkit.validation import complaint
+
 _TEMPORARY = ".tmp"
 _ERRORS = "surrogatepass"  # JSON has lone surrogates, and so may a model's text or a data set
 
@@ -70,39 +77,57 @@ class RunDir:
         """Whether an earlier command already wrote to this run."""
         return (self.path / "manifest.json").is_file()
 
-    @property
-    def planned(self) -> bool:
-        """Whether an earlier command got as far as planning its samples."""
-        return (self.path / "plan.json").is_file()
-
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """Everything needed to repeat the run.
 
         Raises:
-            UsageError: the file is damaged or of another format.
+            UsageError: the file is missing, damaged or of a later format.
         """
-        manifest = self._load("manifest.json")
-        if manifest.get("format") != FORMAT:
-            raise UsageError(
-                f"run `{self.path}` has format {manifest.get('format')!r}",
-                f"this evalkit reads format {FORMAT}",
-                "read it with the evalkit version named in its manifest.json",
-            )
-        return manifest
+        return self._read()[0]
 
-    def plan(self) -> Plan:
-        """Request keys, arm by arm and task by task, in sample order."""
-        return self._load("plan.json")
+    def keys(self, evaluations: Iterable[Evaluation]) -> list[list[str]]:
+        """The requests' keys of each evaluation, in the order of its samples.
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replace ``manifest.json``."""
-        self._replace(
-            "manifest.json", json.dumps({"format": FORMAT, **manifest}, indent=2, ensure_ascii=False)
-        )
+        Raises:
+            UsageError: a plan is missing or damaged.
+        """
+        _, old = self._read()
+        return [old[each.plan] if each.plan in old else self._plan(each) for each in evaluations]
 
-    def write_plan(self, plan: Plan) -> None:
-        """Replace ``plan.json``."""
-        self._replace("plan.json", json.dumps(plan))
+    @contextmanager
+    def viewing(self) -> Iterator[None]:
+        """Be the only process that makes the views; what it reads before it writes is then all there is."""
+        with exclusive(self.path / LOCKS / "views.lock"):
+            yield
+
+    @contextmanager
+    def answering(
+        self, names: Sequence[str], command: str, waiting: Callable[[str], None] | None
+    ) -> Iterator[None]:
+        """Be the only process that answers for ``names``; see :func:`evalkit.store.locks.leases`."""
+        with leases(self.path, names, command, waiting):
+            yield
+
+    def update(self, change: Callable[[Manifest], Manifest], created: str) -> Manifest:
+        """Change the manifest as it is now; one that isn't there yet is of the time ``created``."""
+        with exclusive(self.path / LOCKS / "manifest.lock"):
+            if self.begun:
+                known, old = self._read()
+                for name, keys in old.items():  # those of an earlier format
+                    self._replace(f"plans/{name}.json", json.dumps(keys))
+            else:
+                known = Manifest(created=created)
+            changed = change(known)
+            text = json.dumps(changed.model_dump(mode="json"), indent=2, ensure_ascii=False)
+            self._replace("manifest.json", text)
+        return changed
+
+    def write_plan(self, keys: Sequence[str]) -> str:
+        """Store the keys of an evaluation's requests, and return the plan's name."""
+        name = plan_digest(keys)
+        if not (self.path / "plans" / f"{name}.json").is_file():
+            self._replace(f"plans/{name}.json", json.dumps(list(keys)))
+        return name
 
     def journal(self) -> Journal:
         """Everything that was answered so far."""
@@ -142,26 +167,54 @@ class RunDir:
 
     def write_submission(self, name: str, content: bytes) -> Path:
         """Replace a file of answers to be scored elsewhere; return where it is."""
-        (self.path / "submissions").mkdir(parents=True, exist_ok=True)
         return self._replace(f"submissions/{name}", content)
 
     def _known(self) -> bool:
-        return self.begun or (self.path / "journal").is_dir()
+        return self.begun or any((self.path / name).is_dir() for name in ("journal", "plans", "locks"))
 
-    def _load(self, name: str) -> dict[str, Any]:
+    def _read(self) -> tuple[Manifest, dict[str, list[str]]]:
+        """The manifest, and the plans of one in an earlier format."""
+        content = self._load("manifest.json")
+        if not isinstance(content, dict):
+            raise self._damaged("manifest.json", f"it holds a {type(content).__name__} instead of a mapping")
+        form = content.get("format")
+        if isinstance(form, int) and form > FORMAT:
+            versions = content.get("invocations")
+            raise UsageError(
+                f"run `{self.path}` has format {form}",
+                f"this evalkit reads formats up to {FORMAT}{_written_by(versions)}",
+                "install that version or a later one: pip install -U evalkit",
+            )
         try:
-            content = json.loads((self.path / name).read_text(encoding="utf-8", errors=_ERRORS))
+            if form == 1:
+                planned = self._load("plan.json") if (self.path / "plan.json").is_file() else {}
+                return upgraded(content, planned)
+            return Manifest(**tuples(content)), {}
+        except ValidationError as error:
+            raise self._damaged("manifest.json", ": ".join(complaint(error))) from None
+        except EvalkitError as error:
+            raise self._damaged("manifest.json", f"{error.what}: {error.why}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise self._damaged("manifest.json", f"{type(error).__name__}: {error}") from None
+
+    def _plan(self, evaluation: Evaluation) -> list[str]:
+        name = f"plans/{evaluation.plan}.json"
+        keys = self._load(name)
+        if not isinstance(keys, list) or plan_digest(keys) != evaluation.plan:
+            raise self._damaged(name, "it is not the plan that its name says")
+        return keys
+
+    def _load(self, name: str) -> Any:
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8", errors=_ERRORS))
         except FileNotFoundError:
             raise UsageError(
                 f"run `{self.path}` has no {name}",
-                "it stopped before its samples were planned",
-                "repeat its command",
+                "it was deleted, or not copied",
+                "repeat the run's command",
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._damaged(name, str(error)) from None
-        if not isinstance(content, dict):
-            raise self._damaged(name, f"it holds a {type(content).__name__} instead of a mapping")
-        return content
 
     def _damaged(self, name: str, why: str) -> UsageError:
         again = f"make it again from the journal: evalkit score {self.path}"
@@ -172,6 +225,7 @@ class RunDir:
     def _replace(self, name: str, content: str | bytes) -> Path:
         self.path.mkdir(parents=True, exist_ok=True)
         target = self.path / name
+        target.parent.mkdir(exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}{_TEMPORARY}")
         try:
             with open(temporary, "wb") as file:
@@ -184,21 +238,12 @@ class RunDir:
         return target
 
 
-def planned(plan: Plan, records: Mapping[str, Record]) -> tuple[list[Record], int]:
-    """The records that a plan asks for, in its order, and how many are missing.
-
-    Copies of one checkpoint have the same keys: a record stands in every arm that asks for it,
-    whichever of them answered.
-    """
-    found: list[Record] = []
-    missing = 0
-    for arm, tasks in plan.items():
-        for key in (key for keys in tasks.values() for key in keys):
-            if key in records:
-                found.append(replace(records[key], arm=arm))
-            else:
-                missing += 1
-    return found, missing
+def _written_by(invocations: Any) -> str:
+    """The version of evalkit that wrote a manifest of a later format, if that can be told."""
+    try:
+        return f"; evalkit {invocations[-1]['versions']['evalkit']} wrote it"
+    except (KeyError, TypeError, IndexError):
+        return ""
 
 
 def _strange(folder: Path) -> bool:

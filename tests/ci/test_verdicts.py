@@ -125,8 +125,8 @@ def test_policies(tmp_path: Path) -> None:
     [
         ("tier: clos", "Did you mean `close`"),
         ("flip: 3", "Did you mean `flips`"),
-        ("flips: many", "not a number"),
-        ("drop: -1", "not a number"),
+        ("flips: many", "must be a whole number"),
+        ("drop: -1", "greater than or equal to 0"),
         ("- a", "no mapping"),
         ("tasks: {a: 3}", "no limits"),
         ("a: [", "not valid YAML"),

@@ -12,16 +12,46 @@ import pytest
 from test_journal import failed, record
 
 from evalkit.errors import UsageError
-from evalkit.store import Record, RunDir, planned
+from evalkit.report.results import open_run
+from evalkit.spec import RunSpec
+from evalkit.store import ArmEntry, Evaluation, Invocation, Manifest, Protocol, RunDir, TaskEntry
 
-MANIFEST = {"status": "running", "arms": [], "tasks": []}
-PLAN = {"tiny@mrope": {"chartqa": [f"key{number}" for number in range(8)]}}
+ARM = ArmEntry(
+    arm="tiny@mrope", model="tiny", rope="mrope", family="mock", fingerprint="f", box_space="abs_resized"
+)
+TASK = TaskEntry(
+    name="chartqa",
+    title="ChartQA",
+    category="image",
+    metric="relaxed_accuracy",
+    range=(0.0, 1.0),
+    max_new_tokens=8,
+)
+INVOCATION = Invocation(
+    id="one", command="evalkit run", started="now", spec=RunSpec(models="tiny", tasks="mini")
+)
+KEYS = [f"key{number}" for number in range(8)]
+
+
+def evaluation(run: RunDir, number: int = 0, arm: str = ARM.arm, keys: list[str] = KEYS) -> Evaluation:
+    return Evaluation(
+        id=number,
+        invocation="one",
+        arm=arm,
+        task=TASK,
+        protocol=Protocol(),
+        samples=len(keys),
+        plan=run.write_plan(keys),
+    )
 
 
 def run_in(folder: Path) -> RunDir:
     run = RunDir.create(folder / "run")
-    run.write_manifest(MANIFEST)
-    run.write_plan(PLAN)
+    entry = evaluation(run)
+    run.update(
+        lambda manifest: manifest.with_arms([ARM]).with_invocation(INVOCATION).with_evaluations([entry]),
+        "now",
+    )
     return run
 
 
@@ -37,8 +67,9 @@ def test_manifest_plan_and_records_read_back(tmp_path: Path) -> None:
     run = run_in(tmp_path)
     run.write_records([record(1), record(0, raw="\ud800ü")])
     again = RunDir.open(tmp_path / "run")
-    assert again.manifest() == {"format": 1, **MANIFEST}
-    assert again.plan() == PLAN
+    manifest = again.manifest()
+    assert (manifest.arms, manifest.invocations) == ((ARM,), (INVOCATION,))
+    assert again.keys(manifest.evaluations) == [KEYS]
     assert again.records() == [record(1), record(0, raw="\ud800ü")]
     assert again.name == "run"
     assert again.begun
@@ -72,10 +103,14 @@ def test_a_damaged_manifest_says_so(tmp_path: Path, text: str) -> None:
     assert "manifest.json` is damaged" in complaint(run.manifest)
 
 
-def test_another_format_is_not_misread(tmp_path: Path) -> None:
+def test_a_later_format_is_not_misread_and_says_what_to_install(tmp_path: Path) -> None:
     run = run_in(tmp_path)
-    (run.path / "manifest.json").write_text(json.dumps({"format": 2}))
-    assert "format 2" in complaint(run.manifest)
+    later = {"format": 3, "invocations": [{"versions": {"evalkit": "9.1"}}]}
+    (run.path / "manifest.json").write_text(json.dumps(later))
+    said = complaint(run.manifest)
+    assert "has format 3" in said
+    assert "evalkit 9.1 wrote it" in said
+    assert "pip install -U evalkit" in said
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "null"])
@@ -103,9 +138,9 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        run.write_manifest({"status": "complete"})
-    assert run.manifest()["status"] == "running"
-    assert sorted(path.name for path in run.path.iterdir()) == ["manifest.json", "plan.json"]
+        run.update(lambda manifest: manifest.with_arms([ARM.model_copy(update={"arm": "b"})]), "now")
+    assert run.manifest().arms == (ARM,)
+    assert sorted(path.name for path in run.path.iterdir()) == ["locks", "manifest.json", "plans"]
 
 
 def test_what_a_kill_leaves_of_the_first_file_does_not_block_the_next_try(tmp_path: Path) -> None:
@@ -140,18 +175,48 @@ def test_records_do_not_depend_on_order_writers_or_kills(tmp_path: Path, seed: i
     with run.writer() as rest:  # the command that finishes the run
         have = run.journal().records
         rest.append([record(n) for n in range(8) if f"key{n}" not in have or have[f"key{n}"].failed])
-    found, missing = planned(run.plan(), run.journal().records)
-    assert missing == 0
-    assert [each.without_timings() for each in found] == [record(n).without_timings() for n in range(8)]
+    run.write_records(list(run.journal().records.values()))
+    results = open_run(run)
+    assert results.missing == 0
+    assert [each.without_timings() for each in results.flat()] == [
+        record(n).without_timings() for n in range(8)
+    ]
 
 
-def test_what_a_plan_misses_is_counted() -> None:
-    have: dict[str, Record] = {"key3": record(3), "key1": record(1), "other": record(9)}
-    found, missing = planned(PLAN, have)
-    assert ([each.key for each in found], missing) == (["key1", "key3"], 6)
+def test_what_a_plan_misses_is_counted(tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    run.write_records([record(3), record(1), record(9)])
+    results = open_run(run)
+    assert ([each.key for each in results.flat()], results.missing) == (["key1", "key3"], 6)
 
 
-def test_copies_of_a_checkpoint_share_answers_but_keep_their_names() -> None:
-    plan = {arm: {"chartqa": ["key0"]} for arm in ("a@mrope", "b@mrope")}
-    found, _ = planned(plan, {"key0": record(0, arm="a@mrope")})
-    assert [each.arm for each in found] == ["a@mrope", "b@mrope"]
+def test_a_plan_that_is_gone_or_another_is_an_error_that_says_so(tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    run.write_records([record(1)])
+    (plan,) = (run.path / "plans").iterdir()
+    plan.write_text(json.dumps(KEYS[:3]))
+    assert "is damaged" in complaint(lambda: open_run(run))
+    plan.unlink()
+    assert f"has no plans/{plan.name}" in complaint(lambda: open_run(run))
+
+
+def test_of_several_evaluations_the_whole_one_stands_then_the_larger_then_the_last(tmp_path: Path) -> None:
+    run = run_in(tmp_path)
+    whole = evaluation(run)
+
+    def part(number: int, count: int) -> Evaluation:
+        update = {"protocol": Protocol(limit=count), "id": number, "samples": count}
+        return whole.model_copy(update=update)
+
+    def standing(*entries: Evaluation) -> int:
+        numbered = [each.model_copy(update={"id": place}) for place, each in enumerate(entries)]
+        manifest = Manifest(
+            created="now", arms=(ARM,), invocations=(INVOCATION,), evaluations=tuple(numbered)
+        )
+        (found,) = manifest.results()
+        return found.id
+
+    assert standing(whole, part(1, 3)) == 0
+    assert standing(part(0, 3), whole, part(2, 7)) == 1
+    assert standing(part(0, 3), part(1, 5), part(2, 4)) == 1
+    assert standing(whole, whole) == 1

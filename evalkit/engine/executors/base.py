@@ -28,6 +28,14 @@ class Executor(Protocol):
         """Processor cores for each engine."""
         ...
 
+    def describe(self, order: Order) -> Card:
+        """What an order would load, without its weights.
+
+        Raises:
+            EvalkitError: it can't be loaded.
+        """
+        ...
+
     def load(self, orders: Sequence[Order], *, lockstep: bool) -> list[Card]:
         """Load what the first order says and, if ``lockstep``, those after it that can be answered side by
         side with it: read requests alike, and fit into memory beside it. What was loaded before is

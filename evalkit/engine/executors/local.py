@@ -26,6 +26,10 @@ class Local:
         """See :class:`evalkit.engine.executors.base.Executor`."""
         return usable_cores()
 
+    def describe(self, order: Order) -> Card:
+        """See :class:`evalkit.engine.executors.base.Executor`."""
+        return describe_model(order.model, order.rope, order.where)
+
     def load(self, orders: Sequence[Order], *, lockstep: bool) -> list[Card]:
         """See :class:`evalkit.engine.executors.base.Executor`."""
         self.models = []

@@ -59,22 +59,35 @@ class RayEngines:
 
     def load(self, orders: Sequence[Order], *, lockstep: bool) -> list[Card]:
         """See :class:`evalkit.engine.executors.base.Executor`; the other engines load when they begin."""
-        ray = self._ray()
+        self._ray()
         for number in range(len(self.seats)):
             self._actor(number)
+        cards: list[Card] = self._asked("load", orders[0], self._taken(0, orders), lockstep)
+        self._orders, self._cards = list(orders[: len(cards)]), cards
+        return list(cards)
+
+    def describe(self, order: Order) -> Card:
+        """See :class:`evalkit.engine.executors.base.Executor`: what the first engine says, since the dtype
+        may depend on its device.
+        """
+        self._ray()
+        card: Card = self._asked("describe", order, *self._taken(0, [order]))
+        return card
+
+    def _asked(self, method: str, order: Order, *words: Any) -> Any:
+        """What the first engine returns."""
+        ray = self._ray()
         try:
-            cards = ray.get(self._actor(0).load.remote(self._taken(0, orders), lockstep))
+            return ray.get(getattr(self._actor(0), method).remote(*words))
         except ray.exceptions.RayTaskError as error:
             raise _cause(error) from None
         except ray.exceptions.RayActorError as error:
             self.stop(0)
             raise EnvironmentProblem(
-                f"the engine died while it loaded `{orders[0].model}`",
+                f"the engine died while it loaded `{order.model}`",
                 str(error).splitlines()[0],
                 "give it more memory, or run with `--executor local` to see why",
             ) from None
-        self._orders, self._cards = list(orders[: len(cards)]), cards
-        return list(cards)
 
     def answers(self, requests: Sequence[Sequence[Request]], settings: Settings) -> Answers:
         """See :func:`evalkit.engine.run.answers`; order and batches depend on which engine is free."""

@@ -36,6 +36,10 @@ class Worker:
         self._local = Local()
         self._orders: list[Order] = []
 
+    def describe(self, order: Order) -> Card:
+        """See :class:`evalkit.engine.executors.base.Executor`."""
+        return self._local.describe(order)
+
     def load(self, orders: Sequence[Order], lockstep: bool) -> list[Card]:
         """See :class:`evalkit.engine.executors.base.Executor`."""
         self._orders = []

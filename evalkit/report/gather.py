@@ -1,0 +1,146 @@
+"""Several runs put together: their comparison, the records behind it, and where each arm is from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evalkit.metrics.base import Metric
+from evalkit.registry import load_task
+from evalkit.report.comparable import check_comparable, check_protocols, restrict_to_shared
+from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.results import ByTask, Results, open_run
+from evalkit.store import Record, RunDir
+from evalkit.task import Task
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Runs put together; ``origin`` maps an arm's name to the results that it is from and its name there."""
+
+    comparison: Comparison
+    records: Mapping[str, ByTask]
+    origin: Mapping[str, tuple[Results, str]]
+
+    def metric(self, arm: str, task: str) -> Metric:
+        """What scored an arm's records of a task."""
+        results, own = self.origin[arm]
+        for part, name in ((results, own), *self.origin.values()):
+            for each in part.evaluations:
+                if (each.arm, each.task.name) == (name, task):
+                    return part.metric(each)
+        raise KeyError(task)
+
+    def first_ids(self, task: str, count: int) -> set[str]:
+        """Ids of the first samples of a task that any arm has."""
+        ids = dict.fromkeys(
+            record.sample_id for tasks in self.records.values() for record in tasks.get(task, ())
+        )
+        return set(list(ids)[:count])
+
+    def tasks(self, name: str) -> list[Task]:
+        """The task of a name, unless it is another program's."""
+        for results, _ in self.origin.values():
+            for each in results.evaluations:
+                if each.task.name == name:
+                    return [] if each.task.scored_by else [load_task(name, each.tasks_dirs)]
+        return []
+
+    def sizes(self) -> dict[str, dict[str, int | None]]:
+        """How many samples the benchmarks have, by arm and task."""
+        return {
+            name: {each.task.name: each.task.size for each in results.evaluations}
+            for name, (results, _) in self.origin.items()
+        }
+
+
+def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Gathered:
+    """Put runs together, each path once.
+
+    Raises:
+        UsageError: a run is missing or unscored, or two arms were asked different questions.
+    """
+    runs = list({path.resolve(): path for path in map(Path, paths)}.values())
+    names = run_names(runs)
+    parts = [open_run(RunDir.open(path)) for path in runs]
+    arms: list[Arm] = []
+    records: dict[str, ByTask] = {}
+    origin: dict[str, tuple[Results, str]] = {}
+    for run, part in zip(names, parts, strict=True):
+        found = part.by_arm()
+        for arm in part.arms(run):
+            # A folder may be called as an arm of another run is: whatever the names, none is taken twice.
+            name = _free(arm.name, run, records)
+            records[name] = found[arm.name]
+            origin[name] = (part, arm.name)
+            arms.append(replace(arm, name=name))
+    notes: list[str] = []
+    if allow_mismatch:
+        notes = restrict_to_shared(arms, records)
+    else:
+        check_comparable(arms, records)
+        check_protocols(
+            (f"{each.arm} ({run})", each.task)
+            for run, part in zip(names, parts, strict=True)
+            for each in part.evaluations
+        )
+    comparison = _merged(arms, _kept(parts, origin, records), records if allow_mismatch else None)
+    return Gathered(replace(comparison, notes=notes), records, origin)
+
+
+def run_names(paths: Sequence[Path]) -> list[str]:
+    """Names of run directories: the last parts of their paths, as many as it takes to tell them apart.
+
+    >>> run_names([Path("/a/seed1/run"), Path("/a/seed2/run"), Path("/b/other")])
+    ['seed1/run', 'seed2/run', 'other']
+    """
+    parts = [path.resolve().parts for path in paths]
+    names = ["/".join(each[-1:]) for each in parts]
+    for length in range(2, max(map(len, parts), default=0) + 1):
+        repeated = {name for name, count in Counter(names).items() if count > 1}
+        names = [
+            "/".join(each[-length:]).replace("//", "/") if name in repeated else name
+            for each, name in zip(parts, names, strict=True)
+        ]
+    return names
+
+
+def _free(name: str, run: str, taken: Mapping[str, object]) -> str:
+    wanted, number = name, 1
+    while wanted in taken:
+        wanted = f"{name} ({run})" if number == 1 else f"{name} ({run}, {number})"
+        number += 1
+    return wanted
+
+
+def _kept(
+    parts: Sequence[Results],
+    origin: Mapping[str, tuple[Results, str]],
+    records: Mapping[str, Mapping[str, list[Record]]],
+) -> list[Results]:
+    """The runs with those of their records that are compared."""
+    found = []
+    for part in parts:
+        names = {own: name for name, (results, own) in origin.items() if results is part}
+        kept = {each.id: records[names[each.arm]].get(each.task.name, []) for each in part.evaluations}
+        found.append(replace(part, records=kept))
+    return found
+
+
+def _merged(arms: Sequence[Arm], parts: Sequence[Results], shared: Mapping[str, ByTask] | None) -> Comparison:
+    """One table out of several. A comparison of ``shared`` samples expects no more than these."""
+    tables = [part.comparison() for part in parts]
+    columns = {column.task: column for table in reversed(tables) for column in reversed(table.columns)}
+    order = dict.fromkeys(column.task for table in tables for column in table.columns)
+    rows = [cells for table in tables for cells in table.cells.values()]
+    cells = {arm.name: dict(row) for arm, row in zip(arms, rows, strict=True)}
+    if shared is not None:
+        cells = {
+            name: {
+                task: replace(cell, expected=len(shared[name].get(task, ()))) for task, cell in row.items()
+            }
+            for name, row in cells.items()
+        }
+    return Comparison(arms, [columns[task] for task in order], cells)

@@ -1,0 +1,142 @@
+"""What one run directory holds, or one command's part of it: evaluations with their scored records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from evalkit.metrics.base import Metric
+from evalkit.registry import load_task
+from evalkit.report.aggregate import BY_LOGITS, Column, cell_of
+from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.external import StoredFigures, limits_of
+from evalkit.spec import RATE_LIMITS
+from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
+
+ByTask = dict[str, list[Record]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """At most one evaluation of each arm and task; ``records`` has those of each by its id, in the order of
+    its samples.
+    """
+
+    run: RunDir
+    manifest: Manifest
+    evaluations: Sequence[Evaluation]
+    records: Mapping[int, Sequence[Record]]
+
+    def flat(self) -> list[Record]:
+        """All records, evaluation by evaluation."""
+        return [record for each in self.evaluations for record in self.records[each.id]]
+
+    def by_arm(self) -> dict[str, ByTask]:
+        """The records by arm and task."""
+        found: dict[str, ByTask] = {}
+        for each in self.evaluations:
+            found.setdefault(each.arm, {})[each.task.name] = list(self.records[each.id])
+        return found
+
+    @property
+    def missing(self) -> int:
+        """How many samples have no record."""
+        return sum(each.samples - len(self.records[each.id]) for each in self.evaluations)
+
+    def only(self, evaluations: Iterable[Evaluation]) -> Results:
+        """Some of the evaluations."""
+        ids = {each.id for each in evaluations}
+        return replace(self, evaluations=[each for each in self.evaluations if each.id in ids])
+
+    def arms(self, run: str) -> list[Arm]:
+        """The arms, in the order of the manifest; ``run`` is what the run is called."""
+        having = {each.arm for each in self.evaluations}
+        return [
+            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run)
+            for each in self.manifest.arms
+            if each.arm in having
+        ]
+
+    def columns(self) -> list[Column]:
+        """The benchmarks that have a score here, in the order in which they were first run."""
+        first: dict[str, Evaluation] = {}
+        for each in self.evaluations:
+            if not each.task.submission:
+                first.setdefault(each.task.name, each)
+        return [
+            Column(
+                name,
+                each.task.category,
+                each.task.title,
+                metric_name(each.task),
+                self._range(each),
+                each.task.paper_row,
+            )
+            for name, each in first.items()
+        ]
+
+    def metric(self, evaluation: Evaluation) -> Metric:
+        """What turns the records of an evaluation into figures; those of another program are stored."""
+        task = evaluation.task
+        if task.scored_by is not None:
+            return StoredFigures(task.metric, self._range(evaluation), evaluation.figures or {})
+        return load_task(task.name, evaluation.tasks_dirs).metric
+
+    def comparison(self, run: str = "") -> Comparison:
+        """The table of these evaluations."""
+        columns = {column.task: column for column in self.columns()}
+        scoring = self.manifest.scoring
+        limits = {**RATE_LIMITS, **scoring.rate_limits}
+        cells = {
+            arm.name: {
+                task: cell_of(
+                    arm.name,
+                    columns[task],
+                    self.records[evaluation.id],
+                    evaluation.samples,
+                    self.metric(evaluation),
+                    scoring.official_random,
+                    limits,
+                )
+                for task, evaluation in self._of(arm.name)
+                if task in columns
+            }
+            for arm in self.arms(run)
+        }
+        return Comparison(self.arms(run or self.run.name), list(columns.values()), cells)
+
+    def _of(self, arm: str) -> list[tuple[str, Evaluation]]:
+        return [(each.task.name, each) for each in self.evaluations if each.arm == arm]
+
+    def _range(self, evaluation: Evaluation) -> tuple[float, float]:
+        task = evaluation.task
+        if task.scored_by is None:
+            return task.range
+        alike = [each for each in self.evaluations if each.task.name == task.name]
+        return limits_of([(each.figures or {}).get(each.task.metric, 0.0) for each in alike])
+
+
+def open_run(run: RunDir, invocation: str | None = None) -> Results:
+    """The results that a run has stored: those that stand for the whole of it, or those of one invocation.
+
+    Raises:
+        UsageError: the run was never scored, or one of its files is damaged.
+    """
+    manifest = run.manifest()
+    evaluations = manifest.results() if invocation is None else manifest.of(invocation)
+    stored = {(record.arm, record.key): record for record in run.records()}
+    return Results(
+        run,
+        manifest,
+        evaluations,
+        {
+            each.id: [stored[each.arm, key] for key in keys if (each.arm, key) in stored]
+            for each, keys in zip(evaluations, run.keys(evaluations), strict=True)
+        },
+    )
+
+
+def metric_name(task: TaskEntry) -> str:
+    """The metric's name as a table shows it, with who or what chose and scored the answers."""
+    judge = f" by {task.scored_by}" if task.scored_by else ""
+    return task.metric + judge + (f" {BY_LOGITS}" if task.chosen_by else "")
