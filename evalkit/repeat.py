@@ -43,7 +43,7 @@ def repeated(run: RunDir, entry: Invocation) -> Outcome | None:
 
 
 def _earlier(run: RunDir, spec: RunSpec) -> Outcome | None:
-    if not run.begun:
+    if not run.begun or not run.views_are_current():
         return None
     for entry in reversed(run.manifest().invocations):
         if entry.status == "complete" and entry.inputs is not None and _alike(entry.spec, spec):

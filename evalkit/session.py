@@ -288,28 +288,23 @@ def asking_of(spec: RunSpec) -> Asking:
 
 
 def scoring_of(spec: RunSpec, manifest: Manifest) -> Scoring:
-    """How a run is scored into which a command writes: in one way for all of it.
+    """How a run is scored into which a command writes: in one way for all of it. Limits on rates change no
+    score, and are those that were given last.
 
     Raises:
         UsageError: it is scored already, and the command says otherwise.
     """
-    given = {
-        name: value
-        for name in Scoring.model_fields
-        if name in spec.model_fields_set and (value := getattr(spec, name)) not in (None, {})
-    }
-    if not manifest.evaluations:
-        return Scoring(**given)
-    for name, value in given.items():
-        stored = getattr(manifest.scoring, name)
-        if value != stored:
-            option = f"--{name.replace('_', '-')}"
+    given = {name: value for name in Scoring.model_fields if (value := getattr(spec, name)) not in (None, {})}
+    stored = manifest.scoring
+    for name in given if manifest.evaluations else ():
+        if name != "rate_limits" and given[name] != getattr(stored, name):
+            option, known = f"--{name.replace('_', '-')}", getattr(stored, name)
             raise UsageError(
-                f"`{option}` is {value}",
-                f"what is stored in this run was scored with {stored}, and one run is scored in one way",
+                f"`{option} {given[name]}`",
+                f"this run was scored with {'none' if known is None else known}, and a run is scored in one way",
                 f"score all of it anew (`evalkit score RUN {option} ...`), or choose another `--output`",
             )
-    return manifest.scoring
+    return stored.model_copy(update=given)
 
 
 def check_unchanged(planned: Iterable[PlannedArm], loaded: Iterable[Card]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,7 @@ def command(
     evalkit run --model tiny --rope vanilla,mrope,mrope-i,mhrope --tasks mini
     evalkit run --model mrope=/ckpts/a --model mrope-i=/ckpts/b --tasks paper --data-root /data
     """
-    spec = read_spec(config, {**options, "rate_limits": dict(map(_rate_limit, rate_limits))})
+    spec = read_spec(config, {**options, "rate_limits": dict(_rate_limits(rate_limits))})
     if dry_run:
         from evalkit.cli.dry_run import describe
 
@@ -144,11 +145,12 @@ def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:
     return RunSpec(**chosen)
 
 
-def _rate_limit(text: str) -> tuple[str, float]:
-    name, _, share = text.rpartition("=")
-    try:
-        return name, float(share)
-    except ValueError:
-        raise UsageError(
-            f"rate limit `{text}`", "it is not NAME=SHARE", "write `--rate-limit unparsed=0.5`"
-        ) from None
+def _rate_limits(values: tuple[str, ...]) -> Iterator[tuple[str, float]]:
+    for text in (each for value in values for each in value.split(",")):
+        name, _, share = text.partition("=")
+        try:
+            yield name.strip(), float(share)
+        except ValueError:
+            raise UsageError(
+                f"rate limit `{text}`", "it is not NAME=SHARE", "write `--rate-limit unparsed=0.5`"
+            ) from None

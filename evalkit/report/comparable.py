@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from evalkit.errors import UsageError
 from evalkit.report.comparison import Arm
@@ -50,16 +50,23 @@ def check_protocols(tasks: Iterable[tuple[str, TaskEntry]]) -> None:
     Raises:
         UsageError: names the task, the two arms and what differs.
     """
+    for where, problem in protocol_differences(tasks):
+        raise UsageError(
+            f"{where} can't be compared",
+            problem,
+            "use one evalkit version and one way of asking; or compare all the same (`--allow-mismatch`)",
+        )
+
+
+def protocol_differences(tasks: Iterable[tuple[str, TaskEntry]]) -> Iterator[tuple[str, str]]:
+    """Which arms were evaluated differently on which task, and in what."""
     first: dict[str, tuple[str, TaskEntry]] = {}
     for who, task in tasks:
         other, known = first.setdefault(task.name, (who, task))
         for field, words in _PROTOCOL.items():
-            if getattr(known, field) != getattr(task, field):
-                raise UsageError(
-                    f"`{other}` and `{who}` can't be compared on {task.name}",
-                    f"their {words} differs: {getattr(known, field)} and {getattr(task, field)}",
-                    "use one evalkit version; or compare what they share (`--allow-mismatch`)",
-                )
+            one, two = getattr(known, field), getattr(task, field)
+            if one != two:
+                yield f"{task.name} of `{other}` and `{who}`", f"their {words} differs: {one} and {two}"
 
 
 def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, list[Record]]]) -> list[str]:

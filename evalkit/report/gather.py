@@ -9,7 +9,12 @@ from pathlib import Path
 
 from evalkit.metrics.base import Metric
 from evalkit.registry import load_task
-from evalkit.report.comparable import check_comparable, check_protocols, restrict_to_shared
+from evalkit.report.comparable import (
+    check_comparable,
+    check_protocols,
+    protocol_differences,
+    restrict_to_shared,
+)
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.results import ByTask, Results, open_run
 from evalkit.store import Record, RunDir
@@ -76,16 +81,18 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Gathere
             records[name] = found[arm.name]
             origin[name] = (part, arm.name)
             arms.append(replace(arm, name=name))
+    asked = [
+        (f"{each.arm} ({run})", each.task)
+        for run, part in zip(names, parts, strict=True)
+        for each in part.evaluations
+    ]
     notes: list[str] = []
     if allow_mismatch:
         notes = restrict_to_shared(arms, records)
+        notes += [f"mismatch on {where}: {what}" for where, what in protocol_differences(asked)]
     else:
         check_comparable(arms, records)
-        check_protocols(
-            (f"{each.arm} ({run})", each.task)
-            for run, part in zip(names, parts, strict=True)
-            for each in part.evaluations
-        )
+        check_protocols(asked)
     comparison = _merged(arms, _kept(parts, origin, records), records if allow_mismatch else None)
     return Gathered(replace(comparison, notes=notes), records, origin)
 

@@ -137,6 +137,14 @@ class RunDir:
         """A journal file of this process's own."""
         return JournalWriter(self.path / "journal")
 
+    def views_are_current(self) -> bool:
+        """Whether the records were made after the journal was last written to."""
+        try:
+            made = (self.path / "records.jsonl").stat().st_mtime_ns
+            return all(each.stat().st_mtime_ns <= made for each in (self.path / "journal").glob("*.jsonl"))
+        except OSError:
+            return False
+
     def write_records(self, records: Sequence[Record]) -> None:
         """Replace ``records.jsonl``."""
         lines = (json.dumps(record.to_json(), ensure_ascii=False) for record in records)

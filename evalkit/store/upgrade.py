@@ -93,5 +93,4 @@ def _protocol(spec: RunSpec, task: Mapping[str, Any], samples: int) -> Protocol:
         return asked.model_copy(update={"subset": spec.subset})
     if spec.limit is None and samples == (task.get("size") or task["samples"]):
         return asked
-    fits = spec.limit is not None and samples <= spec.limit and samples == task["samples"]
-    return asked.model_copy(update={"limit": spec.limit if fits else samples})
+    return asked.model_copy(update={"limit": samples})

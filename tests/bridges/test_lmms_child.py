@@ -11,8 +11,8 @@ from typing import Any
 import forked
 import pytest
 
-from evalkit.bridges.lmms import limits_of
 from evalkit.bridges.lmms_child import Unsupported, cut, new_tokens, parts_of
+from evalkit.report.external import limits_of
 from evalkit.store import RunDir
 
 # Three documents; its score is the share of answers that are "B", its figures are not means.

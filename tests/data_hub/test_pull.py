@@ -257,4 +257,4 @@ def test_a_run_without_a_mirror_reads_the_hub(tmp_path: Path, hub: Hub, endpoint
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())
-    assert manifest["tasks"][0]["dataset"]["commit"] == hub.commit("lmms-lab/ChartQA")
+    assert manifest["evaluations"][0]["task"]["dataset"]["commit"] == hub.commit("lmms-lab/ChartQA")

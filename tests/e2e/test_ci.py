@@ -94,3 +94,26 @@ def test_the_zoo_answers_as_its_baseline_says() -> None:
     """A change that alters any score of the zoo fails here until the baseline is updated on purpose."""
     done = evalkit("ci", "check", "results/baselines/zoo", cwd=ROOT)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_model_that_is_gone_is_never_go(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.json", tmp_path / "two.json"
+    models = f"{answers(one, wrong=0)},{answers(two, wrong=0)}"
+    words = ("--model", models, "--tasks", "mini_chartqa", "--limit", "4")
+    assert evalkit("ci", "update", "base", *words, cwd=tmp_path).returncode == 0
+    assert evalkit("ci", "check", "base", cwd=tmp_path).returncode == 0
+    two.unlink()
+    done = evalkit("ci", "check", "base", cwd=tmp_path)
+    assert done.returncode == 3, done.stdout
+    assert done.stdout.startswith("## INCONCLUSIVE")
+    assert "nothing of it was run now, 4 samples are in the baseline" in done.stdout
+    assert "two.json" in done.stdout
+
+
+def test_commands_update_one_baseline_at_once(tmp_path: Path) -> None:
+    model = answers(tmp_path / "answers.json", wrong=0)
+    words = [sys.executable, "-m", "evalkit", "ci", "update", "base", "--model", model]
+    orders = [[*words, "--tasks", "mini_chartqa", "--limit", str(limit)] for limit in (2, 3)]
+    running = [subprocess.Popen(order, cwd=tmp_path, stdout=subprocess.DEVNULL) for order in orders]
+    assert [process.wait(timeout=300) for process in running] == [0, 0]
+    assert evalkit("ci", "check", "base", cwd=tmp_path).returncode == 0  # one of them, not a mixture

@@ -34,7 +34,7 @@ def test_two_engines_answer_as_one_does_for_several_variants(tmp_path: Path) -> 
     two = [*words, "--output", str(tmp_path / "two"), "--devices", "cpu,cpu", "--workers", "1"]
     assert run_cli([*two, "--audit", "0.5"]) == 0
     assert records(tmp_path / "two") == records(tmp_path / "one")
-    audits = RunDir.open(tmp_path / "two").manifest()["audits"]
+    audits = RunDir.open(tmp_path / "two").manifest().invocations[-1].audits
     assert sorted(audits) == ["tiny@mrope-i", "tiny@vanilla"]
     assert all(audit["different"] == [] for audit in audits.values())
 
@@ -43,6 +43,7 @@ def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) ->
     output = tmp_path / "out"
     words = ["run", "--model", "mock:slow=0.2", "--tasks", "mini", "--limit", "20", "--batch-size", "2"]
     words += ["--workers", "1", "-q", "--devices", "cpu,cpu", "--output", str(output)]
+    words += ["--rate-limit", "unparsed=1"]
     command = [sys.executable, "-m", "evalkit", *words]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
@@ -72,6 +73,7 @@ def test_a_cluster_loses_a_machine(tmp_path: Path) -> None:
     output = tmp_path / "out"
     words = ["run", "--model", "mock:slow=0.2", "--tasks", "mini", "--limit", "20", "--batch-size", "2"]
     words += ["--workers", "0", "-q", "--executor", "ray", "--output", str(output)]
+    words += ["--rate-limit", "unparsed=1"]
     environment = os.environ | {"RAY_ADDRESS": cluster.address}
     command = [sys.executable, "-m", "evalkit", *words]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}

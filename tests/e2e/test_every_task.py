@@ -57,6 +57,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(data: Path, folder: Path, model: str, tasks: str, *extra: str) -> dict[str, Any]:
     words = ["run", "--model", model, "--tasks", tasks, "--data-root", str(data), *extra]
     words += ["--output", str(folder / "out"), "--json", "--workers", "0"]
+    words += ["--rate-limit", "unparsed=1,truncated=1,repeating=1"]
     done = forked.evalkit(*words)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

@@ -64,7 +64,7 @@ def test_both_are_not_compared_unless_one_insists(
     assert "mini_video" in said
     assert "--mc-logits" in said
     assert run_cli([*both, "--allow-mismatch"]) == 0
-    assert "acc by option logits" in capsys.readouterr().out
+    assert "way of choosing an option (`--mc-logits`) differs" in capsys.readouterr().out
 
 
 def test_a_finished_run_does_nothing_again(runs: tuple[Path, Path]) -> None:

@@ -18,6 +18,7 @@ from evalkit.store import RunDir
 def words(output: Path, *extra: str, seconds: float = 0.15) -> list[str]:
     """A run whose every batch takes so many seconds."""
     some = ["run", "--model", f"mock:slow={seconds}", "--tasks", "mini", "--limit", "10", "--batch-size", "2"]
+    some += ["--rate-limit", "unparsed=1"]  # it answers with its prompt
     return [*some, "--output", str(output), "--workers", "1", "--quiet", *extra]
 
 

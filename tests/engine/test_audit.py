@@ -41,6 +41,6 @@ def test_a_run_is_audited_on_request(tmp_path: Path, capsys: pytest.CaptureFixtu
         "6 answers with a margin below 1000.0 given again alone; different: none" in capsys.readouterr().out
     )
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert manifest["audits"]["tiny@mrope-i"]["repeated"] == 6
+    assert manifest["invocations"][0]["audits"]["tiny@mrope-i"]["repeated"] == 6
     lines = (tmp_path / "run" / "records.jsonl").read_text().splitlines()
     assert all(0 < json.loads(line)["margin"] < 1000 for line in lines)
