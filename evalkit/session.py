@@ -299,9 +299,10 @@ def scoring_of(spec: RunSpec, manifest: Manifest) -> Scoring:
     for name in given if manifest.evaluations else ():
         if name != "rate_limits" and given[name] != getattr(stored, name):
             option, known = f"--{name.replace('_', '-')}", getattr(stored, name)
+            known = "none" if known is None else known
             raise UsageError(
                 f"`{option} {given[name]}`",
-                f"this run was scored with {'none' if known is None else known}, and a run is scored in one way",
+                f"this run was scored with {known}, and a run is scored in one way",
                 f"score all of it anew (`evalkit score RUN {option} ...`), or choose another `--output`",
             )
     return stored.model_copy(update=given)
