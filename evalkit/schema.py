@@ -1,4 +1,4 @@
-"""The JSON schema of the files that evalkit writes or reads: ``python -m evalkit.schema > docs/schema.json``."""
+"""The JSON schema of evalkit's files: ``python -m evalkit.schema > docs/schema.json``."""
 
 from __future__ import annotations
 

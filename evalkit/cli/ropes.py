@@ -15,7 +15,6 @@ from evalkit.errors import EnvironmentProblem, ExitCode, UsageError, did_you_mea
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import write_value
 from evalkit.rope.variants import FREQUENCIES, POSITIONS, SCALINGS, VARIANTS, RopeVariant
-from evalkit.spec import read_variant
 
 if TYPE_CHECKING:
     from evalkit.rope.golden import Verdict
@@ -48,6 +47,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Explain a variant: its parts, parameters, paper, positions and channel map."""
     from evalkit.rope.picture import channels_picture, positions_picture
+    from evalkit.spec import read_variant
 
     variant = read_variant(name)
     found = _described(variant)
@@ -118,6 +118,8 @@ def plot(names: tuple[str, ...], output: Path) -> None:
         raise EnvironmentProblem(
             "matplotlib is not installed", "figures are drawn with it", "pip install 'evalkit[plots]'"
         ) from None
+    from evalkit.spec import read_variant
+
     draw([read_variant(name) for name in names] or list(VARIANTS.values()), output)
     click.echo(f"wrote {output}")
 
