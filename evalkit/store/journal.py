@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import re
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,9 +32,7 @@ class JournalWriter:
 
     def append(self, records: Iterable[Record]) -> None:
         """Write one batch and wait until it is on disk."""
-        lines = [json.dumps(_journalled(record), ensure_ascii=False) for record in records]
-        # Lone surrogates are legal in JSON, and may come out of a model or a data set.
-        self._file.write("".join(line + "\n" for line in lines).encode("utf-8", "surrogatepass"))
+        self._file.write(b"".join(line_of(_journalled(record)) for record in records))
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -108,9 +108,35 @@ def _journalled(record: Record) -> dict[str, object]:
     return fields
 
 
-def _parse(line: bytes) -> Record | None:
-    """A record, or None for a line torn by a kill or written by another version."""
+def line_of(fields: Mapping[str, object]) -> bytes:
+    """A record as a line, which begins with a checksum of the rest of it."""
+    # Lone surrogates are legal in JSON, and may come out of a model or a data set.
+    body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return b'{"crc32": "%08x", %s\n' % (zlib.crc32(body), body[1:])
+
+
+def parsed(line: bytes) -> Record:
+    """The record of a line; lines of format 1 have no checksum.
+
+    Raises:
+        ValueError: it is torn, changed, or was written by another version.
+    """
+    found = _SUMMED.fullmatch(line.removesuffix(b"\n"))
+    if found:
+        line = b"{" + found[2]
+        if int(found[1], 16) != zlib.crc32(line):
+            raise ValueError("its checksum is that of another line: it was changed or damaged")
     try:
         return Record.from_json(json.loads(line))
-    except (ValueError, TypeError, KeyError):
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it is no record: {error}") from None
+
+
+_SUMMED = re.compile(rb'\{"crc32": "([0-9a-f]{8})", (.*)', re.DOTALL)
+
+
+def _parse(line: bytes) -> Record | None:
+    try:
+        return parsed(line)
+    except ValueError:
         return None

@@ -7,6 +7,7 @@ refers to is written before it: a kill between any two writes leaves a folder th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from evalkit.errors import EvalkitError, UsageError
-from evalkit.store.journal import Journal, JournalWriter, read_journal
+from evalkit.store.journal import Journal, JournalWriter, line_of, parsed, read_journal
 from evalkit.store.locks import FOLDER as LOCKS
 from evalkit.store.locks import exclusive, leases
 from evalkit.store.manifest import FORMAT, Evaluation, Manifest, plan_digest, tuples
@@ -118,8 +119,9 @@ class RunDir:
             else:
                 known = Manifest(created=created)
             changed = change(known)
-            text = json.dumps(changed.model_dump(mode="json"), indent=2, ensure_ascii=False)
-            self._replace("manifest.json", text)
+            content = changed.model_dump(mode="json")
+            content = {"format": FORMAT, "sha256": _checksum(content), **content}
+            self._replace("manifest.json", json.dumps(content, indent=2, ensure_ascii=False))
         return changed
 
     def write_plan(self, keys: Sequence[str]) -> str:
@@ -147,8 +149,7 @@ class RunDir:
 
     def write_records(self, records: Sequence[Record]) -> None:
         """Replace ``records.jsonl``."""
-        lines = (json.dumps(record.to_json(), ensure_ascii=False) for record in records)
-        self._replace("records.jsonl", "".join(line + "\n" for line in lines))
+        self._replace("records.jsonl", b"".join(line_of(record.to_json()) for record in records))
 
     def records(self) -> list[Record]:
         """The scored records of the last scoring.
@@ -164,9 +165,9 @@ class RunDir:
                 f"repeat its command to finish it, or score what is there: evalkit score {self.path}",
             )
         try:
-            with open(path, encoding="utf-8", errors=_ERRORS) as lines:
-                return [Record.from_json(json.loads(line)) for line in lines]
-        except (ValueError, TypeError, KeyError) as error:
+            with open(path, "rb") as lines:
+                return [parsed(line) for line in lines]
+        except ValueError as error:
             raise self._damaged("records.jsonl", str(error)) from None
 
     def write_scores(self, scores: Mapping[str, Any]) -> None:
@@ -197,6 +198,8 @@ class RunDir:
             if form == 1:
                 planned = self._load("plan.json") if (self.path / "plan.json").is_file() else {}
                 return upgraded(content, planned)
+            if content.pop("sha256", None) != _checksum(content):
+                raise ValueError("its checksum is another: it was changed or damaged")
             return Manifest(**tuples(content)), {}
         except ValidationError as error:
             raise self._damaged("manifest.json", ": ".join(complaint(error))) from None
@@ -244,6 +247,12 @@ class RunDir:
         finally:
             temporary.unlink(missing_ok=True)
         return target
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Of a manifest: a changed number in it must not pass for one that was written."""
+    text = json.dumps(content, sort_keys=True).encode("utf-8", _ERRORS)
+    return hashlib.sha256(text).hexdigest()
 
 
 def _written_by(invocations: Any) -> str:

@@ -18,7 +18,7 @@ from evalkit.api import compare, leaderboard
 from evalkit.errors import UsageError
 from evalkit.registry import load_task
 from evalkit.report.leaderboard import read
-from evalkit.store import RunDir
+from evalkit.store import Evaluation, RunDir
 
 RELIABLE = ("--rate-limit", "unparsed=1", "--workers", "0", "--quiet")
 
@@ -174,16 +174,20 @@ def test_runs_in_folders_of_one_name_are_all_there(tmp_path: Path) -> None:
     assert len(json.loads(forked.evalkit("advise", *map(str, runs), "--json").stdout)["ranked"]) == 6
 
 
+def longer(evaluation: Evaluation) -> Evaluation:
+    task = evaluation.task.model_copy(update={"max_new_tokens": evaluation.task.max_new_tokens + 1})
+    return evaluation.model_copy(update={"task": task})
+
+
 def test_runs_of_one_name_are_still_checked_against_each_other(tmp_path: Path) -> None:
     runs = [tmp_path / seed / "run" for seed in ("seed1", "seed2")]
     for path, limit in zip(runs, "23", strict=True):
         run(path, "--limit", limit)
     with pytest.raises(UsageError, match="can't be compared on mini_docvqa"):
         compare(*runs)
-    manifest = json.loads((runs[0] / "manifest.json").read_text())
-    manifest["evaluations"][0]["task"]["max_new_tokens"] += 1
     run(runs[0].parent / "same", "--limit", "2")
-    (runs[0] / "manifest.json").write_text(json.dumps(manifest))
+    stored = RunDir.open(runs[0])
+    stored.update(lambda manifest: manifest.with_evaluations([longer(manifest.evaluations[0])]), "now")
     with pytest.raises(UsageError, match="limit of new tokens differs"):
         compare(runs[0], runs[0].parent / "same")
 

@@ -54,9 +54,11 @@ def test_a_protocol_is_read_off_the_samples_not_off_the_last_command(run: Path, 
 
 
 def test_it_is_scored_again_and_goes_on_in_todays_format(run: Path) -> None:
-    before = (run / "records.jsonl").read_text()
+    before = RunDir(run).records()
     assert forked.evalkit("score", str(run)).returncode == 0
-    assert sorted((run / "records.jsonl").read_text().splitlines()) == sorted(before.splitlines())
+    assert {(each.arm, each.key): each for each in RunDir(run).records()} == {
+        (each.arm, each.key): each for each in before
+    }
     words = ["run", "--model", "mock:fixed=A", "--rope", "hope", "--tasks", "mini_docvqa", "--limit", "2"]
     done = forked.evalkit(*words, "--output", str(run), "--workers", "0", "--rate-limit", "unparsed=1")
     assert done.returncode == 0, done.stderr
