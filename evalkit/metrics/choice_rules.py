@@ -1,0 +1,390 @@
+"""The rules that read an option's letter out of free text, in the order in which they are tried.
+
+An explicit statement beats everything weaker, and statements that contradict each other choose nothing
+unless the last one is a conclusion. ``docs/reading_letters.md`` lists the rules with their examples.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from evalkit.metrics.choice_context import contrasted, refused, rejected, several
+from evalkit.metrics.choice_text import NOUN, OPTION_NOUN, AnswerText, Mention, clean, comparable
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One place that says which option is chosen; ``letter`` None says several at once."""
+
+    letter: str | None
+    place: int
+    rule: str
+    weight: int = 0
+
+
+Finder = Callable[[AnswerText], Iterator[Statement]]
+Example = tuple[str, str | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one form of answer is read: ``find`` yields the places of this form in a text.
+
+    ``examples`` are texts and their letters among A to D (red, blue, green, black); a test executes them.
+    """
+
+    name: str
+    reads: str
+    find: Finder
+    examples: tuple[Example, ...]
+
+
+_ADVERBS = (
+    r"(?:(?:\w+ly|thus|therefore|hence|indeed|most likely|very likely|likely|simply|then|now|still|that|both|either|"
+    r"an?\s+option|as follows|in fact|here)\s*[,:]?\s*)*"
+)
+_LINK = r"(?:\b(?:is|are|was|be|becomes|remains|es|est|ist|è|é)\b|:|=|-+>|=>|→|是|为|為|は|は、|은|는|이)"
+_ANSWER = (
+    r"(?:\b(?:answer|option|choice|response|selection|pick|solution|verdict|respuesta|réponse|antwort|risposta|resposta)\b"
+    r"|ответ|答案|正解|答え|正确选项|正確選項|정답)"
+)
+_TO_OPTION = rf"\s*{_ADVERBS}(?:(?:the|option|choice)\s+)*(?:(?:{NOUN}|选项|選項)\s*:?\s*)?"
+ANSWER_IS = re.compile(rf"{_ANSWER}[^.!?;\n。:]{{0,120}}?{_LINK}\s*:?", re.IGNORECASE)
+_ANSWER_IS_BEFORE = re.compile(
+    rf"(?P<head>{_ANSWER})(?P<gap>[^.!?;\n。:]{{0,120}}?){_LINK}\s*:?{_TO_OPTION}$", re.IGNORECASE
+)
+_ANSWER_BEFORE = re.compile(
+    r"(?:\b(?:answer|(?:correct|right|best|final|chosen|appropriate)\s+(?:option|choice|response|selection))\b|答案)\s*"
+    r"(?:选项)?\s*:?\s*$",
+    re.IGNORECASE,
+)
+# "The answer choices that do not fit are: (A)", "The answer depends on whether ..."
+_OF_OTHERS = re.compile(r"\b(?:not|choices|options|whether|if|wrong|incorrect|other|depends|between)\b|n't", re.IGNORECASE)
+_FINAL = re.compile(r"final|最终|最終", re.IGNORECASE)
+_CHOOSE_BEFORE = re.compile(
+    r"(?:\b(?:choos(?:e|es|ing)|chose|chosen|select(?:s|ed|ing)?|pick(?:s|ed|ing)?|opt(?:s|ed|ing)? for|go(?:es|ing)? (?:with|for)|"
+    r"went with|settl(?:e|ed|ing) (?:on|for)|vot(?:e|ed|ing) for|(?:'d|would|'ll|will|must|can|could|might) (?:say|guess|answer|bet on)|"
+    rf"(?:say|guess|answer)\s+with|identif(?:y|ied) as)\b\s*:?{_TO_OPTION}|(?<![不别備备待候])[选選](?!项|項)(?:择|擇|了|的是|取)?\s*:?(?:选项|選項|答案)?\s*)$",
+    re.IGNORECASE,
+)
+_IT_IS_BEFORE = re.compile(
+    rf"\b(?:it(?:'s| is| must be| should be| would be| has to be| seems to be)|that(?:'s| is| would be)|this is|"
+    rf"(?:I|we)(?:'d| would)? (?:say|think|believe|guess|conclude|suspect)(?: that)?(?: it(?:'s| is))?|must be|should be|"
+    rf"guess|corresponds to|(?:only|one|option|choice|image|picture) that \w+[^.!?;\n]{{0,60}} is)\s*:?{_TO_OPTION}$",
+    re.IGNORECASE,
+)
+_SO_BEFORE = re.compile(
+    rf"(?:(?:^|[\s,;:.(])(?:so|thus|therefore|hence|consequently|ergo|accordingly|in conclusion|in summary|overall|conclusion|"
+    rf"finally|in short)|所以|因此|故|综上(?:所述)?|即)\s*[,:]?\s*(?:then\s+)?(?:(?:{NOUN})\s+)?$",
+    re.IGNORECASE,
+)
+_CLAUSE_ENDS = re.compile(r"\s*(?:[.!,;:。⟧)\n]|$|[-–—(]\s?|\b(?:because|since|as|due|based|for|given|which|where|with|rather|instead|over)\b)", re.IGNORECASE)
+_IS_RIGHT_AFTER = re.compile(
+    r"[)\]⟧]?[.:]?(?:\s*,[^,.!?\n]{1,80},)?(?:(?:(?!\b(?:is|are|was|were|has|have|which|that|and|but|because|since)\b)"
+    r"[^.!?;\n。]){0,80}?[\s,])??\s*(?:(?:is|was|would be|must be|should be|has to be|looks|"
+    r"(?:seems|appears)(?: to be)?)\s+(?:(?:\w+ly|also|therefore|thus|the|my|a|indeed|in fact)\s+)*"
+    r"(?:correct(?! (?:in|that|about))\b|right(?=\s*(?:[.!,;]|$|answer|choice|option|one|because|since))|(?:final |best |correct )?(?:answer|choice|option)\b|"
+    r"(?:best|closest|most (?:accurate|appropriate|likely|plausible|suitable|similar|probable|reasonable|consistent|correct|\w+ly))\b|"
+    r"accurate\b|it(?=[.!,]|$))|(?:best|correctly|most \w+ly)\s+(?:describ|match|fit|represent|answer|complet|explain|captur|reflect|"
+    r"correspond|illustrat|identif)\w*|(?:fits|matches|works|describes\s[^.]{1,40}|"
+    r"answers the question)\s+best\b)"
+    r"|\s*(?:选项|選項|项|項)?(?:是|为)?\s*(?:正确|正確|对的|正解|最佳|最合适|符合)",
+    re.IGNORECASE,
+)
+_IF_BEFORE = re.compile(rf"\b(?:if|whether|why|unless)\s+(?:(?:{NOUN})\s+)?$", re.IGNORECASE)
+_CONCLUDES = re.compile(
+    r"\b(?:so|thus|therefore|hence|consequently|in conclusion|to conclude|in summary|overall|finally|ultimately|in the end|"
+    r"final|given (?:this|these|that)|based on (?:this|these|the above))\b|所以|因此|综上|最终|最終",
+    re.IGNORECASE,
+)
+_TAKES_BACK = re.compile(
+    r"\b(?:wait|actually|correction|on second thought|let me (?:re|correct|double)|reconsider\w*|re-?check\w*|re-?examin\w+|"
+    r"sorry|my mistake|oops|scratch that|no,|was wrong|apologi[sz]e)|不对|等等|更正",
+    re.IGNORECASE,
+)
+
+
+def _usable(answer: AnswerText) -> Iterator[Mention]:
+    """Mentions that nothing speaks against."""
+    against = rejected(answer)
+    return (mention for mention in answer.mentions if mention not in against)
+
+
+def _say(answer: AnswerText, mention: Mention, rule: str, weight: int = 0) -> Statement:
+    letter = None if several(answer, mention) else answer.option_of(mention)
+    return Statement(letter, mention.start, rule, weight)
+
+
+def _before(answer: AnswerText, mention: Mention, pattern: re.Pattern[str]) -> re.Match[str] | None:
+    """What stands right before a mention, with no other letter in between."""
+    start = max(0, mention.start - 200)
+    found = pattern.search(answer.text[start : mention.start])
+    return found if found and not answer.between(start + found.start(), mention.start) else None
+
+
+def of_option(answer: AnswerText, text: str) -> str | None:
+    """The letter of a text that is nothing but an option: its letter, its text, or both."""
+    text = clean(text).strip(" \n⟦⟧")
+    found = re.fullmatch(
+        rf"(?:(?:the\s+)?(?:final\s+|correct\s+)?(?:{NOUN}|选项)\s*:?\s*)?[(\[\"']*([A-Za-z])[)\]\"']*\s*(?:[.,:!)、]*|[.):,、\-–—]\s*(?P<own>.*))",
+        text,
+        re.DOTALL | re.IGNORECASE,
+    )
+    same = [letter for letter, own in answer.texts.items() if own == comparable(text)]
+    if len(same) == 1 and len(comparable(text)) > 1:
+        return same[0]
+    if found and found[1].upper() in answer.letters:
+        return found[1].upper()
+    spaced = re.fullmatch(r"[(\[]?([A-Z])[)\]]?\s+(.+)", text, re.DOTALL)
+    if spaced and comparable(spaced[2]) == answer.texts.get(spaced[1]):
+        return spaced[1]
+    return same[0] if len(same) == 1 else None
+
+
+def option_at(answer: AnswerText, place: int) -> str | None:
+    """The letter of the option whose text (of more than one character) begins at a place; the longest."""
+    rest = re.sub(r"^[\s:\"'⟦(]*(?:(?:an?|the)\s+)?", "", answer.text[place : place + 400]).casefold()
+    bare = re.sub(r"^[\s:\"'⟦(]*", "", answer.text[place : place + 400]).casefold()
+    starts = [
+        (len(own), letter)
+        for letter, own in answer.texts.items()
+        if len(own) > 1 or not own.isalpha()
+        if any(re.match(rf"{re.escape(own)}(?![\w]|[.,]\d)", text) for text in (rest, bare))
+    ]
+    longest = max(starts, default=(0, ""))[0]
+    letters = [letter for length, letter in starts if length == longest]
+    return letters[0] if len(letters) == 1 else None
+
+
+def _whole(answer: AnswerText) -> Iterator[Statement]:
+    letter = of_option(answer, answer.text) if "\n" not in answer.text.strip() or len(answer.text) < 4 else None
+    spelled = re.fullmatch(rf"[\s(\[⟦\"']*(?:(?:{NOUN})\s*:?\s*)?[(\[⟦]*[A-Za-z][\s.,:!)\]⟧\"'。]*", answer.text, re.IGNORECASE)
+    exact = [letter for letter, own in answer.texts.items() if own == comparable(answer.text)]
+    if letter and (spelled or len(exact) == 1):
+        yield Statement(letter, 0, "whole", 4)
+
+
+_KEY = r"(?:final[_ ]?answer|correct[_ ]?(?:answer|option|choice)|answer|choice|option|selected[_ ]?option|selection|prediction|答案|选项)"
+_FIELD = re.compile(rf"[\"']{_KEY}[\"']\s*:\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*'|\[[^\[\]]*\])", re.IGNORECASE)
+
+
+def _json(answer: AnswerText) -> Iterator[Statement]:
+    for found in _FIELD.finditer(answer.raw):
+        value = found[1]
+        if value.startswith('"'):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                value = value.strip('"')
+        yield Statement(of_option(answer, value.strip("[]'\" ")), len(answer.text) + found.start(), "json", 3)
+
+
+def _boxed(answer: AnswerText) -> Iterator[Statement]:
+    for found in re.finditer(r"⟦([^⟦⟧]*)⟧", answer.text):
+        letter = of_option(answer, found[1])
+        listed = re.fullmatch(r"\s*[A-Z](?:\s*(?:,|and|or|/|&|、)\s*[A-Z])+\s*", found[1])
+        if letter or listed:
+            spelled = letter in {mention.letter for mention in answer.mentions if found.start() <= mention.start < found.end()}
+            yield Statement(letter, found.start(), "boxed", 2 if spelled or listed else 0)
+
+
+def _answer_is(answer: AnswerText) -> Iterator[Statement]:
+    for mention in _usable(answer):
+        found = _before(answer, mention, _ANSWER_IS_BEFORE) or _before(answer, mention, _ANSWER_BEFORE)
+        if found and not _IF_BEFORE.search(answer.text[: mention.start]) and not _OF_OTHERS.search(found[0]):
+            head = answer.text[answer.sentence_start(mention.start) : mention.start]
+            yield _say(answer, mention, "answer_is", 1 if _FINAL.search(head) else 0)
+
+
+def _answer_is_text(answer: AnswerText) -> Iterator[Statement]:
+    for found in ANSWER_IS.finditer(answer.text):
+        after = re.compile(_ADVERBS, re.IGNORECASE).match(answer.text, found.end() + len(_blank(answer.text, found.end())))
+        places = {found.end(), after.end() if after else found.end()}
+        letters = {letter for place in places if (letter := option_at(answer, place))}
+        inside = answer.between(found.start(), found.end()) or _OF_OTHERS.search(found[0])
+        if len(letters) == 1 and not inside:
+            yield Statement(letters.pop(), found.end(), "answer_is_text", 1 if _FINAL.search(found[0]) else 0)
+
+
+def _blank(text: str, place: int) -> str:
+    found = re.compile(r"\s*").match(text, place)
+    return found[0] if found else ""
+
+
+def _chosen(answer: AnswerText) -> Iterator[Statement]:
+    for mention in _usable(answer):
+        if _before(answer, mention, _CHOOSE_BEFORE):
+            yield _say(answer, mention, "chosen")
+
+
+def _it_is(answer: AnswerText) -> Iterator[Statement]:
+    for mention in _usable(answer):
+        ends = _CLAUSE_ENDS.match(answer.text, mention.end) is not None
+        if (ends or mention.bracketed) and not contrasted(answer, mention) and not refused(answer, mention):
+            if _before(answer, mention, _IT_IS_BEFORE):
+                yield _say(answer, mention, "it_is")
+            elif _before(answer, mention, _SO_BEFORE):
+                yield _say(answer, mention, "it_is", 1)
+
+
+def _is_right(answer: AnswerText) -> Iterator[Statement]:
+    for mention in _usable(answer):
+        found = None if mention.small or mention.letter not in answer.letters else _IS_RIGHT_AFTER.match(answer.text, mention.end)
+        if not found or _IF_BEFORE.search(answer.text[: mention.start]):
+            continue
+        if not answer.between(mention.end, found.end()) and not contrasted(answer, mention):
+            yield _say(answer, mention, "is_right")
+
+
+def _leading(answer: AnswerText) -> Iterator[Statement]:
+    first = next((mention for mention in answer.mentions if not mention.small), None)
+    small = re.match(r"([a-z])[.):](?=\s)|\(([a-z])\)", answer.text)
+    if small and (small[1] or small[2]).upper() in answer.letters and first is None:
+        yield Statement((small[1] or small[2]).upper(), 0, "leading")
+    if first is None or first in rejected(answer) or not _opens(answer, first):
+        return
+    shape = re.match(r"[ \t]*(?:[.):、,!。]|[-–—:](?=\s)|\n|$|\b(?:because|since|as|for)\b)", answer.text[first.end :])
+    if (first.bracketed or shape) and not _listing(answer, first):
+        yield _say(answer, first, "leading")
+
+
+def _opens(answer: AnswerText, first: Mention) -> bool:
+    """Whether the text begins with a letter, maybe after "option"; after "point" only where its line ends there."""
+    before = answer.text[: first.start].strip(" \n\"'([⟦:")
+    if before and first.thing:
+        return before.lower() == first.noun.lower() and re.match(r"[ \t]*\.?[ \t]*(?:\n|$)", answer.text[first.end :]) is not None
+    return not before or re.fullmatch(rf"(?:the\s+)?(?:{OPTION_NOUN})", before, re.IGNORECASE) is not None
+
+
+def _listing(answer: AnswerText, first: Mention) -> bool:
+    """Whether the options are listed: several letters begin lines, or follow each other as ``A: red, B: blue``."""
+    text, against = answer.text, rejected(answer)
+    alone = re.match(r"[ \t]*[.)]?[ \t]*(?:\n|$)", text[first.end :])
+    if alone:
+        return False
+    marks = [
+        mention
+        for mention in answer.mentions
+        if not mention.small and mention not in against and mention != first
+        if mention.letter != first.letter and (mention.bracketed or re.match(r"[.):]\s", text[mention.end : mention.end + 2]))
+    ]
+    line = [mention for mention in marks if not text[: mention.start].rpartition("\n")[2].strip()]
+    inline = [mention for mention in marks if re.search(r"[,;.]\s*(?:and\s+|or\s+)?$", text[: mention.start])]
+    same_line = [mention for mention in inline if "\n" not in text[first.end : mention.start]]
+    return bool(line) or bool(same_line and same_line[0].bracketed == first.bracketed)
+
+
+STATEMENTS: Sequence[Rule] = (
+    Rule(
+        "whole",
+        "the whole text is an option: its letter (with its brackets, its noun) or exactly its text",
+        _whole,
+        (("B", "B"), ("(b)", "B"), ("**Option B**", "B"), ("$\\boxed{B}$", "B"), ("blue", "B"), ("Ｂ", "B"), ("E", None)),
+    ),
+    Rule(
+        "json",
+        'a JSON field "answer" (or choice, option, final_answer, ...)',
+        _json,
+        (('```json\n{"reason": "A is dark", "answer": "B"}\n```', "B"), ('{"answer": "(B) blue"}', "B"), ('{"answer": "A or B"}', None)),
+    ),
+    Rule(
+        "boxed",
+        r"what stands in \boxed{}: an option's letter, its text, or both",
+        _boxed,
+        (("(A) is wrong. \\boxed{\\mathrm{B}}", "B"), ("$\\boxed{\\text{(B) blue}}$ since A is red", "B"), ("\\boxed{blue} and not A", "B")),
+    ),
+    Rule(
+        "answer_is",
+        'a letter after "the answer is", "correct option:", "the best choice to ... would be", 答案是',
+        _answer_is,
+        (
+            ("A man walks past. The answer is B.", "B"),
+            ("My answer: B, C being a distractor.", "B"),
+            ("The correct choice to complete the first image would be:\n\n(B) the third image. A differs.", "B"),
+            ("答案是B。", "B"),
+            ("The answer is A or B.", None),
+            ("The answer is A. The answer is B.", None),
+            ("The answer is A. Wait, no. The answer is B.", "B"),
+        ),
+    ),
+    Rule(
+        "answer_is_text",
+        'an option\'s text after "the answer is"',
+        _answer_is_text,
+        (("The answer is blue, not red.", "B"), ("Answer: blue. Point A is red.", "B")),
+    ),
+    Rule(
+        "chosen",
+        'a letter after "I choose", "I would go with", 选',
+        _chosen,
+        (("A: red, B: blue. I'd go with B", "B"), ("选 B", "B")),
+    ),
+    Rule(
+        "is_right",
+        'a letter of which is said that it is correct, the answer, the best; "B best describes", B是正确的',
+        _is_right,
+        (("Option B is correct because A and C are not shown.", "B"), ("B is the right ventricle, A the left.", None)),
+    ),
+    Rule(
+        "it_is",
+        'a letter after "it is", "that must be", "so", "therefore", where the clause ends after it',
+        _it_is,
+        (("A dog is there, so B", "B"), ("Therefore, (B) the sky, as A is red", "B"), ("It's B.", "B"), ("I'd say (B) since (A) is too dark.", "B")),
+    ),
+    Rule(
+        "leading",
+        "a letter at the very beginning: alone on its line, in brackets, or before a mark; no list of the options",
+        _leading,
+        (
+            ("A\nThe arrow points to C.", "A"),
+            ("B. Because the car in image A is red.", "B"),
+            ("(B) and not (A)", "B"),
+            ("B - blue", "B"),
+            ("A. red\nB. blue", None),
+            ("C. green is wrong.", None),
+        ),
+    ),
+)
+
+
+def stated(answer: AnswerText) -> tuple[str | None, str | None] | None:
+    """What the statements say together: a letter and its rule, ``(None, None)`` where they contradict
+    each other, or None where there are none.
+    """
+    found = [statement for rule in STATEMENTS for statement in rule.find(answer)]
+    found.sort(key=lambda statement: (statement.place, statement.weight))
+    if not found:
+        return None
+    heaviest = max(statement.weight for statement in found)
+    if heaviest >= 3:
+        found = [statement for statement in found if statement.weight == heaviest]
+    last = found[-1]
+    same = [statement for statement in found if statement.letter == last.letter]
+    others = [statement for statement in found if statement.letter != last.letter]
+    if others and not _overrules(answer, last, others):
+        return None, None
+    if last.letter is None or last.letter not in answer.letters:
+        return None, None
+    return last.letter, max(reversed(same), key=lambda statement: statement.weight).rule
+
+
+def _overrules(answer: AnswerText, last: Statement, others: Sequence[Statement]) -> bool:
+    """Whether the last statement is a conclusion, or what was said before is taken back."""
+    if last.weight >= 3:
+        return False
+    previous = others[-1].place
+    start = answer.sentence_start(last.place)
+    if _TAKES_BACK.search(answer.text, min(previous, last.place), last.place):
+        return True
+    return _strength(answer, last, start) > max(
+        _strength(answer, other, answer.sentence_start(other.place)) for other in others
+    )
+
+
+def _strength(answer: AnswerText, statement: Statement, start: int) -> int:
+    concludes = _CONCLUDES.search(answer.text, start, statement.place)
+    # A heading such as "Therefore, the answer is:" ends its line before the letter.
+    return 2 * statement.weight + (1 if concludes else 0)

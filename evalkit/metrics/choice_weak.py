@@ -1,0 +1,254 @@
+"""The rules for an answer that states no choice: tried one by one, each of which must find just one option."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from evalkit.metrics.choice_context import contrasted, refused, rejected, several
+from evalkit.metrics.choice_rules import Rule, Statement, of_option
+from evalkit.metrics.choice_text import NOUN, AnswerText, Mention, clean, comparable
+
+_BETTER = (
+    r"(?:best|better|most \w+|more (?:\w+ly|accurate|likely|precise|similar|suitable|appropriate|plausible|consistent|probable)|"
+    r"closest match|the (?:right|correct) (?:answer|choice|option|one|match))"
+)
+_MORE = (
+    r"(?:closer|closest|nearer|nearest|darker|darkest|lighter|lightest|brighter|brightest|larger|largest|bigger|biggest|"
+    r"taller|tallest|longer|longest|wider|widest|higher|highest|stronger|strongest|clearer|tighter|greater|greatest|"
+    r"warmer|hotter|faster|fastest|older|newer|thicker|heavier|heaviest|sharper|deeper|deepest|earlier|first|more \w+)"
+)
+# Of what is farther or smaller a question asks less often: only where the question or an option says so too.
+_LESS = (
+    r"(?:farther|farthest|further|furthest|smaller|smallest|shorter|shortest|lower|lowest|less \w+|least \w+|worse|worst|"
+    r"narrower|weaker|slower|slowest|thinner|fainter|younger|later|last|colder)"
+)
+_VERB = r"(?:is|are|was|were|looks|appears(?: to be)?|seems(?: to be)?|has|shows|would be|does|provides|gives|offers)"
+_ASIDE = r"(?:\s*,[^,.;!?\n]{1,90},)?"
+_COMPARED = re.compile(
+    rf"[)\]]?{_ASIDE}\s+(?:(?:in fact|also|thus|therefore|clearly)\s+)?(?:{_VERB}\s+(?:(?:\w+ly|the|a|an|much|far|slightly|located|one)\s+)*"
+    rf"(?P<degree>{_BETTER}|{_MORE}|{_LESS})|(?P<adverb>{_BETTER}\s+\w+))\b",
+    re.IGNORECASE,
+)
+_ENDS_CLAUSE = re.compile(r"\s*(?:[.!;:。\n]|,(?!\s*[A-Z]\b)|$)")
+_STARTS = re.compile(
+    r"[ \t]*(?:[.,:;!)\]。\n]|$|[-–—]\s|\b(?:because|since|as|is|was|for|based|due|seems|looks|appears|would|shows?|has|it|\w+[^siu]s)\b)",
+    re.IGNORECASE,
+)
+_YES_NO = frozenset(("yes", "no", "true", "false", "correct", "incorrect"))
+_DENIAL = re.compile(
+    r"(?:\b(?:not|no|never|neither|nor|without|rather than|instead of|than|unlike|isn't|aren't|wasn't|doesn't \w+|n't)|n't|不是)\s+"
+    r"(?:(?:an?|the|in|on|at|any|be|to the|a kind of)\s+)*$",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(r"\s+(?:is|are|was|would be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b|\s*(?:是错|不对|不正确)")
+
+
+def _plain(answer: AnswerText) -> list[Mention]:
+    """Capital letters of options that nothing speaks against, compares with, or declines to choose between."""
+    against = rejected(answer)
+    return [
+        mention
+        for mention in answer.mentions
+        if not mention.small and mention not in against and mention.letter in answer.letters
+        if not contrasted(answer, mention) and not refused(answer, mention)
+    ]
+
+
+def _of_options(answer: AnswerText, mentions: Iterator[Mention] | Sequence[Mention], rule: str) -> Iterator[Statement]:
+    for mention in mentions:
+        letter = None if several(answer, mention) else answer.option_of(mention)
+        yield Statement(letter, mention.start, rule)
+
+
+def _introduced(answer: AnswerText) -> Iterator[Statement]:
+    before = re.compile(rf"(?::|\b(?:is|are|be|was|as|select|to|that):?)\s*(?:the\s+)?(?:(?:{NOUN})\s*:?\s*)?$", re.IGNORECASE)
+    mentions = _plain(answer)
+    for mention in mentions:
+        head = answer.text[max(0, mention.start - 60) : mention.start]
+        marked = mention.bracketed or re.match(r"[.):]\s", answer.text[mention.end :])
+        if marked and before.search(head) and not _in_list(answer, mention, mentions):
+            yield from _of_options(answer, [mention], "introduced")
+
+
+def _in_list(answer: AnswerText, mention: Mention, mentions: Sequence[Mention]) -> bool:
+    """Whether another option begins one of the next lines, as in a list of all options."""
+    rest = answer.text[mention.end :]
+    following = re.match(r"[^\n]*\n+[ \t]*", rest)
+    end = mention.end + following.end() if following else -1
+    return any(each.start == end and each.letter != mention.letter for each in mentions)
+
+
+def _last_line(answer: AnswerText) -> Iterator[Statement]:
+    lines = [line.strip() for line in answer.text.split("\n") if line.strip()]
+    if len(lines) < 2 or re.match(r"[(\[]?[A-Z][)\].:]\s", lines[-2]):
+        return
+    letter = of_option(answer, lines[-1])
+    shown = [mention for mention in _plain(answer) if mention.start >= answer.text.rindex(lines[-1])]
+    if letter and (shown or letter in answer.texts) and len(lines[-1]) < 120:
+        if not shown or not several(answer, shown[0]):
+            yield Statement(letter, answer.text.rindex(lines[-1]), "last_line")
+
+
+def _compared(answer: AnswerText) -> Iterator[Statement]:
+    asked = comparable(answer.question + " " + " ".join(answer.texts.values()))
+    for mention in _plain(answer):
+        found = _COMPARED.match(answer.text, mention.end)
+        if not found or answer.between(mention.end, found.end()):
+            continue
+        degree = (found["degree"] or found["adverb"]).lower()
+        evaluates = re.match(_BETTER, degree) is not None
+        shared = any(word in asked.split() for word in degree.split() if word not in ("more", "most", "less", "the"))
+        open_question = not answer.question and not re.match(_LESS, degree)
+        if evaluates or shared or open_question:
+            yield from _of_options(answer, [mention], "compared")
+
+
+def _bold(answer: AnswerText) -> Iterator[Statement]:
+    against = {mention.letter for mention in rejected(answer)}
+    for found in re.finditer(r"(?<![*_])(\*\*|__)(?=\S)([^*_\n]{1,120}?)\1", answer.raw):
+        letter = of_option(answer, found[2].rstrip(" :"))
+        if letter and letter not in against:
+            yield Statement(letter, found.start(), "bold")
+
+
+def _bracketed(answer: AnswerText) -> Iterator[Statement]:
+    yield from _of_options(answer, [mention for mention in _plain(answer) if mention.bracketed], "bracketed")
+
+
+def _bracketed_at_the_end(answer: AnswerText) -> Iterator[Statement]:
+    start = answer.text.rfind("\n\n")
+    return (statement for statement in _bracketed(answer) if statement.place > start >= 0)
+
+
+def _only_letter(answer: AnswerText) -> Iterator[Statement]:
+    mentions = _plain(answer)
+    if len({mention.letter for mention in answer.mentions if not mention.small} - _against(answer)) != 1:
+        return
+    for mention in mentions:
+        ends = _ENDS_CLAUSE.match(answer.text, mention.end)
+        starts = not answer.text[: mention.start].strip(" \n\"'([") and _STARTS.match(answer.text, mention.end)
+        if not mention.thing and not _placed(answer, mention) and (ends or starts):
+            yield from _of_options(answer, [mention], "only_letter")
+
+
+def _against(answer: AnswerText) -> set[str]:
+    """Letters all of whose mentions are spoken against."""
+    mentions = [mention for mention in answer.mentions if not mention.small]
+    return {mention.letter for mention in mentions} - {mention.letter for mention in mentions if mention not in rejected(answer)}
+
+
+def _placed(answer: AnswerText, mention: Mention) -> bool:
+    """Whether a letter names a place or a quantity: "at B", "angle of C", "5 A", "A = 3"."""
+    before = re.search(
+        r"(?:\b(?:at|in|on|of|from|near|between|behind|above|below|beside|under|by|into|toward|towards|through|and|vitamin|"
+        r"hepatitis|type|class|grade|plan|section|team|group|angle|triangle|line|marked|labell?ed|called|named)|[=+×∠△°\d])\s*$",
+        answer.text[: mention.start],
+        re.IGNORECASE,
+    )
+    return not mention.bracketed and (before is not None or re.match(r"\s*[=+×≈<>^]", answer.text[mention.end :]) is not None)
+
+
+def _leading_text(answer: AnswerText) -> Iterator[Statement]:
+    text = clean(answer.raw).casefold()
+    starts = [
+        (len(own), letter, text[len(own) :])
+        for letter, own in answer.texts.items()
+        if text.startswith(own) and len(own) > 1
+    ]
+    for length, letter, rest in starts:
+        if length < max(each[0] for each in starts):
+            continue
+        own = answer.texts[letter]
+        others = [other for other in answer.texts.values() if other != own and contains(rest, other)]
+        if re.match(r"\s*(?:[!:;。\n]|[-–—]\s|\.(?!\d)|$)", rest) or (re.match(r"\s*,", rest) and (own in _YES_NO or not others)):
+            yield Statement(letter, 0, "leading_text")
+
+
+def _option_text(answer: AnswerText) -> Iterator[Statement]:
+    text = " ".join(clean(answer.raw).casefold().split())
+    found = {letter: own for letter, own in answer.texts.items() if contains(text, own)}
+    against = _against(answer)
+    for letter, own in found.items():
+        if letter not in against and not any(own != other and contains(other, own) for other in found.values()):
+            yield Statement(letter, 0, "option_text")
+
+
+def contains(text: str, part: str) -> bool:
+    """Whether words (or a number) are in a text on their own, and not denied right before or after."""
+    if len(part) == 1 and part.isalpha():
+        return False
+    pattern = rf"(?<![\w.\-]){re.escape(part)}(?!\w|[.,]\d)" if part.isascii() else re.escape(part)
+    return any(
+        not _DENIAL.search(text[: found.start()]) and not _DENIED.match(text, found.end())
+        for found in re.finditer(pattern, text)
+    )
+
+
+WEAK: Sequence[Rule] = (
+    Rule(
+        "introduced",
+        'a marked letter after a colon or "is", where no list of the options begins',
+        _introduced,
+        (("This part corresponds to what is shown at:\n(B) Point B\nPoint C is beside it.", "B"), ("We see:\n(A) red\n(B) blue", None)),
+    ),
+    Rule(
+        "last_line",
+        "the last line is nothing but an option",
+        _last_line,
+        (("The car has the colour of the sea, point A that of blood.\n\nB", "B"), ("The sea.\n\n(B) blue", "B")),
+    ),
+    Rule(
+        "compared",
+        'the only letter of which a sentence says "more accurately", "best", or what the question asks for ("closer")',
+        _compared,
+        (
+            ("Box A more accurately encloses it, whereas Box B is too large.", "A"),
+            ("While box A is too large, box B more closely fits.", "B"),
+            ("Point A, which is on the left, is closer to the camera than point B.", "A"),
+            ("Point A is farther away.", None),
+        ),
+    ),
+    Rule("bold", "the only option in bold", _bold, (("Label A shows the sky and C the ground: **B**", "B"),)),
+    Rule(
+        "bracketed_at_the_end",
+        "the only letter in brackets in the last paragraph",
+        _bracketed_at_the_end,
+        (("(A) shows the sky, (B) the sea.\n\nThis leaves us (B) in the end", "B"),),
+    ),
+    Rule("bracketed", "the only letter in brackets", _bracketed, (("The sea (B) has this colour, C has not.", "B"),)),
+    Rule(
+        "only_letter",
+        "the only letter in the text, at its beginning or at the end of a clause; no label of the picture",
+        _only_letter,
+        (("not A but B", "B"), ("B is what it looks like.", "B"), ("The label A shows the root", None), ("either A or B", None)),
+    ),
+    Rule(
+        "leading_text",
+        "the text begins with an option's text",
+        _leading_text,
+        (("Blue. The sky is red.", "B"), ("Blue, red and green", None)),
+    ),
+    Rule(
+        "option_text",
+        "the only option whose text is in the answer and not denied; a text within a longer one doesn't count",
+        _option_text,
+        (("It shows a blue car", "B"), ("It isn't red but blue.", "B"), ("Some are red and some are blue", None)),
+    ),
+)
+
+
+def weak(answer: AnswerText) -> tuple[str | None, str | None]:
+    """The letter of the first rule that finds something, and its name; ``(None, None)`` where that rule finds
+    several options, or none does.
+    """
+    texts_only = answer.options_are_letters and not any(mention.bracketed for mention in answer.mentions)
+    for rule in WEAK:
+        if texts_only and rule.name in ("compared", "only_letter"):
+            continue
+        letters = {statement.letter for statement in rule.find(answer)}
+        if len(letters) == 1:
+            return letters.pop(), rule.name
+        if len(letters) > 1 and rule.name not in ("introduced", "bold", "bracketed_at_the_end", "bracketed"):
+            return None, None
+    return None, None
