@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
 from evalkit.metrics.choice_rules import stated
-from evalkit.metrics.choice_text import AnswerText
+from evalkit.metrics.choice_context import ChoiceText
 from evalkit.metrics.choice_weak import weak
 
 Reader = Callable[[str, Mapping[str, str]], "str | Reading | None"]
@@ -56,7 +56,9 @@ class MultipleChoice:
         if found.letter is None:
             return Score(0.0, parse_error="no option was chosen")
         if answer.options and found.letter not in answer.options:
-            return Score(0.0, parsed=found.letter, parse_error=f"{found.letter!r} is no option", rule=found.rule)
+            return Score(
+                0.0, parsed=found.letter, parse_error=f"{found.letter!r} is no option", rule=found.rule
+            )
         return Score(float(found.letter == right), parsed=found.letter, rule=found.rule)
 
     def _read(self, answer: Answer) -> Reading:
@@ -95,7 +97,7 @@ def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Re
     ``options`` maps letters to texts; without them, A to J are taken as letters. ``question`` tells which
     comparison answers it ("closer"). What is uncertain is not read.
     """
-    answer = AnswerText(text, options, question)
+    answer = ChoiceText(text, options, question)
     return Reading(*(stated(answer) or weak(answer)))
 
 

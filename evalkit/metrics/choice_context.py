@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
+from itertools import zip_longest
 
 from evalkit.metrics.choice_text import NOUN, AnswerText, Mention
 
@@ -24,14 +26,24 @@ _UNFIT = (
 )
 _REJECTED_AFTER = (
     # "A is clearly wrong", "C, which is incorrect", "Option A, the red one, is wrong"
-    re.compile(rf"(?:[^.!?;\n。]{{0,60}}?\s)?{_BE}(?:n't)?\s+{_ADVERBS}(?:{_WRONG}|{_UNFIT})\b", re.IGNORECASE),
-    re.compile(r"[^.!?;\n。]{0,60}?\b(?:can(?:not|'t| not)|could(?:n't| not)) be (?:correct|right|true|the)\b", re.IGNORECASE),
-    re.compile(r"[\s,:\-–—]*\(?(?:which is )?(?:wrong|incorrect|false|not correct|✗|✘|❌|×|✖)(?!\w)", re.IGNORECASE),
-    re.compile(r"\s*(?:选项|選項|项|項)?[^。,;\n]{0,15}?(?:错误|錯誤|不正确|不正確|不对|不對|错的|不符合|排除)"),
+    re.compile(
+        rf"(?:[^.!?;\n。]{{0,60}}?\s)?{_BE}(?:n't)?\s+{_ADVERBS}(?:{_WRONG}|{_UNFIT})\b", re.IGNORECASE
+    ),
+    re.compile(
+        r"[^.!?;\n。]{0,60}?\b(?:can(?:not|'t| not)|could(?:n't| not)) be (?:correct|right|true|the)\b",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"[\s,:\-–—]*\(?(?:which is )?(?:wrong|incorrect|false|not correct|✗|✘|❌|×|✖)(?!\w)", re.IGNORECASE
+    ),
+    re.compile(
+        r"\s*(?:选项|選項|项|項)?[^。,;\n]{0,15}?(?:错误|錯誤|不正确|不正確|不对|不對|错的|不符合|排除)"
+    ),
 )
 # After "A." or "B)" an option's own words may follow, and be about what is wrong in the picture.
 _LISTED_AS_WRONG = re.compile(
-    rf"(?:[^.!?;\n。]{{0,40}}?\s)?{_BE}\s+{_ADVERBS}{_WRONG}\b|\(?(?:wrong|incorrect|错误|不正确|✗|✘|❌|×|✖)(?!\w)", re.IGNORECASE
+    rf"(?:[^.!?;\n。]{{0,40}}?\s)?{_BE}\s+{_ADVERBS}{_WRONG}\b|\(?(?:wrong|incorrect|错误|不正确|✗|✘|❌|×|✖)(?!\w)",
+    re.IGNORECASE,
 )
 # Only for a letter that is the subject itself: after "A." or "B)" an option's own words may follow.
 _DENIED_AFTER = re.compile(
@@ -40,8 +52,10 @@ _DENIED_AFTER = re.compile(
     r"never\b|lacks?\b|fails?\b|misses\b|cuts off\b)",
     re.IGNORECASE,
 )
-_AND = r"(?:,?\s*(?:and|or|nor|&|and/or|as well as|以及|和|或者|或|及|与|與|跟)\s*|\s*[/、]\s*)"
-_JOINED = re.compile(rf"{_AND}(?:(?:both|either|also|possibly|maybe|perhaps|even|the)\s+)*(?:(?:{NOUN})s?\s*)?$", re.IGNORECASE)
+_AND = r"(?:,?\s*(?:and|or|nor|&|and/or|as well as|以及|和|还是|或者|或|及|与|與|跟)\s*|\s*[/、]\s*)"
+_JOINED = re.compile(
+    rf"{_AND}(?:(?:both|either|also|possibly|maybe|perhaps|even|the)\s+)*(?:(?:{NOUN})s?\s*)?$", re.IGNORECASE
+)
 _COMMA = re.compile(rf"\s*[,、]\s*(?:(?:{NOUN})s?\s*)?$", re.IGNORECASE)
 _NEW_CLAUSE = re.compile(
     r"[)\]]?\s*(?:(?:\w+ly|also)\s+)?(?:is|was|has|had|does|did|shows|seems|appears|looks|can|could|would|should|may|might|"
@@ -60,33 +74,76 @@ _REFUSAL = re.compile(
     r"whether|no way to|insufficient|don't know|do not know|hard to)\b|无法|不能确定|不确定",
     re.IGNORECASE,
 )
-_BUT = re.compile(r"\b(?:but|however|still|nevertheless|though|if (?:I|i) (?:had|have|must))\b|但", re.IGNORECASE)
+_BUT = re.compile(
+    r"\b(?:but|however|still|nevertheless|though|if (?:I|i) (?:had|have|must))\b|但", re.IGNORECASE
+)
 
 
-def rejected(answer: AnswerText) -> frozenset[Mention]:
-    """The mentions that the text speaks against: "not A", "A is wrong", "rather than A or C"."""
-    found: list[Mention] = []
-    mentions = [mention for mention in answer.mentions if not mention.small]
-    for place, mention in enumerate(mentions):
-        before = answer.text[answer.sentence_start(mention.start) : mention.start]
-        with_previous = place > 0 and mentions[place - 1] in found and joined(answer, mentions[place - 1], mention)
-        if _REJECTED_BEFORE.search(before) or with_previous:
-            found.append(mention)
-    for place in reversed(range(len(mentions))):
-        mention = mentions[place]
-        with_next = (
-            place + 1 < len(mentions)
-            and mentions[place + 1] in found
-            and joined(answer, mention, mentions[place + 1])
-            and not _REJECTED_BEFORE.search(answer.text[mention.end : mentions[place + 1].start])
+class ChoiceText(AnswerText):
+    """An answer's text with what its words say of the letters in it."""
+
+    @cached_property
+    def rejected(self) -> frozenset[Mention]:
+        """The mentions that the text speaks against: "not A", "A is wrong", "rather than A or C"."""
+        found: set[Mention] = set()
+        mentions = self.capitals
+        for previous, mention in zip((None, *mentions), mentions, strict=False):
+            before = self.text[self.sentence_start(mention.start) : mention.start]
+            if _REJECTED_BEFORE.search(before) or (previous in found and _joined(self, previous, mention)):
+                found.add(mention)
+        for mention, following in reversed(list(zip_longest(mentions, mentions[1:]))):
+            with_next = (
+                following in found
+                and _joined(self, mention, following)
+                and not _REJECTED_BEFORE.search(self.text[mention.end : following.start])
+            )
+            if with_next or _speaks_against(self, mention, following):
+                found.add(mention)
+        return frozenset(found)
+
+    @cached_property
+    def rejected_letters(self) -> frozenset[str]:
+        """Letters of which no mention is left when the rejected ones are taken out."""
+        kept = {mention.letter for mention in self.capitals if mention not in self.rejected}
+        return frozenset({mention.letter for mention in self.capitals} - kept)
+
+    @cached_property
+    def usable(self) -> tuple[Mention, ...]:
+        """The mentions that nothing speaks against."""
+        return tuple(mention for mention in self.mentions if mention not in self.rejected)
+
+    @cached_property
+    def _together(self) -> frozenset[Mention]:
+        pairs = zip(self.usable, self.usable[1:], strict=False)
+        joined = (
+            pair
+            for pair in pairs
+            if self.option_of(pair[0]) != self.option_of(pair[1]) and _joined(self, *pair)
         )
-        if with_next or _speaks_against(answer, mention, mentions[place + 1 : place + 2]):
-            found.append(mention)
-    return frozenset(found)
+        return frozenset(mention for pair in joined for mention in pair)
+
+    def several(self, mention: Mention) -> bool:
+        """Whether a letter is given together with another one that isn't rejected ("A and C")."""
+        return mention in self._together
+
+    def contrasted(self, mention: Mention) -> bool:
+        """Whether a letter stands where something else is compared with it ("..., whereas B is too large")."""
+        before = self.text[self.sentence_start(mention.start) : mention.start]
+        found = list(_CONTRAST.finditer(before))
+        return bool(found) and "," not in before[found[-1].end() :]
+
+    def refused(self, mention: Mention) -> bool:
+        """Whether a letter stands in a sentence that declines to choose, before any "but"."""
+        end = self.sentence_end(mention.end)
+        found = _REFUSAL.search(self.text, self.sentence_start(mention.start), end)
+        if not found:
+            return False
+        but = _BUT.search(self.text, found.end(), end)
+        return not but or mention.start < but.start()
 
 
-def _speaks_against(answer: AnswerText, mention: Mention, following: list[Mention]) -> bool:
-    tail = answer.text[mention.end : following[0].start if following else len(answer.text)].partition("\n")[0]
+def _speaks_against(answer: AnswerText, mention: Mention, following: Mention | None) -> bool:
+    tail = answer.text[mention.end : following.start if following else mention.end + 300].partition("\n")[0]
     begins_line = not answer.text[: mention.start].rpartition("\n")[2].strip()
     if tail.startswith(".") and (mention.bracketed or not begins_line):
         return False
@@ -100,42 +157,11 @@ def _speaks_against(answer: AnswerText, mention: Mention, following: list[Mentio
     return any(pattern.match(rest) for pattern in _REJECTED_AFTER) or _DENIED_AFTER.match(tail) is not None
 
 
-def joined(answer: AnswerText, one: Mention, other: Mention) -> bool:
+def _joined(answer: AnswerText, one: Mention | None, other: Mention | None) -> bool:
     """Whether two mentions that follow each other are parts of one list ("A and C", "A, B or C")."""
+    if one is None or other is None:
+        return False
     gap = answer.text[one.end : other.start]
     if _JOINED.fullmatch(gap):
-        return "or" in gap.lower() or not _NEW_CLAUSE.match(answer.text, other.end)
+        return re.search(r"\bn?or\b|或|还是", gap, re.IGNORECASE) is not None or not _NEW_CLAUSE.match(answer.text, other.end)
     return _COMMA.fullmatch(gap) is not None and not _NEW_CLAUSE.match(answer.text, other.end)
-
-
-def several(answer: AnswerText, mention: Mention) -> bool:
-    """Whether a letter is given together with another one that isn't rejected ("A and C")."""
-    mentions = [each for each in answer.mentions if each not in rejected(answer)]
-    if mention not in mentions:
-        return False
-    place = mentions.index(mention)
-    neighbours = mentions[max(0, place - 1) : place + 2]
-    pairs = zip(neighbours, neighbours[1:], strict=False)
-    return any(
-        answer.option_of(one) != answer.option_of(other) and joined(answer, one, other) for one, other in pairs
-    )
-
-
-def contrasted(answer: AnswerText, mention: Mention) -> bool:
-    """Whether a letter stands where something else is compared with it ("..., whereas B is too large")."""
-    start = answer.sentence_start(mention.start)
-    before = answer.text[start : mention.start]
-    found = list(_CONTRAST.finditer(before))
-    if not found:
-        return False
-    return "," not in before[found[-1].end() :]
-
-
-def refused(answer: AnswerText, mention: Mention) -> bool:
-    """Whether a letter stands in a sentence that declines to choose, before any "but"."""
-    start, end = answer.sentence_start(mention.start), answer.sentence_end(mention.end)
-    found = _REFUSAL.search(answer.text, start, end)
-    if not found:
-        return False
-    but = _BUT.search(answer.text, found.end(), end)
-    return not but or mention.start < but.start()

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.choice_context import contrasted, refused, rejected, several
-from evalkit.metrics.choice_text import NOUN, OPTION_NOUN, AnswerText, Mention, clean, comparable
+from evalkit.metrics.choice_context import ChoiceText
+from evalkit.metrics.choice_text import NOUN, OPTION_NOUN, Mention, clean, comparable
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Statement:
     weight: int = 0
 
 
-Finder = Callable[[AnswerText], Iterator[Statement]]
+Finder = Callable[[ChoiceText], Iterator[Statement]]
 Example = tuple[str, str | None]
 
 
@@ -62,7 +62,9 @@ _ANSWER_BEFORE = re.compile(
     re.IGNORECASE,
 )
 # "The answer choices that do not fit are: (A)", "The answer depends on whether ..."
-_OF_OTHERS = re.compile(r"\b(?:not|choices|options|whether|if|wrong|incorrect|other|depends|between)\b|n't", re.IGNORECASE)
+_OF_OTHERS = re.compile(
+    r"\b(?:not|choices|options|whether|if|wrong|incorrect|other|depends|between)\b|n't", re.IGNORECASE
+)
 _FINAL = re.compile(r"final|最终|最終", re.IGNORECASE)
 _CHOOSE_BEFORE = re.compile(
     r"(?:\b(?:choos(?:e|es|ing)|chose|chosen|select(?:s|ed|ing)?|pick(?:s|ed|ing)?|opt(?:s|ed|ing)? for|go(?:es|ing)? (?:with|for)|"
@@ -81,7 +83,10 @@ _SO_BEFORE = re.compile(
     rf"finally|in short)|所以|因此|故|综上(?:所述)?|即)\s*[,:]?\s*(?:then\s+)?(?:(?:{NOUN})\s+)?$",
     re.IGNORECASE,
 )
-_CLAUSE_ENDS = re.compile(r"\s*(?:[.!,;:。⟧)\n]|$|[-–—(]\s?|\b(?:because|since|as|due|based|for|given|which|where|with|rather|instead|over)\b)", re.IGNORECASE)
+_CLAUSE_ENDS = re.compile(
+    r"\s*(?:[.!,;:。⟧)\n]|$|[-–—(]\s?|\b(?:because|since|as|due|based|for|given|which|where|with|rather|instead|over)\b)",
+    re.IGNORECASE,
+)
 _IS_RIGHT_AFTER = re.compile(
     r"[)\]⟧]?[.:]?(?:\s*,[^,.!?\n]{1,80},)?(?:(?:(?!\b(?:is|are|was|were|has|have|which|that|and|but|because|since)\b)"
     r"[^.!?;\n。]){0,80}?[\s,])??\s*(?:(?:is|was|would be|must be|should be|has to be|looks|"
@@ -107,25 +112,19 @@ _TAKES_BACK = re.compile(
 )
 
 
-def _usable(answer: AnswerText) -> Iterator[Mention]:
-    """Mentions that nothing speaks against."""
-    against = rejected(answer)
-    return (mention for mention in answer.mentions if mention not in against)
-
-
-def _say(answer: AnswerText, mention: Mention, rule: str, weight: int = 0) -> Statement:
-    letter = None if several(answer, mention) else answer.option_of(mention)
+def _say(answer: ChoiceText, mention: Mention, rule: str, weight: int = 0) -> Statement:
+    letter = None if answer.several(mention) else answer.option_of(mention)
     return Statement(letter, mention.start, rule, weight)
 
 
-def _before(answer: AnswerText, mention: Mention, pattern: re.Pattern[str]) -> re.Match[str] | None:
+def _before(answer: ChoiceText, mention: Mention, pattern: re.Pattern[str]) -> re.Match[str] | None:
     """What stands right before a mention, with no other letter in between."""
     start = max(0, mention.start - 200)
     found = pattern.search(answer.text[start : mention.start])
     return found if found and not answer.between(start + found.start(), mention.start) else None
 
 
-def of_option(answer: AnswerText, text: str) -> str | None:
+def of_option(answer: ChoiceText, text: str) -> str | None:
     """The letter of a text that is nothing but an option: its letter, its text, or both."""
     text = clean(text).strip(" \n⟦⟧")
     found = re.fullmatch(
@@ -144,7 +143,7 @@ def of_option(answer: AnswerText, text: str) -> str | None:
     return same[0] if len(same) == 1 else None
 
 
-def option_at(answer: AnswerText, place: int) -> str | None:
+def option_at(answer: ChoiceText, place: int) -> str | None:
     """The letter of the option whose text (of more than one character) begins at a place; the longest."""
     rest = re.sub(r"^[\s:\"'⟦(]*(?:(?:an?|the)\s+)?", "", answer.text[place : place + 400]).casefold()
     bare = re.sub(r"^[\s:\"'⟦(]*", "", answer.text[place : place + 400]).casefold()
@@ -159,9 +158,13 @@ def option_at(answer: AnswerText, place: int) -> str | None:
     return letters[0] if len(letters) == 1 else None
 
 
-def _whole(answer: AnswerText) -> Iterator[Statement]:
-    letter = of_option(answer, answer.text) if "\n" not in answer.text.strip() or len(answer.text) < 4 else None
-    spelled = re.fullmatch(rf"[\s(\[⟦\"']*(?:(?:{NOUN})\s*:?\s*)?[(\[⟦]*[A-Za-z][\s.,:!)\]⟧\"'。]*", answer.text, re.IGNORECASE)
+def _whole(answer: ChoiceText) -> Iterator[Statement]:
+    letter = (
+        of_option(answer, answer.text) if "\n" not in answer.text.strip() or len(answer.text) < 4 else None
+    )
+    spelled = re.fullmatch(
+        rf"[\s(\[⟦\"']*(?:(?:{NOUN})\s*:?\s*)?[(\[⟦]*[A-Za-z][\s.,:!)\]⟧\"'。]*", answer.text, re.IGNORECASE
+    )
     exact = [letter for letter, own in answer.texts.items() if own == comparable(answer.text)]
     if letter and (spelled or len(exact) == 1):
         yield Statement(letter, 0, "whole", 4)
@@ -171,7 +174,7 @@ _KEY = r"(?:final[_ ]?answer|correct[_ ]?(?:answer|option|choice)|answer|choice|
 _FIELD = re.compile(rf"[\"']{_KEY}[\"']\s*:\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*'|\[[^\[\]]*\])", re.IGNORECASE)
 
 
-def _json(answer: AnswerText) -> Iterator[Statement]:
+def _json(answer: ChoiceText) -> Iterator[Statement]:
     for found in _FIELD.finditer(answer.raw):
         value = found[1]
         if value.startswith('"'):
@@ -179,29 +182,35 @@ def _json(answer: AnswerText) -> Iterator[Statement]:
                 value = json.loads(value)
             except ValueError:
                 value = value.strip('"')
-        yield Statement(of_option(answer, value.strip("[]'\" ")), len(answer.text) + found.start(), "json", 3)
+        items = re.findall(r"\"[^\"]*\"|'[^']*'", value) if value.startswith("[") else [value]
+        letter = of_option(answer, items[0].strip("'\" ")) if len(items) == 1 else None
+        yield Statement(letter, len(answer.text) + found.start(), "json", 3)
 
 
-def _boxed(answer: AnswerText) -> Iterator[Statement]:
+def _boxed(answer: ChoiceText) -> Iterator[Statement]:
     for found in re.finditer(r"⟦([^⟦⟧]*)⟧", answer.text):
         letter = of_option(answer, found[1])
         listed = re.fullmatch(r"\s*[A-Z](?:\s*(?:,|and|or|/|&|、)\s*[A-Z])+\s*", found[1])
         if letter or listed:
-            spelled = letter in {mention.letter for mention in answer.mentions if found.start() <= mention.start < found.end()}
+            spelled = letter in {
+                mention.letter for mention in answer.mentions if found.start() <= mention.start < found.end()
+            }
             yield Statement(letter, found.start(), "boxed", 2 if spelled or listed else 0)
 
 
-def _answer_is(answer: AnswerText) -> Iterator[Statement]:
-    for mention in _usable(answer):
+def _answer_is(answer: ChoiceText) -> Iterator[Statement]:
+    for mention in answer.usable:
         found = _before(answer, mention, _ANSWER_IS_BEFORE) or _before(answer, mention, _ANSWER_BEFORE)
         if found and not _IF_BEFORE.search(answer.text[: mention.start]) and not _OF_OTHERS.search(found[0]):
             head = answer.text[answer.sentence_start(mention.start) : mention.start]
             yield _say(answer, mention, "answer_is", 1 if _FINAL.search(head) else 0)
 
 
-def _answer_is_text(answer: AnswerText) -> Iterator[Statement]:
+def _answer_is_text(answer: ChoiceText) -> Iterator[Statement]:
     for found in ANSWER_IS.finditer(answer.text):
-        after = re.compile(_ADVERBS, re.IGNORECASE).match(answer.text, found.end() + len(_blank(answer.text, found.end())))
+        after = re.compile(_ADVERBS, re.IGNORECASE).match(
+            answer.text, found.end() + len(_blank(answer.text, found.end()))
+        )
         places = {found.end(), after.end() if after else found.end()}
         letters = {letter for place in places if (letter := option_at(answer, place))}
         inside = answer.between(found.start(), found.end()) or _OF_OTHERS.search(found[0])
@@ -214,54 +223,64 @@ def _blank(text: str, place: int) -> str:
     return found[0] if found else ""
 
 
-def _chosen(answer: AnswerText) -> Iterator[Statement]:
-    for mention in _usable(answer):
+def _chosen(answer: ChoiceText) -> Iterator[Statement]:
+    for mention in answer.usable:
         if _before(answer, mention, _CHOOSE_BEFORE):
             yield _say(answer, mention, "chosen")
 
 
-def _it_is(answer: AnswerText) -> Iterator[Statement]:
-    for mention in _usable(answer):
+def _it_is(answer: ChoiceText) -> Iterator[Statement]:
+    for mention in answer.usable:
         ends = _CLAUSE_ENDS.match(answer.text, mention.end) is not None
-        if (ends or mention.bracketed) and not contrasted(answer, mention) and not refused(answer, mention):
+        if (ends or mention.bracketed) and not answer.contrasted(mention) and not answer.refused(mention):
             if _before(answer, mention, _IT_IS_BEFORE):
                 yield _say(answer, mention, "it_is")
             elif _before(answer, mention, _SO_BEFORE):
                 yield _say(answer, mention, "it_is", 1)
 
 
-def _is_right(answer: AnswerText) -> Iterator[Statement]:
-    for mention in _usable(answer):
-        found = None if mention.small or mention.letter not in answer.letters else _IS_RIGHT_AFTER.match(answer.text, mention.end)
+def _is_right(answer: ChoiceText) -> Iterator[Statement]:
+    for mention in answer.usable:
+        found = (
+            None
+            if mention.small or mention.letter not in answer.letters
+            else _IS_RIGHT_AFTER.match(answer.text, mention.end)
+        )
         if not found or _IF_BEFORE.search(answer.text[: mention.start]):
             continue
-        if not answer.between(mention.end, found.end()) and not contrasted(answer, mention):
+        if not answer.between(mention.end, found.end()) and not answer.contrasted(mention):
             yield _say(answer, mention, "is_right")
 
 
-def _leading(answer: AnswerText) -> Iterator[Statement]:
+def _leading(answer: ChoiceText) -> Iterator[Statement]:
     first = next((mention for mention in answer.mentions if not mention.small), None)
     small = re.match(r"([a-z])[.):](?=\s)|\(([a-z])\)", answer.text)
     if small and (small[1] or small[2]).upper() in answer.letters and first is None:
         yield Statement((small[1] or small[2]).upper(), 0, "leading")
-    if first is None or first in rejected(answer) or not _opens(answer, first):
+    if first is None or first in answer.rejected or not _opens(answer, first):
         return
-    shape = re.match(r"[ \t]*(?:[.):、,!。]|[-–—:](?=\s)|\n|$|\b(?:because|since|as|for)\b)", answer.text[first.end :])
+    shape = re.match(
+        r"[ \t]*(?:[.):、,!。]|[-–—:](?=\s)|\n|$|\b(?:because|since|as|for|rather|instead|not|over|due|based|given)\b)",
+        answer.text[first.end :],
+    )
     if (first.bracketed or shape) and not _listing(answer, first):
         yield _say(answer, first, "leading")
 
 
-def _opens(answer: AnswerText, first: Mention) -> bool:
+def _opens(answer: ChoiceText, first: Mention) -> bool:
     """Whether the text begins with a letter, maybe after "option"; after "point" only where its line ends there."""
     before = answer.text[: first.start].strip(" \n\"'([⟦:")
     if before and first.thing:
-        return before.lower() == first.noun.lower() and re.match(r"[ \t]*\.?[ \t]*(?:\n|$)", answer.text[first.end :]) is not None
+        return (
+            before.lower() == first.noun.lower()
+            and re.match(r"[ \t]*\.?[ \t]*(?:\n|$)", answer.text[first.end :]) is not None
+        )
     return not before or re.fullmatch(rf"(?:the\s+)?(?:{OPTION_NOUN})", before, re.IGNORECASE) is not None
 
 
-def _listing(answer: AnswerText, first: Mention) -> bool:
+def _listing(answer: ChoiceText, first: Mention) -> bool:
     """Whether the options are listed: several letters begin lines, or follow each other as ``A: red, B: blue``."""
-    text, against = answer.text, rejected(answer)
+    text, against = answer.text, answer.rejected
     alone = re.match(r"[ \t]*[.)]?[ \t]*(?:\n|$)", text[first.end :])
     if alone:
         return False
@@ -269,7 +288,8 @@ def _listing(answer: AnswerText, first: Mention) -> bool:
         mention
         for mention in answer.mentions
         if not mention.small and mention not in against and mention != first
-        if mention.letter != first.letter and (mention.bracketed or re.match(r"[.):]\s", text[mention.end : mention.end + 2]))
+        if mention.letter != first.letter
+        and (mention.bracketed or re.match(r"[.):]\s", text[mention.end : mention.end + 2]))
     ]
     line = [mention for mention in marks if not text[: mention.start].rpartition("\n")[2].strip()]
     inline = [mention for mention in marks if re.search(r"[,;.]\s*(?:and\s+|or\s+)?$", text[: mention.start])]
@@ -282,19 +302,35 @@ STATEMENTS: Sequence[Rule] = (
         "whole",
         "the whole text is an option: its letter (with its brackets, its noun) or exactly its text",
         _whole,
-        (("B", "B"), ("(b)", "B"), ("**Option B**", "B"), ("$\\boxed{B}$", "B"), ("blue", "B"), ("Ｂ", "B"), ("E", None)),
+        (
+            ("B", "B"),
+            ("(b)", "B"),
+            ("**Option B**", "B"),
+            ("$\\boxed{B}$", "B"),
+            ("blue", "B"),
+            ("Ｂ", "B"),
+            ("E", None),
+        ),
     ),
     Rule(
         "json",
         'a JSON field "answer" (or choice, option, final_answer, ...)',
         _json,
-        (('```json\n{"reason": "A is dark", "answer": "B"}\n```', "B"), ('{"answer": "(B) blue"}', "B"), ('{"answer": "A or B"}', None)),
+        (
+            ('```json\n{"reason": "A is dark", "answer": "B"}\n```', "B"),
+            ('{"answer": "(B) blue"}', "B"),
+            ('{"answer": "A or B"}', None),
+        ),
     ),
     Rule(
         "boxed",
         r"what stands in \boxed{}: an option's letter, its text, or both",
         _boxed,
-        (("(A) is wrong. \\boxed{\\mathrm{B}}", "B"), ("$\\boxed{\\text{(B) blue}}$ since A is red", "B"), ("\\boxed{blue} and not A", "B")),
+        (
+            ("(A) is wrong. \\boxed{\\mathrm{B}}", "B"),
+            ("$\\boxed{\\text{(B) blue}}$ since A is red", "B"),
+            ("\\boxed{blue} and not A", "B"),
+        ),
     ),
     Rule(
         "answer_is",
@@ -303,7 +339,10 @@ STATEMENTS: Sequence[Rule] = (
         (
             ("A man walks past. The answer is B.", "B"),
             ("My answer: B, C being a distractor.", "B"),
-            ("The correct choice to complete the first image would be:\n\n(B) the third image. A differs.", "B"),
+            (
+                "The correct choice to complete the first image would be:\n\n(B) the third image. A differs.",
+                "B",
+            ),
             ("答案是B。", "B"),
             ("The answer is A or B.", None),
             ("The answer is A. The answer is B.", None),
@@ -326,13 +365,21 @@ STATEMENTS: Sequence[Rule] = (
         "is_right",
         'a letter of which is said that it is correct, the answer, the best; "B best describes", B是正确的',
         _is_right,
-        (("Option B is correct because A and C are not shown.", "B"), ("B is the right ventricle, A the left.", None)),
+        (
+            ("Option B is correct because A and C are not shown.", "B"),
+            ("B is the right ventricle, A the left.", None),
+        ),
     ),
     Rule(
         "it_is",
         'a letter after "it is", "that must be", "so", "therefore", where the clause ends after it',
         _it_is,
-        (("A dog is there, so B", "B"), ("Therefore, (B) the sky, as A is red", "B"), ("It's B.", "B"), ("I'd say (B) since (A) is too dark.", "B")),
+        (
+            ("A dog is there, so B", "B"),
+            ("Therefore, (B) the sky, as A is red", "B"),
+            ("It's B.", "B"),
+            ("I'd say (B) since (A) is too dark.", "B"),
+        ),
     ),
     Rule(
         "leading",
@@ -350,7 +397,7 @@ STATEMENTS: Sequence[Rule] = (
 )
 
 
-def stated(answer: AnswerText) -> tuple[str | None, str | None] | None:
+def stated(answer: ChoiceText) -> tuple[str | None, str | None] | None:
     """What the statements say together: a letter and its rule, ``(None, None)`` where they contradict
     each other, or None where there are none.
     """
@@ -371,7 +418,7 @@ def stated(answer: AnswerText) -> tuple[str | None, str | None] | None:
     return last.letter, max(reversed(same), key=lambda statement: statement.weight).rule
 
 
-def _overrules(answer: AnswerText, last: Statement, others: Sequence[Statement]) -> bool:
+def _overrules(answer: ChoiceText, last: Statement, others: Sequence[Statement]) -> bool:
     """Whether the last statement is a conclusion, or what was said before is taken back."""
     if last.weight >= 3:
         return False
@@ -384,7 +431,7 @@ def _overrules(answer: AnswerText, last: Statement, others: Sequence[Statement])
     )
 
 
-def _strength(answer: AnswerText, statement: Statement, start: int) -> int:
+def _strength(answer: ChoiceText, statement: Statement, start: int) -> int:
     concludes = _CONCLUDES.search(answer.text, start, statement.place)
     # A heading such as "Therefore, the answer is:" ends its line before the letter.
     return 2 * statement.weight + (1 if concludes else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,22 +24,28 @@ _AFTER_LETTER = frozenset(
     "because since as is are was were be being and or but for which that who based has have had does do did can could "
     "will would should may might must cannot the this these those it its they there here both all in on at of with "
     "given due where when while whereas rather not instead if so then than to from by into also appears would only "
-    "best correctly accurately clearly".split()
+    "best correctly accurately clearly explanation reason reasoning rationale justification answer note".split()
 )
 _LATEX_WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb|cal)|mbox|operatorname|bm|boldsymbol|bf|rm|displaystyle)"
     r"\s*\{([^{}]*)\}"
 )
-_BOXED = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))")
-_QUOTES = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "「": '"', "」": '"', "『": '"', "』": '"', "【": "[", "】": "]"})
+_BOXED = re.compile(
+    r"(?:\\+(?:boxed|fbox|framebox)|(?<![A-Za-z])boxed(?=\s*\{))\s*(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))"
+)
+_QUOTES = str.maketrans(
+    {"“": '"', "”": '"', "‘": "'", "’": "'", "「": '"', "」": '"', "『": '"', "』": '"', "【": "[", "】": "]"}
+)
 _QUOTED_LETTER = re.compile(r"[\"'`]\s*([A-Za-z])\s*([.)]?)\s*[\"'`]")
-_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|p|br|div|li|ul|ol|code|pre|font|sub|sup|h\d)\b[^<>]*>", re.IGNORECASE)
+_INLINE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|font|sub|sup|code)\b[^<>]*>", re.IGNORECASE)
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,60}>")
 _MENTION = re.compile(
     r"(?:(?P<open>[(\[⟦])\s*(?P<inside>[A-Z]|(?<![A-Za-z0-9][(\[⟦])[a-z])\s*[)\]⟧])"
-    r"|(?<![A-Za-z0-9_'\-/°\\$])(?<![A-Za-z]\.)(?P<bare>[A-Z])(?![A-Za-z0-9_]|['/\-][A-Za-z0-9]|\.[A-Za-z])"
+    r"|(?<![A-Za-z0-9_'\-/°\\$])(?<![A-Za-z]\.)(?P<bare>[A-Z]|(?:(?<=[Oo]ption )|(?<=[Cc]hoice ))[a-z])"
+    r"(?![A-Za-z0-9_]|['/\-][A-Za-z0-9]|\.[A-Za-z])"
 )
-_SMALL = re.compile(r"(?<![A-Za-z0-9_'\-/°\\(\[⟦.])([a-z])(?=\s*(?:[.!,;:)\]⟧。,]|\n|$))")
-_NOUN_BEFORE = re.compile(rf"(?:^|[^A-Za-z])({NOUN})[ \t]*[#:]?[ \t]*$", re.IGNORECASE)
+_SMALL = re.compile(r"(?<![A-Za-z0-9_'\-/°\\(\[⟦.])([a-z])(?=\s*(?:[.!?,;:)\]⟧。]|\n|$|because\b|since\b))")
+_NOUN_BEFORE = re.compile(rf"(?:^|[^A-Za-z])({NOUN})[ \t]*#?[ \t]*$", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[!?;。\n]|\.(?=\s|$|[⟧\"')])")
 
 
@@ -92,12 +99,27 @@ class AnswerText:
         return tuple(sorted((*found, *_smalls(self.text)), key=lambda mention: mention.start))
 
     @cached_property
+    def capitals(self) -> tuple[Mention, ...]:
+        """The mentions that are no bare lower-case letters."""
+        return tuple(mention for mention in self.mentions if not mention.small)
+
+    @cached_property
+    def _ends(self) -> list[tuple[int, int]]:
+        """Where sentences end, and where the next ones begin."""
+        return [found.span() for found in _SENTENCE_END.finditer(self.text)]
+
+    @cached_property
     def options_are_letters(self) -> bool:
         """Whether some option's text is itself the letter of an option."""
-        return any(text.upper() in self.letters for text in self.texts.values())
+        return any(text.strip("()[]").upper() in self.letters for text in self.texts.values())
 
     def option_of(self, mention: Mention) -> str:
-        """The letter of the option that a mention means: "point B" may be the text of option A."""
+        """The letter of the option that a mention means: "point B" may be the text of option A, and so may "(b)"."""
+        written = self.text[mention.start : mention.end]
+        if not written.isupper():
+            same = [letter for letter, text in self.options.items() if clean(text) == written]
+            if len(same) == 1:
+                return same[0].upper()
         if mention.noun:
             phrase = f"{mention.noun} {mention.letter}".lower()
             same = [letter for letter, text in self.texts.items() if text == phrase]
@@ -109,16 +131,18 @@ class AnswerText:
 
     def sentence_start(self, place: int) -> int:
         """Where the sentence begins that ``place`` is in."""
-        return max((found.end() for found in _SENTENCE_END.finditer(self.text, 0, place)), default=0)
+        before = bisect_right(self._ends, place, key=lambda end: end[1])
+        return self._ends[before - 1][1] if before else 0
 
     def sentence_end(self, place: int) -> int:
         """Where the sentence ends that ``place`` is in."""
-        found = _SENTENCE_END.search(self.text, place)
-        return found.start() if found else len(self.text)
+        before = bisect_left(self._ends, place, key=lambda end: end[0])
+        return self._ends[before][0] if before < len(self._ends) else len(self.text)
 
     def between(self, start: int, end: int) -> bool:
         """Whether a letter is mentioned within a stretch of the text."""
-        return any(start <= mention.start < end for mention in self.mentions if not mention.small)
+        place = bisect_left(self.capitals, start, key=lambda mention: mention.start)
+        return place < len(self.capitals) and self.capitals[place].start < end
 
 
 def clean(text: str) -> str:
@@ -129,8 +153,7 @@ def clean(text: str) -> str:
     'B. ⟦(B)⟧ C'
     """
     text = unicodedata.normalize("NFKC", text).translate(_QUOTES)
-    text = re.sub(r"<br\s*/?>|</(?:p|div|li)>", "\n", text, flags=re.IGNORECASE)
-    text = _TAG.sub("", text)
+    text = _TAG.sub("\n", _INLINE_TAG.sub("", re.sub(r"~~.*?~~", "", text)))
     text = re.sub(r"```\w*|~~~", "\n", text)
     text = re.sub(r"\*+|__+|`", "", text)
     text = re.sub(r"(?m)^[ \t]*(?:#+|>+|[-•·◦▪]|\d+[.)])[ \t]+", "", text)
@@ -141,7 +164,7 @@ def clean(text: str) -> str:
         text = _LATEX_WRAPPER.sub(r"\1", text)
         text = _BOXED.sub(lambda found: f"⟦{(found[1] or found[2] or '').strip()}⟧", text)
     text = _QUOTED_LETTER.sub(r"\1\2", text)
-    return re.sub(r"[ \t]+", " ", text).strip()
+    return re.sub(r"[ \t]+", " ", text.replace('"', "")).strip()
 
 
 def comparable(text: str) -> str:
@@ -182,4 +205,4 @@ def _is_word(text: str, mention: Mention) -> bool:
         return word not in ("is", "because")
     # A verb in the third person ends in -s, and no singular noun does but for these endings.
     verb = re.fullmatch(r"[a-z]{2,}[^siu]s", word) and not word.endswith(("lens", "series"))
-    return word not in _AFTER_LETTER and not verb
+    return len(word) > 1 and word not in _AFTER_LETTER and not verb

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from evalkit.metrics.choice_context import contrasted, refused, rejected, several
-from evalkit.metrics.choice_rules import Rule, Statement, of_option
-from evalkit.metrics.choice_text import NOUN, AnswerText, Mention, clean, comparable
+from evalkit.metrics.choice_context import ChoiceText
+from evalkit.metrics.choice_rules import ANSWER_IS, Rule, Statement, of_option
+from evalkit.metrics.choice_text import NOUN, Mention, clean, comparable
 
 _BETTER = (
     r"(?:best|better|most \w+|more (?:\w+ly|accurate|likely|precise|similar|suitable|appropriate|plausible|consistent|probable)|"
@@ -41,28 +41,33 @@ _DENIAL = re.compile(
     r"(?:(?:an?|the|in|on|at|any|be|to the|a kind of)\s+)*$",
     re.IGNORECASE,
 )
-_DENIED = re.compile(r"\s+(?:is|are|was|would be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b|\s*(?:是错|不对|不正确)")
+_DENIED = re.compile(
+    r"\s+(?:is|are|was|would be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b|\s*(?:是错|不对|不正确)"
+)
 
 
-def _plain(answer: AnswerText) -> list[Mention]:
+def _plain(answer: ChoiceText) -> list[Mention]:
     """Capital letters of options that nothing speaks against, compares with, or declines to choose between."""
-    against = rejected(answer)
     return [
         mention
-        for mention in answer.mentions
-        if not mention.small and mention not in against and mention.letter in answer.letters
-        if not contrasted(answer, mention) and not refused(answer, mention)
+        for mention in answer.usable
+        if not mention.small and mention.letter in answer.letters
+        if not answer.contrasted(mention) and not answer.refused(mention)
     ]
 
 
-def _of_options(answer: AnswerText, mentions: Iterator[Mention] | Sequence[Mention], rule: str) -> Iterator[Statement]:
+def _of_options(
+    answer: ChoiceText, mentions: Iterator[Mention] | Sequence[Mention], rule: str
+) -> Iterator[Statement]:
     for mention in mentions:
-        letter = None if several(answer, mention) else answer.option_of(mention)
+        letter = None if answer.several(mention) else answer.option_of(mention)
         yield Statement(letter, mention.start, rule)
 
 
-def _introduced(answer: AnswerText) -> Iterator[Statement]:
-    before = re.compile(rf"(?::|\b(?:is|are|be|was|as|select|to|that):?)\s*(?:the\s+)?(?:(?:{NOUN})\s*:?\s*)?$", re.IGNORECASE)
+def _introduced(answer: ChoiceText) -> Iterator[Statement]:
+    before = re.compile(
+        rf"(?::|\b(?:is|are|be|was|as|select|to|that):?)\s*(?:the\s+)?(?:(?:{NOUN})\s*:?\s*)?$", re.IGNORECASE
+    )
     mentions = _plain(answer)
     for mention in mentions:
         head = answer.text[max(0, mention.start - 60) : mention.start]
@@ -71,7 +76,7 @@ def _introduced(answer: AnswerText) -> Iterator[Statement]:
             yield from _of_options(answer, [mention], "introduced")
 
 
-def _in_list(answer: AnswerText, mention: Mention, mentions: Sequence[Mention]) -> bool:
+def _in_list(answer: ChoiceText, mention: Mention, mentions: Sequence[Mention]) -> bool:
     """Whether another option begins one of the next lines, as in a list of all options."""
     rest = answer.text[mention.end :]
     following = re.match(r"[^\n]*\n+[ \t]*", rest)
@@ -79,18 +84,18 @@ def _in_list(answer: AnswerText, mention: Mention, mentions: Sequence[Mention]) 
     return any(each.start == end and each.letter != mention.letter for each in mentions)
 
 
-def _last_line(answer: AnswerText) -> Iterator[Statement]:
+def _last_line(answer: ChoiceText) -> Iterator[Statement]:
     lines = [line.strip() for line in answer.text.split("\n") if line.strip()]
     if len(lines) < 2 or re.match(r"[(\[]?[A-Z][)\].:]\s", lines[-2]):
         return
     letter = of_option(answer, lines[-1])
     shown = [mention for mention in _plain(answer) if mention.start >= answer.text.rindex(lines[-1])]
     if letter and (shown or letter in answer.texts) and len(lines[-1]) < 120:
-        if not shown or not several(answer, shown[0]):
+        if not shown or not answer.several(shown[0]):
             yield Statement(letter, answer.text.rindex(lines[-1]), "last_line")
 
 
-def _compared(answer: AnswerText) -> Iterator[Statement]:
+def _compared(answer: ChoiceText) -> Iterator[Statement]:
     asked = comparable(answer.question + " " + " ".join(answer.texts.values()))
     for mention in _plain(answer):
         found = _COMPARED.match(answer.text, mention.end)
@@ -98,47 +103,48 @@ def _compared(answer: AnswerText) -> Iterator[Statement]:
             continue
         degree = (found["degree"] or found["adverb"]).lower()
         evaluates = re.match(_BETTER, degree) is not None
-        shared = any(word in asked.split() for word in degree.split() if word not in ("more", "most", "less", "the"))
+        shared = any(
+            word in asked.split() for word in degree.split() if word not in ("more", "most", "less", "the")
+        )
         open_question = not answer.question and not re.match(_LESS, degree)
         if evaluates or shared or open_question:
             yield from _of_options(answer, [mention], "compared")
 
 
-def _bold(answer: AnswerText) -> Iterator[Statement]:
-    against = {mention.letter for mention in rejected(answer)}
+def _bold(answer: ChoiceText) -> Iterator[Statement]:
+    against = {mention.letter for mention in answer.rejected}
     for found in re.finditer(r"(?<![*_])(\*\*|__)(?=\S)([^*_\n]{1,120}?)\1", answer.raw):
         letter = of_option(answer, found[2].rstrip(" :"))
         if letter and letter not in against:
             yield Statement(letter, found.start(), "bold")
 
 
-def _bracketed(answer: AnswerText) -> Iterator[Statement]:
+def _bracketed(answer: ChoiceText) -> Iterator[Statement]:
     yield from _of_options(answer, [mention for mention in _plain(answer) if mention.bracketed], "bracketed")
 
 
-def _bracketed_at_the_end(answer: AnswerText) -> Iterator[Statement]:
+def _bracketed_at_the_end(answer: ChoiceText) -> Iterator[Statement]:
     start = answer.text.rfind("\n\n")
     return (statement for statement in _bracketed(answer) if statement.place > start >= 0)
 
 
-def _only_letter(answer: AnswerText) -> Iterator[Statement]:
+def _only_letter(answer: ChoiceText) -> Iterator[Statement]:
     mentions = _plain(answer)
-    if len({mention.letter for mention in answer.mentions if not mention.small} - _against(answer)) != 1:
+    if (
+        len({mention.letter for mention in answer.mentions if not mention.small} - answer.rejected_letters)
+        != 1
+    ):
         return
     for mention in mentions:
         ends = _ENDS_CLAUSE.match(answer.text, mention.end)
-        starts = not answer.text[: mention.start].strip(" \n\"'([") and _STARTS.match(answer.text, mention.end)
+        starts = not answer.text[: mention.start].strip(" \n\"'([") and _STARTS.match(
+            answer.text, mention.end
+        )
         if not mention.thing and not _placed(answer, mention) and (ends or starts):
             yield from _of_options(answer, [mention], "only_letter")
 
 
-def _against(answer: AnswerText) -> set[str]:
-    """Letters all of whose mentions are spoken against."""
-    mentions = [mention for mention in answer.mentions if not mention.small]
-    return {mention.letter for mention in mentions} - {mention.letter for mention in mentions if mention not in rejected(answer)}
-
-
-def _placed(answer: AnswerText, mention: Mention) -> bool:
+def _placed(answer: ChoiceText, mention: Mention) -> bool:
     """Whether a letter names a place or a quantity: "at B", "angle of C", "5 A", "A = 3"."""
     before = re.search(
         r"(?:\b(?:at|in|on|of|from|near|between|behind|above|below|beside|under|by|into|toward|towards|through|and|vitamin|"
@@ -146,10 +152,12 @@ def _placed(answer: AnswerText, mention: Mention) -> bool:
         answer.text[: mention.start],
         re.IGNORECASE,
     )
-    return not mention.bracketed and (before is not None or re.match(r"\s*[=+×≈<>^]", answer.text[mention.end :]) is not None)
+    return not mention.bracketed and (
+        before is not None or re.match(r"\s*[=+×≈<>^]", answer.text[mention.end :]) is not None
+    )
 
 
-def _leading_text(answer: AnswerText) -> Iterator[Statement]:
+def _leading_text(answer: ChoiceText) -> Iterator[Statement]:
     text = clean(answer.raw).casefold()
     starts = [
         (len(own), letter, text[len(own) :])
@@ -161,17 +169,40 @@ def _leading_text(answer: AnswerText) -> Iterator[Statement]:
             continue
         own = answer.texts[letter]
         others = [other for other in answer.texts.values() if other != own and contains(rest, other)]
-        if re.match(r"\s*(?:[!:;。\n]|[-–—]\s|\.(?!\d)|$)", rest) or (re.match(r"\s*,", rest) and (own in _YES_NO or not others)):
+        if re.match(r"\s*(?:[!:;。\n]|[-–—]\s|\.(?!\d)|$)", rest) or (
+            re.match(r"\s*,", rest) and (own in _YES_NO or not others)
+        ):
             yield Statement(letter, 0, "leading_text")
 
 
-def _option_text(answer: AnswerText) -> Iterator[Statement]:
-    text = " ".join(clean(answer.raw).casefold().split())
+def _option_text(answer: ChoiceText) -> Iterator[Statement]:
+    text = " ".join(_stated_part(answer).casefold().split())
     found = {letter: own for letter, own in answer.texts.items() if contains(text, own)}
-    against = _against(answer)
+    against = answer.rejected_letters
     for letter, own in found.items():
-        if letter not in against and not any(own != other and contains(other, own) for other in found.values()):
+        # "Box A" is mentioned for many reasons; the rules for letters have seen to it.
+        names_a_label = re.fullmatch(rf"(?:the\s+)?(?:{NOUN})?\s*[a-z]", own, re.IGNORECASE)
+        if (
+            letter not in against
+            and not names_a_label
+            and not any(own != other and contains(other, own) for other in found.values())
+        ):
             yield Statement(letter, 0, "option_text")
+
+
+def _stated_part(answer: ChoiceText) -> str:
+    """What a text calls its answer, up to the end of the sentence; else what is boxed last; else all of it."""
+    stated = [
+        found
+        for found in ANSWER_IS.finditer(answer.text)
+        if not re.search(r"\boptions?\b", found[0], re.IGNORECASE)
+    ]
+    boxed = re.findall(r"⟦([^⟦⟧]*)⟧", answer.text)
+    if stated:
+        start = stated[-1].end()
+        begins = re.compile(r"\s*").match(answer.text, start)
+        return answer.text[start : answer.sentence_end(begins.end() if begins else start)]
+    return boxed[-1] if boxed else answer.text
 
 
 def contains(text: str, part: str) -> bool:
@@ -190,13 +221,19 @@ WEAK: Sequence[Rule] = (
         "introduced",
         'a marked letter after a colon or "is", where no list of the options begins',
         _introduced,
-        (("This part corresponds to what is shown at:\n(B) Point B\nPoint C is beside it.", "B"), ("We see:\n(A) red\n(B) blue", None)),
+        (
+            ("This part corresponds to what is shown at:\n(B) Point B\nPoint C is beside it.", "B"),
+            ("We see:\n(A) red\n(B) blue", None),
+        ),
     ),
     Rule(
         "last_line",
         "the last line is nothing but an option",
         _last_line,
-        (("The car has the colour of the sea, point A that of blood.\n\nB", "B"), ("The sea.\n\n(B) blue", "B")),
+        (
+            ("The car has the colour of the sea, point A that of blood.\n\nB", "B"),
+            ("The sea.\n\n(B) blue", "B"),
+        ),
     ),
     Rule(
         "compared",
@@ -216,12 +253,22 @@ WEAK: Sequence[Rule] = (
         _bracketed_at_the_end,
         (("(A) shows the sky, (B) the sea.\n\nThis leaves us (B) in the end", "B"),),
     ),
-    Rule("bracketed", "the only letter in brackets", _bracketed, (("The sea (B) has this colour, C has not.", "B"),)),
+    Rule(
+        "bracketed",
+        "the only letter in brackets",
+        _bracketed,
+        (("The sea (B) has this colour, C has not.", "B"),),
+    ),
     Rule(
         "only_letter",
         "the only letter in the text, at its beginning or at the end of a clause; no label of the picture",
         _only_letter,
-        (("not A but B", "B"), ("B is what it looks like.", "B"), ("The label A shows the root", None), ("either A or B", None)),
+        (
+            ("not A but B", "B"),
+            ("B is what it looks like.", "B"),
+            ("The label A shows the root", None),
+            ("either A or B", None),
+        ),
     ),
     Rule(
         "leading_text",
@@ -233,12 +280,16 @@ WEAK: Sequence[Rule] = (
         "option_text",
         "the only option whose text is in the answer and not denied; a text within a longer one doesn't count",
         _option_text,
-        (("It shows a blue car", "B"), ("It isn't red but blue.", "B"), ("Some are red and some are blue", None)),
+        (
+            ("It shows a blue car", "B"),
+            ("It isn't red but blue.", "B"),
+            ("Some are red and some are blue", None),
+        ),
     ),
 )
 
 
-def weak(answer: AnswerText) -> tuple[str | None, str | None]:
+def weak(answer: ChoiceText) -> tuple[str | None, str | None]:
     """The letter of the first rule that finds something, and its name; ``(None, None)`` where that rule finds
     several options, or none does.
     """
