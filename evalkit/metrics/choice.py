@@ -7,19 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
-from evalkit.metrics.choice_rules import stated
-from evalkit.metrics.choice_context import ChoiceText
-from evalkit.metrics.choice_weak import weak
+from evalkit.metrics.choice_reading import Reading, read_choice
 
 Reader = Callable[[str, Mapping[str, str]], "str | Reading | None"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The option that a text chooses, and the name of the rule that read it; None where that can't be told."""
-
-    letter: str | None
-    rule: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,16 +79,6 @@ class MultipleChoice:
                 if item.score.value is not None and item.score.parsed is not None:
                     values.append(item.score.value)
         return {name: mean(values) for name, values in found.items()}
-
-
-def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Reading:
-    """Read an answer by the rules of :mod:`.choice_rules`, and of :mod:`.choice_weak` where nothing is stated.
-
-    ``options`` maps letters to texts; without them, A to J are taken as letters. ``question`` tells which
-    comparison answers it ("closer"). What is uncertain is not read.
-    """
-    answer = ChoiceText(text, options, question)
-    return Reading(*(stated(answer) or weak(answer)))
 
 
 def extract_letter(text: str, options: Mapping[str, str], question: str = "") -> str | None:

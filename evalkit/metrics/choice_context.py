@@ -163,5 +163,7 @@ def _joined(answer: AnswerText, one: Mention | None, other: Mention | None) -> b
         return False
     gap = answer.text[one.end : other.start]
     if _JOINED.fullmatch(gap):
-        return re.search(r"\bn?or\b|或|还是", gap, re.IGNORECASE) is not None or not _NEW_CLAUSE.match(answer.text, other.end)
+        return re.search(r"\bn?or\b|或|还是", gap, re.IGNORECASE) is not None or not _NEW_CLAUSE.match(
+            answer.text, other.end
+        )
     return _COMMA.fullmatch(gap) is not None and not _NEW_CLAUSE.match(answer.text, other.end)

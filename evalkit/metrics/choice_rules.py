@@ -12,6 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.choice_context import ChoiceText
+from evalkit.metrics.choice_phrases import (
+    ADVERBS,
+    ANSWER_IS,
+    ANSWER_IS_BEFORE,
+    CHOOSE_BEFORE,
+    CLAUSE_ENDS,
+    FINAL,
+    IF_BEFORE,
+    IS_RIGHT_AFTER,
+    IT_IS_BEFORE,
+    OF_OTHERS,
+    SO_BEFORE,
+    SUPPOSED,
+)
 from evalkit.metrics.choice_text import NOUN, OPTION_NOUN, Mention, clean, comparable
 
 
@@ -42,79 +56,18 @@ class Rule:
     examples: tuple[Example, ...]
 
 
-_ADVERBS = (
-    r"(?:(?:\w+ly|thus|therefore|hence|indeed|most likely|very likely|likely|simply|then|now|still|that|both|either|"
-    r"an?\s+option|as follows|in fact|here)\s*[,:]?\s*)*"
-)
-_LINK = r"(?:\b(?:is|are|was|be|becomes|remains|es|est|ist|è|é)\b|:|=|-+>|=>|→|是|为|為|は|は、|은|는|이)"
-_ANSWER = (
-    r"(?:\b(?:answer|option|choice|response|selection|pick|solution|verdict|respuesta|réponse|antwort|risposta|resposta)\b"
-    r"|ответ|答案|正解|答え|正确选项|正確選項|정답)"
-)
-_TO_OPTION = rf"\s*{_ADVERBS}(?:(?:the|option|choice)\s+)*(?:(?:{NOUN}|选项|選項)\s*:?\s*)?"
-ANSWER_IS = re.compile(rf"{_ANSWER}[^.!?;\n。:]{{0,120}}?{_LINK}\s*:?", re.IGNORECASE)
-_ANSWER_IS_BEFORE = re.compile(
-    rf"(?P<head>{_ANSWER})(?P<gap>[^.!?;\n。:]{{0,120}}?){_LINK}\s*:?{_TO_OPTION}$", re.IGNORECASE
-)
-_ANSWER_BEFORE = re.compile(
-    r"(?:\b(?:answer|(?:correct|right|best|final|chosen|appropriate)\s+(?:option|choice|response|selection))\b|答案)\s*"
-    r"(?:选项)?\s*:?\s*$",
-    re.IGNORECASE,
-)
-# "The answer choices that do not fit are: (A)", "The answer depends on whether ..."
-_OF_OTHERS = re.compile(
-    r"\b(?:not|choices|options|whether|if|wrong|incorrect|other|depends|between)\b|n't", re.IGNORECASE
-)
-_FINAL = re.compile(r"final|最终|最終", re.IGNORECASE)
-_CHOOSE_BEFORE = re.compile(
-    r"(?:\b(?:choos(?:e|es|ing)|chose|chosen|select(?:s|ed|ing)?|pick(?:s|ed|ing)?|opt(?:s|ed|ing)? for|go(?:es|ing)? (?:with|for)|"
-    r"went with|settl(?:e|ed|ing) (?:on|for)|vot(?:e|ed|ing) for|(?:'d|would|'ll|will|must|can|could|might) (?:say|guess|answer|bet on)|"
-    rf"(?:say|guess|answer)\s+with|identif(?:y|ied) as)\b\s*:?{_TO_OPTION}|(?<![不别備备待候])[选選](?!项|項)(?:择|擇|了|的是|取)?\s*:?(?:选项|選項|答案)?\s*)$",
-    re.IGNORECASE,
-)
-_IT_IS_BEFORE = re.compile(
-    rf"\b(?:it(?:'s| is| must be| should be| would be| has to be| seems to be)|that(?:'s| is| would be)|this is|"
-    rf"(?:I|we)(?:'d| would)? (?:say|think|believe|guess|conclude|suspect)(?: that)?(?: it(?:'s| is))?|must be|should be|"
-    rf"guess|corresponds to|(?:only|one|option|choice|image|picture) that \w+[^.!?;\n]{{0,60}} is)\s*:?{_TO_OPTION}$",
-    re.IGNORECASE,
-)
-_SO_BEFORE = re.compile(
-    rf"(?:(?:^|[\s,;:.(])(?:so|thus|therefore|hence|consequently|ergo|accordingly|in conclusion|in summary|overall|conclusion|"
-    rf"finally|in short)|所以|因此|故|综上(?:所述)?|即)\s*[,:]?\s*(?:then\s+)?(?:(?:{NOUN})\s+)?$",
-    re.IGNORECASE,
-)
-_CLAUSE_ENDS = re.compile(
-    r"\s*(?:[.!,;:。⟧)\n]|$|[-–—(]\s?|\b(?:because|since|as|due|based|for|given|which|where|with|rather|instead|over)\b)",
-    re.IGNORECASE,
-)
-_IS_RIGHT_AFTER = re.compile(
-    r"[)\]⟧]?[.:]?(?:\s*,[^,.!?\n]{1,80},)?(?:(?:(?!\b(?:is|are|was|were|has|have|which|that|and|but|because|since)\b)"
-    r"[^.!?;\n。]){0,80}?[\s,])??\s*(?:(?:is|was|would be|must be|should be|has to be|looks|"
-    r"(?:seems|appears)(?: to be)?)\s+(?:(?:\w+ly|also|therefore|thus|the|my|a|indeed|in fact)\s+)*"
-    r"(?:correct(?! (?:in|that|about))\b|right(?=\s*(?:[.!,;]|$|answer|choice|option|one|because|since))|(?:final |best |correct )?(?:answer|choice|option)\b|"
-    r"(?:best|closest|most (?:accurate|appropriate|likely|plausible|suitable|similar|probable|reasonable|consistent|correct|\w+ly))\b|"
-    r"accurate\b|it(?=[.!,]|$))|(?:best|correctly|most \w+ly)\s+(?:describ|match|fit|represent|answer|complet|explain|captur|reflect|"
-    r"correspond|illustrat|identif)\w*|(?:fits|matches|works|describes\s[^.]{1,40}|"
-    r"answers the question)\s+best\b)"
-    r"|\s*(?:选项|選項|项|項)?(?:是|为)?\s*(?:正确|正確|对的|正解|最佳|最合适|符合)",
-    re.IGNORECASE,
-)
-_IF_BEFORE = re.compile(rf"\b(?:if|whether|why|unless)\s+(?:(?:{NOUN})\s+)?$", re.IGNORECASE)
-_CONCLUDES = re.compile(
-    r"\b(?:so|thus|therefore|hence|consequently|in conclusion|to conclude|in summary|overall|finally|ultimately|in the end|"
-    r"final|given (?:this|these|that)|based on (?:this|these|the above))\b|所以|因此|综上|最终|最終",
-    re.IGNORECASE,
-)
-_TAKES_BACK = re.compile(
-    r"\b(?:wait|actually|correction|on second thought|let me (?:re|correct|double)|reconsider\w*|re-?check\w*|re-?examin\w+|"
-    r"sorry|my mistake|oops|scratch that|no,|was wrong|apologi[sz]e)|不对|等等|更正",
-    re.IGNORECASE,
-)
-
-
 def _say(answer: ChoiceText, mention: Mention, rule: str, weight: int = 0) -> Statement:
     letter = None if answer.several(mention) else answer.option_of(mention)
     return Statement(letter, mention.start, rule, weight)
+
+
+def _supposed(answer: ChoiceText, mention: Mention) -> bool:
+    """Whether a letter stands in a condition ("if A is right", "the answer would be A if")."""
+    sentence = answer.text[answer.sentence_start(mention.start) : answer.sentence_end(mention.end)]
+    return (
+        IF_BEFORE.search(answer.text[: mention.start][-60:]) is not None
+        or SUPPOSED.search(sentence) is not None
+    )
 
 
 def _before(answer: ChoiceText, mention: Mention, pattern: re.Pattern[str]) -> re.Match[str] | None:
@@ -200,42 +153,35 @@ def _boxed(answer: ChoiceText) -> Iterator[Statement]:
 
 def _answer_is(answer: ChoiceText) -> Iterator[Statement]:
     for mention in answer.usable:
-        found = _before(answer, mention, _ANSWER_IS_BEFORE) or _before(answer, mention, _ANSWER_BEFORE)
-        if found and not _IF_BEFORE.search(answer.text[: mention.start]) and not _OF_OTHERS.search(found[0]):
+        found = _before(answer, mention, ANSWER_IS_BEFORE)
+        if found and not OF_OTHERS.search(found[0]) and not _supposed(answer, mention):
             head = answer.text[answer.sentence_start(mention.start) : mention.start]
-            yield _say(answer, mention, "answer_is", 1 if _FINAL.search(head) else 0)
+            yield _say(answer, mention, "answer_is", 1 if FINAL.search(head) else 0)
 
 
 def _answer_is_text(answer: ChoiceText) -> Iterator[Statement]:
     for found in ANSWER_IS.finditer(answer.text):
-        after = re.compile(_ADVERBS, re.IGNORECASE).match(
-            answer.text, found.end() + len(_blank(answer.text, found.end()))
-        )
+        after = ADVERBS.match(answer.text, found.end())
         places = {found.end(), after.end() if after else found.end()}
         letters = {letter for place in places if (letter := option_at(answer, place))}
-        inside = answer.between(found.start(), found.end()) or _OF_OTHERS.search(found[0])
+        inside = answer.between(found.start(), found.end()) or OF_OTHERS.search(found[0])
         if len(letters) == 1 and not inside:
-            yield Statement(letters.pop(), found.end(), "answer_is_text", 1 if _FINAL.search(found[0]) else 0)
-
-
-def _blank(text: str, place: int) -> str:
-    found = re.compile(r"\s*").match(text, place)
-    return found[0] if found else ""
+            yield Statement(letters.pop(), found.end(), "answer_is_text", 1 if FINAL.search(found[0]) else 0)
 
 
 def _chosen(answer: ChoiceText) -> Iterator[Statement]:
     for mention in answer.usable:
-        if _before(answer, mention, _CHOOSE_BEFORE):
+        if _before(answer, mention, CHOOSE_BEFORE):
             yield _say(answer, mention, "chosen")
 
 
 def _it_is(answer: ChoiceText) -> Iterator[Statement]:
     for mention in answer.usable:
-        ends = _CLAUSE_ENDS.match(answer.text, mention.end) is not None
+        ends = CLAUSE_ENDS.match(answer.text, mention.end) is not None
         if (ends or mention.bracketed) and not answer.contrasted(mention) and not answer.refused(mention):
-            if _before(answer, mention, _IT_IS_BEFORE):
+            if _before(answer, mention, IT_IS_BEFORE):
                 yield _say(answer, mention, "it_is")
-            elif _before(answer, mention, _SO_BEFORE):
+            elif _before(answer, mention, SO_BEFORE):
                 yield _say(answer, mention, "it_is", 1)
 
 
@@ -244,11 +190,11 @@ def _is_right(answer: ChoiceText) -> Iterator[Statement]:
         found = (
             None
             if mention.small or mention.letter not in answer.letters
-            else _IS_RIGHT_AFTER.match(answer.text, mention.end)
+            else IS_RIGHT_AFTER.match(answer.text, mention.end)
         )
-        if not found or _IF_BEFORE.search(answer.text[: mention.start]):
+        if not found or answer.between(mention.end, found.end()):
             continue
-        if not answer.between(mention.end, found.end()) and not answer.contrasted(mention):
+        if not _supposed(answer, mention) and not answer.contrasted(mention):
             yield _say(answer, mention, "is_right")
 
 
@@ -269,7 +215,7 @@ def _leading(answer: ChoiceText) -> Iterator[Statement]:
 
 def _opens(answer: ChoiceText, first: Mention) -> bool:
     """Whether the text begins with a letter, maybe after "option"; after "point" only where its line ends there."""
-    before = answer.text[: first.start].strip(" \n\"'([⟦:")
+    before = re.sub(r"^\W+|\W+$", "", answer.text[: first.start])
     if before and first.thing:
         return (
             before.lower() == first.noun.lower()
@@ -395,43 +341,3 @@ STATEMENTS: Sequence[Rule] = (
         ),
     ),
 )
-
-
-def stated(answer: ChoiceText) -> tuple[str | None, str | None] | None:
-    """What the statements say together: a letter and its rule, ``(None, None)`` where they contradict
-    each other, or None where there are none.
-    """
-    found = [statement for rule in STATEMENTS for statement in rule.find(answer)]
-    found.sort(key=lambda statement: (statement.place, statement.weight))
-    if not found:
-        return None
-    heaviest = max(statement.weight for statement in found)
-    if heaviest >= 3:
-        found = [statement for statement in found if statement.weight == heaviest]
-    last = found[-1]
-    same = [statement for statement in found if statement.letter == last.letter]
-    others = [statement for statement in found if statement.letter != last.letter]
-    if others and not _overrules(answer, last, others):
-        return None, None
-    if last.letter is None or last.letter not in answer.letters:
-        return None, None
-    return last.letter, max(reversed(same), key=lambda statement: statement.weight).rule
-
-
-def _overrules(answer: ChoiceText, last: Statement, others: Sequence[Statement]) -> bool:
-    """Whether the last statement is a conclusion, or what was said before is taken back."""
-    if last.weight >= 3:
-        return False
-    previous = others[-1].place
-    start = answer.sentence_start(last.place)
-    if _TAKES_BACK.search(answer.text, min(previous, last.place), last.place):
-        return True
-    return _strength(answer, last, start) > max(
-        _strength(answer, other, answer.sentence_start(other.place)) for other in others
-    )
-
-
-def _strength(answer: ChoiceText, statement: Statement, start: int) -> int:
-    concludes = _CONCLUDES.search(answer.text, start, statement.place)
-    # A heading such as "Therefore, the answer is:" ends its line before the letter.
-    return 2 * statement.weight + (1 if concludes else 0)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from evalkit.metrics.choice_context import ChoiceText
-from evalkit.metrics.choice_rules import ANSWER_IS, Rule, Statement, of_option
+from evalkit.metrics.choice_rules import Rule, Statement, of_option
+from evalkit.metrics.choice_phrases import ANSWER_IS
 from evalkit.metrics.choice_text import NOUN, Mention, clean, comparable
 
 _BETTER = (
@@ -109,6 +110,11 @@ def _compared(answer: ChoiceText) -> Iterator[Statement]:
         open_question = not answer.question and not re.match(_LESS, degree)
         if evaluates or shared or open_question:
             yield from _of_options(answer, [mention], "compared")
+
+
+def _named_option(answer: ChoiceText) -> Iterator[Statement]:
+    named = [mention for mention in _plain(answer) if re.match("option|choice", mention.noun, re.IGNORECASE)]
+    yield from _of_options(answer, named, "named_option")
 
 
 def _bold(answer: ChoiceText) -> Iterator[Statement]:
@@ -246,6 +252,15 @@ WEAK: Sequence[Rule] = (
             ("Point A is farther away.", None),
         ),
     ),
+    Rule(
+        "named_option",
+        'the only letter that is called an option ("matches option B")',
+        _named_option,
+        (
+            ("Label A is the sun. Its colour matches option B, which C lacks", "B"),
+            ("Option A shows a sun, option B the sea", None),
+        ),
+    ),
     Rule("bold", "the only option in bold", _bold, (("Label A shows the sky and C the ground: **B**", "B"),)),
     Rule(
         "bracketed_at_the_end",
@@ -287,19 +302,3 @@ WEAK: Sequence[Rule] = (
         ),
     ),
 )
-
-
-def weak(answer: ChoiceText) -> tuple[str | None, str | None]:
-    """The letter of the first rule that finds something, and its name; ``(None, None)`` where that rule finds
-    several options, or none does.
-    """
-    texts_only = answer.options_are_letters and not any(mention.bracketed for mention in answer.mentions)
-    for rule in WEAK:
-        if texts_only and rule.name in ("compared", "only_letter"):
-            continue
-        letters = {statement.letter for statement in rule.find(answer)}
-        if len(letters) == 1:
-            return letters.pop(), rule.name
-        if len(letters) > 1 and rule.name not in ("introduced", "bold", "bracketed_at_the_end", "bracketed"):
-            return None, None
-    return None, None

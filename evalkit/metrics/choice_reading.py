@@ -1,0 +1,85 @@
+"""Reading an answer by the rules: what statements say together, else the first weaker rule that finds one option."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evalkit.metrics.choice_context import ChoiceText
+from evalkit.metrics.choice_phrases import CONCLUDES, TAKES_BACK
+from evalkit.metrics.choice_rules import STATEMENTS, Statement
+from evalkit.metrics.choice_weak import WEAK
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The option that a text chooses, and the name of the rule that read it; None where that can't be told."""
+
+    letter: str | None
+    rule: str | None = None
+
+
+def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Reading:
+    """Read an answer by the rules of :mod:`.choice_rules`, and of :mod:`.choice_weak` where nothing is stated.
+
+    ``options`` maps letters to texts; without them, A to J are taken as letters. ``question`` tells which
+    comparison answers it ("closer"). What is uncertain is not read.
+    """
+    answer = ChoiceText(text, options, question)
+    return Reading(*(_stated(answer) or _weak(answer)))
+
+
+def _stated(answer: ChoiceText) -> tuple[str | None, str | None] | None:
+    """What the statements say together: a letter and its rule, ``(None, None)`` where they contradict
+    each other, or None where there are none.
+    """
+    found = [statement for rule in STATEMENTS for statement in rule.find(answer)]
+    found.sort(key=lambda statement: (statement.place, statement.weight))
+    if not found:
+        return None
+    heaviest = max(statement.weight for statement in found)
+    if heaviest >= 3:
+        found = [statement for statement in found if statement.weight == heaviest]
+    last = found[-1]
+    same = [statement for statement in found if statement.letter == last.letter]
+    others = [statement for statement in found if statement.letter != last.letter]
+    if others and not _overrules(answer, last, others):
+        return None, None
+    if last.letter is None or last.letter not in answer.letters:
+        return None, None
+    return last.letter, max(reversed(same), key=lambda statement: statement.weight).rule
+
+
+def _overrules(answer: ChoiceText, last: Statement, others: Sequence[Statement]) -> bool:
+    """Whether the last statement is a conclusion, or what was said before is taken back."""
+    if last.weight >= 3:
+        return False
+    previous = others[-1].place
+    start = answer.sentence_start(last.place)
+    if TAKES_BACK.search(answer.text, min(previous, last.place), last.place):
+        return True
+    return _strength(answer, last, start) > max(
+        _strength(answer, other, answer.sentence_start(other.place)) for other in others
+    )
+
+
+def _strength(answer: ChoiceText, statement: Statement, start: int) -> int:
+    concludes = CONCLUDES.search(answer.text, start, statement.place)
+    # A heading such as "Therefore, the answer is:" ends its line before the letter.
+    return 2 * statement.weight + (1 if concludes else 0)
+
+
+def _weak(answer: ChoiceText) -> tuple[str | None, str | None]:
+    """The letter of the first rule that finds something, and its name; ``(None, None)`` where that rule finds
+    several options, or none does.
+    """
+    texts_only = answer.options_are_letters and not any(mention.bracketed for mention in answer.mentions)
+    for rule in WEAK:
+        if texts_only and rule.name in ("compared", "only_letter"):
+            continue
+        letters = {statement.letter for statement in rule.find(answer)}
+        if len(letters) == 1:
+            return letters.pop(), rule.name
+        if len(letters) > 1 and rule.name not in ("introduced", "bold", "bracketed_at_the_end", "bracketed"):
+            return None, None
+    return None, None
