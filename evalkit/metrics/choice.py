@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
-from evalkit.metrics.choice_reading import Reading, read_choice
+from evalkit.metrics.choice_reading import Reading, contradiction, read_choice
 
 Reader = Callable[[str, Mapping[str, str]], "str | Reading | None"]
 
@@ -18,7 +18,8 @@ class MultipleChoice:
 
     ``read`` turns a text and the options (letter to text) into the letter that it chooses, or
     None; benchmarks whose authors have a rule of their own put it here (:mod:`.letters`). Without it,
-    :func:`read_choice` does. The name of the rule that read an answer is stored with its score. ``macro``
+    :func:`read_choice` does. The name of the rule that read an answer is stored with its score; where the
+    authors' rule and ours read different letters, theirs counts and the answer is a parse failure. ``macro``
     names a group whose labels' unweighted mean is reported too, as ``macro_acc``. With ``answered``,
     the accuracy over answers with a readable choice is reported as ``official_acc``.
 
@@ -49,7 +50,8 @@ class MultipleChoice:
             return Score(
                 0.0, parsed=found.letter, parse_error=f"{found.letter!r} is no option", rule=found.rule
             )
-        return Score(float(found.letter == right), parsed=found.letter, rule=found.rule)
+        doubt = None if self.read is None else contradiction(answer, found.letter)
+        return Score(float(found.letter == right), found.letter, doubt, rule=found.rule)
 
     def _read(self, answer: Answer) -> Reading:
         if self.read is None:

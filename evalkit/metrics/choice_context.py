@@ -162,6 +162,8 @@ def _joined(answer: AnswerText, one: Mention | None, other: Mention | None) -> b
     if one is None or other is None:
         return False
     gap = answer.text[one.end : other.start]
+    if one.bracketed and other.bracketed and not gap.strip(" "):
+        return True
     if _JOINED.fullmatch(gap):
         return re.search(r"\bn?or\b|或|还是", gap, re.IGNORECASE) is not None or not _NEW_CLAUSE.match(
             answer.text, other.end

@@ -73,8 +73,12 @@ _ITS_TEXT = (
 IS_RIGHT_AFTER = re.compile(
     rf"[)\]⟧]?[.:]?{_ITS_TEXT}\s*(?:{_IS}\s+(?:(?:\w+ly|also|therefore|thus|the|my|a|indeed|in fact)\s+)*{_RIGHT}|{_FITS})"
     r"|\s*(?:选项|選項|项|項)?(?:是|为)?\s*(?:正确|正確|对的|正解|最佳|最合适|符合)"
-    r"|\s*(?:✅|✔|✓|☑)",
+    r"|\s*(?:✅|✔|✓|☑)|\s+it is(?=\s*(?:[.!,]|$))",
     re.IGNORECASE,
+)
+ONLY_BEFORE = re.compile(rf"\bonly\s+(?:(?:{NOUN})\s+)?$", re.IGNORECASE)
+SUITS_AFTER = re.compile(
+    r"\s+(?:makes (?:the most )?sense|fits|matches|works|satisfies|is consistent)\b", re.IGNORECASE
 )
 IF_BEFORE = re.compile(rf"\b(?:if|whether|why|unless)\s+(?:(?:{NOUN})\s+)?$", re.IGNORECASE)
 # "The answer would be A if ..." says what isn't so.

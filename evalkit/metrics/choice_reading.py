@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from evalkit.metrics.base import Answer
 from evalkit.metrics.choice_context import ChoiceText
 from evalkit.metrics.choice_phrases import CONCLUDES, TAKES_BACK
 from evalkit.metrics.choice_rules import STATEMENTS, Statement
+from evalkit.metrics.choice_text import comparable
 from evalkit.metrics.choice_weak import WEAK
 
 
@@ -27,6 +29,22 @@ def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Re
     """
     answer = ChoiceText(text, options, question)
     return Reading(*(_stated(answer) or _weak(answer)))
+
+
+def contradiction(answer: Answer, letter: str) -> str | None:
+    """Why an official rule's letter is in doubt: these rules read another one. None where they don't."""
+    ours = read_choice(answer.prediction, answer.options, answer.question)
+    if ours.letter == letter:
+        return None
+    if ours.letter is None:
+        text = ChoiceText(answer.prediction, answer.options)
+        own = text.texts.get(letter, letter)
+        known = own in comparable(text.raw) if len(own) > 1 else False
+        named = any(mention.letter == letter for mention in text.mentions)
+        return (
+            None if named or known else f"the official rule reads {letter}, which doesn't stand in the answer"
+        )
+    return f"the official rule reads {letter}, but the answer seems to say {ours.letter} ({ours.rule})"
 
 
 def _stated(answer: ChoiceText) -> tuple[str | None, str | None] | None:

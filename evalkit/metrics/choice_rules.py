@@ -22,8 +22,10 @@ from evalkit.metrics.choice_phrases import (
     IF_BEFORE,
     IS_RIGHT_AFTER,
     IT_IS_BEFORE,
+    ONLY_BEFORE,
     OF_OTHERS,
     SO_BEFORE,
+    SUITS_AFTER,
     SUPPOSED,
 )
 from evalkit.metrics.choice_text import NOUN, OPTION_NOUN, Mention, clean, comparable
@@ -77,19 +79,28 @@ def _before(answer: ChoiceText, mention: Mention, pattern: re.Pattern[str]) -> r
     return found if found and not answer.between(start + found.start(), mention.start) else None
 
 
+_LETTER_AND_TEXT = re.compile(
+    rf"(?:(?:the\s+)?(?:final\s+|correct\s+)?(?:{NOUN}|选项)\s*:?\s*)?[(\[{{\"']*([A-Za-z])[)\]}}\"']*\s*(?:选项|選項|项|項)?"
+    r"(?:[.,:;!?)、。]*|[.):,、\-–—]\s*(?P<own>.*))",
+    re.DOTALL | re.IGNORECASE,
+)
+
+
+def _another(answer: ChoiceText, letter: str, text: str | None) -> bool:
+    """Whether what follows a letter is nothing but another one ("A: B"), which is not its text either."""
+    other = re.fullmatch(r"[(\[]?([A-Z])[)\]]?[.,;!]?", (text or "").strip())
+    return other is not None and other[1] not in (letter, answer.texts.get(letter, "").upper())
+
+
 def of_option(answer: ChoiceText, text: str) -> str | None:
     """The letter of a text that is nothing but an option: its letter, its text, or both."""
     text = clean(text).strip(" \n⟦⟧")
-    found = re.fullmatch(
-        rf"(?:(?:the\s+)?(?:final\s+|correct\s+)?(?:{NOUN}|选项)\s*:?\s*)?[(\[\"']*([A-Za-z])[)\]\"']*\s*(?:[.,:!)、]*|[.):,、\-–—]\s*(?P<own>.*))",
-        text,
-        re.DOTALL | re.IGNORECASE,
-    )
+    found = _LETTER_AND_TEXT.fullmatch(text)
     same = [letter for letter, own in answer.texts.items() if own == comparable(text)]
     if len(same) == 1 and len(comparable(text)) > 1:
         return same[0]
     if found and found[1].upper() in answer.letters:
-        return found[1].upper()
+        return None if _another(answer, found[1].upper(), found["own"]) else found[1].upper()
     spaced = re.fullmatch(r"[(\[]?([A-Z])[)\]]?\s+(.+)", text, re.DOTALL)
     if spaced and comparable(spaced[2]) == answer.texts.get(spaced[1]):
         return spaced[1]
@@ -111,13 +122,17 @@ def option_at(answer: ChoiceText, place: int) -> str | None:
     return letters[0] if len(letters) == 1 else None
 
 
+_LETTER_ALONE = re.compile(
+    rf"[\s(\[{{⟦\"']*(?:(?:{NOUN})\s*:?\s*)?[(\[{{⟦]*[A-Za-z][)\]}}⟧]*(?:选项|選項|项|項)?[\s.,:;!?)\]}}⟧\"'。]*",
+    re.IGNORECASE,
+)
+
+
 def _whole(answer: ChoiceText) -> Iterator[Statement]:
     letter = (
         of_option(answer, answer.text) if "\n" not in answer.text.strip() or len(answer.text) < 4 else None
     )
-    spelled = re.fullmatch(
-        rf"[\s(\[⟦\"']*(?:(?:{NOUN})\s*:?\s*)?[(\[⟦]*[A-Za-z][\s.,:!)\]⟧\"'。]*", answer.text, re.IGNORECASE
-    )
+    spelled = _LETTER_ALONE.fullmatch(answer.text)
     exact = [letter for letter, own in answer.texts.items() if own == comparable(answer.text)]
     if letter and (spelled or len(exact) == 1):
         yield Statement(letter, 0, "whole", 4)
@@ -192,10 +207,21 @@ def _is_right(answer: ChoiceText) -> Iterator[Statement]:
             if mention.small or mention.letter not in answer.letters
             else IS_RIGHT_AFTER.match(answer.text, mention.end)
         )
+        if mention.letter in answer.letters and _before(answer, mention, ONLY_BEFORE):
+            found = found or SUITS_AFTER.match(answer.text, mention.end)
         if not found or answer.between(mention.end, found.end()):
             continue
         if not _supposed(answer, mention) and not answer.contrasted(mention):
             yield _say(answer, mention, "is_right")
+
+
+_AFTER_LEADING = re.compile(
+    r"[ \t]*(?:[.):、,!。]|[-–—:](?=\s)|\n|$|\b(?:because|since|as|for|rather|instead|not|over|due|based|given)\b|"
+    r"(?:The|This|It|In|There|Because|Since|Explanation|Reason)\b)"
+)
+_PREDICATE = re.compile(
+    r"[)\].:]?\s+(?:is|are|was|shows|has|does|did|would|could|can|cannot|looks|seems|appears|only)\b"
+)
 
 
 def _leading(answer: ChoiceText) -> Iterator[Statement]:
@@ -205,12 +231,10 @@ def _leading(answer: ChoiceText) -> Iterator[Statement]:
         yield Statement((small[1] or small[2]).upper(), 0, "leading")
     if first is None or first in answer.rejected or not _opens(answer, first):
         return
-    shape = re.match(
-        r"[ \t]*(?:[.):、,!。]|[-–—:](?=\s)|\n|$|\b(?:because|since|as|for|rather|instead|not|over|due|based|given)\b)",
-        answer.text[first.end :],
-    )
-    if (first.bracketed or shape) and not _listing(answer, first):
-        yield _say(answer, first, "leading")
+    rest = answer.text[first.end :]
+    if (first.bracketed or _AFTER_LEADING.match(rest)) and not _listing(answer, first):
+        several = _another(answer, first.letter, rest.lstrip(" ):.").strip())
+        yield Statement(None, 0, "leading") if several else _say(answer, first, "leading")
 
 
 def _opens(answer: ChoiceText, first: Mention) -> bool:
@@ -235,6 +259,7 @@ def _listing(answer: ChoiceText, first: Mention) -> bool:
         for mention in answer.mentions
         if not mention.small and mention not in against and mention != first
         if mention.letter != first.letter
+        and not _PREDICATE.match(text, mention.end)
         and (mention.bracketed or re.match(r"[.):]\s", text[mention.end : mention.end + 2]))
     ]
     line = [mention for mention in marks if not text[: mention.start].rpartition("\n")[2].strip()]

@@ -38,11 +38,11 @@ _QUOTES = str.maketrans(
 )
 _QUOTED_LETTER = re.compile(r"[\"'`]\s*([A-Za-z])\s*([.)]?)\s*[\"'`]")
 _INLINE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|font|sub|sup|code)\b[^<>]*>", re.IGNORECASE)
-_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,60}>")
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,60}>|<\|[^<>|]{0,40}\|>")
 _MENTION = re.compile(
-    r"(?:(?P<open>[(\[⟦])\s*(?P<inside>[A-Z]|(?<![A-Za-z0-9][(\[⟦])[a-z])\s*[)\]⟧])"
+    r"(?:(?P<open>[(\[{⟦])\s*(?P<inside>[A-Z]|(?<![A-Za-z0-9][(\[{⟦])[a-z])\s*[)\]}⟧])"
     r"|(?<![A-Za-z0-9_'\-/°\\$])(?<![A-Za-z]\.)(?P<bare>[A-Z]|(?:(?<=[Oo]ption )|(?<=[Cc]hoice ))[a-z])"
-    r"(?![A-Za-z0-9_]|['/\-][A-Za-z0-9]|\.[A-Za-z])"
+    r"(?![A-Za-z0-9_]|['/\-][A-Za-z0-9]|\.[A-Za-z])|(?m:^)(?P<first>[A-Z])(?=\.[A-Za-z]{2})"
 )
 _SMALL = re.compile(r"(?<![A-Za-z0-9_'\-/°\\(\[⟦.])([a-z])(?=\s*(?:[.!?,;:)\]⟧。]|\n|$|because\b|since\b))")
 _NOUN_BEFORE = re.compile(rf"(?:^|[^A-Za-z])({NOUN})[ \t]*#?[ \t]*$", re.IGNORECASE)
@@ -113,8 +113,23 @@ class AnswerText:
         """Whether some option's text is itself the letter of an option."""
         return any(text.strip("()[]").upper() in self.letters for text in self.texts.values())
 
+    @cached_property
+    def _texts_with_letters(self) -> list[tuple[int, int, str]]:
+        """Where option texts stand that name several letters themselves ("both A and B")."""
+        named = {
+            letter: text for letter, text in self.texts.items() if len(re.findall(r"\b[a-z]\b", text)) > 1
+        }
+        return [
+            (*found.span(), letter)
+            for letter, text in named.items()
+            for found in re.finditer(re.escape(text), self.text, re.IGNORECASE)
+        ]
+
     def option_of(self, mention: Mention) -> str:
         """The letter of the option that a mention means: "point B" may be the text of option A, and so may "(b)"."""
+        for start, end, letter in self._texts_with_letters:
+            if start <= mention.start < end:
+                return letter
         written = self.text[mention.start : mention.end]
         if not written.isupper():
             same = [letter for letter, text in self.options.items() if clean(text) == written]
@@ -180,7 +195,7 @@ def _capitals(text: str) -> Iterator[Mention]:
     for found in _MENTION.finditer(text):
         noun = _NOUN_BEFORE.search(text[max(0, found.start() - 40) : found.start()])
         yield Mention(
-            (found["inside"] or found["bare"]).upper(),
+            (found["inside"] or found["bare"] or found["first"]).upper(),
             *found.span(),
             bracketed=found["open"] is not None,
             noun=" ".join(noun[1].split()) if noun else "",

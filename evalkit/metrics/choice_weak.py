@@ -11,24 +11,32 @@ from evalkit.metrics.choice_phrases import ANSWER_IS
 from evalkit.metrics.choice_text import NOUN, Mention, clean, comparable
 
 _BETTER = (
-    r"(?:best|better|most \w+|more (?:\w+ly|accurate|likely|precise|similar|suitable|appropriate|plausible|consistent|probable)|"
-    r"closest match|the (?:right|correct) (?:answer|choice|option|one|match))"
+    r"(?:best|better|most \w+|more (?:\w+ly|accurate|likely|precise|similar|suitable|appropriate|plausible|consistent|"
+    r"probable)|tighter|closest match|the (?:right|correct) (?:answer|choice|option|one|match))"
 )
 _MORE = (
-    r"(?:closer|closest|nearer|nearest|darker|darkest|lighter|lightest|brighter|brightest|larger|largest|bigger|biggest|"
-    r"taller|tallest|longer|longest|wider|widest|higher|highest|stronger|strongest|clearer|tighter|greater|greatest|"
-    r"warmer|hotter|faster|fastest|older|newer|thicker|heavier|heaviest|sharper|deeper|deepest|earlier|first|more \w+)"
+    r"(?:darker|darkest|lighter|lightest|brighter|brightest|closer|closest|nearer|nearest|more \w+|larger|largest|"
+    r"bigger|biggest|taller|tallest|longer|longest|wider|widest|higher|highest|stronger|strongest|clearer|greater|"
+    r"greatest|warmer|hotter|faster|fastest|older|newer|thicker|heavier|heaviest|sharper|deeper|deepest|earlier|first|"
+    r"farther|farthest|further|furthest|smaller|smallest|shorter|shortest|lower|lowest|less \w+|least \w+|worse|"
+    r"worst|narrower|weaker|slower|slowest|thinner|fainter|younger|later|last|colder)"
 )
-# Of what is farther or smaller a question asks less often: only where the question or an option says so too.
-_LESS = (
-    r"(?:farther|farthest|further|furthest|smaller|smallest|shorter|shortest|lower|lowest|less \w+|least \w+|worse|worst|"
-    r"narrower|weaker|slower|slowest|thinner|fainter|younger|later|last|colder)"
+# Where neither question nor options are known, only what is asked this way round.
+_ASKED_FOR = re.compile(r"(?:closer|closest|nearer|nearest|darker|darkest|lighter|brighter)\b")
+_VERB = (
+    r"(?:is|are|was|were|looks|appears(?: to (?:be|have))?|seems(?: to (?:be|have))?|has|shows|would be|does|provides|"
+    r"gives|offers)"
 )
-_VERB = r"(?:is|are|was|were|looks|appears(?: to be)?|seems(?: to be)?|has|shows|would be|does|provides|gives|offers)"
-_ASIDE = r"(?:\s*,[^,.;!?\n]{1,90},)?"
+_CAREFULLY = r"(?:closely|accurately|tightly|precisely|properly|correctly|perfectly|fully|completely)"
 _COMPARED = re.compile(
-    rf"[)\]]?{_ASIDE}\s+(?:(?:in fact|also|thus|therefore|clearly)\s+)?(?:{_VERB}\s+(?:(?:\w+ly|the|a|an|much|far|slightly|located|one)\s+)*"
-    rf"(?P<degree>{_BETTER}|{_MORE}|{_LESS})|(?P<adverb>{_BETTER}\s+\w+))\b",
+    r"[)\]]?(?:\s*,[^,.;!?\n]{1,90},)?\s+(?:(?:in fact|also|thus|therefore|clearly)\s+)?"
+    rf"(?:{_VERB}\s+(?:(?:\w+ly|the|a|an|much|far|slightly|located|one)\s+)*(?P<degree>{_BETTER}|{_MORE})\b|"
+    rf"(?P<adverb>(?:{_BETTER}|{_CAREFULLY})\s+\w+)\b|"
+    rf"\w+s\b[^.;,!?\n]{{1,60}}?\s(?P<after>(?:more|most) \w+ly|better|best)\b)",
+    re.IGNORECASE,
+)
+_COMPARED_BEFORE = re.compile(
+    rf"\b(?P<degree>{_BETTER}|{_MORE})\s+(?:\w+\s+){{0,4}}(?:is|are|would be|seems to be)\s+(?:the\s+)?(?:(?:{NOUN})\s+)?$",
     re.IGNORECASE,
 )
 _ENDS_CLAUSE = re.compile(r"\s*(?:[.!;:。\n]|,(?!\s*[A-Z]\b)|$)")
@@ -42,6 +50,7 @@ _DENIAL = re.compile(
     r"(?:(?:an?|the|in|on|at|any|be|to the|a kind of)\s+)*$",
     re.IGNORECASE,
 )
+_LABEL_TEXT = rf"(?:the\s+)?(?:{NOUN})?\s*[a-z]"
 _DENIED = re.compile(
     r"\s+(?:is|are|was|would be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b|\s*(?:是错|不对|不正确)"
 )
@@ -97,19 +106,39 @@ def _last_line(answer: ChoiceText) -> Iterator[Statement]:
 
 
 def _compared(answer: ChoiceText) -> Iterator[Statement]:
-    asked = comparable(answer.question + " " + " ".join(answer.texts.values()))
     for mention in _plain(answer):
         found = _COMPARED.match(answer.text, mention.end)
-        if not found or answer.between(mention.end, found.end()):
+        before = _COMPARED_BEFORE.search(answer.text[max(0, mention.start - 120) : mention.start])
+        if found and not answer.between(mention.end, found.end()):
+            degree = found["degree"] or found["adverb"] or found["after"]
+        elif before:
+            degree = before["degree"]
+        else:
             continue
-        degree = (found["degree"] or found["adverb"]).lower()
-        evaluates = re.match(_BETTER, degree) is not None
-        shared = any(
-            word in asked.split() for word in degree.split() if word not in ("more", "most", "less", "the")
-        )
-        open_question = not answer.question and not re.match(_LESS, degree)
-        if evaluates or shared or open_question:
+        if _answers(answer, degree.lower()):
             yield from _of_options(answer, [mention], "compared")
+
+
+def _answers(answer: ChoiceText, degree: str) -> bool:
+    """Whether a comparison is what was asked for: it evaluates, or the question or an option says so too."""
+    if re.match(rf"{_BETTER}\b|{_CAREFULLY}", degree):
+        return True
+    asked = comparable(answer.question + " " + " ".join(answer.texts.values())).split()
+    if any(word in asked for word in degree.split() if word not in ("more", "most", "less", "least", "the")):
+        return True
+    unknown = not answer.question and all(re.fullmatch(_LABEL_TEXT, text) for text in answer.texts.values())
+    return unknown and _ASKED_FOR.match(degree) is not None
+
+
+def _compared_text(answer: ChoiceText) -> Iterator[Statement]:
+    text = " ".join(answer.text.casefold().split())
+    for letter, own in answer.texts.items():
+        subject = rf"(?:^|[.!?;:]\s|(?:therefore|thus|so|hence),?\s|that\s|,\s)(?:the\s)?{re.escape(own)}"
+        for found in re.finditer(rf"{subject}(?:\s\([a-z]\))?(?={_COMPARED.pattern})", text, re.IGNORECASE):
+            compared = _COMPARED.match(text, found.end())
+            degree = compared and (compared["degree"] or compared["adverb"] or compared["after"])
+            if len(own) > 3 and degree and re.match(rf"{_BETTER}\b", degree, re.IGNORECASE):
+                yield Statement(letter, found.start(), "compared_text")
 
 
 def _named_option(answer: ChoiceText) -> Iterator[Statement]:
@@ -153,7 +182,7 @@ def _only_letter(answer: ChoiceText) -> Iterator[Statement]:
 def _placed(answer: ChoiceText, mention: Mention) -> bool:
     """Whether a letter names a place or a quantity: "at B", "angle of C", "5 A", "A = 3"."""
     before = re.search(
-        r"(?:\b(?:at|in|on|of|from|near|between|behind|above|below|beside|under|by|into|toward|towards|through|and|vitamin|"
+        r"(?:\b(?:labels?|markers?)\b[^.!?;\n]{0,60}\bis|\b(?:at|in|on|of|from|near|between|behind|above|below|beside|under|by|into|toward|towards|through|and|vitamin|"
         r"hepatitis|type|class|grade|plan|section|team|group|angle|triangle|line|marked|labell?ed|called|named)|[=+×∠△°\d])\s*$",
         answer.text[: mention.start],
         re.IGNORECASE,
@@ -182,12 +211,12 @@ def _leading_text(answer: ChoiceText) -> Iterator[Statement]:
 
 
 def _option_text(answer: ChoiceText) -> Iterator[Statement]:
-    text = " ".join(_stated_part(answer).casefold().split())
+    text = " ".join(_without_conditions(_without_list(answer, _stated_part(answer))).casefold().split())
     found = {letter: own for letter, own in answer.texts.items() if contains(text, own)}
     against = answer.rejected_letters
     for letter, own in found.items():
         # "Box A" is mentioned for many reasons; the rules for letters have seen to it.
-        names_a_label = re.fullmatch(rf"(?:the\s+)?(?:{NOUN})?\s*[a-z]", own, re.IGNORECASE)
+        names_a_label = re.fullmatch(_LABEL_TEXT, own, re.IGNORECASE)
         if (
             letter not in against
             and not names_a_label
@@ -209,6 +238,17 @@ def _stated_part(answer: ChoiceText) -> str:
         begins = re.compile(r"\s*").match(answer.text, start)
         return answer.text[start : answer.sentence_end(begins.end() if begins else start)]
     return boxed[-1] if boxed else answer.text
+
+
+def _without_list(answer: ChoiceText, text: str) -> str:
+    """The text without lines that repeat the options."""
+    lines = text.split("\n")
+    listed = [line for line in lines if re.match(r"\W*[A-Za-z][).:]", line) and of_option(answer, line)]
+    return "\n".join(line for line in lines if line not in listed) if len(listed) > 1 else text
+
+
+def _without_conditions(text: str) -> str:
+    return re.sub(r"\b(?:if|unless|whether)\b[^.!?;,\n]*", "", text, flags=re.IGNORECASE)
 
 
 def contains(text: str, part: str) -> bool:
@@ -248,9 +288,15 @@ WEAK: Sequence[Rule] = (
         (
             ("Box A more accurately encloses it, whereas Box B is too large.", "A"),
             ("While box A is too large, box B more closely fits.", "B"),
-            ("Point A, which is on the left, is closer to the camera than point B.", "A"),
+            ("Box A, which is on the left, fits the object better than box B.", "A"),
             ("Point A is farther away.", None),
         ),
+    ),
+    Rule(
+        "compared_text",
+        'an option whose text is the subject of "is most similar", "fits best"',
+        _compared_text,
+        (("Blue is most similar, red is not.", "B"),),
     ),
     Rule(
         "named_option",
