@@ -18,7 +18,7 @@ _ENDS = re.compile(
 )
 # "Yes or no?", "yes/no", "yes and no" say neither.
 _BOTH = re.compile(
-    r"\b(?:yes\s*(?:,\s*|/|\\|or|and)\s*no|no\s*(?:/|or|and)\s*yes)\b|是或否|是否|是不是|有没有",
+    r"\b(?:yes\s*(?:,\s*|/|\\|or|and)\s*no|no\s*(?:/|or|and)\s*yes)\b|是或否|(?<!答案)是否|是不是|有没有",
     re.IGNORECASE,
 )
 # Here "no" (or 不) says nothing of what was asked.
@@ -50,10 +50,14 @@ _WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 @dataclass(frozen=True)
 class Verdict:
-    """``yes`` or ``no``, and the name of the rule that read it; None where a text says neither."""
+    """``yes`` or ``no``, and the name of the rule that read it; None where a text says neither.
+
+    ``stated`` says that it is a statement, not merely the only such word in the text.
+    """
 
     said: str | None
     rule: str | None = None
+    stated: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,9 @@ STATEMENTS: Sequence[VerdictRule] = (
     VerdictRule(
         "json", 'a JSON field "answer"', _json, (('{"answer": "No"}', "no"), ('{"answer": true}', "yes"))
     ),
-    VerdictRule("boxed", r"yes or no in \boxed{}", _boxed, (("\\boxed{\\text{Yes}}", "yes"),)),
+    VerdictRule(
+        "boxed", r"yes or no in \boxed{}", _boxed, (("The sign is red: \\boxed{\\text{Yes}}", "yes"),)
+    ),
     VerdictRule(
         "stated",
         'yes or no after "the answer is", 答案是',
@@ -187,7 +193,7 @@ def read_yes_no(text: str) -> Verdict:
     """Read a yes-or-no answer by the rules above: statements first; what contradicts itself says neither.
 
     >>> read_yes_no("Yes, there is no other."), read_yes_no("I am not certain.")
-    (Verdict(said='yes', rule='leading'), Verdict(said=None, rule=None))
+    (Verdict(said='yes', rule='leading', stated=True), Verdict(said=None, rule=None, stated=False))
     """
     cleaned = clean(text)
     found = [(place, rule.name) for rule in STATEMENTS for place in rule.find(text, cleaned)]
@@ -221,6 +227,6 @@ def _together(text: str, found: Sequence[tuple[_Place, str]]) -> Verdict:
         return (
             Verdict(None)
             if any(place.weight == last.weight for place in others)
-            else Verdict(last.said, rule)
+            else Verdict(last.said, rule, stated=True)
         )
-    return Verdict(last.said, rule if last.said else None)
+    return Verdict(last.said, rule, stated=True) if last.said else Verdict(None)

@@ -58,7 +58,7 @@ class PopeAccuracy:
 
 def _doubt(text: str, sentence: str, said: str) -> str | None:
     ours = read_yes_no(text)
-    if ours.said not in (None, said):
+    if ours.stated and ours.said != said:
         return f"the official rule reads {said}, but the answer seems to say {ours.said} ({ours.rule})"
     if ours.said is None and declines(text):
         return "the answer declines to say"
