@@ -9,19 +9,27 @@ from itertools import zip_longest
 from evalkit.metrics.choice_text import NOUN, AnswerText, Mention
 
 _REJECTED_BEFORE = re.compile(
-    r"(?:\b(?:not|never|neither|nor|than|instead of|unlike|except(?: for)?|without|against|other than|as opposed to|"
+    r"(?:\b(?:not|never|neither|nor|than|instead of|unlike|except(?: for)?|without|against|(?:any|"
+    r"every)thing (?:but|except)|all (?:but|except)|least(?: \w+)?|other than|as opposed to|"
     r"eliminat\w+|rul(?:e|ed|es|ing) out|exclud\w+|reject\w*|discard\w*|dismiss\w*|incorrect|wrong|"
     r"(?:compared|similar|relative|next) (?:to|with)|versus|vs\.?|over|far from|away from)|n't|"
     r"不是|不选|不選|排除|而不是|而非|并非|除了)"
-    rf"\s*[:：]?\s*(?:(?:the|both|be|to|choose|select|pick|either|answers?|options?|choices?)\s+)*(?:(?:{NOUN})s?\s*)?$",
+    rf"\s*[:：]?\s*(?:(?:the|both|be|is|are|to|choose|select|pick|either|answers?|options?|"
+    rf"choices?)\s+)*(?:(?:{NOUN})s?\s*)?$",
     re.IGNORECASE,
 )
-_BE = r"(?:is|are|was|were|looks?|seems?(?: to be)?|appears?(?: to be)?|would be|must be|can be|could be|as|being)"
+_BE = (
+    r"(?:is|are|was|were|looks?|seems?(?: to be)?|appears?(?: to be)?|would be|must be|can be|could be|as|be)"
+)
 _ADVERBS = r"(?:(?:\w+ly|both|all|also|the|an?|very|fully|entirely|as)\s+)*"
-_NOT_RIGHT = rf"(?:not|n't) {_ADVERBS}(?:correct|right|answer|accurate|valid|it(?=[.,;!]|$)|applicable|best|suitable|appropriate)"
+_NOT_RIGHT = (
+    rf"(?:not|n't) {_ADVERBS}(?:correct|right|answer|accurate|valid|it(?=[.,;!]|$)|applicable|best|suitable|"
+    r"appropriate)"
+)
 _WRONG = rf"(?:wrong|incorrect|inaccurate|eliminated|ruled out|excluded|rejected|{_NOT_RIGHT})"
 _UNFIT = (
-    r"(?:false|untrue|invalid|impossible|implausible|unlikely|irrelevant|unsupported|distract(?:or|ors|ing)|too \w+|"
+    r"(?:false|untrue|invalid|impossible|implausible|unlikely|irrelevant|unsupported|distract(?:or|ors|ing)|"
+    r"too \w+|out(?=[.,;!]|$)|"
     r"less (?:likely|accurate|plausible))"
 )
 _REJECTED_AFTER = (
@@ -48,7 +56,8 @@ _LISTED_AS_WRONG = re.compile(
 # Only for a letter that is the subject itself: after "A." or "B)" an option's own words may follow.
 _DENIED_AFTER = re.compile(
     rf"\s+(?:(?:\w+ly|also|on the other hand,|,)\s+)*(?:{_BE}\s+(?:\w+ly\s+)?(?:not\b|too\b)|"
-    r"(?:do|does|did|can|could|would|should|has|have|is|are|was|were|may|might)(?:n't|\s+(?:\w+ly\s+)?not)\b|cannot\b|"
+    r"(?:do|does|did|can|could|would|should|has|have|is|are|was|were|may|might)(?:n't|"
+    r"\s+(?:\w+ly\s+)?not)\b|cannot\b|"
     r"never\b|lacks?\b|fails?\b|misses\b|cuts off\b)",
     re.IGNORECASE,
 )
@@ -58,8 +67,10 @@ _JOINED = re.compile(
 )
 _COMMA = re.compile(rf"\s*[,、]\s*(?:(?:{NOUN})s?\s*)?$", re.IGNORECASE)
 _NEW_CLAUSE = re.compile(
-    r"[)\]]?\s*(?:(?:\w+ly|also)\s+)?(?:is|was|has|had|does|did|shows|seems|appears|looks|can|could|would|should|may|might|"
-    r"cannot|isn't|wasn't|doesn't|being|because|belongs|depicts|represents|refers|only|just|more|on the other)\b",
+    r"[)\]]?\s*(?:(?:\w+ly|also)\s+)?(?:is|was|has|had|does|did|shows|seems|appears|looks|can|could|would|"
+    r"should|may|might|"
+    r"cannot|isn't|wasn't|doesn't|being|because|belongs|depicts|represents|refers|only|just|more|"
+    r"on the other)\b",
     re.IGNORECASE,
 )
 _CONTRAST = re.compile(
@@ -68,9 +79,12 @@ _CONTRAST = re.compile(
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
-    r"\b(?:not (?:be )?(?:possible|able|enough|sure|certain|clear)|impossible|unable|unclear|uncertain|neither|"
-    r"(?:cannot|can't|can not|could not|couldn't) (?:\w+ly )?(?:be |\w+ )?(?:determin\w+|tell|told|answer\w*|identif\w+|see|"
-    r"assist|help|provide|ascertain|decide|judge|say|conclude|choose)|none of|sorry|which (?:point|one|of|option|image|box)|"
+    r"\b(?:not (?:be )?(?:possible|able|enough|sure|certain|clear)|impossible|unable|unclear|uncertain|"
+    r"neither|"
+    r"(?:cannot|can't|can not|could not|couldn't) (?:\w+ly )?(?:be |\w+ )?(?:determin\w+|tell|told|"
+    r"answer\w*|identif\w+|see|"
+    r"assist|help|provide|ascertain|decide|judge|say|conclude|choose)|none of|sorry|which (?:point|one|of|"
+    r"option|image|box)|"
     r"whether|no way to|insufficient|don't know|do not know|hard to)\b|无法|不能确定|不确定",
     re.IGNORECASE,
 )
@@ -127,7 +141,7 @@ class ChoiceText(AnswerText):
         return mention in self._together
 
     def contrasted(self, mention: Mention) -> bool:
-        """Whether a letter stands where something else is compared with it ("..., whereas B is too large")."""
+        """Whether a letter stands where another one is compared with it ("..., whereas B is too large")."""
         before = self.text[self.sentence_start(mention.start) : mention.start]
         found = list(_CONTRAST.finditer(before))
         return bool(found) and "," not in before[found[-1].end() :]

@@ -1,4 +1,4 @@
-"""Reading an answer by the rules: what statements say together, else the first weaker rule that finds one option."""
+"""Reads an answer by the rules: what statements say together, else the first weaker rule with a finding."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from evalkit.metrics.choice_weak import WEAK
 
 @dataclass(frozen=True)
 class Reading:
-    """The option that a text chooses, and the name of the rule that read it; None where that can't be told."""
+    """The option that a text chooses, and the rule that read it; None where that can't be told."""
 
     letter: str | None
     rule: str | None = None
 
 
 def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Reading:
-    """Read an answer by the rules of :mod:`.choice_rules`, and of :mod:`.choice_weak` where nothing is stated.
+    """Read an answer by the rules of :mod:`.choice_rules`, then (nothing is stated) of :mod:`.choice_weak`.
 
     ``options`` maps letters to texts; without them, A to J are taken as letters. ``question`` tells which
     comparison answers it ("closer"). What is uncertain is not read.

@@ -22,8 +22,8 @@ from evalkit.metrics.choice_phrases import (
     IF_BEFORE,
     IS_RIGHT_AFTER,
     IT_IS_BEFORE,
-    ONLY_BEFORE,
     OF_OTHERS,
+    ONLY_BEFORE,
     SO_BEFORE,
     SUITS_AFTER,
     SUPPOSED,
@@ -80,7 +80,8 @@ def _before(answer: ChoiceText, mention: Mention, pattern: re.Pattern[str]) -> r
 
 
 _LETTER_AND_TEXT = re.compile(
-    rf"(?:(?:the\s+)?(?:final\s+|correct\s+)?(?:{NOUN}|选项)\s*:?\s*)?[(\[{{\"']*([A-Za-z])[)\]}}\"']*\s*(?:选项|選項|项|項)?"
+    rf"(?:(?:the\s+)?(?:final\s+|correct\s+)?(?:{NOUN}|"
+    rf"选项)\s*:?\s*)?[(\[{{\"']*([A-Za-z])[)\]}}\"']*\s*(?:选项|選項|项|項)?"
     r"(?:[.,:;!?)、。]*|[.):,、\-–—]\s*(?P<own>.*))",
     re.DOTALL | re.IGNORECASE,
 )
@@ -134,11 +135,16 @@ def _whole(answer: ChoiceText) -> Iterator[Statement]:
     )
     spelled = _LETTER_ALONE.fullmatch(answer.text)
     exact = [letter for letter, own in answer.texts.items() if own == comparable(answer.text)]
-    if letter and (spelled or len(exact) == 1):
+    spaced = re.fullmatch(r"[(\[]?([A-Z])[)\]]?\s+(.+)", answer.text)
+    with_text = spaced is not None and comparable(spaced[2]) == answer.texts.get(spaced[1])
+    if letter and (spelled or with_text or len(exact) == 1):
         yield Statement(letter, 0, "whole", 4)
 
 
-_KEY = r"(?:final[_ ]?answer|correct[_ ]?(?:answer|option|choice)|answer|choice|option|selected[_ ]?option|selection|prediction|答案|选项)"
+_KEY = (
+    r"(?:final[_ ]?answer|correct[_ ]?(?:answer|option|choice)|answer|choice|option|selected[_ ]?option|"
+    r"selection|prediction|答案|选项)"
+)
 _FIELD = re.compile(rf"[\"']{_KEY}[\"']\s*:\s*(\"(?:[^\"\\]|\\.)*\"|'[^']*'|\[[^\[\]]*\])", re.IGNORECASE)
 
 
@@ -170,6 +176,8 @@ def _answer_is(answer: ChoiceText) -> Iterator[Statement]:
     for mention in answer.usable:
         found = _before(answer, mention, ANSWER_IS_BEFORE)
         if found and not OF_OTHERS.search(found[0]) and not _supposed(answer, mention):
+            if "\n" in found[0] and _listing(answer, mention):
+                continue
             head = answer.text[answer.sentence_start(mention.start) : mention.start]
             yield _say(answer, mention, "answer_is", 1 if FINAL.search(head) else 0)
 
@@ -215,8 +223,20 @@ def _is_right(answer: ChoiceText) -> Iterator[Statement]:
             yield _say(answer, mention, "is_right")
 
 
+def _heading(answer: ChoiceText, first: Mention) -> bool:
+    """Whether "A:" may stand for "Answer:": another option's text follows, and not its own."""
+    rest = answer.text[first.end :].casefold()
+    named = {
+        letter
+        for letter, own in answer.texts.items()
+        if len(own) > 1 and re.search(rf"\b{re.escape(own)}\b", rest)
+    }
+    return rest.startswith(":") and len(named) == 1 and answer.option_of(first) not in named
+
+
 _AFTER_LEADING = re.compile(
-    r"[ \t]*(?:[.):、,!。]|[-–—:](?=\s)|\n|$|\b(?:because|since|as|for|rather|instead|not|over|due|based|given)\b|"
+    r"[ \t]*(?:[.):、,!。]|[-–—:](?=\s)|\n|$|\b(?:because|since|as|for|rather|instead|not|over|due|based|"
+    r"given)\b|"
     r"(?:The|This|It|In|There|Because|Since|Explanation|Reason)\b)"
 )
 _PREDICATE = re.compile(
@@ -233,12 +253,12 @@ def _leading(answer: ChoiceText) -> Iterator[Statement]:
         return
     rest = answer.text[first.end :]
     if (first.bracketed or _AFTER_LEADING.match(rest)) and not _listing(answer, first):
-        several = _another(answer, first.letter, rest.lstrip(" ):.").strip())
+        several = _another(answer, first.letter, rest.lstrip(" ):.").strip()) or _heading(answer, first)
         yield Statement(None, 0, "leading") if several else _say(answer, first, "leading")
 
 
 def _opens(answer: ChoiceText, first: Mention) -> bool:
-    """Whether the text begins with a letter, maybe after "option"; after "point" only where its line ends there."""
+    """Whether the text begins with a letter, maybe after "option"; after "point" if its line ends there."""
     before = re.sub(r"^\W+|\W+$", "", answer.text[: first.start])
     if before and first.thing:
         return (
@@ -249,7 +269,7 @@ def _opens(answer: ChoiceText, first: Mention) -> bool:
 
 
 def _listing(answer: ChoiceText, first: Mention) -> bool:
-    """Whether the options are listed: several letters begin lines, or follow each other as ``A: red, B: blue``."""
+    """Whether the options are listed: several letters begin lines, or follow as in ``A: red, B: blue``."""
     text, against = answer.text, answer.rejected
     alone = re.match(r"[ \t]*[.)]?[ \t]*(?:\n|$)", text[first.end :])
     if alone:
@@ -354,13 +374,13 @@ STATEMENTS: Sequence[Rule] = (
     ),
     Rule(
         "leading",
-        "a letter at the very beginning: alone on its line, in brackets, or before a mark; no list of the options",
+        "a letter at the beginning: alone on its line, in brackets, or before a mark; no list of the options",
         _leading,
         (
             ("A\nThe arrow points to C.", "A"),
             ("B. Because the car in image A is red.", "B"),
             ("(B) and not (A)", "B"),
-            ("B - blue", "B"),
+            ("B - it looks like the sea.", "B"),
             ("A. red\nB. blue", None),
             ("C. green is wrong.", None),
         ),

@@ -13,21 +13,23 @@ _NO_OPTIONS = "ABCDEFGHIJ"
 OPTION_NOUN = r"option|choice|answer|letter|alternative|response|selection|candidate"
 # What pictures label with letters: "point A" is a thing that is shown before it is a choice.
 _THING_NOUN = (
-    r"label|point|dot|marker|position|location|spot|place|box|rectangle|image|picture|photo|photograph|figure|"
+    r"label|point|dot|marker|position|location|spot|place|box|rectangle|image|picture|photo|photograph|"
+    r"figure|"
     r"diagram|panel|frame|graph|plot|chart|map|curve|line|segment|arrow|region|area|zone|part|piece|section|"
     r"object|item|shape|circle|triangle|square|angle|vertex|side|step|stage|group|set|row|column|person|man|"
     r"woman|player|organ|structure|layer|cell|container|beaker|magnet|sample|solution|pair|species|plant"
 )
 NOUN = rf"(?:{OPTION_NOUN}|{_THING_NOUN})(?:\s+(?:labell?ed|marked|named))?"
 # "A dog" chooses nothing, but no noun phrase goes on with one of these words: "A because ...".
-_AFTER_LETTER = frozenset(
-    "because since as is are was were be being and or but for which that who based has have had does do did can could "
-    "will would should may might must cannot the this these those it its they there here both all in on at of with "
-    "given due where when while whereas rather not instead if so then than to from by into also appears would only "
-    "best correctly accurately clearly explanation reason reasoning rationale justification answer note".split()
+_AFTER_LETTER = re.compile(
+    r"because|since|as|is|are|was|were|be|being|and|or|but|for|which|that|who|based|has|have|had|does|do|did|can|"
+    r"could|will|would|should|may|might|must|cannot|the|this|these|those|it|its|they|there|here|both|all|in|on|at|of|"
+    r"with|given|due|where|when|while|whereas|rather|not|instead|if|so|then|than|to|from|by|into|also|appears|only|"
+    r"best|correctly|accurately|clearly|explanation|reason|reasoning|rationale|justification|answer|note"
 )
 _LATEX_WRAPPER = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb|cal)|mbox|operatorname|bm|boldsymbol|bf|rm|displaystyle)"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb|cal)|mbox|operatorname|bm|boldsymbol|bf|"
+    r"rm|displaystyle)"
     r"\s*\{([^{}]*)\}"
 )
 _BOXED = re.compile(
@@ -41,10 +43,14 @@ _INLINE_TAG = re.compile(r"</?(?:b|i|u|em|strong|span|font|sub|sup|code)\b[^<>]*
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,60}>|<\|[^<>|]{0,40}\|>")
 _MENTION = re.compile(
     r"(?:(?P<open>[(\[{⟦])\s*(?P<inside>[A-Z]|(?<![A-Za-z0-9][(\[{⟦])[a-z])\s*[)\]}⟧])"
-    r"|(?<![A-Za-z0-9_'\-/°\\$])(?<![A-Za-z]\.)(?P<bare>[A-Z]|(?:(?<=[Oo]ption )|(?<=[Cc]hoice ))[a-z])"
-    r"(?![A-Za-z0-9_]|['/\-][A-Za-z0-9]|\.[A-Za-z])|(?m:^)(?P<first>[A-Z])(?=\.[A-Za-z]{2})"
+    r"|(?<![A-Za-z0-9_À-ӿ'\-/°\\$])(?<![A-Za-z]\.)(?P<bare>[A-Z]|(?:(?<=[Oo]ption )|(?<=[Cc]hoice ))[a-z])"
+    r"(?![A-Za-z0-9_À-ӿ]|['/\-][A-Za-z0-9]|\.[A-Za-z])|(?m:^)(?P<first>[A-Z])(?=\.[A-Za-z]{2})"
 )
-_SMALL = re.compile(r"(?<![A-Za-z0-9_'\-/°\\(\[⟦.])([a-z])(?=\s*(?:[.!?,;:)\]⟧。]|\n|$|because\b|since\b))")
+_SMALL = re.compile(
+    r"(?<![A-Za-z0-9_À-ӿ'\-/°\\(\[⟦.])([a-z])(?=\s*(?:[.!?,;:)\]⟧。]|\n|$|because\b|since\b))"
+)
+# How far rules look from a letter; more would be another thought (and slow, where nothing ends a sentence).
+_REACH = 300
 _NOUN_BEFORE = re.compile(rf"(?:^|[^A-Za-z])({NOUN})[ \t]*#?[ \t]*$", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[!?;。\n]|\.(?=\s|$|[⟧\"')])")
 
@@ -110,8 +116,12 @@ class AnswerText:
 
     @cached_property
     def options_are_letters(self) -> bool:
-        """Whether some option's text is itself the letter of an option."""
-        return any(text.strip("()[]").upper() in self.letters for text in self.texts.values())
+        """Whether some option's text is itself the letter of another option."""
+        return any(text.strip("()[]").upper() in self.letters - {own} for own, text in self.texts.items())
+
+    @cached_property
+    def _cleaned(self) -> dict[str, str]:
+        return {letter: clean(text) for letter, text in self.options.items()}
 
     @cached_property
     def _texts_with_letters(self) -> list[tuple[int, int, str]]:
@@ -126,13 +136,13 @@ class AnswerText:
         ]
 
     def option_of(self, mention: Mention) -> str:
-        """The letter of the option that a mention means: "point B" may be the text of option A, and so may "(b)"."""
+        """The option that a mention means: "point B" may be the text of option A, and so may "(b)"."""
         for start, end, letter in self._texts_with_letters:
             if start <= mention.start < end:
                 return letter
         written = self.text[mention.start : mention.end]
         if not written.isupper():
-            same = [letter for letter, text in self.options.items() if clean(text) == written]
+            same = [letter for letter, text in self._cleaned.items() if text == written]
             if len(same) == 1:
                 return same[0].upper()
         if mention.noun:
@@ -142,6 +152,9 @@ class AnswerText:
                 same = [letter for letter, text in self.texts.items() if text == mention.letter.lower()]
             if len(same) == 1:
                 return same[0]
+        if mention.letter not in self.letters:
+            same = [letter for letter, text in self.texts.items() if text == mention.letter.lower()]
+            return same[0] if len(same) == 1 else mention.letter
         return mention.letter
 
     def sentence_start(self, place: int) -> int:
@@ -153,6 +166,18 @@ class AnswerText:
         """Where the sentence ends that ``place`` is in."""
         before = bisect_left(self._ends, place, key=lambda end: end[0])
         return self._ends[before][0] if before < len(self._ends) else len(self.text)
+
+    def before(self, mention: Mention) -> str:
+        """What stands before a mention in its sentence, as far as the rules look."""
+        return self.text[max(self.sentence_start(mention.start), mention.start - _REACH) : mention.start]
+
+    def after(self, mention: Mention) -> str:
+        """What stands after a mention in its sentence, as far as the rules look."""
+        return self.text[mention.end : min(self.sentence_end(mention.end), mention.end + _REACH)]
+
+    def begins_line(self, mention: Mention) -> bool:
+        """Whether nothing but marks and blanks stands before a mention in its line."""
+        return not self.text[max(0, mention.start - _REACH) : mention.start].rpartition("\n")[2].strip()
 
     def between(self, start: int, end: int) -> bool:
         """Whether a letter is mentioned within a stretch of the text."""
@@ -220,4 +245,4 @@ def _is_word(text: str, mention: Mention) -> bool:
         return word not in ("is", "because")
     # A verb in the third person ends in -s, and no singular noun does but for these endings.
     verb = re.fullmatch(r"[a-z]{2,}[^siu]s", word) and not word.endswith(("lens", "series"))
-    return len(word) > 1 and word not in _AFTER_LETTER and not verb
+    return len(word) > 1 and not _AFTER_LETTER.fullmatch(word) and not verb

@@ -1,4 +1,4 @@
-"""The rules for an answer that states no choice: tried one by one, each of which must find just one option."""
+"""The rules for an answer that states no choice: tried one by one, each must find just one option."""
 
 from __future__ import annotations
 
@@ -6,25 +6,31 @@ import re
 from collections.abc import Iterator, Sequence
 
 from evalkit.metrics.choice_context import ChoiceText
-from evalkit.metrics.choice_rules import Rule, Statement, of_option
 from evalkit.metrics.choice_phrases import ANSWER_IS
+from evalkit.metrics.choice_rules import Rule, Statement, of_option
 from evalkit.metrics.choice_text import NOUN, Mention, clean, comparable
 
 _BETTER = (
-    r"(?:best|better|most \w+|more (?:\w+ly|accurate|likely|precise|similar|suitable|appropriate|plausible|consistent|"
+    r"(?:best|better|most \w+|more (?:\w+ly|accurate|likely|precise|similar|suitable|appropriate|plausible|"
+    r"consistent|"
     r"probable)|tighter|closest match|the (?:right|correct) (?:answer|choice|option|one|match))"
 )
 _MORE = (
-    r"(?:darker|darkest|lighter|lightest|brighter|brightest|closer|closest|nearer|nearest|more \w+|larger|largest|"
-    r"bigger|biggest|taller|tallest|longer|longest|wider|widest|higher|highest|stronger|strongest|clearer|greater|"
-    r"greatest|warmer|hotter|faster|fastest|older|newer|thicker|heavier|heaviest|sharper|deeper|deepest|earlier|first|"
-    r"farther|farthest|further|furthest|smaller|smallest|shorter|shortest|lower|lowest|less \w+|least \w+|worse|"
+    r"(?:darker|darkest|lighter|lightest|brighter|brightest|closer|closest|nearer|nearest|more \w+|larger|"
+    r"largest|"
+    r"bigger|biggest|taller|tallest|longer|longest|wider|widest|higher|highest|stronger|strongest|clearer|"
+    r"greater|"
+    r"greatest|warmer|hotter|faster|fastest|older|newer|thicker|heavier|heaviest|sharper|deeper|deepest|"
+    r"earlier|first|"
+    r"farther|farthest|further|furthest|smaller|smallest|shorter|shortest|lower|lowest|less \w+|least \w+|"
+    r"worse|"
     r"worst|narrower|weaker|slower|slowest|thinner|fainter|younger|later|last|colder)"
 )
 # Where neither question nor options are known, only what is asked this way round.
 _ASKED_FOR = re.compile(r"(?:closer|closest|nearer|nearest|darker|darkest|lighter|brighter)\b")
 _VERB = (
-    r"(?:is|are|was|were|looks|appears(?: to (?:be|have))?|seems(?: to (?:be|have))?|has|shows|would be|does|provides|"
+    r"(?:is|are|was|were|looks|appears(?: to (?:be|have))?|seems(?: to (?:be|have))?|has|shows|would be|"
+    r"does|provides|"
     r"gives|offers)"
 )
 _CAREFULLY = r"(?:closely|accurately|tightly|precisely|properly|correctly|perfectly|fully|completely)"
@@ -36,32 +42,36 @@ _COMPARED = re.compile(
     re.IGNORECASE,
 )
 _COMPARED_BEFORE = re.compile(
-    rf"\b(?P<degree>{_BETTER}|{_MORE})\s+(?:\w+\s+){{0,4}}(?:is|are|would be|seems to be)\s+(?:the\s+)?(?:(?:{NOUN})\s+)?$",
+    rf"\b(?P<degree>{_BETTER}|{_MORE})\s+(?:\w+\s+){{0,4}}(?:is|are|would be|"
+    rf"seems to be)\s+(?:the\s+)?(?:(?:{NOUN})\s+)?$",
     re.IGNORECASE,
 )
 _ENDS_CLAUSE = re.compile(r"\s*(?:[.!;:。\n]|,(?!\s*[A-Z]\b)|$)")
 _STARTS = re.compile(
-    r"[ \t]*(?:[.,:;!)\]。\n]|$|[-–—]\s|\b(?:because|since|as|is|was|for|based|due|seems|looks|appears|would|shows?|has|it|\w+[^siu]s)\b)",
+    r"[ \t]*(?:[.,:;!)\]。\n]|$|[-–—]\s|\b(?:because|since|as|is|was|for|based|due|seems|looks|appears|would|"
+    r"shows?|has|it|\w+[^siu]s)\b)",
     re.IGNORECASE,
 )
 _YES_NO = frozenset(("yes", "no", "true", "false", "correct", "incorrect"))
 _DENIAL = re.compile(
-    r"(?:\b(?:not|no|never|neither|nor|without|rather than|instead of|than|unlike|isn't|aren't|wasn't|doesn't \w+|n't)|n't|不是)\s+"
+    r"(?:\b(?:not|no|never|neither|nor|without|rather than|instead of|than|unlike|isn't|aren't|wasn't|"
+    r"doesn't \w+|n't)|n't|不是)\s+"
     r"(?:(?:an?|the|in|on|at|any|be|to the|a kind of)\s+)*$",
     re.IGNORECASE,
 )
 _LABEL_TEXT = rf"(?:the\s+)?(?:{NOUN})?\s*[a-z]"
 _DENIED = re.compile(
-    r"\s+(?:is|are|was|would be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b|\s*(?:是错|不对|不正确)"
+    r"\s+(?:is|are|was|would be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b|"
+    r"\s*(?:是错|不对|不正确)"
 )
 
 
 def _plain(answer: ChoiceText) -> list[Mention]:
-    """Capital letters of options that nothing speaks against, compares with, or declines to choose between."""
+    """Letters of options that nothing speaks against, compares with, or declines to choose between."""
     return [
         mention
         for mention in answer.usable
-        if not mention.small and mention.letter in answer.letters
+        if not mention.small and answer.option_of(mention) in answer.letters
         if not answer.contrasted(mention) and not answer.refused(mention)
     ]
 
@@ -100,9 +110,9 @@ def _last_line(answer: ChoiceText) -> Iterator[Statement]:
         return
     letter = of_option(answer, lines[-1])
     shown = [mention for mention in _plain(answer) if mention.start >= answer.text.rindex(lines[-1])]
-    if letter and (shown or letter in answer.texts) and len(lines[-1]) < 120:
-        if not shown or not answer.several(shown[0]):
-            yield Statement(letter, answer.text.rindex(lines[-1]), "last_line")
+    several = bool(shown) and answer.several(shown[0])
+    if letter and (shown or letter in answer.texts) and len(lines[-1]) < 120 and not several:
+        yield Statement(letter, answer.text.rindex(lines[-1]), "last_line")
 
 
 def _compared(answer: ChoiceText) -> Iterator[Statement]:
@@ -175,15 +185,31 @@ def _only_letter(answer: ChoiceText) -> Iterator[Statement]:
         starts = not answer.text[: mention.start].strip(" \n\"'([") and _STARTS.match(
             answer.text, mention.end
         )
-        if not mention.thing and not _placed(answer, mention) and (ends or starts):
+        said = ends and _named_as(answer, mention)
+        if said or (not mention.thing and not _placed(answer, mention) and (ends or starts)):
             yield from _of_options(answer, [mention], "only_letter")
+
+
+def _named_as(answer: ChoiceText, mention: Mention) -> bool:
+    """Whether a thing's letter is what an option says: "the best one is point C", "is labeled F" (no option's
+    letter).
+    """
+    option = answer.option_of(mention)
+    phrase = f"{mention.noun} {mention.letter}".lower() == answer.texts.get(option)
+    is_it = (
+        re.search(rf"\bis\s+(?:the\s+)?{re.escape(mention.noun)}\s*$", answer.text[: mention.start])
+        is not None
+    )
+    return mention.letter not in answer.letters or (phrase and is_it)
 
 
 def _placed(answer: ChoiceText, mention: Mention) -> bool:
     """Whether a letter names a place or a quantity: "at B", "angle of C", "5 A", "A = 3"."""
     before = re.search(
-        r"(?:\b(?:labels?|markers?)\b[^.!?;\n]{0,60}\bis|\b(?:at|in|on|of|from|near|between|behind|above|below|beside|under|by|into|toward|towards|through|and|vitamin|"
-        r"hepatitis|type|class|grade|plan|section|team|group|angle|triangle|line|marked|labell?ed|called|named)|[=+×∠△°\d])\s*$",
+        r"(?:\b(?:labels?|markers?)\b[^.!?;\n]{0,60}\bis|\b(?:at|in|on|of|from|near|between|behind|above|"
+        r"below|beside|under|by|into|toward|towards|through|and|vitamin|"
+        r"hepatitis|type|class|grade|plan|section|team|group|angle|triangle|line|marked|labell?ed|called|"
+        r"named)|[=+×∠△°\d])\s*$",
         answer.text[: mention.start],
         re.IGNORECASE,
     )
@@ -226,7 +252,7 @@ def _option_text(answer: ChoiceText) -> Iterator[Statement]:
 
 
 def _stated_part(answer: ChoiceText) -> str:
-    """What a text calls its answer, up to the end of the sentence; else what is boxed last; else all of it."""
+    """What a text calls its answer, up to the end of the sentence; else what is boxed last; else all."""
     stated = [
         found
         for found in ANSWER_IS.finditer(answer.text)
@@ -283,7 +309,7 @@ WEAK: Sequence[Rule] = (
     ),
     Rule(
         "compared",
-        'the only letter of which a sentence says "more accurately", "best", or what the question asks for ("closer")',
+        'the only letter that is "more accurately", "best", or what the question asks for ("closer")',
         _compared,
         (
             ("Box A more accurately encloses it, whereas Box B is too large.", "A"),
@@ -339,7 +365,7 @@ WEAK: Sequence[Rule] = (
     ),
     Rule(
         "option_text",
-        "the only option whose text is in the answer and not denied; a text within a longer one doesn't count",
+        "the only option whose text is in the answer, not denied and not part of a longer option",
         _option_text,
         (
             ("It shows a blue car", "B"),

@@ -19,8 +19,8 @@ class HallusionAccuracy:
     answers must be right; ``easy_aAcc`` and ``hard_aAcc`` over the pairs' questions with the original
     and with an edited figure (``utils.py`` of HallusionBench, commit 744007c).
 
-    The official script asks GPT-4 what an answer says; :func:`.read_yes_no` stands in for it, and what it can't
-    read is unclear. Unclear is right only where a figure would be needed and none is shown
+    The official script asks GPT-4 what an answer says; :func:`.read_yes_no` stands in for it, and what it
+    can't read is unclear. Unclear is right only where a figure would be needed and none is shown
     (category ``VS``, figure 0).
     """
 

@@ -17,7 +17,8 @@ class TempCompassAccuracy:
     """Accuracy by the official rules (``eval_*.py`` with ``--disable_llm``, commit e1b4631).
 
     What the rules can't match is wrong and a parse failure; the official scripts can ask ChatGPT
-    then. A parse failure is also what they match though the answer says something else. The group ``task`` names the format; the reference is the full text of the right answer.
+    then. A parse failure is also what they match though the answer says something else. The group ``task``
+    names the format; the reference is the full text of the right answer.
 
     >>> groups = {"task": "multi-choice"}
     >>> TempCompassAccuracy().score(Answer("B. up", "B. upwards", groups=groups)).value

@@ -23,26 +23,32 @@ _BOTH = re.compile(
 )
 # Here "no" (or 不) says nothing of what was asked.
 _IDIOM = re.compile(
-    r"\bno\s+(?:doubt|question about|wonder|longer|one\b|matter|problem|idea|way|(?:\w+\s+)?(?:image|picture|photo|video|"
-    r"information|context|details?|evidence|indication|answer|visual))|\bin no way\b|不确定|不清楚|不知道|无法",
+    r"\bno +(?:doubt|question about|wonder|longer|one\b|matter|problem|idea|way|(?:\w+\s+)?(?:image|picture|"
+    r"photo|video|information|context|details?|evidence|indication|answer|visual))|\bin no way\b|"
+    r"不确定|不清楚|不知道|无法|答案(?:应该|应|就)?是(?=\s*:?\s*\w)",
     re.IGNORECASE,
 )
 _DECLINES = re.compile(
-    r"\b(?:(?:can(?:not|'t| not)|could(?:n't| not)|unable to|impossible to|not possible to|hard to|difficult to)\s+(?:\w+\s+){0,2}?"
-    r"(?:determin\w+|tell|say|answer|see|assist|help|identify|be determined|confirm|know|view|provide)|not (?:sure|certain|clear)|"
+    r"\b(?:(?:can(?:not|'t| not)|could(?:n't| not)|unable to|impossible to|not possible to|hard to|"
+    r"difficult to)\s+(?:\w+\s+){0,2}?"
+    r"(?:determin\w+|tell|say|answer|see|assist|help|identify|be determined|confirm|know|view|provide)|"
+    r"not (?:sure|certain|clear)|"
     r"unsure|uncertain|unclear|don't know|do not know|sorry|as an ai)\b|无法|不确定|不清楚|不知道|抱歉",
     re.IGNORECASE,
 )
 _STATED = re.compile(
-    r"(?:\b(?:answer|verdict|response|conclusion|ans)\b[^.!?;\n。]{0,60}?(?:\b(?:is|would be|must be|should be)\b|:|=)|答案(?:应该|应|就)?(?:是|为)?:?|"
-    r"\b(?:i(?:'d| would)? (?:say|answer|think)|would be|it's a|answer with)\b)[\s:⟦(]*(?:\w+ly\s+|therefore\s+|a\s+)*$",
+    r"(?:\b(?:answer|verdict|response|conclusion|ans)\b[^.!?;\n。]{0,60}?(?:\b(?:is|would be|must be|"
+    r"should be)\b|:|=)|答案(?:应该|应|就)?(?:是|为)?:?|"
+    r"\b(?:i(?:'d| would)? (?:say|answer|think)|would be|it's a|answer with)\b)[\s:⟦(]*(?:\w+ly\s+|"
+    r"therefore\s+|a\s+)*$",
     re.IGNORECASE,
 )
 _SO = re.compile(
     r"(?:^|[\s,;.])(?:so|thus|therefore|hence|in conclusion|in short|所以|因此)\s*[,:]?\s*$", re.IGNORECASE
 )
 _FIELD = re.compile(
-    r"[\"'](?:final[_ ]?answer|answer|verdict|prediction|response|答案)[\"']\s*:\s*[\"']?(?P<value>[^\"',}\]\n]*)",
+    r"[\"'](?:final[_ ]?answer|answer|verdict|prediction|response|"
+    r"答案)[\"']\s*:\s*[\"']?(?P<value>[^\"',}\]\n]*)",
     re.IGNORECASE,
 )
 _WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
@@ -97,7 +103,10 @@ def _whole_or_leading(raw: str, text: str) -> Iterator[_Place]:
         if not re.sub(r"^\W+", "", text[:start]) and (
             _ENDS.match(text, end) or (foreign and end - start > 1)
         ):
-            yield _Place(said, start)
+            opposite = re.search(
+                rf"[.!?\n]\s*{'no' if said == 'yes' else 'yes'}\s*(?:[.!?\n]|$)", text[end:], re.IGNORECASE
+            )
+            yield _Place(None if opposite else said, start)
         return
 
 

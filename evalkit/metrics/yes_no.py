@@ -18,9 +18,9 @@ class PopeAccuracy:
     """Accuracy of yes/no answers, with precision, recall and F1 of "yes", and the share of "yes".
 
     The rule of POPE's ``evaluate.py`` (commit 08d957b): in the first sentence, without commas, one of
-    the words ``No``, ``no`` and ``not`` means no; everything else means yes. A parse failure, whatever the rule
-    takes it for, is a sentence with neither of these nor a yes, an answer that declines to say, and one of
-    which :func:`.read_yes_no` reads the opposite.
+    the words ``No``, ``no`` and ``not`` means no; everything else means yes. A parse failure, whatever the
+    rule takes it for, is a sentence with neither of these nor a yes, an answer that declines to say, and one
+    that states the opposite (:func:`.read_yes_no`).
 
     >>> [PopeAccuracy().score(Answer(text, "yes")).value for text in ("Yes.", "There is not. Yes", "NO")]
     [1.0, 0.0, 1.0]
