@@ -19,7 +19,8 @@ _REJECTED_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _BE = (
-    r"(?:is|are|was|were|looks?|seems?(?: to be)?|appears?(?: to be)?|would be|must be|can be|could be|as|be)"
+    r"(?:is|are|was|were|looks?|seems?(?: to be)?|appears?(?: to be)?|would be|must be|can be|could be|as|be|"
+    r"being)"
 )
 _ADVERBS = r"(?:(?:\w+ly|both|all|also|the|an?|very|fully|entirely|as)\s+)*"
 _NOT_RIGHT = (
@@ -102,7 +103,7 @@ class ChoiceText(AnswerText):
         found: set[Mention] = set()
         mentions = self.capitals
         for previous, mention in zip((None, *mentions), mentions, strict=False):
-            before = self.text[self.sentence_start(mention.start) : mention.start]
+            before = self.before(mention)
             if _REJECTED_BEFORE.search(before) or (previous in found and _joined(self, previous, mention)):
                 found.add(mention)
         for mention, following in reversed(list(zip_longest(mentions, mentions[1:]))):
@@ -142,24 +143,32 @@ class ChoiceText(AnswerText):
 
     def contrasted(self, mention: Mention) -> bool:
         """Whether a letter stands where another one is compared with it ("..., whereas B is too large")."""
-        before = self.text[self.sentence_start(mention.start) : mention.start]
+        before = self.before(mention)
         found = list(_CONTRAST.finditer(before))
         return bool(found) and "," not in before[found[-1].end() :]
 
     def refused(self, mention: Mention) -> bool:
         """Whether a letter stands in a sentence that declines to choose, before any "but"."""
-        end = self.sentence_end(mention.end)
-        found = _REFUSAL.search(self.text, self.sentence_start(mention.start), end)
+        before = self.before(mention)
+        found = _REFUSAL.search(f"{before} {self.after(mention)}")
         if not found:
             return False
-        but = _BUT.search(self.text, found.end(), end)
-        return not but or mention.start < but.start()
+        return found.start() > len(before) or not _BUT.search(before, found.end())
+
+    @cached_property
+    def plain(self) -> tuple[Mention, ...]:
+        """Letters of options that nothing speaks against, compares with, or declines to choose between."""
+        return tuple(
+            mention
+            for mention in self.usable
+            if not mention.small and self.option_of(mention) in self.letters
+            if not self.contrasted(mention) and not self.refused(mention)
+        )
 
 
 def _speaks_against(answer: AnswerText, mention: Mention, following: Mention | None) -> bool:
     tail = answer.text[mention.end : following.start if following else mention.end + 300].partition("\n")[0]
-    begins_line = not answer.text[: mention.start].rpartition("\n")[2].strip()
-    if tail.startswith(".") and (mention.bracketed or not begins_line):
+    if tail.startswith(".") and (mention.bracketed or not answer.begins_line(mention)):
         return False
     listed = re.match(r"[.):,、]\s*|\s+[-–—:]\s+", tail)
     rest = tail[listed.end() :] if listed else tail.lstrip(" ")

@@ -12,6 +12,9 @@ from evalkit.metrics.choice_rules import STATEMENTS, Statement
 from evalkit.metrics.choice_text import comparable
 from evalkit.metrics.choice_weak import WEAK
 
+# A text with more letters repeats itself without end.
+_MOST_LETTERS = 1000
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -28,6 +31,8 @@ def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Re
     comparison answers it ("closer"). What is uncertain is not read.
     """
     answer = ChoiceText(text, options, question)
+    if len(answer.capitals) > _MOST_LETTERS:
+        return Reading(None)
     return Reading(*(_stated(answer) or _weak(answer)))
 
 
@@ -73,17 +78,16 @@ def _overrules(answer: ChoiceText, last: Statement, others: Sequence[Statement])
     if last.weight >= 3:
         return False
     previous = others[-1].place
-    start = answer.sentence_start(last.place)
     if TAKES_BACK.search(answer.text, min(previous, last.place), last.place):
         return True
-    return _strength(answer, last, start) > max(
-        _strength(answer, other, answer.sentence_start(other.place)) for other in others
-    )
+    return _strength(answer, last) > max(_strength(answer, other) for other in others)
 
 
-def _strength(answer: ChoiceText, statement: Statement, start: int) -> int:
+def _strength(answer: ChoiceText, statement: Statement) -> int:
+    # "Therefore, the answer is:" may be a line of its own, before that of the letter.
+    line = answer.text.rfind("\n", 0, len(answer.text[: statement.place].rstrip()))
+    start = max(min(answer.sentence_start(statement.place), line + 1), statement.place - 200)
     concludes = CONCLUDES.search(answer.text, start, statement.place)
-    # A heading such as "Therefore, the answer is:" ends its line before the letter.
     return 2 * statement.weight + (1 if concludes else 0)
 
 

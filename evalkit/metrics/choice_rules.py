@@ -65,11 +65,8 @@ def _say(answer: ChoiceText, mention: Mention, rule: str, weight: int = 0) -> St
 
 def _supposed(answer: ChoiceText, mention: Mention) -> bool:
     """Whether a letter stands in a condition ("if A is right", "the answer would be A if")."""
-    sentence = answer.text[answer.sentence_start(mention.start) : answer.sentence_end(mention.end)]
-    return (
-        IF_BEFORE.search(answer.text[: mention.start][-60:]) is not None
-        or SUPPOSED.search(sentence) is not None
-    )
+    before = answer.before(mention)
+    return IF_BEFORE.search(before) is not None or SUPPOSED.search(before + answer.after(mention)) is not None
 
 
 def _before(answer: ChoiceText, mention: Mention, pattern: re.Pattern[str]) -> re.Match[str] | None:
@@ -178,8 +175,7 @@ def _answer_is(answer: ChoiceText) -> Iterator[Statement]:
         if found and not OF_OTHERS.search(found[0]) and not _supposed(answer, mention):
             if "\n" in found[0] and _listing(answer, mention):
                 continue
-            head = answer.text[answer.sentence_start(mention.start) : mention.start]
-            yield _say(answer, mention, "answer_is", 1 if FINAL.search(head) else 0)
+            yield _say(answer, mention, "answer_is", 1 if FINAL.search(answer.before(mention)) else 0)
 
 
 def _answer_is_text(answer: ChoiceText) -> Iterator[Statement]:
@@ -225,7 +221,7 @@ def _is_right(answer: ChoiceText) -> Iterator[Statement]:
 
 def _heading(answer: ChoiceText, first: Mention) -> bool:
     """Whether "A:" may stand for "Answer:": another option's text follows, and not its own."""
-    rest = answer.text[first.end :].casefold()
+    rest = answer.text[first.end : first.end + 1000].casefold()
     named = {
         letter
         for letter, own in answer.texts.items()
@@ -252,7 +248,9 @@ def _leading(answer: ChoiceText) -> Iterator[Statement]:
     if first is None or first in answer.rejected or not _opens(answer, first):
         return
     rest = answer.text[first.end :]
-    if (first.bracketed or _AFTER_LEADING.match(rest)) and not _listing(answer, first):
+    # "(B) shows ..." describes an option.
+    marked = (first.bracketed and not _PREDICATE.match(rest)) or _AFTER_LEADING.match(rest)
+    if marked and not _listing(answer, first):
         several = _another(answer, first.letter, rest.lstrip(" ):.").strip()) or _heading(answer, first)
         yield Statement(None, 0, "leading") if several else _say(answer, first, "leading")
 
@@ -282,8 +280,12 @@ def _listing(answer: ChoiceText, first: Mention) -> bool:
         and not _PREDICATE.match(text, mention.end)
         and (mention.bracketed or re.match(r"[.):]\s", text[mention.end : mention.end + 2]))
     ]
-    line = [mention for mention in marks if not text[: mention.start].rpartition("\n")[2].strip()]
-    inline = [mention for mention in marks if re.search(r"[,;.]\s*(?:and\s+|or\s+)?$", text[: mention.start])]
+    line = [mention for mention in marks if answer.begins_line(mention)]
+    inline = [
+        mention
+        for mention in marks
+        if re.search(r"[,;.]\s*(?:and\s+|or\s+)?$", text[max(0, mention.start - 9) : mention.start])
+    ]
     same_line = [mention for mention in inline if "\n" not in text[first.end : mention.start]]
     return bool(line) or bool(same_line and same_line[0].bracketed == first.bracketed)
 

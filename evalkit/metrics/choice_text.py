@@ -25,7 +25,8 @@ _AFTER_LETTER = re.compile(
     r"because|since|as|is|are|was|were|be|being|and|or|but|for|which|that|who|based|has|have|had|does|do|did|can|"
     r"could|will|would|should|may|might|must|cannot|the|this|these|those|it|its|they|there|here|both|all|in|on|at|of|"
     r"with|given|due|where|when|while|whereas|rather|not|instead|if|so|then|than|to|from|by|into|also|appears|only|"
-    r"best|correctly|accurately|clearly|explanation|reason|reasoning|rationale|justification|answer|note"
+    r"over|under|above|below|between|near|behind|against|without|within|after|before|through|among|along|plus|minus|"
+    r"vs|versus|like|unlike|equals|whose|too|again|really|definitely|probably|certainly|maybe|perhaps|best|correctly|accurately|clearly|explanation|reason|reasoning|rationale|justification|answer|note"
 )
 _LATEX_WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb|cal)|mbox|operatorname|bm|boldsymbol|bf|"

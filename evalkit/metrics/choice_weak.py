@@ -66,16 +66,6 @@ _DENIED = re.compile(
 )
 
 
-def _plain(answer: ChoiceText) -> list[Mention]:
-    """Letters of options that nothing speaks against, compares with, or declines to choose between."""
-    return [
-        mention
-        for mention in answer.usable
-        if not mention.small and answer.option_of(mention) in answer.letters
-        if not answer.contrasted(mention) and not answer.refused(mention)
-    ]
-
-
 def _of_options(
     answer: ChoiceText, mentions: Iterator[Mention] | Sequence[Mention], rule: str
 ) -> Iterator[Statement]:
@@ -88,19 +78,18 @@ def _introduced(answer: ChoiceText) -> Iterator[Statement]:
     before = re.compile(
         rf"(?::|\b(?:is|are|be|was|as|select|to|that):?)\s*(?:the\s+)?(?:(?:{NOUN})\s*:?\s*)?$", re.IGNORECASE
     )
-    mentions = _plain(answer)
+    mentions = answer.plain
     for mention in mentions:
         head = answer.text[max(0, mention.start - 60) : mention.start]
-        marked = mention.bracketed or re.match(r"[.):]\s", answer.text[mention.end :])
+        marked = mention.bracketed or re.match(r"[.):]\s", answer.text[mention.end : mention.end + 2])
         if marked and before.search(head) and not _in_list(answer, mention, mentions):
             yield from _of_options(answer, [mention], "introduced")
 
 
 def _in_list(answer: ChoiceText, mention: Mention, mentions: Sequence[Mention]) -> bool:
     """Whether another option begins one of the next lines, as in a list of all options."""
-    rest = answer.text[mention.end :]
-    following = re.match(r"[^\n]*\n+[ \t]*", rest)
-    end = mention.end + following.end() if following else -1
+    following = re.compile(r"[^\n]*\n+[ \t]*").match(answer.text, mention.end)
+    end = following.end() if following else -1
     return any(each.start == end and each.letter != mention.letter for each in mentions)
 
 
@@ -109,14 +98,14 @@ def _last_line(answer: ChoiceText) -> Iterator[Statement]:
     if len(lines) < 2 or re.match(r"[(\[]?[A-Z][)\].:]\s", lines[-2]):
         return
     letter = of_option(answer, lines[-1])
-    shown = [mention for mention in _plain(answer) if mention.start >= answer.text.rindex(lines[-1])]
+    shown = [mention for mention in answer.plain if mention.start >= answer.text.rindex(lines[-1])]
     several = bool(shown) and answer.several(shown[0])
     if letter and (shown or letter in answer.texts) and len(lines[-1]) < 120 and not several:
         yield Statement(letter, answer.text.rindex(lines[-1]), "last_line")
 
 
 def _compared(answer: ChoiceText) -> Iterator[Statement]:
-    for mention in _plain(answer):
+    for mention in answer.plain:
         found = _COMPARED.match(answer.text, mention.end)
         before = _COMPARED_BEFORE.search(answer.text[max(0, mention.start - 120) : mention.start])
         if found and not answer.between(mention.end, found.end()):
@@ -152,7 +141,7 @@ def _compared_text(answer: ChoiceText) -> Iterator[Statement]:
 
 
 def _named_option(answer: ChoiceText) -> Iterator[Statement]:
-    named = [mention for mention in _plain(answer) if re.match("option|choice", mention.noun, re.IGNORECASE)]
+    named = [mention for mention in answer.plain if re.match("option|choice", mention.noun, re.IGNORECASE)]
     yield from _of_options(answer, named, "named_option")
 
 
@@ -165,7 +154,7 @@ def _bold(answer: ChoiceText) -> Iterator[Statement]:
 
 
 def _bracketed(answer: ChoiceText) -> Iterator[Statement]:
-    yield from _of_options(answer, [mention for mention in _plain(answer) if mention.bracketed], "bracketed")
+    yield from _of_options(answer, [mention for mention in answer.plain if mention.bracketed], "bracketed")
 
 
 def _bracketed_at_the_end(answer: ChoiceText) -> Iterator[Statement]:
@@ -174,7 +163,7 @@ def _bracketed_at_the_end(answer: ChoiceText) -> Iterator[Statement]:
 
 
 def _only_letter(answer: ChoiceText) -> Iterator[Statement]:
-    mentions = _plain(answer)
+    mentions = answer.plain
     if (
         len({mention.letter for mention in answer.mentions if not mention.small} - answer.rejected_letters)
         != 1
@@ -182,8 +171,10 @@ def _only_letter(answer: ChoiceText) -> Iterator[Statement]:
         return
     for mention in mentions:
         ends = _ENDS_CLAUSE.match(answer.text, mention.end)
-        starts = not answer.text[: mention.start].strip(" \n\"'([") and _STARTS.match(
-            answer.text, mention.end
+        starts = (
+            mention.start < 10
+            and not answer.text[: mention.start].strip(" \n\"'([")
+            and _STARTS.match(answer.text, mention.end)
         )
         said = ends and _named_as(answer, mention)
         if said or (not mention.thing and not _placed(answer, mention) and (ends or starts)):
@@ -196,10 +187,7 @@ def _named_as(answer: ChoiceText, mention: Mention) -> bool:
     """
     option = answer.option_of(mention)
     phrase = f"{mention.noun} {mention.letter}".lower() == answer.texts.get(option)
-    is_it = (
-        re.search(rf"\bis\s+(?:the\s+)?{re.escape(mention.noun)}\s*$", answer.text[: mention.start])
-        is not None
-    )
+    is_it = re.search(rf"\bis\s+(?:the\s+)?{re.escape(mention.noun)}\s*$", answer.before(mention)) is not None
     return mention.letter not in answer.letters or (phrase and is_it)
 
 
@@ -210,11 +198,11 @@ def _placed(answer: ChoiceText, mention: Mention) -> bool:
         r"below|beside|under|by|into|toward|towards|through|and|vitamin|"
         r"hepatitis|type|class|grade|plan|section|team|group|angle|triangle|line|marked|labell?ed|called|"
         r"named)|[=+×∠△°\d])\s*$",
-        answer.text[: mention.start],
+        answer.before(mention),
         re.IGNORECASE,
     )
     return not mention.bracketed and (
-        before is not None or re.match(r"\s*[=+×≈<>^]", answer.text[mention.end :]) is not None
+        before is not None or re.match(r"\s*[=+×≈<>^]", answer.after(mention)) is not None
     )
 
 

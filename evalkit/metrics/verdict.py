@@ -90,10 +90,18 @@ def _json(raw: str, text: str) -> Iterator[_Place]:
 
 def _said(text: str) -> Iterator[tuple[str, int, int]]:
     """Every yes and no that is a word of its own and no idiom's."""
-    skipped = [found.span() for pattern in (_BOTH, _IDIOM) for found in pattern.finditer(text)]
+    skipped = {
+        place
+        for pattern in (_BOTH, _IDIOM)
+        for found in pattern.finditer(text)
+        for place in range(*found.span())
+    }
     for found in _SAID.finditer(text):
-        alone = not (found[0].isascii() and re.search(r"[A-Za-z'\-]$", text[: found.start()]))
-        if alone and not any(start <= found.start() < end for start, end in skipped):
+        alone = not (
+            found[0].isascii()
+            and re.fullmatch(r"[A-Za-z'\-]", text[max(0, found.start() - 1) : found.start()])
+        )
+        if alone and found.start() not in skipped:
             yield ("no" if found["no"] else "yes"), found.start(), found.end()
 
 
