@@ -100,8 +100,14 @@ def _weak(answer: ChoiceText) -> tuple[str | None, str | None]:
         if texts_only and rule.name in ("compared", "only_letter"):
             continue
         letters = {statement.letter for statement in rule.find(answer)}
+        if rule.name == "compared" and len(letters) == 1 and _texts_named(answer) - letters:
+            return None, None  # "B looks darker, but I would say they are about the same"
         if len(letters) == 1:
             return letters.pop(), rule.name
         if len(letters) > 1 and rule.name not in ("introduced", "bold", "bracketed_at_the_end", "bracketed"):
             return None, None
     return None, None
+
+
+def _texts_named(answer: ChoiceText) -> set[str | None]:
+    return {statement.letter for statement in WEAK[-1].find(answer)}

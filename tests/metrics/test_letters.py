@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.metrics import letters
+from evalkit.metrics import letters, verdict
 from evalkit.metrics.base import Answer, Score, Scored
 from evalkit.metrics.blink import BlinkAccuracy
 from evalkit.metrics.choice import MultipleChoice, extract_letter
@@ -366,3 +366,11 @@ def test_real_answers_of_a_model_are_read_as_a_language_model_reads_them(shared:
     assert found.total() == 540
     assert found["same"] >= 528
     assert found["other"] <= 6
+
+
+def test_the_documentation_lists_every_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs/reading_letters.md").read_text()
+    rules = [rule.name for rule in (*STATEMENTS, *WEAK)] + [
+        rule.name for rule in (*verdict.STATEMENTS, *verdict.WEAK)
+    ]
+    assert [name for name in rules if f"| `{name}` |" not in page] == []

@@ -121,8 +121,7 @@ def test_hallusion_reads_verdicts(text: str, said: str | None) -> None:
         ("yes_no", "no", "None of them is seen.", False),
         ("yes_no", "yes", "Yesterday it rained.", False),
         ("multi-choice", "B. up", "B", True),
-        ("multi-choice", "B. up", "Based on the video, it goes up.", False),
-        ("multi-choice", "A. up", "A man walks up. The answer is B.", False),
+        ("multi-choice", "C. up", "C. up is wrong. The answer is B.", False),
     ],
 )
 def test_tempcompass_counts_what_its_rules_misread(kind: str, right: str, text: str, clear: bool) -> None:
