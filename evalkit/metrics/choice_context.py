@@ -6,6 +6,7 @@ import re
 from functools import cached_property
 from itertools import zip_longest
 
+from evalkit.metrics.choice_phrases import IF_BEFORE
 from evalkit.metrics.choice_text import NOUN, AnswerText, Mention
 
 _REJECTED_BEFORE = re.compile(
@@ -66,6 +67,8 @@ _AND = r"(?:,?\s*(?:and|or|nor|&|and/or|as well as|以及|和|还是|或者|或|
 _JOINED = re.compile(
     rf"{_AND}(?:(?:both|either|also|possibly|maybe|perhaps|even|the)\s+)*(?:(?:{NOUN})s?\s*)?$", re.IGNORECASE
 )
+# "A) red or B) blue"
+_OR_ITS_TEXT = re.compile(r"[)\].:]\s[^.!?;\n,]{0,40}\bor\s*(?:option\s*)?", re.IGNORECASE)
 _COMMA = re.compile(rf"\s*[,、]\s*(?:(?:{NOUN})s?\s*)?$", re.IGNORECASE)
 _NEW_CLAUSE = re.compile(
     r"[)\]]?\s*(?:(?:\w+ly|also)\s+)?(?:is|was|has|had|does|did|shows|seems|appears|looks|can|could|would|"
@@ -163,6 +166,7 @@ class ChoiceText(AnswerText):
             for mention in self.usable
             if not mention.small and self.option_of(mention) in self.letters
             if not self.contrasted(mention) and not self.refused(mention)
+            if not IF_BEFORE.search(self.before(mention))
         )
 
 
@@ -186,6 +190,8 @@ def _joined(answer: AnswerText, one: Mention | None, other: Mention | None) -> b
         return False
     gap = answer.text[one.end : other.start]
     if one.bracketed and other.bracketed and not gap.strip(" "):
+        return True
+    if _OR_ITS_TEXT.fullmatch(gap):
         return True
     if _JOINED.fullmatch(gap):
         return re.search(r"\bn?or\b|或|还是", gap, re.IGNORECASE) is not None or not _NEW_CLAUSE.match(

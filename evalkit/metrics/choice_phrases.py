@@ -46,7 +46,7 @@ CHOOSE_BEFORE = re.compile(
 IT_IS_BEFORE = re.compile(
     r"(?:\b(?:it(?:'s| is| must be| should be| would be| has to be| seems to be)|"
     r"that(?:'s| is| would be)|this is|(?:I|we)(?:'d| would)? (?:say|think|believe|guess|conclude|suspect)"
-    r"(?: that)?(?: it(?:'s| is))?|must be|should be|guess|corresponds to|"
+    r"(?: that)?(?: it(?:'s| is))?|must be|should be|guess|"
     rf"(?:only|one|option|choice|image|picture) that \w+[^.!?;\n]{{0,60}} is)\s*:?{_TO_OPTION}"
     r"|(?:我认为|我觉得|应该|应当|应|可能|就|而)(?:是|选|为)\s*)$",
     re.IGNORECASE,
@@ -84,14 +84,18 @@ IS_RIGHT_AFTER = re.compile(
     rf"[)\]⟧]?[.:]?{_ITS_TEXT}\s*(?:{_IS}\s+(?:(?:\w+ly|also|therefore|thus|the|my|a|indeed|"
     rf"in fact)\s+)*{_RIGHT}|{_FITS})"
     r"|\s*(?:选项|選項|项|項)?(?:是|为)?\s*(?:正确|正確|对的|正解|最佳|最?合适|最?符合|最?恰当|最?准确)"
-    r"|\s*(?:✅|✔|✓|☑)|\s+it is(?=\s*(?:[.!,]|$))",
+    r"|\s*(?:✅|✔|✓|☑)|\s+it is(?=\s*(?:[.!,]|$))"
+    r"|\s+as (?:the|my) (?:final |correct )?(?:answer|choice)\b|\s*[-–—:]\s*(?:correct|right|"
+    r"true)(?=\s*(?:[.,;!\n]|$))",
     re.IGNORECASE,
 )
 ONLY_BEFORE = re.compile(rf"\bonly\s+(?:(?:{NOUN})\s+)?$", re.IGNORECASE)
 SUITS_AFTER = re.compile(
-    r"\s+(?:makes (?:the most )?sense|fits|matches|works|satisfies|is consistent)\b", re.IGNORECASE
+    r"\s+(?:makes (?:the most )?sense|fits|matches|works|satisfies|remains|is (?:consistent|left|"
+    r"possible))\b",
+    re.IGNORECASE,
 )
-IF_BEFORE = re.compile(rf"\b(?:if|whether|why|unless)\s+(?:(?:{NOUN})\s+)?$", re.IGNORECASE)
+IF_BEFORE = re.compile(r"\b(?:if(?! (?:i|we) (?:had|have|must)\b)|whether|unless)\b[^,;]*$", re.IGNORECASE)
 # "The answer would be A if ..." says what isn't so.
 SUPPOSED = re.compile(r"\bif\b.*\bwould\b|\bwould\b.*\bif\b", re.IGNORECASE)
 CONCLUDES = re.compile(

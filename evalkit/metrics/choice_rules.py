@@ -64,8 +64,11 @@ def _say(answer: ChoiceText, mention: Mention, rule: str, weight: int = 0) -> St
 
 
 def _supposed(answer: ChoiceText, mention: Mention) -> bool:
-    """Whether a letter stands in a condition ("if A is right", "the answer would be A if")."""
+    """Whether a letter stands in a condition ("if A is right", "the answer would be A if") or a question."""
     before = answer.before(mention)
+    end = answer.sentence_end(mention.end)
+    if answer.text[end : end + 1] == "?" and answer.text[end + 1 :].strip():
+        return True
     return IF_BEFORE.search(before) is not None or SUPPOSED.search(before + answer.after(mention)) is not None
 
 
@@ -190,7 +193,7 @@ def _answer_is_text(answer: ChoiceText) -> Iterator[Statement]:
 
 def _chosen(answer: ChoiceText) -> Iterator[Statement]:
     for mention in answer.usable:
-        if _before(answer, mention, CHOOSE_BEFORE):
+        if _before(answer, mention, CHOOSE_BEFORE) and not _supposed(answer, mention):
             yield _say(answer, mention, "chosen")
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from evalkit.metrics.choice_context import ChoiceText
-from evalkit.metrics.choice_phrases import ANSWER_IS
+from evalkit.metrics.choice_option_texts import LABEL_TEXT, LISTS, leading_text, option_text
 from evalkit.metrics.choice_rules import Rule, Statement, of_option
-from evalkit.metrics.choice_text import NOUN, Mention, clean, comparable
+from evalkit.metrics.choice_text import NOUN, Mention, comparable
 
 _BETTER = (
     r"(?:best|better|most \w+|more (?:\w+ly|accurate|likely|precise|similar|suitable|appropriate|plausible|"
@@ -52,18 +52,6 @@ _STARTS = re.compile(
     r"shows?|has|it|\w+[^siu]s)\b)",
     re.IGNORECASE,
 )
-_YES_NO = frozenset(("yes", "no", "true", "false", "correct", "incorrect"))
-_DENIAL = re.compile(
-    r"(?:\b(?:not|no|never|neither|nor|without|rather than|instead of|than|unlike|isn't|aren't|wasn't|"
-    r"doesn't \w+|n't)|n't|不是)\s+"
-    r"(?:(?:an?|the|in|on|at|any|be|to the|a kind of)\s+)*$",
-    re.IGNORECASE,
-)
-_LABEL_TEXT = rf"(?:the\s+)?(?:{NOUN})?\s*[a-z]"
-_DENIED = re.compile(
-    r"\s+(?:is|are|was|would be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b|"
-    r"\s*(?:是错|不对|不正确)"
-)
 
 
 def _of_options(
@@ -74,6 +62,23 @@ def _of_options(
         yield Statement(letter, mention.start, rule)
 
 
+# "(A) The first image shows ...": options are gone through one by one, and the text may end at any of them.
+_GOES_THROUGH = re.compile(
+    r"\b(?:each|every|options|choices|analy[sz]e|consider(?:ing)?|evaluate|examine|compare|look(?:ing)? at|"
+    r"go (?:through|over)|let's|let us|following|first)\b|逐一|分析",
+    re.IGNORECASE,
+)
+_DESCRIBED = re.compile(
+    r"[)\].:]?\s+(?:(?:the|this|an?)\s+(?:\w+\s+){1,4})?(?:shows?|depicts?|features?|describes?|says|states|"
+    r"suggests|illustrates?|"
+    r"represents?|contains?|displays?|refers|mentions|is|was|has|would|could|does|might|may)\b",
+    re.IGNORECASE,
+)
+
+
+_LIST_HEAD = re.compile(r"\b(?:options|choices)\b[^.!?\n]{0,30}:\s*$", re.IGNORECASE)
+
+
 def _introduced(answer: ChoiceText) -> Iterator[Statement]:
     before = re.compile(
         rf"(?::|\b(?:is|are|be|was|as|select|to|that):?)\s*(?:the\s+)?(?:(?:{NOUN})\s*:?\s*)?$", re.IGNORECASE
@@ -82,7 +87,8 @@ def _introduced(answer: ChoiceText) -> Iterator[Statement]:
     for mention in mentions:
         head = answer.text[max(0, mention.start - 60) : mention.start]
         marked = mention.bracketed or re.match(r"[.):]\s", answer.text[mention.end : mention.end + 2])
-        if marked and before.search(head) and not _in_list(answer, mention, mentions):
+        described = LISTS.search(answer.text[max(0, mention.start - 150) : mention.start])
+        if marked and before.search(head) and not described and not _in_list(answer, mention, mentions):
             yield from _of_options(answer, [mention], "introduced")
 
 
@@ -97,11 +103,14 @@ def _last_line(answer: ChoiceText) -> Iterator[Statement]:
     lines = [line.strip() for line in answer.text.split("\n") if line.strip()]
     if len(lines) < 2 or re.match(r"[(\[]?[A-Z][)\].:]\s", lines[-2]):
         return
+    start = answer.text.rindex(lines[-1])
+    if LISTS.search(answer.text[max(0, start - 150) : start]):
+        return
     letter = of_option(answer, lines[-1])
-    shown = [mention for mention in answer.plain if mention.start >= answer.text.rindex(lines[-1])]
+    shown = [mention for mention in answer.plain if mention.start >= start]
     several = bool(shown) and answer.several(shown[0])
     if letter and (shown or letter in answer.texts) and len(lines[-1]) < 120 and not several:
-        yield Statement(letter, answer.text.rindex(lines[-1]), "last_line")
+        yield Statement(letter, start, "last_line")
 
 
 def _compared(answer: ChoiceText) -> Iterator[Statement]:
@@ -125,7 +134,7 @@ def _answers(answer: ChoiceText, degree: str) -> bool:
     asked = comparable(answer.question + " " + " ".join(answer.texts.values())).split()
     if any(word in asked for word in degree.split() if word not in ("more", "most", "less", "least", "the")):
         return True
-    unknown = not answer.question and all(re.fullmatch(_LABEL_TEXT, text) for text in answer.texts.values())
+    unknown = not answer.question and all(re.fullmatch(LABEL_TEXT, text) for text in answer.texts.values())
     return unknown and _ASKED_FOR.match(degree) is not None
 
 
@@ -142,6 +151,8 @@ def _compared_text(answer: ChoiceText) -> Iterator[Statement]:
 
 def _named_option(answer: ChoiceText) -> Iterator[Statement]:
     named = [mention for mention in answer.plain if re.match("option|choice", mention.noun, re.IGNORECASE)]
+    if any(_gone_through(answer, mention) for mention in named):
+        return
     yield from _of_options(answer, named, "named_option")
 
 
@@ -149,12 +160,23 @@ def _bold(answer: ChoiceText) -> Iterator[Statement]:
     against = {mention.letter for mention in answer.rejected}
     for found in re.finditer(r"(?<![*_])(\*\*|__)(?=\S)([^*_\n]{1,120}?)\1", answer.raw):
         letter = of_option(answer, found[2].rstrip(" :"))
-        if letter and letter not in against:
+        heads = re.match(r"\s*[:：–—-]", answer.raw[found.end() :]) or found[2].rstrip().endswith(":")
+        if letter and not heads and letter not in against:
             yield Statement(letter, found.start(), "bold")
 
 
 def _bracketed(answer: ChoiceText) -> Iterator[Statement]:
-    yield from _of_options(answer, [mention for mention in answer.plain if mention.bracketed], "bracketed")
+    for mention in answer.plain:
+        before = answer.before(mention)
+        begins = not before.strip() and _gone_through(answer, mention)
+        if mention.bracketed and not begins and not _LIST_HEAD.search(before):
+            yield from _of_options(answer, [mention], "bracketed")
+
+
+def _gone_through(answer: ChoiceText, mention: Mention) -> bool:
+    """Whether an option is described or looked at, as when all are gone through."""
+    described = _DESCRIBED.match(answer.text, mention.end)
+    return described is not None or _GOES_THROUGH.search(answer.before(mention)) is not None
 
 
 def _bracketed_at_the_end(answer: ChoiceText) -> Iterator[Statement]:
@@ -177,8 +199,16 @@ def _only_letter(answer: ChoiceText) -> Iterator[Statement]:
             and _STARTS.match(answer.text, mention.end)
         )
         said = ends and _named_as(answer, mention)
-        if said or (not mention.thing and not _placed(answer, mention) and (ends or starts)):
+        if said or ((ends or starts) and not _in_passing(answer, mention)):
             yield from _of_options(answer, [mention], "only_letter")
+
+
+def _in_passing(answer: ChoiceText, mention: Mention) -> bool:
+    """Whether a letter is a label, a place, an item of a list, or an option that is looked at."""
+    marked = answer.text[mention.end : mention.end + 1] in tuple(".):")
+    item = marked and mention.start > 10 and answer.begins_line(mention)
+    looked_at = bool(mention.noun) and _gone_through(answer, mention)
+    return item or looked_at or mention.thing or _placed(answer, mention)
 
 
 def _named_as(answer: ChoiceText, mention: Mention) -> bool:
@@ -203,76 +233,6 @@ def _placed(answer: ChoiceText, mention: Mention) -> bool:
     )
     return not mention.bracketed and (
         before is not None or re.match(r"\s*[=+×≈<>^]", answer.after(mention)) is not None
-    )
-
-
-def _leading_text(answer: ChoiceText) -> Iterator[Statement]:
-    text = clean(answer.raw).casefold()
-    starts = [
-        (len(own), letter, text[len(own) :])
-        for letter, own in answer.texts.items()
-        if text.startswith(own) and len(own) > 1
-    ]
-    for length, letter, rest in starts:
-        if length < max(each[0] for each in starts):
-            continue
-        own = answer.texts[letter]
-        others = [other for other in answer.texts.values() if other != own and contains(rest, other)]
-        if re.match(r"\s*(?:[!:;。\n]|[-–—]\s|\.(?!\d)|$)", rest) or (
-            re.match(r"\s*,", rest) and (own in _YES_NO or not others)
-        ):
-            yield Statement(letter, 0, "leading_text")
-
-
-def _option_text(answer: ChoiceText) -> Iterator[Statement]:
-    text = " ".join(_without_conditions(_without_list(answer, _stated_part(answer))).casefold().split())
-    found = {letter: own for letter, own in answer.texts.items() if contains(text, own)}
-    against = answer.rejected_letters
-    for letter, own in found.items():
-        # "Box A" is mentioned for many reasons; the rules for letters have seen to it.
-        names_a_label = re.fullmatch(_LABEL_TEXT, own, re.IGNORECASE)
-        if (
-            letter not in against
-            and not names_a_label
-            and not any(own != other and contains(other, own) for other in found.values())
-        ):
-            yield Statement(letter, 0, "option_text")
-
-
-def _stated_part(answer: ChoiceText) -> str:
-    """What a text calls its answer, up to the end of the sentence; else what is boxed last; else all."""
-    stated = [
-        found
-        for found in ANSWER_IS.finditer(answer.text)
-        if not re.search(r"\boptions?\b", found[0], re.IGNORECASE)
-    ]
-    boxed = re.findall(r"⟦([^⟦⟧]*)⟧", answer.text)
-    if stated:
-        start = stated[-1].end()
-        begins = re.compile(r"\s*").match(answer.text, start)
-        return answer.text[start : answer.sentence_end(begins.end() if begins else start)]
-    return boxed[-1] if boxed else answer.text
-
-
-def _without_list(answer: ChoiceText, text: str) -> str:
-    """The text without lines that repeat the options."""
-    lines = text.split("\n")
-    listed = [line for line in lines if re.match(r"\W*[A-Za-z][).:]", line) and of_option(answer, line)]
-    return "\n".join(line for line in lines if line not in listed) if len(listed) > 1 else text
-
-
-def _without_conditions(text: str) -> str:
-    return re.sub(r"\b(?:if|unless|whether)\b[^.!?;,\n]*", "", text, flags=re.IGNORECASE)
-
-
-def contains(text: str, part: str) -> bool:
-    """Whether words (or a number) are in a text on their own, and not denied right before or after."""
-    if len(part) == 1 and part.isalpha():
-        return False
-    pattern = rf"(?<![\w.\-]){re.escape(part)}(?!\w|[.,]\d)" if part.isascii() else re.escape(part)
-    return any(
-        not _DENIAL.search(text[: found.start()]) and not _DENIED.match(text, found.end())
-        for found in re.finditer(pattern, text)
     )
 
 
@@ -348,13 +308,13 @@ WEAK: Sequence[Rule] = (
     Rule(
         "leading_text",
         "the text begins with an option's text",
-        _leading_text,
+        leading_text,
         (("Blue. The sky is red.", "B"), ("Blue, red and green", None)),
     ),
     Rule(
         "option_text",
         "the only option whose text is in the answer, not denied and not part of a longer option",
-        _option_text,
+        option_text,
         (
             ("It shows a blue car", "B"),
             ("It isn't red but blue.", "B"),
