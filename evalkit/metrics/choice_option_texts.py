@@ -26,6 +26,7 @@ _DENIED = re.compile(
 
 
 def leading_text(answer: ChoiceText) -> Iterator[Statement]:
+    """The option whose text the answer begins with."""
     text = clean(answer.raw).casefold()
     starts = [
         (len(own), letter, text[len(own) :])
@@ -44,6 +45,7 @@ def leading_text(answer: ChoiceText) -> Iterator[Statement]:
 
 
 def option_text(answer: ChoiceText) -> Iterator[Statement]:
+    """Options whose text is in what is stated, else in the answer."""
     text = " ".join(_without_conditions(_without_list(answer, _stated_part(answer))).casefold().split())
     found = {letter: own for letter, own in answer.texts.items() if contains(text, own)}
     against = answer.rejected_letters

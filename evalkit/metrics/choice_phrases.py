@@ -85,8 +85,9 @@ IS_RIGHT_AFTER = re.compile(
     rf"in fact)\s+)*{_RIGHT}|{_FITS})"
     r"|\s*(?:选项|選項|项|項)?(?:是|为)?\s*(?:正确|正確|对的|正解|最佳|最?合适|最?符合|最?恰当|最?准确)"
     r"|\s*(?:✅|✔|✓|☑)|\s+it is(?=\s*(?:[.!,]|$))"
-    r"|\s+as (?:the|my) (?:final |correct )?(?:answer|choice)\b|\s*[-–—:]\s*(?:correct|right|"
-    r"true)(?=\s*(?:[.,;!\n]|$))",
+    r"|\s+as (?:the|my) (?:final |correct )?(?:answer|choice)\b"
+    r"|[.):]?[^.!?;\n。]{0,60}?\s*[-–—:]\s*(?:(?:this|that|it) is\s+)?(?:correct|right|true)"
+    r"(?=\s*(?:[.,;!\n]|$))",
     re.IGNORECASE,
 )
 ONLY_BEFORE = re.compile(rf"\bonly\s+(?:(?:{NOUN})\s+)?$", re.IGNORECASE)
