@@ -38,13 +38,15 @@ class Score:
     ``value`` is None only where there was nothing to score (the sample failed to run).
     ``parsed`` is the answer as it was read (JSON-serialisable); where it could not be read,
     ``parse_error`` says why and ``value`` is what the official rule gives (usually 0).
-    ``detail`` holds further per-sample figures ("iou").
+    ``detail`` holds further per-sample figures ("iou"). ``rule`` names the rule that read the answer,
+    where a metric has several.
     """
 
     value: float | None
     parsed: Any = None
     parse_error: str | None = None
     detail: Mapping[str, float] = field(default_factory=dict)
+    rule: str | None = None
 
 
 @dataclass(frozen=True)

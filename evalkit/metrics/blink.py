@@ -47,7 +47,7 @@ class BlinkAccuracy:
         Raises:
             ValueError: it is neither.
         """
-        return MultipleChoice(letters.blink).score(answer)
+        return MultipleChoice(letters.blink_reading).score(answer)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``macro_acc``, ``acc`` and the breakdown."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, mean, mean_by_group
-from evalkit.metrics.yes_no import plain_verdict, yes_or_no_reference
+from evalkit.metrics.verdict import read_yes_no
+from evalkit.metrics.yes_no import yes_or_no_reference
 
 # What ties questions together; the others of their groups are breakdowns.
 LINKS = ("set_id", "figure_id", "question_id", "visual_input")
@@ -18,8 +19,8 @@ class HallusionAccuracy:
     answers must be right; ``easy_aAcc`` and ``hard_aAcc`` over the pairs' questions with the original
     and with an edited figure (``utils.py`` of HallusionBench, commit 744007c).
 
-    An answer with only one of the words yes and no says that; every other is unclear (the official
-    script asks GPT-4). Unclear is right only where a figure would be needed and none is shown
+    The official script asks GPT-4 what an answer says; :func:`.read_yes_no` stands in for it, and what it
+    can't read is unclear. Unclear is right only where a figure would be needed and none is shown
     (category ``VS``, figure 0).
     """
 
@@ -36,12 +37,12 @@ class HallusionAccuracy:
         if missing:
             raise ValueError(f"`group` must have {', '.join(missing)}")
         right = yes_or_no_reference(answer.reference)
-        said = plain_verdict(answer.prediction)
-        if said is None and _without_figure(answer.groups):
+        found = read_yes_no(answer.prediction)
+        if found.said is None and _without_figure(answer.groups):
             return Score(1.0, parsed="unclear")
-        if said is None:
-            return Score(0.0, parse_error="neither yes nor no alone in the answer")
-        return Score(float(said == right), parsed=said)
+        if found.said is None:
+            return Score(0.0, parse_error="neither yes nor no can be read in the answer")
+        return Score(float(found.said == right), parsed=found.said, rule=found.rule)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """The five figures, and ``aAcc`` by category and subcategory."""

@@ -2,7 +2,7 @@
 
 Each function takes the text and the options (letter to text) and returns the letter, or None. The
 rules are those of the published scripts, odd ones included, so that published scores are
-reproduced; where a script asks a language model, :func:`.choice.extract_letter` stands in for it.
+reproduced; where a script asks a language model, :func:`.choice_reading.read_choice` stands in for it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from evalkit.metrics.choice import extract_letter
+from evalkit.metrics.choice_reading import Reading, read_choice
 
 # What Video-MME's script deletes before it looks for a letter. Two commas are missing in it, so
 # that "The best option is" and "Best answer:" alone are not deleted (and the B of "Best" is found).
@@ -33,6 +33,8 @@ _REFUSALS = (
     "I'm sorry, but without the image provided",
     "Cannot determine the answer",
 )
+# How VLMEvalKit finds the letter of a sentence; nothing need end after it ("the answer is about" gives A).
+_MMBENCH_ANSWER = re.compile(r"answer\s+is\s+\**([ABCD])", re.IGNORECASE)
 _FAILED = "Failed to obtain answer via API"
 
 
@@ -71,14 +73,19 @@ def blink(text: str, options: Mapping[str, str]) -> str | None:
     >>> blink("B", {}), blink("First (A), but then \n\n (B) is closer", {}), blink("It is (C).", {})
     ('B', 'B', 'C')
     """
+    return blink_reading(text, options).letter
+
+
+def blink_reading(text: str, options: Mapping[str, str]) -> Reading:
+    """What :func:`blink` reads, with the rule: ``blink``, or that of what stands in for GPT-3.5."""
     letters = list(options) or list("ABCDE")
     if text in letters or (len(text) == 3 and text[1] in letters and text == f"({text[1]})"):
-        return text.strip("()")
+        return Reading(text.strip("()"), "blink")
     for part in (text.split("\n\n")[-1], text):
         found = {f"({letter})" for letter in letters} & set(part.split())
         if len(found) == 1:
-            return found.pop()[1]
-    return extract_letter(text, options or dict.fromkeys(letters, ""))
+            return Reading(found.pop()[1], "blink")
+    return read_choice(text, options or dict.fromkeys(letters, ""))
 
 
 def lvbench(text: str, options: Mapping[str, str]) -> str | None:
@@ -96,19 +103,22 @@ def lvbench(text: str, options: Mapping[str, str]) -> str | None:
 
 def mmbench(text: str, options: Mapping[str, str]) -> str | None:
     """MMBench as VLMEvalKit reads it without a language model (``can_infer``, commit e8e78f0): the
-    only option letter that stands alone, if it is one of the last five words; else the only option
-    whose text is in an answer that isn't much longer than all options. ``Z`` is a refusal.
+    only option letter that stands alone, if it is one of the last five words; else the letter after the
+    first "answer is", whatever follows it; else the only option whose text is in an answer that isn't
+    much longer than all options. ``Z`` is a refusal.
 
     >>> options = {"A": "a dog", "B": "a cat"}
     >>> mmbench("(B)", options), mmbench("it is A Dog", options), mmbench("A or B", options)
     ('B', 'A', None)
+    >>> mmbench("The answer is **B** and not A, which is a dog that can't be seen.", options)
+    'B'
     """
-    return _alone(text, options) or _named(text, options)
+    if _FAILED in text:
+        return _named(text, options)
+    return _alone(text, options) or _after_answer_is(text, options) or _named(text, options)
 
 
 def _alone(text: str, options: Mapping[str, str]) -> str | None:
-    if _FAILED in text:
-        return None
     if any(refusal in text for refusal in _REFUSALS):
         return "Z"
     words = re.sub(r"[.()\[\],:;!*#{}]", " ", text).split()
@@ -116,6 +126,12 @@ def _alone(text: str, options: Mapping[str, str]) -> str | None:
     if len(found) == 1 and words.index(found[0]) > len(words) - 5:
         return found[0]
     return "Z" if not found and "Z" in words else None
+
+
+def _after_answer_is(text: str, options: Mapping[str, str]) -> str | None:
+    found = _MMBENCH_ANSWER.search(text)
+    letter = found[1].upper() if found else None
+    return letter if letter in options else None
 
 
 def _named(text: str, options: Mapping[str, str]) -> str | None:

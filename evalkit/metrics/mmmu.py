@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evalkit.metrics.base import Answer, Score, Scored, mean_by_group, text_references
+from evalkit.metrics.choice_reading import contradiction
 
 OFFICIAL_SEED = 42
 DISCIPLINES: Mapping[str, tuple[str, ...]] = {
@@ -74,7 +75,7 @@ class MmmuAccuracy:
             chosen = parse_choice(answer.prediction, answer.options)
             if chosen is None:
                 return Score(0.0, parse_error="no option was chosen")
-            return Score(float(chosen in accepted), parsed=chosen)
+            return Score(float(chosen in accepted), chosen, contradiction(answer, chosen), rule="mmmu")
         candidates = parse_open(answer.prediction)
         wanted = [form for text in accepted for form in _forms(text)]
         right = any(_agrees(candidate, wanted) for candidate in candidates)
@@ -102,7 +103,7 @@ def with_random_choice(answers: Sequence[Answer], scores: Sequence[Score], seed:
     generator = random.Random(seed)  # noqa: S311 - the official script's own generator
     drawn = []
     for answer, score in zip(answers, scores, strict=True):
-        if answer.options and score.parse_error is not None:
+        if answer.options and score.parsed is None:
             chosen = generator.choice(list(answer.options))
             score = replace(score, value=float(chosen in text_references(answer.reference)), parsed=chosen)
         drawn.append(score)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, mean, mean_by_group
+from evalkit.metrics.choice_reading import contradiction
+from evalkit.metrics.verdict import read_yes_no
 
 FORMATS = ("multi-choice", "yes_no", "caption_matching")
 
@@ -15,7 +17,8 @@ class TempCompassAccuracy:
     """Accuracy by the official rules (``eval_*.py`` with ``--disable_llm``, commit e1b4631).
 
     What the rules can't match is wrong and a parse failure; the official scripts can ask ChatGPT
-    then. The group ``task`` names the format; the reference is the full text of the right answer.
+    then. A parse failure is also what they match though the answer says something else. The group ``task``
+    names the format; the reference is the full text of the right answer.
 
     >>> groups = {"task": "multi-choice"}
     >>> TempCompassAccuracy().score(Answer("B. up", "B. upwards", groups=groups)).value
@@ -46,20 +49,30 @@ class TempCompassAccuracy:
             said, accepted = _caption(text, answer.question), (right, name, name.split(" ")[-1], sentence)
         if said is None:
             return Score(0.0, parse_error="the official rules match no answer")
-        return Score(float(said in accepted), parsed=said)
+        return Score(float(said in accepted), said, _doubt(kind, answer, text, said), rule="tempcompass")
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``acc`` with its breakdown; ``official_acc`` over the answers that a rule matches, with its
         own; and ``match_rate``, the share of these.
         """
-        matched = [item for item in items if item.score.parse_error is None]
         known = [item for item in items if item.score.value is not None]
-        rate = mean([float(item.score.parse_error is None) for item in known])
+        matched = [item for item in known if item.score.parsed is not None]
+        rate = mean([float(item.score.parsed is not None) for item in known])
         return {
             **mean_by_group(self.name, items),
             **mean_by_group("official_acc", matched),
             "match_rate": rate,
         }
+
+
+def _doubt(kind: str, answer: Answer, text: str, said: str) -> str | None:
+    """Why what a rule matches is in doubt: "Not sure" begins like no, "Based on" like B."""
+    if kind == "multi-choice" and len(said) == 1:
+        return contradiction(answer, said)
+    ours = read_yes_no(text) if kind == "yes_no" else None
+    if ours and ours.said != said:
+        return f"the official rule reads {said}, the answer {ours.said or 'nothing that can be read'}"
+    return None
 
 
 def _choice(text: str, right: str) -> tuple[str | None, tuple[str, ...]]:

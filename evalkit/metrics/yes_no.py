@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean_by_group
+from evalkit.metrics.verdict import declines, read_yes_no
 
 _WORD = re.compile(r"[a-z]+")
 
@@ -17,8 +18,9 @@ class PopeAccuracy:
     """Accuracy of yes/no answers, with precision, recall and F1 of "yes", and the share of "yes".
 
     The rule of POPE's ``evaluate.py`` (commit 08d957b): in the first sentence, without commas, one of
-    the words ``No``, ``no`` and ``not`` means no; everything else means yes. A sentence with
-    neither of these nor a yes counts as a parse failure, though the rule takes it for a yes.
+    the words ``No``, ``no`` and ``not`` means no; everything else means yes. A parse failure, whatever the
+    rule takes it for, is a sentence with neither of these nor a yes, an answer that declines to say, and one
+    that states the opposite (:func:`.read_yes_no`).
 
     >>> [PopeAccuracy().score(Answer(text, "yes")).value for text in ("Yes.", "There is not. Yes", "NO")]
     [1.0, 0.0, 1.0]
@@ -36,8 +38,7 @@ class PopeAccuracy:
         right = yes_or_no_reference(answer.reference)
         sentence = answer.prediction.split(".")[0].replace(",", "")
         said = "no" if {"No", "not", "no"} & set(sentence.split(" ")) else "yes"
-        unclear = said == "yes" and "yes" not in _WORD.findall(sentence.lower())
-        return Score(float(said == right), said, "neither yes nor no in the answer" if unclear else None)
+        return Score(float(said == right), said, _doubt(answer.prediction, sentence, said), rule="pope")
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``acc``, ``precision``, ``recall``, ``f1`` and ``yes_ratio``, each with its breakdown; a
@@ -55,14 +56,15 @@ class PopeAccuracy:
         return figures
 
 
-def plain_verdict(text: str) -> str | None:
-    """``yes`` or ``no`` where only one of the words is in the text, else None.
-
-    >>> plain_verdict("Yes, it is."), plain_verdict("I am not certain.")
-    ('yes', None)
-    """
-    found = {"yes", "no"} & set(_WORD.findall(text.lower()))
-    return found.pop() if len(found) == 1 else None
+def _doubt(text: str, sentence: str, said: str) -> str | None:
+    ours = read_yes_no(text)
+    if ours.stated and ours.said != said:
+        return f"the official rule reads {said}, but the answer seems to say {ours.said} ({ours.rule})"
+    if ours.said is None and declines(text):
+        return "the answer declines to say"
+    if said == "yes" and "yes" not in _WORD.findall(sentence.lower()):
+        return "neither yes nor no in the answer"
+    return None
 
 
 def yes_or_no_reference(reference: object) -> str:

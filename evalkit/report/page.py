@@ -230,7 +230,7 @@ def _answer(record: Record | None) -> list[Any] | None:
     text = record.raw if not record.failed else f"error: {record.error}"
     value = score.value if score else None
     box = _box(score.parsed) if score and record.box_space else None
-    return [_short(text), value, " ".join(record.flags), box]
+    return [_short(text), value, " ".join(record.flags), box, score.rule if score else None]
 
 
 def _labels(record: Record) -> set[str]:
