@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from evalkit.data.images import image_size, load_image, smart_resize
-from evalkit.data.media import WHOLE_BYTES, media_digest
+from evalkit.data.media import media_digest
 from evalkit.errors import MediaError
 from evalkit.types import MediaRef
 
