@@ -19,8 +19,8 @@ from evalkit.spec import EXECUTORS, RunSpec, load_config, split_list
     "models",
     multiple=True,
     metavar="NAME",
-    help="Checkpoint: a folder, a hub id, `tiny`, `mock`; or `VARIANT=CHECKPOINT` to pair them. "
-    "Repeat it or give a comma list.",
+    help="Checkpoint: a folder, a hub id, `tiny`, `mock`; an adapter, or `BASE+ADAPTER`; or "
+    "`VARIANT=CHECKPOINT` to pair them. Repeat it or give a comma list.",
 )
 @click.option(
     "--rope",
@@ -109,10 +109,11 @@ def command(
 
         click.echo(describe(spec, as_json))
         return ExitCode.OK
-    from evalkit.cli.progress import make_reporter
+    from evalkit.cli.progress import make_reporter, slow_files_shown
     from evalkit.execute import execute
 
-    outcome = execute(spec, make_reporter(quiet or as_json))
+    with slow_files_shown(quiet or as_json):
+        outcome = execute(spec, make_reporter(quiet or as_json))
     from evalkit.cli.results import show_outcome
 
     return show_outcome(outcome, as_json)

@@ -109,7 +109,9 @@ def _read(path: Path, progress: _Progress) -> str:
     total = hashlib.sha256()
     with real.open("rb") as file:
         before = os.fstat(file.fileno())
-        while block := file.read(BLOCK_BYTES):
+        left = before.st_size
+        while left > 0 and (block := file.read(BLOCK_BYTES)):
+            left -= len(block)
             total.update(block)
             progress.add(len(block))
         after = os.fstat(file.fileno())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evalkit.engine.dealer import Dealer
@@ -73,7 +73,10 @@ class RayEngines:
                 str(error).splitlines()[0],
                 "give it more memory, or run with `--executor local` to see why",
             ) from None
-        self._orders, self._cards = list(orders[: len(cards)]), cards
+        self._cards = cards
+        self._orders = [
+            replace(order, identity=card.identity) for order, card in zip(orders, cards, strict=False)
+        ]
         return list(cards)
 
     def answers(self, requests: Sequence[Sequence[Request]], settings: Settings) -> Answers:
