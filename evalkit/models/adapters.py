@@ -159,13 +159,14 @@ def merge_adapter(model: Any, adapter: Path) -> Any:
         return _merged(model, adapter)
     except EvalkitError:
         raise
+    except KeyError as error:
+        raise _unusable(adapter, f"it lacks {error}") from None
     except (
         AttributeError,
         NotImplementedError,
         OSError,
         RuntimeError,
         ValueError,
-        KeyError,
         TypeError,
     ) as error:
         raise _unusable(adapter, str(error).splitlines()[0]) from None

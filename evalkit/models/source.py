@@ -86,6 +86,7 @@ def find(name: str, variant: str) -> Source:
             error.why,
             f"give both: `BASE+{name}`",
         ) from None
+    return _whole(whole, folder, base)
 
 
 def short_name(name: str) -> str:

@@ -42,6 +42,7 @@ def load_weights(
                 device_map=device_map,
                 attn_implementation="sdpa",
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are in the report, and refused below
                 local_files_only=True,
                 output_loading_info=True,
             )
@@ -75,9 +76,13 @@ def _check_keys(report: Mapping[str, Any]) -> None:
         raise ValueError(
             f"the model does not take {len(unexpected)} of its weights, {unexpected[0]} among them"
         )
-    wrong = sorted(map(str, report["mismatched_keys"])) or sorted(map(str, report["error_msgs"]))
-    if wrong:
-        raise ValueError(f"{len(wrong)} of its weights don't fit the model: {wrong[0]}")
+    mismatched = sorted(report["mismatched_keys"])
+    if mismatched:
+        name, *shapes = mismatched[0]
+        found, wanted = map(list, shapes)
+        raise ValueError(f"{len(mismatched)} of its weights don't fit: {name} is {found} instead of {wanted}")
+    if report["error_msgs"]:
+        raise ValueError(str(report["error_msgs"][0]))
 
 
 def _check_tokens(model: Any, folder: Path) -> None:
