@@ -79,7 +79,7 @@ def find(name: str, variant: str) -> Source:
         return Source(folder)
     base = base_of(folder)
     try:
-        return _whole(_folder(base, variant), folder, base)
+        whole = _folder(base, variant)
     except UsageError as error:
         raise UsageError(
             f"the base model `{base}` of adapter `{name}` can't be used",
