@@ -87,6 +87,20 @@ class CheckpointFiles:
         """All of them."""
         return tuple(path.absolute() for group in self.groups.values() for path in group)
 
+    def state(self) -> tuple[object, ...]:
+        """What changes when one of the files does.
+
+        Raises:
+            EnvironmentProblem: one is gone.
+        """
+        try:
+            found = [(path, path.stat()) for path in self.all]
+        except OSError as error:
+            raise _damaged(Path(str(error.filename)), str(error.strerror)) from None
+        return tuple(
+            (path, each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino) for path, each in found
+        )
+
 
 def checkpoint_files(folder: Path, adapter: Path | None = None) -> CheckpointFiles:
     """The files of a folder that ``save_pretrained`` wrote, which whoever loads it has to take; with an

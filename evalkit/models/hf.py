@@ -67,6 +67,7 @@ def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, 
     device = _device(where.device)
     dtype = _dtype(where.dtype, device)
     read = source.files()
+    state = read.state()
     preprocessor = adapter.preprocessor(read.folder, read.pixels).showing(
         where.max_frames, where.visual_tokens
     )
@@ -77,6 +78,7 @@ def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, 
     return HfCard(
         adapter=adapter,
         read=read,
+        state=state,
         name=name,
         variant=variant,
         device=device,
@@ -98,6 +100,7 @@ class HfCard:
 
     adapter: Adapter
     read: CheckpointFiles
+    state: tuple[object, ...]
     name: str
     variant: RopeVariant
     device: torch.device
@@ -153,9 +156,15 @@ class HfCard:
 
         Raises:
             UsageError: the variant doesn't fit the model.
-            EnvironmentProblem: the weights are damaged, or don't fit into memory.
+            EnvironmentProblem: the weights are damaged, changed meanwhile, or don't fit into memory.
         """
         module = load_weights(self.adapter.model_class, self.read, self.dtype, self.device, self.device_map)
+        if self.read.state() != self.state:
+            raise EnvironmentProblem(
+                f"checkpoint `{self.folder}` changed while it was loaded",
+                "its answers would go by the hash of what was there before",
+                "repeat the command when whatever writes it is done",
+            )
         _check_attention(module, self.name)
         try:
             installed = install(module, self.variant)

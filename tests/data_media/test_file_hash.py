@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from evalkit.cli.progress import slow_files_shown
 from evalkit.data import file_hash as module
 from evalkit.data.cache import cache_root
 from evalkit.data.file_hash import KEPT_BYTES, SETTLED_SECONDS, file_hash, file_hashes
@@ -184,3 +185,12 @@ def test_films_are_hashed_ahead_and_damaged_ones_left(tmp_path: Path, reads: lis
     assert reads == [film]
     assert media_digest(MediaRef("video", path=str(film))) == f"sha256:{plain(film)}"
     assert reads == [film]
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_command_line_shows_it(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("evalkit.data.file_hash")
+    with slow_files_shown(quiet):
+        log.info("hashing files: 1.0 of 2.0 GB")
+    log.info("to nobody")
+    assert capsys.readouterr().err == ("" if quiet else "hashing files: 1.0 of 2.0 GB\n")

@@ -125,6 +125,13 @@ def test_in_bfloat16_it_is_rounded_once(bases: dict[str, Path], tmp_path: Path) 
         torch.testing.assert_close(weight.float(), exact[name], atol=1e-3, rtol=2**-6)
 
 
+def test_spread_over_devices(bases: dict[str, Path], tmp_path: Path) -> None:
+    pytest.importorskip("accelerate", reason="the package accelerate is not installed")
+    theirs = train(bases["plain"], tmp_path / "adapter", KINDS["all layers"]())
+    ours = module_of(str(tmp_path / "adapter"), device_map="auto")
+    torch.testing.assert_close(logits(ours), logits(theirs), atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl", "llava_onevision", "internvl"])
 def test_adapters_of_every_family(family: str, tmp_path: Path) -> None:
     base = save(tmp_path / "base", family)

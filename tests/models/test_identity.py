@@ -219,6 +219,27 @@ def test_every_file_that_is_read_is_named(made: Path, monkeypatch: pytest.Monkey
     assert all(path.is_absolute() and path.is_file() for path in described.files)
 
 
+def test_a_checkpoint_that_changes_before_it_is_loaded(checkpoint: Path) -> None:
+    """A trainer overwrites its latest checkpoint while the files are hashed."""
+    described = card(checkpoint)
+    weights = load_file(checkpoint / "model.safetensors")
+    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EnvironmentProblem, match="changed while it was loaded"):
+        described.load()
+
+
+def test_a_gpu_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91000)
+    found = identity._rounding(torch.device("cuda", 1), Placing(device_map="auto"))
+    assert found == {
+        "device": "GPU of cuda:1",
+        "attention": "varlen, sdpa, cudnn 91000",
+        "device map": "auto",
+        "batching": "default",
+    }
+
+
 def test_an_engine_that_loads_something_else_says_what(checkpoint: Path) -> None:
     order = Order(str(checkpoint), "auto", CPU)
     identity = dict(card(checkpoint).identity)
