@@ -25,6 +25,18 @@ _TRAINING_STATE = ("training_args.bin", "optimizer.bin", "scheduler.bin", "optim
 # Of a configuration, what says nothing about how the model computes.
 _VOLATILE = ("transformers_version", "_name_or_path", "dtype", "use_cache", "architectures", "rope_variant")
 
+_OLD_NAMES = {
+    r"^visual\b": "model.visual",
+    r"^language_model\.lm_head\b": "lm_head",
+    r"^language_model(\.model)?\b": "model.language_model",
+    r"^vision_tower\b": "model.vision_tower",
+    r"^multi_modal_projector\b": "model.multi_modal_projector",
+    r"^model\b(?!\.(language_model|visual|vision_tower|multi_modal_projector|image_newline)\b)": (
+        "model.language_model"
+    ),
+}
+"""Names of parts before transformers 4.52, which brought today's (`_checkpoint_conversion_mapping` there)."""
+
 
 def base_of(adapter: Path) -> str:
     """The model that an adapter was trained on, as its configuration names it; checks on the way that the
@@ -183,7 +195,7 @@ def _merged(model: Any, adapter: Path) -> Any:
         warnings.simplefilter("ignore")  # what it warns of is checked below
         config = peft.PeftConfig.from_pretrained(str(adapter), inference_mode=True)
         wrapped = peft.PeftModel(model, config)
-        result = wrapped.load_adapter(str(adapter), "default", torch_device="cpu")
+        result = wrapped.load_adapter(str(adapter), "default", torch_device="cpu", key_mapping=_OLD_NAMES)
         expected = set(peft.get_peft_model_state_dict(wrapped, save_embedding_layers=False))
         _check_taken(adapter, set(stored), expected, result)
         _untie(wrapped, BaseTunerLayer)

@@ -154,6 +154,42 @@ def test_resized_embeddings(kind: str, base: str, bases: dict[str, Path], tmp_pa
     )
 
 
+# How parts were called before transformers 4.52: its `_checkpoint_conversion_mapping`, backwards.
+OLD = {
+    "qwen2_vl": {"model.language_model.": "model.", "model.visual.": "visual."},
+    "llava_onevision": {
+        "model.language_model.": "language_model.model.",
+        "model.vision_tower.": "vision_tower.",
+    },
+    "internvl": {"model.language_model.": "language_model.model.", "model.vision_tower.": "vision_tower."},
+}
+
+
+@pytest.mark.parametrize("family", OLD)
+def test_adapters_of_earlier_versions_of_transformers(family: str, tmp_path: Path) -> None:
+    base = save(tmp_path / "base", family)
+    parts = r".*(q_proj|v_proj|qkv|lm_head)"
+    theirs = train(base, tmp_path / "adapter", peft.LoraConfig(r=4, target_modules=parts))
+    path, prefix = tmp_path / "adapter/adapter_model.safetensors", "base_model.model."
+    weights = load_file(path)
+    for new, old in OLD[family].items():
+        assert any(name.startswith(prefix + new) for name in weights)
+        weights = {name.replace(prefix + new, prefix + old): each for name, each in weights.items()}
+    if family != "qwen2_vl":
+        weights = {
+            name.replace(prefix + "lm_head", prefix + "language_model.lm_head"): w
+            for name, w in weights.items()
+        }
+    save_file(weights, path, {"format": "pt"})
+    ours = module_of(str(tmp_path / "adapter"))
+    torch.testing.assert_close(logits(ours), logits(theirs), atol=1e-3, rtol=1e-3)
+    theirs.merge_and_unload()
+    for name, weight in theirs.base_model.model.model.named_parameters():
+        if ".vis" not in f".{name}":
+            continue  # of tied weights peft itself changes both
+        torch.testing.assert_close(ours.model.get_parameter(name), weight, atol=1e-5, rtol=1e-5)
+
+
 def test_an_adapter_of_transformers_own(bases: dict[str, Path], tmp_path: Path) -> None:
     """`model.add_adapter(...)` and `save_pretrained`; it names no base."""
     model = read(bases["plain"])
