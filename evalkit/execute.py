@@ -164,7 +164,17 @@ def placing_of(spec: RunSpec) -> Placing:
     """How an engine in this process runs a model; other engines have devices of their own."""
     only = spec.devices[0] if len(spec.devices) == 1 else spec.device
     device = f"cuda:{only}" if only.isdigit() else only
-    return Placing(spec.dtype, device, spec.device_map, spec.max_frames, spec.visual_tokens, spec.compile)
+    shown = (spec.max_frames, spec.visual_tokens)
+    return Placing(spec.dtype, device, spec.device_map, *shown, spec.compile, _batching(spec))
+
+
+def _batching(spec: RunSpec) -> tuple[str, ...]:
+    """The options that decide which questions share a computation."""
+    options = {"batch size": spec.batch_size, "batch tokens": spec.batch_tokens}
+    off = [name for name in Techniques.names() if not getattr(Techniques.without(*spec.without), name)]
+    # Preprocessing together or alone gives the same bytes.
+    without = tuple(f"without {name}" for name in off if name != "media")
+    return (*without, *(f"{name} {value}" for name, value in options.items() if value is not None))
 
 
 def executor_of(spec: RunSpec) -> Executor:

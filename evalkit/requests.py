@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from evalkit.data.cache import MediaCache
-from evalkit.data.media import media_digest
+from evalkit.data.media import hash_films, media_digest
 from evalkit.errors import MediaError, UsageError
 from evalkit.models.base import Card
 from evalkit.task import Task
@@ -60,6 +60,7 @@ def choose(
         numbered = _smallest(numbered, limit, lambda each: each.sample)
     light = [Indexed(each.index, _on_disk(each.sample, cache)) for each in numbered]
     counts = Counter(each.sample.id for each in light)
+    hash_films(part for each in light for part in each.sample.parts if isinstance(part, MediaRef))
     repeated = [sample_id for sample_id, count in counts.items() if count > 1]
     if repeated:
         raise UsageError(

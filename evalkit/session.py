@@ -6,7 +6,6 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from evalkit.engine.audit import audit
@@ -15,6 +14,7 @@ from evalkit.engine.run import Settings
 from evalkit.engine.techniques import Techniques
 from evalkit.errors import EnvironmentProblem, EvalkitError, UsageError
 from evalkit.models.base import Card, fingerprint_of
+from evalkit.models.source import short_name
 from evalkit.requests import Indexed, build_request
 from evalkit.spec import RunSpec
 from evalkit.store import (
@@ -78,8 +78,7 @@ class Silent:
 
 def arm_name(model: Card) -> str:
     """``model@variant``; a local checkpoint goes by its folder's name."""
-    name = model.name if not Path(model.name).is_dir() else Path(model.name).resolve().name
-    return f"{name}@{model.variant}"
+    return f"{short_name(model.name)}@{model.variant}"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -16,6 +18,26 @@ from evalkit.session import Reporter
 _SECONDS_BETWEEN_LINES = 15.0
 # The first batch includes starting the workers: a rate taken from it would be far off.
 _ANSWERS_BEFORE_A_RATE = 16
+
+
+@contextmanager
+def slow_files_shown(quiet: bool) -> Iterator[None]:
+    """Within, hashing of files that takes its time is told on stderr."""
+    log, shown = logging.getLogger("evalkit.data.file_hash"), _Stderr()
+    before = log.level
+    if not quiet:
+        log.addHandler(shown)
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(shown)
+        log.setLevel(before)
+
+
+class _Stderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=True)
 
 
 def make_reporter(quiet: bool) -> Reporter:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     "models",
     multiple=True,
     metavar="NAME",
-    help="Checkpoint: a folder, a hub id, `tiny`, `mock`; or `VARIANT=CHECKPOINT` to pair them. "
-    "Repeat it or give a comma list.",
+    help="Checkpoint: a folder, a hub id, `tiny`, `mock`; an adapter, or `BASE+ADAPTER`; or "
+    "`VARIANT=CHECKPOINT` to pair them. Repeat it or give a comma list.",
 )
 @click.option(
     "--rope",
@@ -127,10 +127,12 @@ def command(
         click.echo(describe(spec, as_json))
         return ExitCode.OK
     from evalkit.api import run
-    from evalkit.cli.progress import make_reporter
+    from evalkit.cli.progress import make_reporter, slow_files_shown
     from evalkit.cli.results import show_outcome
 
-    return show_outcome(run(spec, make_reporter(quiet or as_json)), as_json)
+    with slow_files_shown(quiet or as_json):
+        outcome = run(spec, make_reporter(quiet or as_json))
+    return show_outcome(outcome, as_json)
 
 
 def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:

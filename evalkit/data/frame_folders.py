@@ -55,7 +55,10 @@ def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
 
 def _facts(files: list[Path]) -> str:
     facts = [(path, path.stat()) for path in files]
-    return "|".join(f"{path}:{each.st_size}:{each.st_mtime_ns}" for path, each in facts)
+    # The time of the last change can't be set back, as that of the contents is by what copies a file with it.
+    return "|".join(
+        f"{path}:{each.st_size}:{each.st_mtime_ns}:{each.st_ctime_ns}:{each.st_ino}" for path, each in facts
+    )
 
 
 def _mux(files: list[Path], rate: Fraction, target: str) -> None:

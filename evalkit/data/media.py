@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import hashlib
-import os
+from collections.abc import Iterable
+from pathlib import Path
 
+from evalkit.data.file_hash import KEPT_BYTES, file_hash, file_hashes
 from evalkit.errors import MediaError
 from evalkit.types import MediaRef
 
-# Files up to this size are hashed whole; larger ones (films) by size and evenly spaced blocks, so that
-# resuming a run over terabytes of video doesn't read them all again.
-WHOLE_BYTES = 8 << 20
-BLOCK_BYTES = 64 << 10
-BLOCKS = 16
-
 
 def media_digest(ref: MediaRef) -> str:
-    """A content hash: ``sha256:...`` of all bytes, or ``sampled:...`` of a file over 8 MiB.
+    """A content hash, ``sha256:...`` of all bytes.
 
     Raises:
         MediaError: the file can't be read.
     """
     if ref.data is not None:
         return f"sha256:{hashlib.sha256(ref.data).hexdigest()}"
-    path = str(ref.path)
     try:
-        size = os.path.getsize(path)
-        with open(path, "rb") as file:
-            if size <= WHOLE_BYTES:
-                return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            sampled = hashlib.sha256(str(size).encode())
-            for number in range(BLOCKS):
-                file.seek((size - BLOCK_BYTES) * number // (BLOCKS - 1))
-                sampled.update(file.read(BLOCK_BYTES))
-            return f"sampled:{sampled.hexdigest()}"
+        return f"sha256:{file_hash(str(ref.path))}"
     except OSError as error:
         raise unreadable(ref, str(error.strerror)) from None
+
+
+def hash_films(media: Iterable[MediaRef]) -> None:
+    """Hash large files ahead and together, with progress; their digests are at hand afterwards. One that
+    can't be read is left to the sample that needs it.
+    """
+    paths = dict.fromkeys(Path(ref.path) for ref in media if ref.path is not None)
+    large = [path for path in paths if _size(path) >= KEPT_BYTES]
+    try:
+        file_hashes(large)
+    except OSError:
+        return
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
 
 
 def unreadable(ref: MediaRef, why: str) -> MediaError:

@@ -111,7 +111,8 @@ class Placing:
     """How a model is run: ``dtype`` and ``device`` as ``load_model`` takes them; ``device_map`` spreads it
     over several devices, as transformers' ``from_pretrained`` does. ``max_frames`` of a video are shown, and
     all media of a request as at most ``visual_tokens``; None for the paper's protocol. ``compiled``: see
-    :func:`evalkit.models.compile.compile_parts`.
+    :func:`evalkit.models.compile.compile_parts`. ``batching``: options of the engine, as the user would write
+    them, by which other numbers share a computation: they round differently in 16 bits.
     """
 
     dtype: str = "auto"
@@ -120,10 +121,15 @@ class Placing:
     max_frames: int | None = None
     visual_tokens: int | None = None
     compiled: bool = False
+    batching: tuple[str, ...] = ()
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:
-    """SHA-256 over what a model's answers depend on."""
+    """SHA-256 over what a model's answers depend on.
+
+    >>> fingerprint_of({"a": "1", "b": "2"}) == fingerprint_of({"b": "2", "a": "1"})
+    True
+    """
     return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
 
 
@@ -150,27 +156,31 @@ class Card(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """STUB"""
-        ...
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """STUB"""
-        ...
-
-    @property
-    def revision(self) -> str | None:
-        """STUB"""
-        ...
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """STUB"""
+        """All that its answers depend on beside the variant, by name: hashes of what was read, settings,
+        versions. Two models with the same one give the same answers.
+        """
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Hash over configuration and weights: part of every request's key."""
+        """Hash over the identity: part of every request's key."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a run with it has to say: what a checkpoint asks for and is not done."""
+        ...
+
+    @property
+    def revision(self) -> str | None:
+        """Commit on the hub that was resolved and loaded; with an adapter, ``base+adapter``, where a
+        folder is ``local``. None if it is no model of the hub.
+        """
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that is read of it."""
         ...
 
     @property

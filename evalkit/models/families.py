@@ -12,7 +12,7 @@ class Family:
     """What is known about a family before a checkpoint is opened.
 
     ``name`` is the ``model_type`` in a checkpoint's ``config.json``. ``module`` holds
-    ``describe(folder, name, variant, placing)``, which gives a ``Card``; it is imported only when needed.
+    ``describe(source, name, variant, placing)``, which gives a ``Card``; it is imported only when needed.
     ``native_rope`` is the variant that the family's released checkpoints were trained with;
     ``box_space`` the convention of its coordinates (see ``metrics.base.Answer``).
     """

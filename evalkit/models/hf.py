@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,26 +11,25 @@ from typing import Any
 import torch
 
 from evalkit.errors import EnvironmentProblem, UsageError
-from evalkit.models.base import Card, Model, Placing, Preprocessor
-from evalkit.models.checkpoint import fingerprint, weight_files
+from evalkit.models.base import Card, Model, Placing, Preprocessor, fingerprint_of
+from evalkit.models.checkpoint import CheckpointFiles, read_json
 from evalkit.models.compile import compile_parts
 from evalkit.models.decoder import HfDecoder
 from evalkit.models.families import Family
 from evalkit.models.features import Encode, same_tower, share_weights
 from evalkit.models.generation import DecodingRules
 from evalkit.models.graphs import cuda_graph
+from evalkit.models.greedy import decoding_rules, generation_note
+from evalkit.models.identity import identity_of
 from evalkit.models.memory import devices_of, free_bytes, token_budget
-from evalkit.models.preprocess import ChatPreprocessor, neutralise
+from evalkit.models.preprocess import ChatPreprocessor, neutralise, tokenizer_file
+from evalkit.models.source import Source
 from evalkit.models.vision import KEPT_BYTES, Vision
 from evalkit.models.weights import load_weights
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import RopeVariant
 from evalkit.stats import Stats
 from evalkit.types import Locate, MediaKind, MediaRef, Part, Text
-
-# OpenAI CLIP's, which image processors fall back on.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Adapter:
         model_class: name of the transformers class.
         placeholders: what an image and a video become in the rendered chat.
         locate: wording of a referring expression, with ``{}`` for the phrase.
-        preprocessor: reads a checkpoint folder's settings.
+        preprocessor: reads the settings of a checkpoint folder and of its processor's.
         encode: features of media, as the language model takes them.
     """
 
@@ -52,15 +49,15 @@ class Adapter:
     model_class: str
     placeholders: Mapping[MediaKind, str]
     locate: str
-    preprocessor: Callable[[Path], ChatPreprocessor]
+    preprocessor: Callable[[Path, Path], ChatPreprocessor]
     encode: Encode
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def describe(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, where: Placing) -> HfCard:
-    """What there is to know of a checkpoint folder without its weights; see
+def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, where: Placing) -> HfCard:
+    """What there is to know of a checkpoint without its weights; see
     :func:`evalkit.models.describe_model`.
 
     Raises:
@@ -69,22 +66,30 @@ def describe(adapter: Adapter, folder: Path, name: str, variant: RopeVariant, wh
     """
     device = _device(where.device)
     dtype = _dtype(where.dtype, device)
-    preprocessor, shown = adapter.preprocessor(folder), (where.max_frames, where.visual_tokens)
-    digest = fingerprint(folder, str(dtype))
-    if any(shown):
-        preprocessor = preprocessor.showing(*shown)
-        digest = hashlib.sha256(f"{digest} {shown}".encode()).hexdigest()
+    read = source.files()
+    state = read.state()
+    preprocessor = adapter.preprocessor(read.folder, read.pixels).showing(
+        where.max_frames, where.visual_tokens
+    )
+    preprocessor = replace(preprocessor, tokenizer_file=tokenizer_file(read.text))
+    tokenizer = _tokenizer(adapter, read.text)
+    rules = decoding_rules(read, tokenizer)
+    merged = source.adapter and f"the adapter `{source.adapter.name}` is merged into `{source.base}`"
     return HfCard(
         adapter=adapter,
-        folder=folder,
+        read=read,
+        state=state,
         name=name,
         variant=variant,
         device=device,
         dtype=dtype,
         device_map=where.device_map,
         compiled=where.compiled,
-        fingerprint=digest,
-        tokenizer=_tokenizer(adapter, folder),
+        identity=identity_of(read, preprocessor, str(tokenizer.chat_template), rules, dtype, device, where),
+        notes=tuple(each for each in (merged, generation_note(read)) if each),
+        revision=source.revision,
+        rules=rules,
+        tokenizer=tokenizer,
         preprocessor=preprocessor,
     )
 
@@ -94,33 +99,36 @@ class HfCard:
     """A checkpoint, without its weights, behind the door of :class:`~evalkit.models.base.Card`."""
 
     adapter: Adapter
-    folder: Path
+    read: CheckpointFiles
+    state: tuple[object, ...]
     name: str
     variant: RopeVariant
     device: torch.device
     dtype: torch.dtype
     device_map: str | None
     compiled: bool
-    fingerprint: str
+    identity: Mapping[str, str]
+    notes: tuple[str, ...]
+    revision: str | None
+    rules: DecodingRules
     tokenizer: Any
     preprocessor: Preprocessor
     compile_seconds: float = 0.0
 
     @property
-    def identity(self) -> Mapping[str, str]:
-        return {"weights": self.fingerprint}
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def revision(self) -> str | None:
-        return None
+    def folder(self) -> Path:
+        """Where its configuration and weights lie."""
+        return self.read.folder
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return tuple(sorted(self.folder.glob("*")))
+        """See :class:`evalkit.models.base.Card`."""
+        return self.read.all
+
+    @property
+    def fingerprint(self) -> str:
+        """See :class:`evalkit.models.base.Card`."""
+        return fingerprint_of(self.identity)
 
     @property
     def family(self) -> str:
@@ -135,7 +143,7 @@ class HfCard:
     @property
     def bytes(self) -> int:
         """See :class:`evalkit.models.base.Card`; the dtype of the files is taken to be no wider."""
-        return sum(path.stat().st_size for path in weight_files(self.folder)) * (
+        return sum(path.stat().st_size for path in self.read.weights) * (
             2 if self.dtype == torch.float32 else 1
         )
 
@@ -148,9 +156,15 @@ class HfCard:
 
         Raises:
             UsageError: the variant doesn't fit the model.
-            EnvironmentProblem: the weights are damaged, or don't fit into memory.
+            EnvironmentProblem: the weights are damaged, changed meanwhile, or don't fit into memory.
         """
-        module = load_weights(self.adapter.model_class, self.folder, self.dtype, self.device, self.device_map)
+        module = load_weights(self.adapter.model_class, self.read, self.dtype, self.device, self.device_map)
+        if self.read.state() != self.state:
+            raise EnvironmentProblem(
+                f"checkpoint `{self.folder}` changed while it was loaded",
+                "its answers would go by the hash of what was there before",
+                "repeat the command when whatever writes it is done",
+            )
         _check_attention(module, self.name)
         try:
             installed = install(module, self.variant)
@@ -161,8 +175,7 @@ class HfCard:
                 "choose another variant or checkpoint",
             ) from None
         spent = {"compile_seconds": compile_parts(module) if self.compiled else 0.0}
-        rules = _rules(self.folder, module, self.tokenizer)
-        return HfModel(**vars(self) | spent, module=module, installed=installed, rules=rules)
+        return HfModel(**vars(self) | spent, module=module, installed=installed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -174,7 +187,6 @@ class HfModel(HfCard):
 
     module: Any
     installed: Installed
-    rules: DecodingRules
 
     @property
     def card(self) -> HfCard:
@@ -296,8 +308,9 @@ def _tokenizer(adapter: Adapter, folder: Path) -> Any:
             str(error).splitlines()[0],
             "copy tokenizer.json and tokenizer_config.json of the base model into the folder",
         ) from None
-    if tokenizer.chat_template is None and (folder / "chat_template.json").is_file():
-        tokenizer.chat_template = _read_json(folder / "chat_template.json").get("chat_template")
+    # The processor's, which transformers takes first: the tokenizer's own may know of no media.
+    if (folder / "chat_template.json").is_file():
+        tokenizer.chat_template = read_json(folder / "chat_template.json").get("chat_template")
     if tokenizer.chat_template is None:
         raise EnvironmentProblem(
             f"the tokenizer of `{folder}` has no chat template",
@@ -313,37 +326,3 @@ def _tokenizer(adapter: Adapter, folder: Path) -> Any:
             "use the base model's chat template",
         )
     return tokenizer
-
-
-def _rules(folder: Path, model: Any, tokenizer: Any) -> DecodingRules:
-    """Stop on every end token that the checkpoint names, and at the end of a turn in any case."""
-    config = model.config
-    named = [
-        model.generation_config.eos_token_id,
-        config.get_text_config().eos_token_id,
-        tokenizer.eos_token_id,
-    ]
-    stop = {each for ids in named if ids is not None for each in (ids if isinstance(ids, list) else [ids])}
-    turn_end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    if turn_end is not None and turn_end != tokenizer.unk_token_id:
-        stop.add(turn_end)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stop)
-    # Qwen pads with <|endoftext|>, which is an end token too: that must stay possible.
-    placeholders = {config.image_token_id, getattr(config, "video_token_id", config.image_token_id)}
-    banned = ({pad} | placeholders) - stop
-    processor = _read_json(folder / "preprocessor_config.json")
-    mean, std = (tuple(processor.get(key) or usual) for key, usual in _NORMALISATION)
-    return DecodingRules(frozenset(stop), tuple(sorted(banned)), tuple(sorted(placeholders)), pad, mean, std)
-
-
-_NORMALISATION = (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EnvironmentProblem(
-            f"`{path}` can't be read", str(error), "fetch the checkpoint again"
-        ) from None
-    return content if isinstance(content, dict) else {}

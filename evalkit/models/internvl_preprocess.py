@@ -14,6 +14,7 @@ from evalkit.data.images import image_size, load_image, resize
 from evalkit.models.preprocess import (
     ChatPreprocessor,
     Shown,
+    image_settings,
     info_of,
     read_settings,
     tokenizer_file,
@@ -44,14 +45,14 @@ class InternVLPreprocessor(ChatPreprocessor):
     pads: ClassVar[tuple[str, ...]] = ("<IMG_CONTEXT>",)
 
     @classmethod
-    def from_folder(cls, folder: Path) -> InternVLPreprocessor:
-        """Read a checkpoint folder's configuration.
+    def from_folder(cls, folder: Path, pixels: Path | None = None) -> InternVLPreprocessor:
+        """Read a checkpoint folder's configuration; ``pixels`` is the folder of its processor's, if another.
 
         Raises:
             EnvironmentProblem: a file is missing or unreadable.
         """
         config = read_settings(folder / "config.json", required=True)
-        image = read_settings(folder / "preprocessor_config.json", required=True)
+        image = image_settings(pixels or folder)
         vision = config["vision_config"]
         tile, patch = _number(vision.get("image_size", 448)), _number(vision.get("patch_size", 14))
         return cls(

@@ -14,6 +14,7 @@ from evalkit.data.images import image_size, load_image, resize
 from evalkit.models.preprocess import (
     ChatPreprocessor,
     Shown,
+    image_settings,
     info_of,
     read_settings,
     tokenizer_file,
@@ -38,14 +39,14 @@ class LlavaPreprocessor(ChatPreprocessor):
     pads: ClassVar[tuple[str, ...]] = ("<image>", "<video>")
 
     @classmethod
-    def from_folder(cls, folder: Path) -> LlavaPreprocessor:
-        """Read a checkpoint folder's configuration.
+    def from_folder(cls, folder: Path, pixels: Path | None = None) -> LlavaPreprocessor:
+        """Read a checkpoint folder's configuration; ``pixels`` is the folder of its processor's, if another.
 
         Raises:
             EnvironmentProblem: a file is missing or unreadable.
         """
         config = read_settings(folder / "config.json", required=True)
-        image = read_settings(folder / "preprocessor_config.json", required=True)
+        image = image_settings(pixels or folder)
         vision = config["vision_config"]
         size, patch = int(vision.get("image_size", 384)), int(vision.get("patch_size", 14))
         most = str(config.get("vision_aspect_ratio", "anyres_max_9")).removeprefix("anyres_max_")

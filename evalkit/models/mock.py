@@ -16,7 +16,6 @@ model. A token is a word.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -30,12 +29,14 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.data.file_hash import file_hash
 from evalkit.data.images import load_image
 from evalkit.data.media import media_digest
 from evalkit.data.video import probe
 from evalkit.errors import OutOfMemory, UsageError, did_you_mean
-from evalkit.models.base import Card, Model, Placing
+from evalkit.models.base import Card, Model, Placing, fingerprint_of
 from evalkit.models.families import FAMILIES
+from evalkit.models.source import Source
 from evalkit.models.whole_batches import WholeBatches
 from evalkit.rope.variants import RopeVariant
 from evalkit.stats import Stats
@@ -86,7 +87,7 @@ class MockModel:
 
     name: str
     variant: RopeVariant
-    fingerprint: str
+    identity: Mapping[str, str]
     answer: Callable[[Request], str]
     capacity: float = float("inf")
     seconds: float = 0.0
@@ -101,8 +102,9 @@ class MockModel:
     files: tuple[Path, ...] = ()
 
     @property
-    def identity(self) -> Mapping[str, str]:
-        return {"mock": self.fingerprint}
+    def fingerprint(self) -> str:
+        """See :class:`evalkit.models.base.Card`."""
+        return fingerprint_of(self.identity)
 
     @property
     def card(self) -> MockModel:
@@ -154,8 +156,8 @@ class MockModel:
         return Generation("".join(shown), tokens, "stop" if len(shown) == len(words) else "length")
 
 
-def describe(folder: Path, name: str, variant: RopeVariant, where: Placing) -> MockModel:
-    """Build the mock that ``name`` describes; ``folder`` and ``where`` don't matter.
+def describe(source: Source | None, name: str, variant: RopeVariant, where: Placing) -> MockModel:
+    """Build the mock that ``name`` describes; ``source`` and ``where`` don't matter.
 
     Raises:
         UsageError: an unknown behaviour, or a value that it can't take.
@@ -174,9 +176,11 @@ def describe(folder: Path, name: str, variant: RopeVariant, where: Placing) -> M
         raise UsageError(
             f"mock behaviour `{behaviour}={value}`", str(error), "see `evalkit models show mock`"
         ) from None
-    content = Path(value).read_bytes() if behaviour == "answers" else b""
-    digest = hashlib.sha256(name.encode() + content).hexdigest()
-    return MockModel(name, variant, digest, **{"answer": _echo, **settings})
+    identity: dict[str, str] = {"mock": name}
+    files: tuple[Path, ...] = ()
+    if behaviour == "answers":
+        identity, files = identity | {"answers": file_hash(value)}, (Path(value).absolute(),)
+    return MockModel(name, variant, identity, **{"answer": _echo, "files": files, **settings})
 
 
 def _echo(request: Request) -> str:

@@ -283,6 +283,27 @@ def read_settings(path: Path, required: bool) -> Mapping[str, Any]:
     return content
 
 
+def image_settings(folder: Path) -> Mapping[str, Any]:
+    """Settings of a checkpoint's image processor: as transformers 5 saves them, among those of its whole
+    processor, or else in a file of their own.
+
+    Raises:
+        EnvironmentProblem: they are unreadable or missing.
+    """
+    nested = read_settings(folder / "processor_config.json", required=False).get("image_processor")
+    return nested or read_settings(folder / "preprocessor_config.json", required=True)
+
+
+def video_settings(folder: Path) -> Mapping[str, Any]:
+    """The same of its video processor; none where the checkpoint has none.
+
+    Raises:
+        EnvironmentProblem: they are unreadable.
+    """
+    nested = read_settings(folder / "processor_config.json", required=False).get("video_processor")
+    return nested or read_settings(folder / "video_preprocessor_config.json", required=False)
+
+
 def tokenizer_file(folder: Path) -> str:
     """The checkpoint's tokenizer.
 

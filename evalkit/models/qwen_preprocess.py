@@ -22,9 +22,10 @@ from evalkit.data.media import unreadable
 from evalkit.models.preprocess import (
     ChatPreprocessor,
     Shown,
+    image_settings,
     info_of,
-    read_settings,
     tokenizer_file,
+    video_settings,
 )
 from evalkit.types import MediaKind, MediaRef, VisionInput
 
@@ -67,14 +68,16 @@ class QwenPreprocessor(ChatPreprocessor):
     pads: ClassVar[tuple[str, ...]] = ("<|image_pad|>", "<|video_pad|>")
 
     @classmethod
-    def from_folder(cls, folder: Path, *, by_frame: bool = False) -> QwenPreprocessor:
-        """Read a checkpoint folder's processor configuration.
+    def from_folder(
+        cls, folder: Path, pixels: Path | None = None, *, by_frame: bool = False
+    ) -> QwenPreprocessor:
+        """Read a checkpoint's processor configuration; ``pixels`` is its folder, if not the tokenizer's.
 
         Raises:
             EnvironmentProblem: a file is missing or unreadable.
         """
-        image = read_settings(folder / "preprocessor_config.json", required=True)
-        video = read_settings(folder / "video_preprocessor_config.json", required=False)
+        image = image_settings(pixels or folder)
+        video = video_settings(pixels or folder)
         patch, merge = int(image.get("patch_size", 14)), int(image.get("merge_size", 2))
         token = (patch * merge) ** 2
         image_min, image_max = _pixel_range(image, (4 * token, 16384 * token))

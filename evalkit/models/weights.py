@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,23 +11,27 @@ from typing import Any
 import torch
 
 from evalkit.errors import EnvironmentProblem, UsageError
+from evalkit.models.adapters import merge_adapter
 from evalkit.models.aligned import align_tower
-from evalkit.models.checkpoint import weight_files
+from evalkit.models.checkpoint import CheckpointFiles
+from evalkit.models.preprocess import tokenizer_file, tokenizer_of
 
 
 def load_weights(
-    model_class: str, folder: Path, dtype: torch.dtype, device: torch.device, device_map: str | None
+    model_class: str, files: CheckpointFiles, dtype: torch.dtype, device: torch.device, device_map: str | None
 ) -> Any:
-    """A transformers model in evaluation mode, whose every weight comes from a checkpoint folder.
+    """A transformers model in evaluation mode, whose every weight comes from a checkpoint; all of that
+    are taken, and its adapter is merged.
 
     Raises:
         UsageError: there is no such device map.
-        EnvironmentProblem: the weights are damaged or missing, or don't fit into memory.
+        EnvironmentProblem: the weights are damaged or missing, there are more than the model takes, or they
+            don't fit into memory.
     """
     import transformers
     from safetensors import SafetensorError
 
-    weight_files(folder)
+    folder = files.folder
     if device_map:
         _check_device_map(device_map)
     try:
@@ -38,12 +42,14 @@ def load_weights(
                 device_map=device_map,
                 attn_implementation="sdpa",
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # they are in the report, and refused below
                 local_files_only=True,
                 output_loading_info=True,
             )
-        missing = sorted(report["missing_keys"])
-        if missing:
-            raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
+        _check_keys(report)
+        if files.adapter is not None:
+            model = merge_adapter(model, files.adapter)
+        _check_tokens(model, files.text)
         if any(each.is_meta for each in model.parameters()):
             raise torch.OutOfMemoryError(f"device map `{device_map}` leaves weights outside the devices")
         if device_map:
@@ -57,6 +63,34 @@ def load_weights(
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         why, fix = f"{error}", "fetch the checkpoint again, or check its config.json"
     raise EnvironmentProblem(f"checkpoint `{folder}` can't be loaded", why, fix)
+
+
+def _check_keys(report: Mapping[str, Any]) -> None:
+    """Every weight found its place, and no place stayed empty. What transformers leaves out knowingly (tied
+    weights, buffers of older versions) is not in its report.
+    """
+    missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    if missing:
+        raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
+    if unexpected:
+        raise ValueError(
+            f"the model does not take {len(unexpected)} of its weights, {unexpected[0]} among them"
+        )
+    mismatched = sorted(report["mismatched_keys"])
+    if mismatched:
+        name, *shapes = mismatched[0]
+        found, wanted = map(list, shapes)
+        raise ValueError(f"{len(mismatched)} of its weights don't fit: {name} is {found} instead of {wanted}")
+    if report["error_msgs"]:
+        raise ValueError(str(report["error_msgs"][0]))
+
+
+def _check_tokens(model: Any, folder: Path) -> None:
+    """The model has an embedding for every token of the tokenizer."""
+    most = max(tokenizer_of(tokenizer_file(folder)).get_vocab(with_added_tokens=True).values(), default=-1)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if most >= rows:
+        raise ValueError(f"its tokenizer counts to {most}, and there are {rows} embeddings")
 
 
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,11 +13,14 @@ from evalkit.types import Request
 
 @dataclass(frozen=True)
 class Order:
-    """A model to load, as :func:`evalkit.models.load_model` names it."""
+    """A model to load, as :func:`evalkit.models.load_model` names it; ``identity`` is what another engine
+    found it to be.
+    """
 
     model: str
     rope: str = "auto"
     where: Placing = field(default_factory=Placing)
+    identity: Mapping[str, str] | None = None
 
 
 class Executor(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evalkit.engine.dealer import Dealer
@@ -63,7 +63,10 @@ class RayEngines:
         for number in range(len(self.seats)):
             self._actor(number)
         cards: list[Card] = self._asked("load", orders[0], self._taken(0, orders), lockstep)
-        self._orders, self._cards = list(orders[: len(cards)]), cards
+        self._cards = cards
+        self._orders = [
+            replace(order, identity=card.identity) for order, card in zip(orders, cards, strict=False)
+        ]
         return list(cards)
 
     def describe(self, order: Order) -> Card:

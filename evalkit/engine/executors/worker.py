@@ -16,7 +16,7 @@ from evalkit.engine.planner import Group
 from evalkit.engine.run import Answers, Settings, answer_groups
 from evalkit.engine.workers import get_ready
 from evalkit.errors import EnvironmentProblem
-from evalkit.models.base import Card
+from evalkit.models.base import Card, Model
 from evalkit.types import MediaRef, Request
 
 ASK_SECONDS = 0.02
@@ -60,15 +60,30 @@ class Worker:
         ``groups`` gives the next group and whether to ask again, ``read`` what a file of the driver's
         machine holds.
         """
-        if self._orders != list(orders):
-            loaded = self.load(orders, lockstep=len(orders) > 1)
+        plain = [replace(order, identity=None) for order in orders]
+        if self._orders != plain:
+            loaded = self.load(plain, lockstep=len(orders) > 1)
             if len(loaded) < len(orders):
                 raise EnvironmentProblem(
                     f"{len(orders)} models fit side by side into another engine's memory",
                     f"into this one's only {len(loaded)} do",
                     "give engines of one size, or switch this off by `--without lockstep`",
                 )
+        for order, model in zip(orders, self._local.models, strict=True):
+            _check_same(order, model)
         yield from answer_groups(self._local.models, _asked(groups, read), settings)
+
+
+def _check_same(order: Order, model: Model) -> None:
+    """What this engine loaded is what its fellows did: a path or a branch may mean another thing here."""
+    known = order.identity if order.identity is not None else model.identity
+    different = [name for name in {**known, **model.identity} if known.get(name) != model.identity.get(name)]
+    if different:
+        raise EnvironmentProblem(
+            f"model `{order.model}` is not the same for every engine",
+            f"they differ in {', '.join(different)}, so their answers may",
+            "give all machines the same files and versions, or leave this one out",
+        )
 
 
 def _asked(groups: Callable[[], tuple[Group | None, bool]], read: Read) -> Iterator[Group | None]:
