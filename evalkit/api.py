@@ -16,6 +16,7 @@ from evalkit.data.cache import MediaCache, cache_root
 from evalkit.execute import execute
 from evalkit.finish import Outcome, rescore, scored_anew
 from evalkit.metrics.base import Metric
+from evalkit.metrics.reasoning import TAGS
 from evalkit.registry import load_task
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
@@ -57,11 +58,12 @@ def evaluate(
     return execute(spec, reporter or Silent())
 
 
-def score_run(run: PathLike, official_random: int | None = None) -> Outcome:
+def score_run(run: PathLike, official_random: int | None = None, reasoning: str | None = None) -> Outcome:
     """Score a stored run again, without model or data; ``official_random`` seeds the official
-    scripts that draw an answer where they can read none.
+    scripts that draw an answer where they can read none, ``reasoning`` names another rule that separates
+    reasoning from answers.
     """
-    return rescore(RunDir.open(Path(run)), official_random=official_random)
+    return rescore(RunDir.open(Path(run)), official_random=official_random, reasoning=reasoning)
 
 
 def compare(
@@ -273,6 +275,8 @@ def _protocol(spec: Mapping[str, Any]) -> str:
     parts += [
         f"{name.replace('_', '-')}-{spec[name]}" for name in ("max_frames", "visual_tokens") if spec.get(name)
     ]
+    rule = spec.get("reasoning", TAGS)
+    parts += [f"reasoning-{rule}"] if rule != TAGS else []
     return " ".join([*parts, *(["mc-logits"] if spec.get("mc_logits") else [])])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from evalkit.bridges import lmms
 from evalkit.errors import EvalkitError
 from evalkit.metrics.base import ExternalMetric, Score
+from evalkit.metrics.reasoning import TAGS
 from evalkit.registry import load_task
 from evalkit.scoring import score_records
 from evalkit.store import Plan, Record, RunDir, planned
@@ -35,14 +36,21 @@ class Outcome:
     submissions: Mapping[Path, str] = field(default_factory=dict)
 
 
-def rescore(run: RunDir, tasks_dirs: Sequence[str] = (), official_random: int | None = None) -> Outcome:
+def rescore(
+    run: RunDir,
+    tasks_dirs: Sequence[str] = (),
+    official_random: int | None = None,
+    reasoning: str | None = None,
+) -> Outcome:
     """Score a stored run again from its journal: no model, data set or GPU is needed.
 
-    ``official_random`` seeds the official scripts' random fallbacks; None leaves the run's own seed.
+    ``official_random`` seeds the official scripts' random fallbacks; ``reasoning`` names the rule that
+    separates reasoning from answers. None leaves what the run says.
     """
     manifest = run.manifest()
-    if official_random is not None:
-        manifest = {**manifest, "spec": {**manifest["spec"], "official_random": official_random}}
+    asked = {"official_random": official_random, "reasoning": reasoning}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    manifest = {**manifest, "spec": {**manifest["spec"], **asked}}
     return finish(run, _tasks(manifest, tasks_dirs), run.plan(), manifest, [])
 
 
@@ -50,7 +58,13 @@ def finish(
     run: RunDir, tasks: Sequence[Task], plan: Plan, manifest: dict[str, Any], problems: list[EvalkitError]
 ) -> Outcome:
     """Score what the journal holds of a plan, and write the views of the run."""
-    records, missing, unreadable = _scored(run, tasks, plan)
+    rule = rule_of(manifest)
+    records, missing, unreadable = _scored(run, tasks, plan, rule)
+    scored = {task.name for task in tasks}
+    described = [
+        {**each, "reasoning": rule} if each["name"] in scored else each for each in manifest["tasks"]
+    ]
+    manifest = {**manifest, "tasks": described}
     failed = sum(record.failed for record in records)
     complete = not (missing or failed or problems or manifest["arms_to_come"])
     manifest = {**manifest, "status": "complete" if complete else "incomplete", "finished": now()}
@@ -64,7 +78,12 @@ def finish(
 def scored_anew(run: RunDir) -> list[Record]:
     """A stored run's records, scored from its journal; nothing is written."""
     manifest = run.manifest()
-    return _scored(run, _tasks(manifest, ()), run.plan())[0]
+    return _scored(run, _tasks(manifest, ()), run.plan(), rule_of(manifest))[0]
+
+
+def rule_of(manifest: Mapping[str, Any]) -> str:
+    """The rule by which a run separates reasoning; those before there was one are scored by today's."""
+    return str(manifest["spec"].get("reasoning", TAGS))
 
 
 def _tasks(manifest: Mapping[str, Any], tasks_dirs: Sequence[str]) -> list[Task]:
@@ -74,7 +93,7 @@ def _tasks(manifest: Mapping[str, Any], tasks_dirs: Sequence[str]) -> list[Task]
     return [load_task(name, folders) for name in names]
 
 
-def _scored(run: RunDir, tasks: Sequence[Task], plan: Plan) -> tuple[list[Record], int, int]:
+def _scored(run: RunDir, tasks: Sequence[Task], plan: Plan, reasoning: str) -> tuple[list[Record], int, int]:
     """The records of a plan with their scores, how many are missing, and how many lines unreadable."""
     journal = run.journal()
     found, missing = planned(plan, journal.records)
@@ -82,7 +101,7 @@ def _scored(run: RunDir, tasks: Sequence[Task], plan: Plan) -> tuple[list[Record
     own = [record for record in found if record.task in metrics]
     # What another program has scored stays as it is stored: it may not be there any more.
     stored = {(each.arm, each.key): each for each in run.records()} if len(own) < len(found) else {}
-    scored = {(each.arm, each.key): each for each in score_records(own, metrics)}
+    scored = {(each.arm, each.key): each for each in score_records(own, metrics, reasoning)}
     places = [(record.arm, record.key) for record in found]
     records = [scored.get(place) or stored[place] for place in places]
     return records, missing, journal.unreadable
@@ -124,7 +143,7 @@ def _submit(run: RunDir, tasks: Sequence[Task], records: Sequence[Record]) -> di
     answers: dict[tuple[str, str], list[Entry]] = {}
     for record in records:
         question, options = record.meta.get("question", ""), record.meta.get("options", {})
-        entry = Entry(record.sample_id, record.raw.strip(), question, options, record.labels)
+        entry = Entry(record.sample_id, record.answer().prediction.strip(), question, options, record.labels)
         answers.setdefault((record.arm, record.task), []).append(entry)
     written = {}
     for task in tasks:

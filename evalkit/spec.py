@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.metrics.reasoning import RULES, TAGS
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import PART_KEYS
 from evalkit.rope.variants import parse_variant, split_variants
@@ -60,6 +61,7 @@ class RunSpec:
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
         compile: the layers are compiled first, all but their attention.
         mc_logits: multiple-choice questions are answered by the likeliest of the options' letters.
+        reasoning: rule that separates reasoning from answers before they are scored: ``tags``, or ``none``.
         audit: answers with a margin (in logits) below this are given again, each alone, and compared.
         without: techniques of the engine to switch off (:class:`~evalkit.engine.techniques.Techniques`).
     """
@@ -88,6 +90,7 @@ class RunSpec:
     batch_size: int | None = None
     compile: bool = False
     mc_logits: bool = False
+    reasoning: str = TAGS
     audit: float | None = None
     without: tuple[str, ...] = ()
 
@@ -105,6 +108,13 @@ class RunSpec:
             raise UsageError(f"subset `{self.subset}`", f"there is none of this name.{hint}", "use `ci`")
         if self.subset is not None and self.limit is not None:
             raise UsageError("`--limit` and `--subset`", "each says how many samples to take", "give one")
+        if self.reasoning not in RULES:
+            hint = did_you_mean(str(self.reasoning), RULES)
+            raise UsageError(
+                f"reasoning rule `{self.reasoning}`",
+                f"there is none of this name.{hint}",
+                "use `tags` or `none`",
+            )
         if self.executor not in EXECUTORS:
             hint = did_you_mean(self.executor, EXECUTORS)
             raise UsageError(f"executor `{self.executor}`", f"there is none of this name.{hint}", "use `ray`")
@@ -138,6 +148,7 @@ class RunSpec:
         arms = self.arms()
         order = [arms, self.tasks, self.limit, self.subset, self.dtype]
         order += [each for each in (self.mc_logits, self.max_frames, self.visual_tokens) if each]
+        order += [self.reasoning] if self.reasoning != TAGS else []
         digest = hashlib.sha256(repr(tuple(order)).encode()).hexdigest()[:8]
         name = Path(arms[0].model).name.replace(":", "-").replace("=", "-")
         return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x').replace(':', '-')}-{digest}"

@@ -15,6 +15,7 @@ _PROTOCOL = {
     "max_new_tokens": "limit of new tokens",
     "scored_by": "judge",
     "chosen_by": "way of choosing an option (`--mc-logits`)",
+    "reasoning": "rule that separates reasoning from answers (`--reasoning`)",
 }
 
 
