@@ -28,13 +28,15 @@ _SAID = re.compile(
 )
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*|__([^_\n]+)__|<(?:b|strong)>([^<\n]+)</")
 _REASON = re.compile(
-    r"\b(?:because|since|as (?:there|shown|seen)|given that|based on|due to|considering|where|rounded|compared)\b"
+    r"\b(?:because|since|as (?:there|shown|seen)|given that|based on|due to|considering|where|rounded"
+    r"|compared)\b"
     r"|因为|由于|[(（](?![^)）]*$)(?=[^)）]*\d)",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"[(（][^()（）]*[)）]")
 _THEREFORE = re.compile(
-    r"\b(?:so|therefore|thus|hence|in total|altogether|overall|leaves|leaving|which means|that makes|this gives)\b"
+    r"\b(?:so|therefore|thus|hence|in total|altogether|overall|leaves|leaving|which means|that makes"
+    r"|this gives)\b"
     r"|因此|所以|一共|总共|共有|∴|⇒|→|=>",
     re.IGNORECASE,
 )
@@ -58,13 +60,16 @@ _NEGATED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BOUND = re.compile(
-    r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller) than|at (?:least|most)|over|under|above|below"
-    r"|between|up to|no (?:more|less) than|either)|[<>≤≥±]|\\(?:le|ge|leq|geq|lt|gt|pm)\b"
+    r"(?:\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller) than|at (?:least|most)|over|under"
+    r"|above|below|between|up to|no (?:more|less) than|either)|[<>≤≥±]|\\(?:le|ge|leq|geq|lt|gt|pm)\b"
     r"|超过|大于|小于|至少|至多|不到|介于)\s*\Z",
     re.IGNORECASE,
 )
 # What may follow a number and make it another one, or one of several.
-_JOINED = r"[-–—~～]|\\sim|\bto\b|\bor\b|\band\b|,|、|&|\+|[*×÷^]|\\(?:times|cdot|div|pm)|±|至|到|或|和|与|x(?=\s*\d)|:(?=\d)"
+_JOINED = (
+    r"[-–—~～]|\\sim|\b(?:to|or|and)\b|,|、|&|\+|[*×÷^]|\\(?:times|cdot|div|pm)|±|至|到|或|和|与"
+    r"|x(?=\s*\d)|:(?=\d)"
+)
 _GOES_ON = re.compile(
     rf"\s*(?:{_JOINED})\s*(?:{FORM})"
     r"|\s*(?:million|billion|trillion|thousand|hundred|dozen|\\sqrt|√|\\pi\b|π|(?-i:[kMB])\b|万|亿)| (?=\d)"
@@ -128,12 +133,12 @@ def read_list(text: str) -> str:
     ('[1, 2.5]', '[3, 4, 5]')
     """
     text = plain(text)
-    for passage in (*_explicit(text), text):
-        bracketed = re.findall(r"(?:\[|\\\{|\(|\{)([^\[\](){}]*\d[^\[\](){}]*?)(?:\]|\\\}|\)|\})", passage)
+    explicit = list(_explicit(text))
+    for passage in (*explicit, text):
+        bracketed = re.findall(r"[\[({]([^\[\](){}]*\d[^\[\](){}]*?)\\?[\])}]", passage)
         listed = [part for part in bracketed if re.search(r"\d\s*[,;、]\s*[-\d]", part)]
-        listed = listed or re.findall(
-            rf"(?:{FORM})(?:(?:\s*[,、]\s*(?:and\s+)?|\s+and\s+)(?:{FORM}))+", passage
-        )
+        if not listed and (passage in explicit or re.search("[,、]", passage)):
+            listed = _COMMAS.findall(passage)
         if listed:
             found = [number.value for number in numbers_in(re.sub(r"\s*[,;、]\s*", " ; ", listed[-1]))]
             return f"[{', '.join(found)}]"
@@ -171,7 +176,7 @@ def _stated(passage: str) -> str | None:
     reason = _REASON.search(passage)
     if reason and any(True for _ in numbers_in(passage[: reason.start()])):
         passage = passage[: reason.start()]
-    head, equals, result = passage.rpartition("=")
+    _, equals, result = passage.rpartition("=")
     if equals and any(True for _ in numbers_in(result)):
         passage = result
     found = next(iter(numbers_in(passage)), None)
