@@ -46,9 +46,9 @@ _TIME_WORDS = re.compile(
 )
 _ANSWER = re.compile(r"\b(?:final\s+)?answer\b|答案|\\boxed\s*\{", re.IGNORECASE)
 _REFUSES = re.compile(
-    r"(?:\b(?:not|never|cannot|can't|unable|no)\b|n't\b)[^.\n]{0,30}?"
-    r"\b(?:occur|happen|appear|visible|shown|present|find|found|determine|identify|locate|tell|take place|see|provide"
-    r"|depict)\w*|无法|没有出现|抱歉",
+    r"(?:\b(?:not|never|cannot|can't|unable|no)\b|n't\b)[^.\n]{0,30}?\b(?:occur|happen|appear|visible|shown"
+    r"|present|find|found|determine|identify|locate|tell|take place|see|provide|depict)\w*"
+    r"|无法|没有出现|抱歉",
     re.IGNORECASE,
 )
 _HOWEVER = re.compile(r"\b(?:but|however|if i had to)\b|但", re.IGNORECASE)
