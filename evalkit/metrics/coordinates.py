@@ -55,8 +55,8 @@ def parse_box(text: str) -> Box:
 
     Read are ``[x1, y1, x2, y2]`` (also in JSON, ``[[...]]``, parentheses and as NumPy prints it),
     ``(x1,y1),(x2,y2)``, inside or outside of ``<box>`` or ``<|box_start|>`` tags; objects with keys such as
-    ``x1``; a top left and a bottom right corner that are called so; and a text of nothing but four numbers. Of
-    several boxes the first counts, or the first that follows "final answer".
+    ``x1``; a top left and a bottom right corner that are called so; and a text of nothing but four numbers.
+    Of several boxes the first counts, or the first that follows "final answer".
 
     Raises:
         NoBox: there is none, or what comes first could mean several things.

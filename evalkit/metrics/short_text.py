@@ -9,7 +9,7 @@ _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
 _FIELD = re.compile(r"[\"']answer[\"']\s*:\s*(?:\"([^\"]*)\"|'([^']*)'|([^,}\n]+))", re.IGNORECASE)
 _SAID = re.compile(
-    r"\banswer\s*(?:is\b\s*:?|:|=)\s*(?P<a>[^\n]+)|答案(?:是|为|[:：])\s*(?P<b>[^\n。]+)|^\s*#{2,}\s*(?P<c>[^\n]+)\Z",
+    r"\banswer\s*(?:is\b\s*:?|:|=)[^\S\n]*\n?|答案(?:是|为|[:：])|^\s*#{2,}(?=[^\n]+\Z)",
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(
@@ -23,7 +23,7 @@ _REFUSES = re.compile(
     r"|cannot be determined|抱歉|对不起|无法)",
     re.IGNORECASE,
 )
-_VERDICT = re.compile(r"\s*[*_`\"']*(yes|no)\b[*_`\"']*(?:[.,:;!\n—–-]|\s*$)", re.IGNORECASE)
+_VERDICT = re.compile(r"\s*[*_`\"']*(yes|no)\b[*_`\"']*(?:\s*[.,:;!\n—–]|\s+-\s|\s*\Z)", re.IGNORECASE)
 _WRAPPED = re.compile(r"\s*(?:\*\*|__|[*`\"'“「《$])+(.+?)(?:\*\*|__|[*`\"'”」》$.])+\s*", re.DOTALL)
 _FIRST_LINE = re.compile(r"\s*(\S+(?:[^\S\n]+\S+){0,2})[^\S\n]*\n+\s*\S")
 _HEADING = re.compile(r"[:#|]|^[-*]\s")
@@ -36,8 +36,9 @@ class NoAnswer(ValueError):
 def short_answer(text: str) -> str:
     r"""The answer that a text gives, or the whole text where it says nothing of an answer.
 
-    In this order: in ``\boxed{}``, in JSON (``"answer"``), after "answer is" or "Answer:" (the last one), a
-    Yes or No that begins the text, a first line of at most three words, and what markdown or quotes are around.
+    In this order: in ``\boxed{}``, in JSON (``"answer"``), after "answer is" or "Answer:" (the last), a
+    Yes or No that begins the text, a first line of at most three words, and what markdown or quotes are
+    around.
 
     Raises:
         NoAnswer: the text refuses to answer.
@@ -47,11 +48,14 @@ def short_answer(text: str) -> str:
     """
     fenced = _FENCE.fullmatch(text)
     text = _EMPHASIS.sub("", fenced[1] if fenced else text)
-    for pattern in (_BOXED, _FIELD, _SAID):
+    for pattern in (_BOXED, _FIELD):
         found = list(pattern.finditer(text))
         if found:
-            said = next(group for group in found[-1].groups() if group is not None)
-            return _bare(_SENTENCE_END.split(said, maxsplit=1)[0] if pattern is _SAID else said)
+            return _bare(next(group for group in found[-1].groups() if group is not None))
+    said = list(_SAID.finditer(text))
+    if said:
+        line = text[said[-1].end() :].lstrip(" *").partition("\n")[0]
+        return _bare(_SENTENCE_END.split(line, maxsplit=1)[0])
     if _REFUSES.match(text):
         raise NoAnswer("the answer is a refusal")
     verdict = _VERDICT.match(text)
