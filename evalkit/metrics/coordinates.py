@@ -7,7 +7,7 @@ import re
 
 Box = tuple[float, float, float, float]
 
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+NUMBER = r"(?<![\d.])[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _COMMA = r"\s*,\s*"
 _POINT = rf"[(\[]\s*{NUMBER}{_COMMA}{NUMBER}\s*[)\]]"
 _FOUR = rf"{NUMBER}(?:(?:{_COMMA}|\s+){NUMBER}){{3}}"

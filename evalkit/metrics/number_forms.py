@@ -34,7 +34,7 @@ _HAN = (
     r"[零〇一二两三四五六七八九十百]{1,7}"
     r"(?=[个只条辆人张块岁年天元米%％度本支根件种次台艘座棵朵倍名位。，.,\s]|\Z)"
 )
-FORM = rf"[-+]?\s*\\?[$€£¥₹]?\s*(?:{_DIGITS}|{_FRACTION}|\b{_WORDS}\b|{_HAN})"
+FORM = rf"(?<![\d.])[-+]?\s*\\?[$€£¥₹]?\s*(?:{_DIGITS}|{_FRACTION}|\b{_WORDS}\b|{_HAN})"
 NUMBER = re.compile(
     rf"(?P<sign>(?<![\w.)\]}}])[-–+]\s?|\b(?:negative|minus)\s+|负)?(?:\\?[$€£¥₹]|\bUS\$|\bRs\.?)?\s*(?P<late>-)?"
     rf"(?:(?P<whole>\d+)?\s*(?P<fraction>{_FRACTION})"
@@ -62,7 +62,10 @@ _DATED = re.compile(
     r"\b(?:in|since|from|by|during|year|of|for|and|to|between|until)\s+(?:the\s+year\s+)?\Z|[('‘]\Z",
     re.IGNORECASE,
 )
+_DECADE = re.compile(r"\b(?:his|her|their|the|early|mid|late)[-\s]+\d*0'?s\b", re.IGNORECASE)
 _REFERRED = re.compile(r"\b(?:the|these|those|both|all|its|other|my|first|last)\s+\Z", re.IGNORECASE)
+
+_NEAR = 60  # characters before a number that are looked at
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,13 @@ class Number:
 
 
 def plain(text: str) -> str:
-    r"""A text with full-width characters and every minus sign in ASCII, and without LaTeX's spacing.
+    r"""A text with full-width characters and every minus sign in ASCII, without LaTeX's spacing and long
+    white space.
 
     >>> plain("−５ \\mathrm{cm}")
     '-5 \\mathrm{cm}'
     """
-    text = text.translate(_FULL_WIDTH)
+    text = re.sub(r"\n(?:\s?\n)+", "\n\n", re.sub(r"[^\S\n]+", " ", text.translate(_FULL_WIDTH)))
     text = re.sub(r"\\(?:left|right|displaystyle)\b|\\[!;:]|(?<!\\)\\ ", " ", text)
     text = re.sub(r"<\s*([-+]?[\d.,]+)\s*>", r"\1", text)
     return re.sub(r"(?<=\d)\{,\}(?=\d{3})", ",", text)
@@ -94,10 +98,12 @@ def numbers_in(text: str) -> Iterator[Number]:
     for found in NUMBER.finditer(text):
         body = found[0].lstrip()
         start = found.end() - len(body)
-        before = text[:start]
+        before = text[max(0, start - _NEAR) : start]
         if not found["words"] and not found["han"] and _BOUND_LEFT.search(before):
             continue
         if _BOUND_RIGHT.match(text, found.end()):
+            continue
+        if _DECADE.search(text[max(0, start - 6) : found.end() + 2]):
             continue
         if body.lower() == "one" and _idiom(text, found.start(), found.end()):
             continue

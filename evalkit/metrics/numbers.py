@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from evalkit.metrics.number_forms import FORM, NUMBER, Number, numbers_in, plain
 
@@ -35,8 +36,8 @@ _REASON = re.compile(
 )
 _ASIDE = re.compile(r"[(（][^()（）]*[)）]")
 _THEREFORE = re.compile(
-    r"\b(?:so|therefore|thus|hence|in total|altogether|overall|leaves|leaving|which means|that makes"
-    r"|this gives)\b"
+    r"\b(?:so|therefore|thus|hence|in total|altogether|overall|leaves|leaving|giving|yielding|which means"
+    r"|resulting in|that makes|this gives)\b"
     r"|因此|所以|一共|总共|共有|∴|⇒|→|=>",
     re.IGNORECASE,
 )
@@ -49,6 +50,9 @@ _FILLER = (
     r"\b(?:about|around|approximately|approx\.?|roughly|nearly|almost|exactly|only|therefore|thus|then|also|now"
     r"|equal to|a total of|total of|the number|the year|the value|in|at|there (?:is|are))\b|大约|约|共"
 )
+# A condition, not a result: "at x = 2". An equation that is not solved: "2x =", "x² =".
+_GIVEN = re.compile(r"\b(?:at|when|for|if|with|where)\s+\$?[a-z]\w?\s*=\s*[-\d.]*\d\$?,?", re.IGNORECASE)
+_UNSOLVED = re.compile(r"(?:\d\s*\*?\s*[A-Za-z]|[A-Za-z](?:\^\{?[2-9]\}?|[²³]))\s*\Z")
 _STATES = re.compile(
     rf"(?:{_VERB})(?:\s*(?:{_FILLER})|[\s:*$~≈(\[{{\"'`]|\\[(,\[]|\\text(?:bf)?\{{)*\Z", re.IGNORECASE
 )
@@ -74,16 +78,20 @@ _GOES_ON = re.compile(
     rf"\s*(?:{_JOINED})\s*(?:{FORM})"
     r"|\s*(?:million|billion|trillion|thousand|hundred|dozen|\\sqrt|√|\\pi\b|π|(?-i:[kMB])\b|万|亿)| (?=\d)"
     rf"|\s+[A-Za-z]+(?:\s[A-Za-z]+)?\s+(?:and|or)\s+(?:{FORM})"
+    rf"|\s+(?:less|more|fewer|greater) than\s+(?:{FORM})"
     rf"|\s*(?:feet|foot|ft|'|′|hours?|hrs?|minutes?|mins?|yards?|pounds?|lbs?|小时|分钟?)(?:\s*|\s+and\s+)(?:{FORM})",
     re.IGNORECASE,
 )
 _REFUSES = re.compile(
     r"\b(?:can(?:no|')t|can not|cannot|unable|impossible|not possible|don'?t know|do not know|insufficient"
-    r"|not enough|sorry|unclear|unknown"
+    r"|not enough|sorry|unclear|unknown|none of"
     r"|not (?:clear|visible|given|provided|shown|specified|able|sure|certain))\b"
     r"|无法|不能确定|不知道|不清楚|抱歉",
     re.IGNORECASE,
 )
+_NEAR = 120  # characters before a number that are looked at
+_PASSAGE = 500  # characters of a statement
+_MOST = 20  # statements, from the last one, that are looked at
 _COMMAS = re.compile(rf"(?:{FORM})(?:(?:\s*[,、]\s*(?:and\s+)?|\s+and\s+)(?:{FORM}))+", re.IGNORECASE)
 
 
@@ -107,7 +115,7 @@ def read_number(text: str) -> str:
     enumerated = len(_ENUMERATED.findall(text)) > 1  # a single one may be an answer, and its reason after it
     leads = None if enumerated else _LEADS.match(text)
     text = _ENUMERATED.sub("", text) if enumerated else text
-    for passage in (*_explicit(text), *([leads[1]] if leads else [])):
+    for passage in chain(_explicit(text), [leads[1]] if leads else []):
         found = _stated(passage)
         if found is not None:
             return found
@@ -149,22 +157,24 @@ def _explicit(text: str) -> Iterator[str]:
     """Passages that are the answer by what the text says, the surest first."""
     if NUMBER.fullmatch(text.strip(" .\n*$")):
         yield text
-    yield from reversed([_braced(text, found.end()) for found in _BOXED.finditer(text)])
-    for found in reversed(list(_SAID.finditer(text))):
-        negated = _NEGATED.match(text, found.end())
+    for found in reversed(list(_BOXED.finditer(text))[-_MOST:]):
+        yield _braced(text, found.end())
+    for found in reversed(list(_SAID.finditer(text))[-_MOST:]):
+        negated = _NEGATED.match(text[: found.end() + _PASSAGE], found.end())
         if negated and not (negated["but"] or negated["rather"]):
             continue
-        rest = text[negated.end() if negated else found.end() :].lstrip(" \n*#:\"'`$")
+        start = negated.end() if negated else found.end()
+        rest = text[start : start + _PASSAGE].lstrip(" \n*#:\"'`$")
         yield next((part for part in _SENTENCE.split(rest) if part and part.strip()), "")
 
 
 def _braced(text: str, start: int) -> str:
     depth = 1
-    for place in range(start, len(text)):
+    for place in range(start, min(len(text), start + _PASSAGE)):
         depth += (text[place] == "{") - (text[place] == "}")
         if depth == 0:
             return text[start:place]
-    return text[start:]
+    return text[start : start + _PASSAGE]
 
 
 def _stated(passage: str) -> str | None:
@@ -176,15 +186,33 @@ def _stated(passage: str) -> str | None:
     reason = _REASON.search(passage)
     if reason and any(True for _ in numbers_in(passage[: reason.start()])):
         passage = passage[: reason.start()]
-    _, equals, result = passage.rpartition("=")
+    passage = _without_conditions(passage)
+    before, equals, result = passage.rpartition("=")
     if equals and any(True for _ in numbers_in(result)):
+        _solved(before)
         passage = result
     found = next(iter(numbers_in(passage)), None)
     return None if found is None else _sure(passage, found)
 
 
+def _without_conditions(text: str) -> str:
+    """A text without "at x = 2" and the like, if there are other numbers in it."""
+    bare = _GIVEN.sub(" ", text)
+    return bare if any(True for _ in numbers_in(bare)) else text
+
+
+def _solved(before: str) -> None:
+    """See that what stands before an equals sign is no multiple or power of what is asked for.
+
+    Raises:
+        NoNumber: it is one.
+    """
+    if _UNSOLVED.search(before):
+        raise NoNumber("an equation that is not solved")
+
+
 def _sure(passage: str, found: Number) -> str:
-    if _BOUND.search(passage[: found.start]):
+    if _BOUND.search(passage[max(0, found.start - _NEAR) : found.start]):
         raise NoNumber("a bound is not a number")
     follows = _GOES_ON.match(passage, found.end)
     if follows and not re.match(r"\s*,\s*\d+\s+(?:of|in)\b", passage[found.end :]):
@@ -208,7 +236,7 @@ def _concluded(text: str) -> str | None:
         if not sentence:
             continue
         reason = _REASON.search(sentence)
-        kept = sentence[: reason.start()] if reason else sentence
+        kept = _without_conditions(sentence[: reason.start()] if reason else sentence)
         therefore = list(_THEREFORE.finditer(kept))
         for start in (*(found.end() for found in therefore[-1:]), 0):
             clause = kept[start:]
@@ -221,11 +249,17 @@ def _concluded(text: str) -> str | None:
 
 
 def _states(clause: str) -> str | None:
-    _, equals, result = clause.rpartition("=")
+    before, equals, result = clause.rpartition("=")
+    if equals and _hard(result):
+        _solved(before)
     if equals and clause.count("=") == 1 + len(re.findall(r"=[^,;]*(?==)", clause)) and _hard(result):
         return _sure(result, _hard(result)[0]) if len({each.value for each in _hard(result)}) == 1 else None
     found = _hard(clause)
-    stated = [each for each in found if _STATES.search(clause[: each.start]) or _LEFT.match(clause, each.end)]
+    stated = [
+        each
+        for each in found
+        if _STATES.search(clause[max(0, each.start - _NEAR) : each.start]) or _LEFT.match(clause, each.end)
+    ]
     if len({number.value for number in stated}) != 1:
         return None
     last = stated[-1]

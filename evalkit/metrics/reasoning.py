@@ -65,6 +65,7 @@ _OPENS_CLAUSE = re.compile(r"(?:^|[\n.!?:;…。！？：；)\]>*_`\"'▷])[^\S\
 _FULL_STOP = re.compile(r"[\"')。.,;!?]+\s*")
 _LINK = re.compile(r"[\s`\"',.…]*(?:and|or|to|/|和|与|…|\.\.\.)?[\s`\"',.…]*")
 _PROMPT_END = 200
+_AROUND = 200  # characters before and after a tag that say what it is
 _ASIDE = 120  # a tag within a sentence, with no more than this after it, is being talked about
 
 
@@ -247,7 +248,7 @@ def _tags(text: str) -> Iterator[_Tag]:
 def _mentioned(text: str, tags: list[_Tag], place: int) -> bool:
     """Whether prose speaks of a tag instead of using it."""
     tag = tags[place]
-    before, after = text[: tag.start], text[tag.end :]
+    before, after = text[max(0, tag.start - _AROUND) : tag.start], text[tag.end : tag.end + _AROUND]
     if before[-1:] in _QUOTES and after[:1] in _QUOTES and before[-1:] and after[:1]:
         return True
     line, rest = before.rpartition("\n")[2], after.partition("\n")[0]
@@ -270,7 +271,8 @@ def _linked(text: str, tags: list[_Tag], place: int) -> bool:
     if opening < 0 or opening + 1 >= len(tags) or tags[opening].closing or not tags[opening + 1].closing:
         return False
     between = text[tags[opening].end : tags[opening + 1].start]
-    line = text[: tags[opening].start].rpartition("\n")[2]
+    first = tags[opening].start
+    line = text[max(0, first - _AROUND) : first].rpartition("\n")[2]
     return bool(line.strip() and between.strip() and _LINK.fullmatch(between)) and not _OPENS_CLAUSE.search(
         line
     )
@@ -278,7 +280,7 @@ def _linked(text: str, tags: list[_Tag], place: int) -> bool:
 
 def _aside(text: str, tags: list[_Tag], place: int) -> bool:
     """Whether an opening tag within a sentence, without an end, is a word of that sentence."""
-    tag, after = tags[place], text[tags[place].end :]
+    tag, after = tags[place], text[tags[place].end : tags[place].end + _AROUND]
     if any(each.closing for each in tags[place + 1 :]) or text[tag.start - 1 : tag.start].isalnum():
         return False
     if tag.answer:

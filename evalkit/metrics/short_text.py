@@ -9,7 +9,7 @@ _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
 _FIELD = re.compile(r"[\"']answer[\"']\s*:\s*(?:\"([^\"]*)\"|'([^']*)'|([^,}\n]+))", re.IGNORECASE)
 _SAID = re.compile(
-    r"\banswer\s*(?:is\b\s*:?|:|=)[^\S\n]*\n?|答案(?:是|为|[:：])|^\s*#{2,}(?=[^\n]+\Z)",
+    r"\banswer\s*(?:is\b\s*:?|:|=)[^\S\n]*\n?|答案(?:是|为|[:：])|^[^\S\n]*#{2,}(?=[^\n]+\Z)",
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(
@@ -46,6 +46,7 @@ def short_answer(text: str) -> str:
     >>> short_answer("The answer is **two cars**."), short_answer("Yes, it does."), short_answer("a red car")
     ('two cars', 'Yes', 'a red car')
     """
+    text = re.sub(r"\n(?:\s?\n)+", "\n\n", re.sub(r"[^\S\n]+", " ", text))
     fenced = _FENCE.fullmatch(text)
     text = _EMPHASIS.sub("", fenced[1] if fenced else text)
     for pattern in (_BOXED, _FIELD):

@@ -40,6 +40,8 @@ _NO_NOUN = re.compile(
     re.IGNORECASE,
 )
 
+_NEAR = 40  # characters before a number that are looked at
+
 
 @dataclass(frozen=True)
 class Time:
@@ -65,7 +67,7 @@ def times_in(text: str) -> Iterator[Time]:
     """
     for found in _TIME.finditer(text):
         seconds, kind, unit = _read(found)
-        before = text[: found.start()]
+        before = text[max(0, found.start() - _NEAR) : found.start()]
         if kind == "plain" and _OF_A_SECOND.search(before):
             kind, unit = "unit", 1.0
         if _OTHER_BEFORE.search(before) or _OTHER_AFTER.match(text, found.end()):
