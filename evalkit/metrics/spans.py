@@ -15,7 +15,7 @@ THRESHOLDS = (0.3, 0.5, 0.7)
 _MARKS = r"[\s\"'`*_<>()\[\]]"
 _FILLER = (
     rf"(?:{_MARKS}|\b(?:the|at|about|around|approximately|roughly|approx\.?|time|timestamp|seconds?|mark|point|into"
-    r"|in|of|video|t|a)\b|第|约|大约|开始|[=~≈，]|处|時|的)*"
+    r"|in|of|video|start|end|t|a)\b|第|约|大约|开始|[=~≈，,:]|处|時|的)*"
 )
 _TO = re.compile(
     rf"{_FILLER}(?:-{{1,3}}>?|[–—―‒−~～〜ー→⇒]|=>|\.\.\.?|…|\b(?:to|until|till|through|thru|up to)\b"
@@ -41,6 +41,10 @@ _COMMA = re.compile(r"[\"']?\s*[,;|]\s*[\"']?|>\s*,?\s*<")
 _OPEN, _CLOSE = re.compile(r"[\[({<]\s*[\"']?\Z"), re.compile(r"[\"']?\s*[\])}>]")
 # The caption of an event may have numbers of its own.
 _QUOTED = re.compile(r"(?<![\w])'[^'\n]*'(?!\w)|\"[^\"\n]*\"|“[^”\n]*”|‘[^’\n]*’|`[^`\n]*`")
+_LABEL = re.compile(
+    r"\b(?:the|final|answer|time ?(?:span|stamps?|interval|range)s?|segment|interval|span|is|are)\b",
+    re.IGNORECASE,
+)
 _TIME_WORDS = re.compile(
     r"\b(?:hours?|minutes?|mins?|seconds?|secs?|to|and|from|until|start|end)\b", re.IGNORECASE
 )
@@ -180,7 +184,7 @@ def _pair(text: str, times: Sequence[Time], place: int) -> _Pair | None:
         (_BETWEEN.search(before) is not None and _AND.fullmatch(between) is not None)
         or (joined and (_FROM.search(before) is not None or {first.kind, second.kind} != {"plain"}))
         or _bracketed(before, between, after)
-        or _alone(text, first, second)
+        or (len(times) == 2 and _alone(text, first, second))
     )
     if labelled:
         return _Pair(first.start, labelled, True)
@@ -214,9 +218,10 @@ def _bracketed(before: str, between: str, after: str) -> bool:
 
 
 def _alone(text: str, first: Time, second: Time) -> bool:
-    """Whether a text is nothing but two times."""
-    rest = text[: first.start] + text[second.end :], text[first.end : second.start]
-    return not rest[0].strip(" .\n*`$") and re.fullmatch(r"\s*[,;]?\s*", rest[1]) is not None
+    """Whether a text is nothing but two times, and what they are called."""
+    label = _LABEL.sub("", text[: first.start]) + text[second.end :]
+    between = text[first.end : second.start]
+    return not label.strip(" .\n*`$:") and re.fullmatch(r"\s*[,;]?\s*", between) is not None
 
 
 def _chained(text: str, times: Sequence[Time], place: int) -> str | None:

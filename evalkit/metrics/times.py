@@ -17,7 +17,7 @@ _SECOND = rf"(?:seconds?|secs?|s){_END}|秒钟?|″|''"
 _MILLI = rf"(?:milliseconds?|msecs?|ms){_END}|毫秒"
 _LINK = r"[\s,]*(?:and\s+)?"
 _TIME = re.compile(
-    rf"(?<![A-Za-z0-9_.:])(?:(?:(?P<hh>\d{{1,2}}):)?(?P<mm>\d{{1,3}}):(?P<ss>[0-5]\d(?:\.\d+|,\d{{3}}(?!\d))?)"
+    rf"(?<![A-Za-z0-9_.:])(?:(?:(?P<hh>\d{{1,2}}):)?(?P<mm>\d{{1,3}}):(?P<ss>[0-5]\d(?:\.\d+|,\d{{3}}(?!\d))?)(?:\s*(?:{_SECOND}))?"
     rf"|(?:(?P<hours>{_NUMBER})\s*-?(?:{_HOUR}){_LINK})?(?:(?P<minutes>{_NUMBER})\s*-?(?:{_MINUTE}){_LINK})?"
     rf"(?P<seconds>{_NUMBER})(?:\s*-?(?:{_SECOND}|(?P<quote>\"(?<=\d['′]\d\d\")|\"(?<=\d['′]\d\")))"
     rf"|(?P<ordinal>(?:st|nd|rd|th)\b(?:\s+seconds?\b)?)|(?P<milli>\s*(?:{_MILLI})))"
