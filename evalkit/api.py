@@ -67,11 +67,12 @@ def with_mirror(spec: RunSpec) -> RunSpec:
     return spec.with_options(data_root=folder) if spec.data_root is None and folder else spec
 
 
-def score_run(run: PathLike, official_random: int | None = None) -> Outcome:
+def score_run(run: PathLike, official_random: int | None = None, reasoning: str | None = None) -> Outcome:
     """Score a stored run again, without model or data; ``official_random`` seeds the official
-    scripts that draw an answer where they can read none.
+    scripts that draw an answer where they can read none, ``reasoning`` names another rule that separates
+    reasoning from answers.
     """
-    return rescore(RunDir.open(Path(run)), official_random=official_random)
+    return rescore(RunDir.open(Path(run)), official_random=official_random, reasoning=reasoning)
 
 
 def compare(

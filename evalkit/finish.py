@@ -65,16 +65,24 @@ class Outcome:
         return self.results.comparison()
 
 
-def rescore(run: RunDir, tasks_dirs: Sequence[str] = (), official_random: int | None = None) -> Outcome:
+def rescore(
+    run: RunDir,
+    tasks_dirs: Sequence[str] = (),
+    official_random: int | None = None,
+    reasoning: str | None = None,
+) -> Outcome:
     """Score a stored run again from its journal: no model, data set or GPU is needed.
 
-    ``official_random`` seeds the official scripts' random fallbacks; None leaves the run's own seed.
+    ``official_random`` seeds the official scripts' random fallbacks, ``reasoning`` names the rule that
+    separates reasoning from answers; None leaves what the run says.
 
     Raises:
         UsageError: another program scores some of it, which never did.
     """
-    if official_random is not None:
-        scoring = run.manifest().scoring.model_copy(update={"official_random": official_random})
+    asked = {"official_random": official_random, "reasoning": reasoning}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if asked:
+        scoring = run.manifest().scoring.model_copy(update=asked)
         run.update(lambda manifest: manifest.with_scoring(scoring), now())
     with run.viewing():
         found, unreadable = _scored(run, run.manifest().results(), _registered(tasks_dirs))
@@ -158,7 +166,8 @@ def _scored(run: RunDir, evaluations: Sequence[Evaluation], metric: FindMetric) 
 
     What another program has scored stays as it is stored, unless ``metric`` gives that program.
     """
-    journal = run.journal()
+    journal, manifest = run.journal(), run.manifest()
+    rule = manifest.scoring.reasoning
     stored: dict[tuple[str, str], Record] = {}
     if any(metric(each) is None for each in evaluations) and (run.path / "records.jsonl").is_file():
         stored = {(each.arm, each.key): each for each in run.records()}
@@ -171,19 +180,18 @@ def _scored(run: RunDir, evaluations: Sequence[Evaluation], metric: FindMetric) 
         if by is None:
             own = [stored.get((each.arm, each.key), each) for each in own]
         elif isinstance(by, ExternalMetric):
-            own, evaluation = _judged(own, evaluation, by, by)
+            own, evaluation = _judged(score_records(own, {evaluation.task.name: by}, rule), evaluation, by)
         else:
-            own = score_records(own, {evaluation.task.name: by})
+            own = score_records(own, {evaluation.task.name: by}, rule)
         judged.append(evaluation)
         records[evaluation.id] = own
-    return Results(run, run.manifest(), judged, records), journal.unreadable
+    return Results(run, manifest, judged, records), journal.unreadable
 
 
 def _judged(
-    records: list[Record], evaluation: Evaluation, by: Metric, judge: ExternalMetric
+    flagged: list[Record], evaluation: Evaluation, judge: ExternalMetric
 ) -> tuple[list[Record], Evaluation]:
     """Have answers judged by another program; its figures belong to the evaluation."""
-    flagged = score_records(records, {evaluation.task.name: by})
     answered = [each for each in flagged if not each.failed]
     if not answered:
         return flagged, evaluation
@@ -217,7 +225,7 @@ def _submit(run: RunDir, tasks: Sequence[Task], results: Results) -> dict[Path, 
 def _entries(records: Iterable[Record]) -> Iterable[Entry]:
     for record in records:
         question, options = record.meta.get("question", ""), record.meta.get("options", {})
-        yield Entry(record.sample_id, record.raw.strip(), question, options, record.labels)
+        yield Entry(record.sample_id, record.answer().prediction.strip(), question, options, record.labels)
 
 
 def now() -> str:

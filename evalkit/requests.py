@@ -19,7 +19,7 @@ from evalkit.task import Task
 from evalkit.types import MediaRef, Request, Sample
 
 # Part of every key: raise it when the meaning of a request changes without its fields changing.
-KEY_VERSION = 1
+KEY_VERSION = 2  # 2: special tokens that are an answer's markup are part of its text
 Item = TypeVar("Item")
 
 

@@ -18,6 +18,8 @@ from typing import Any
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.metrics.base import Answer, FileMetric, Metric, Score, Scored
 from evalkit.metrics.flags import is_empty, is_repeating
+from evalkit.metrics.reasoning import TAGS, Reading, separate
+from evalkit.scoring import score_answer
 
 FindMetric = Callable[[str], Metric | None]
 _FORM = 'every line needs {"task": ..., "prediction": ..., "reference": ...}; see `evalkit score --help`'
@@ -29,6 +31,8 @@ class _Line:
     number: int
     task: str
     answer: Answer
+    text: str
+    reading: Reading
 
 
 class _Malformed(ValueError):
@@ -41,11 +45,12 @@ def score_file(
     *,
     tasks_dirs: Sequence[str] = (),
     official_random: int | None = None,
+    reasoning: str = TAGS,
     find_metric: FindMetric | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Score a file of predictions; the result maps each task to its block.
 
-    A block has ``n``, ``scores`` (every figure that is defined, at full precision)
+    A block has ``n``, ``reasoning`` (the rule), ``scores`` (every figure that is defined, at full precision)
     and ``rates`` (``error``, ``truncated_or_empty``, ``unparsed``, ``repeating``, as shares of ``n``).
 
     Args:
@@ -54,12 +59,13 @@ def score_file(
         tasks_dirs: further folders with task files.
         official_random: seed of an official random fallback (MMMU's ``official_acc``); None is
             the official script's own.
+        reasoning: the rule that separates reasoning from answers (:mod:`evalkit.metrics.reasoning`).
         find_metric: finds a task's metric, or None for an unknown one; the registry by default.
 
     Raises:
         UsageError: the file can't be read, is empty, has a malformed line or an unknown task.
     """
-    lines = list(_read(Path(path)))
+    lines = list(_read(Path(path), reasoning))
     if not lines:
         raise UsageError(f"predictions `{path}`", "there is nothing in it", _FORM)
     by_task: dict[str, list[_Line]] = {}
@@ -74,7 +80,10 @@ def score_file(
             )
         by_task = {task: by_task[task]}
     metrics = _metrics(path, by_task, find_metric or _registered(tasks_dirs))
-    return {name: _block(path, found, metrics[name], official_random) for name, found in by_task.items()}
+    return {
+        name: {"n": len(found), "reasoning": reasoning, **_block(path, found, metrics[name], official_random)}
+        for name, found in by_task.items()
+    }
 
 
 def _registered(tasks_dirs: Sequence[str]) -> FindMetric:
@@ -116,15 +125,13 @@ def _block(path: Path, lines: Sequence[_Line], metric: Metric, seed: int | None)
     figures = metric.summarise(items)
     if isinstance(metric, FileMetric):
         figures |= metric.file_figures(answers, scores, seed)
-    texts = [answer.prediction for answer in answers]
     counts = {
         "error": 0,  # a line is an answer; a sample without one has no line
-        "truncated_or_empty": sum(map(is_empty, texts)),
+        "truncated_or_empty": sum(is_empty(answer.prediction) for answer in answers),
         "unparsed": sum(score.parse_error is not None for score in scores),
-        "repeating": sum(map(is_repeating, texts)),
+        "repeating": sum(any(map(is_repeating, (line.text, line.reading.final))) for line in lines),
     }
     return {
-        "n": len(lines),
         "scores": {name: value for name, value in figures.items() if not math.isnan(value)},
         "rates": {name: count / len(lines) for name, count in counts.items()},
     }
@@ -132,7 +139,7 @@ def _block(path: Path, lines: Sequence[_Line], metric: Metric, seed: int | None)
 
 def _score(path: Path, line: _Line, metric: Metric) -> Score:
     try:
-        return metric.score(line.answer)
+        return score_answer(metric, line.answer, line.reading)
     except ValueError as problem:
         raise UsageError(
             f"`{path}` line {line.number} can't be scored as {line.task}",
@@ -141,7 +148,7 @@ def _score(path: Path, line: _Line, metric: Metric) -> Score:
         ) from None
 
 
-def _read(path: Path) -> Iterator[_Line]:
+def _read(path: Path, reasoning: str) -> Iterator[_Line]:
     try:
         content = path.read_bytes()
     except OSError as problem:
@@ -152,12 +159,12 @@ def _read(path: Path) -> Iterator[_Line]:
         if not line.strip():
             continue
         try:
-            yield _parse(number, line)
+            yield _parse(number, line, reasoning)
         except _Malformed as problem:
             raise UsageError(f"`{path}` line {number} is no prediction", str(problem), _FORM) from None
 
 
-def _parse(number: int, line: bytes) -> _Line:
+def _parse(number: int, line: bytes, reasoning: str) -> _Line:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as problem:
@@ -170,8 +177,10 @@ def _parse(number: int, line: bytes) -> _Line:
     space = fields.get("box_space")
     if space is not None and not isinstance(space, str):
         raise _Malformed(f"`box_space` is {space!r}, not a text")
+    text = _text(fields, "prediction") if fields.get("answered", True) else ""
+    reading = separate(text, reasoning)
     answer = Answer(
-        prediction=_text(fields, "prediction") if fields.get("answered", True) else "",
+        prediction=reading.final,
         reference=fields["reference"],
         question=_text(fields, "question"),
         options=_options(fields.get("options")),
@@ -181,7 +190,7 @@ def _parse(number: int, line: bytes) -> _Line:
         box_space=space,
         extracted="full_response" in fields,
     )
-    return _Line(number, _text(fields, "task"), answer)
+    return _Line(number, _text(fields, "task"), answer, text, reading)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -293,7 +293,8 @@ def scoring_of(spec: RunSpec, manifest: Manifest) -> Scoring:
     Raises:
         UsageError: it is scored already, and the command says otherwise.
     """
-    given = {name: value for name in Scoring.model_fields if (value := getattr(spec, name)) not in (None, {})}
+    asked = spec.chosen()
+    given = {name: asked[name] for name in Scoring.model_fields if asked.get(name) not in (None, {})}
     stored = manifest.scoring
     for name in given if manifest.evaluations else ():
         if name != "rate_limits" and given[name] != getattr(stored, name):

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.metrics.reasoning import RULES, TAGS
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import PART_KEYS
 from evalkit.rope.variants import parse_variant, split_variants
@@ -94,6 +95,7 @@ class RunSpec(BaseModel):
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
         compile: the layers are compiled first, all but their attention.
         mc_logits: multiple-choice questions are answered by the likeliest of the options' letters.
+        reasoning: rule that separates reasoning from answers before they are scored: ``tags``, or ``none``.
         audit: answers with a margin (in logits) below this are given again, each alone, and compared.
         without: techniques of the engine to switch off (:class:`~evalkit.engine.techniques.Techniques`).
 
@@ -131,6 +133,7 @@ class RunSpec(BaseModel):
     batch_size: Count | None = None
     compile: bool = False
     mc_logits: bool = False
+    reasoning: str = TAGS
     audit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     without: Names = ()
 
@@ -160,6 +163,13 @@ class RunSpec(BaseModel):
             raise UsageError(f"subset `{self.subset}`", f"there is none of this name.{hint}", "use `ci`")
         if self.subset is not None and self.limit is not None:
             raise UsageError("`--limit` and `--subset`", "each says how many samples to take", "give one")
+        if self.reasoning not in RULES:
+            hint = did_you_mean(str(self.reasoning), RULES)
+            raise UsageError(
+                f"reasoning rule `{self.reasoning}`",
+                f"there is none of this name.{hint}",
+                "use `tags` or `none`",
+            )
         if self.executor not in EXECUTORS:
             hint = did_you_mean(self.executor, EXECUTORS)
             raise UsageError(f"executor `{self.executor}`", f"there is none of this name.{hint}", "use `ray`")
@@ -209,6 +219,7 @@ class RunSpec(BaseModel):
         arms = self.arms()
         order = [arms, self.tasks, self.limit, self.subset, self.dtype]
         order += [each for each in (self.mc_logits, self.max_frames, self.visual_tokens) if each]
+        order += [self.reasoning] if self.reasoning != TAGS else []
         digest = hashlib.sha256(repr(tuple(order)).encode()).hexdigest()[:8]
         name = Path(arms[0].model).name.replace(":", "-").replace("=", "-")
         return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x').replace(':', '-')}-{digest}"

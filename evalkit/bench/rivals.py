@@ -43,7 +43,7 @@ def naive(model: HfModel, requests: Sequence[Request]) -> tuple[Usage, dict[str,
                 **inputs, max_new_tokens=request.max_new_tokens, do_sample=False, use_cache=True
             )
             answer = tokens[0, inputs["input_ids"].shape[1] :]
-            texts[request.key] = str(processor.decode(answer, skip_special_tokens=True))
+            texts[request.key] = model.detokenize(answer.tolist())
     return usage, texts
 
 

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from evalkit.metrics.reasoning import RULES
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 tasks_dir_option = click.option(
@@ -25,6 +27,13 @@ def token_budget(text: str) -> int | str:
     number: int = click.IntRange(min=1)(text)
     return number
 
+
+reasoning_option = click.option(
+    "--reasoning",
+    type=click.Choice(RULES),
+    help="What separates reasoning from answers before they are scored: `tags` such as <think> (the "
+    "default), or `none`.",
+)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evalkit.cli.options import json_option, official_random_option, tasks_dir_option, token_budget
+from evalkit.cli.options import (
+    json_option,
+    official_random_option,
+    reasoning_option,
+    tasks_dir_option,
+    token_budget,
+)
 from evalkit.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -83,6 +89,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Of multiple-choice questions, take the likeliest letter instead of generating an answer.",
 )
+@reasoning_option
 @click.option(
     "--audit",
     type=click.FloatRange(min=0, min_open=True),

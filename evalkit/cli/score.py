@@ -8,18 +8,25 @@ from typing import Any
 
 import click
 
-from evalkit.cli.options import json_option, official_random_option, tasks_dir_option
+from evalkit.cli.options import json_option, official_random_option, reasoning_option, tasks_dir_option
 from evalkit.cli.show import fields
+from evalkit.metrics.reasoning import TAGS
 
 
 @click.command("score")
 @click.argument("what", type=click.Path(path_type=Path), metavar="FILE.jsonl|RUN")
 @click.option("--task", help="Only this task's lines of the file.")
 @official_random_option
+@reasoning_option
 @tasks_dir_option
 @json_option
 def command(
-    what: Path, task: str | None, official_random: int | None, tasks_dirs: tuple[str, ...], as_json: bool
+    what: Path,
+    task: str | None,
+    official_random: int | None,
+    reasoning: str | None,
+    tasks_dirs: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Score a file of predictions (one JSON object a line, each naming its task), or a stored run.
 
@@ -30,10 +37,16 @@ def command(
         from evalkit.finish import rescore
         from evalkit.store import RunDir
 
-        return show_outcome(rescore(RunDir.open(what), tasks_dirs, official_random), as_json)
+        return show_outcome(rescore(RunDir.open(what), tasks_dirs, official_random, reasoning), as_json)
     from evalkit.score_file import score_file
 
-    found = score_file(what, task=task, tasks_dirs=tasks_dirs, official_random=official_random)
+    found = score_file(
+        what,
+        task=task,
+        tasks_dirs=tasks_dirs,
+        official_random=official_random,
+        reasoning=reasoning or TAGS,
+    )
     click.echo(json.dumps(found, indent=2) if as_json else "\n\n".join(map(_block, found, found.values())))
     return 0
 
@@ -41,4 +54,4 @@ def command(
 def _block(task: str, result: dict[str, Any]) -> str:
     shown = {name: f"{value:.4f}" for name, value in result["scores"].items()}
     rates = ", ".join(f"{name} {rate:.1%}" for name, rate in result["rates"].items())
-    return fields(f"{task} (n = {result['n']}; {rates})", shown)
+    return fields(f"{task} (n = {result['n']}; {rates}; reasoning by {result['reasoning']})", shown)

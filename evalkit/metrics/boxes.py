@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
+from evalkit.metrics.coordinates import Box, NoBox, parse_box
 
-Box = tuple[float, float, float, float]
 BOX_SPACES = ("abs", "abs_resized", "norm1000", "norm999", "norm1")
 _UNITS = {"norm1000": 1000.0, "norm999": 999.0, "norm1": 1.0}
-
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_COMMA = r"\s*,\s*"
-_POINT = rf"[(\[]\s*{NUMBER}{_COMMA}{NUMBER}\s*[)\]]"
-# Two or more points in a row, or one bracket with four numbers. Nothing else is a box: three
-# points or eight numbers are a polygon, a point is a point.
-_SHAPE = re.compile(
-    rf"(?P<points>{_POINT}(?:\s*,?\s*{_POINT})+)"
-    rf"|[\[(]\s*(?P<corners>{NUMBER}(?:(?:{_COMMA}|\s+){NUMBER}){{3}})\s*[\])]"
-)
-_BARE = re.compile(rf"\s*{NUMBER}(?:(?:{_COMMA}|\s+){NUMBER}){{3}}\s*")
-TAGS = re.compile(r"<\|?/?(?:box|box_start|box_end)\|?>")
-
-
-class NoBox(ValueError):
-    """A text in which no box can be read; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -95,37 +78,6 @@ class BoxAccuracy:
         read = [replace(answer, box_space="norm999") for answer in answers if answer.box_space == "norm1000"]
         items = [Scored(self.score(answer), answer.groups) for answer in read]
         return mean_by_group(f"qwen_vl_{self.name}", items) if items else {}
-
-
-def parse_box(text: str) -> Box:
-    r"""The first box in a text, in the text's own coordinates.
-
-    Read are ``[x1, y1, x2, y2]`` (also in JSON, ``[[...]]`` and parentheses) and
-    ``(x1,y1),(x2,y2)``, inside or outside of ``<box>`` or ``<|box_start|>`` tags, with whole or
-    decimal numbers; and a text of nothing but four numbers. Of several boxes the first counts.
-
-    Raises:
-        NoBox: there is none, or what comes first could mean several things.
-
-    >>> parse_box('```json\n[{"bbox_2d": [1, 2.5, 30, 40], "label": "cat"}]\n```')
-    (1.0, 2.5, 30.0, 40.0)
-    >>> parse_box("<ref>cat</ref><box>(1,2),(30,40)</box>")
-    (1.0, 2.0, 30.0, 40.0)
-    """
-    # Tags become a word, so that two boxes side by side stay apart.
-    plain = TAGS.sub(" ; ", text)
-    found = _SHAPE.search(plain)
-    if found:
-        numbers = [float(number) for number in re.findall(NUMBER, found[0])]
-        if len(numbers) != 4:
-            raise NoBox(f"{len(numbers) // 2} points are not a box")
-    elif _BARE.fullmatch(plain):
-        numbers = [float(number) for number in re.findall(NUMBER, plain)]
-    else:
-        raise NoBox("no box in the answer")
-    if not all(math.isfinite(number) for number in numbers):
-        raise NoBox("a coordinate is not finite")
-    return (numbers[0], numbers[1], numbers[2], numbers[3])
 
 
 def to_original(

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
 from evalkit.metrics.choice import MultipleChoice
+from evalkit.metrics.short_text import NoAnswer, short_answer
 from evalkit.metrics.vqa import normalise
 
 
 @dataclass(frozen=True)
 class ExactAnswer:
     """Accuracy where the reference is an option's letter (for questions with options) or a word or
-    number, which must be equal but for case, punctuation, articles and number words.
+    number, which must be equal but for case, punctuation, articles and number words. There is no official
+    script: :func:`.short_text.short_answer` finds the answer in a longer text.
 
     >>> metric = ExactAnswer()
     >>> metric.score(Answer("Two.", "2")).value, metric.score(Answer("(A)", "A", options={"A": "x"})).value
@@ -34,7 +36,10 @@ class ExactAnswer:
             raise ValueError(f"the reference must be a text, not {answer.reference!r}")
         if answer.options and re.fullmatch("[A-Z]", answer.reference):
             return MultipleChoice().score(answer)
-        given = normalise(answer.prediction)
+        try:
+            given = normalise(short_answer(answer.prediction))
+        except NoAnswer as problem:
+            return Score(0.0, parse_error=str(problem))
         return Score(float(given == normalise(answer.reference)), parsed=given)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:

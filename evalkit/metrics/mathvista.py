@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
+from evalkit.metrics.choice import extract_letter
+from evalkit.metrics.numbers import NoNumber, read_list, read_number
 
 # Its figures depend on these, but they are no breakdown.
 LINKS = ("precision",)
 _QUOTED = re.compile(r'The answer is "(.*)"\.')
 _IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
-_STATED = re.compile(
-    r"(?:\\boxed\s*\{|(?:answer|result|value)\s*(?:is|:|=)|=)[\s:*$`\"']*(?P<rest>[^\n]*)", re.IGNORECASE
-)
-_OPTION = re.compile(r"[\s*(]*(?:option\s+)?\(?([A-Z])(?:[).:,*}\s]|$)")
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\$?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w*\d)")
-_LIST = re.compile(r"\[[^\[\]]*\]")
+
+
+class NoChoice(ValueError):
+    """A text that chooses no option; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class MathVistaAccuracy:
     Groups say what is asked for: ``question_type`` (``multi_choice`` or ``free_form``),
     ``answer_type`` (``text``, ``integer``, ``float`` or ``list``) and ``precision`` (decimals). The
     official protocol has a language model extract the answer from the response; rules stand in for
-    it (:func:`extract`), unless ``answer.extracted`` says that the text is an extraction already. An
-    option that is not among the choices becomes the most similar one by edit distance, as officially.
+    it (:func:`extract`), unless ``answer.extracted`` says that the text is an extraction already. Of an
+    extraction, what is not among the choices becomes the most similar one by edit distance, as officially; a
+    response in which no choice can be read is not compared with them.
 
     >>> groups = {"question_type": "free_form", "answer_type": "float", "precision": 1}
     >>> MathVistaAccuracy().score(Answer("So x = 1.249 m", "1.2", groups=groups)).value
@@ -47,10 +48,13 @@ class MathVistaAccuracy:
         kind = answer.groups.get("question_type")
         if kind not in ("multi_choice", "free_form"):
             raise ValueError(f"the group `question_type` must be multi_choice or free_form, not {kind!r}")
-        text = answer.prediction if answer.extracted else extract(answer)
+        if kind == "multi_choice" and not answer.options:
+            raise ValueError("a multi_choice question needs `options`")
+        try:
+            text = answer.prediction if answer.extracted else extract(answer)
+        except (NoChoice, NoNumber) as problem:
+            return Score(0.0, parse_error=str(problem))
         if kind == "multi_choice":
-            if not answer.options:
-                raise ValueError("a multi_choice question needs `options`")
             said: str | None = _choice(text, answer.options)
             right = answer.options.get(str(answer.reference), str(answer.reference))
         else:
@@ -65,37 +69,36 @@ class MathVistaAccuracy:
 
 
 def extract(answer: Answer) -> str:
-    """The part of a response that is its answer, by rules.
+    """The part of a response that is its answer, by rules: what the official script takes as it is (a choice,
+    a number), else the option that :func:`.choice.extract_letter` reads, or the number or list that
+    :mod:`.numbers` reads.
 
-    First the official script's own: a choice, a number, or the quoted text of ``The answer is "...".``
-    Then what is stated last after "answer is", "=" or in a box, else the whole text: its option
-    letter, its last number or its last list.
+    Raises:
+        NoNumber, NoChoice: nothing can be read, or it could mean several things.
     """
     text, options = answer.prediction.strip(), answer.options
     kind = answer.groups.get("answer_type")
-    if not text or text in options.values() or _typed(text, answer.groups) not in (None, text):
+    if answer.groups.get("question_type") == "multi_choice":
+        return _option(text, options)
+    if text and kind in ("integer", "float") and _typed(text, answer.groups) is not None:
         return text
     quoted = _QUOTED.search(text)
-    if quoted:
-        return quoted[1]
-    stated = [found["rest"] for found in _STATED.finditer(text)]
-    for part in (*reversed(stated), text):
-        found = _part(part, options if answer.groups["question_type"] == "multi_choice" else {}, kind)
-        if found is not None:
-            return found
-    return text
-
-
-def _part(text: str, options: Mapping[str, str], kind: object) -> str | None:
-    if options:
-        letter = _OPTION.match(text)
-        named = [option for option in options.values() if text.strip(" .*$").lower() == option.lower()]
-        return letter[1] if letter and letter[1] in options else named[0] if named else None
+    stated = quoted[1] if quoted else text
     if kind == "list":
-        lists = _LIST.findall(text)
-        return str(lists[-1]) if lists else None
-    numbers = [found[0] for found in _NUMBER.finditer(text) if any(map(str.isdigit, found[0]))]
-    return numbers[-1].replace(",", "").replace("$", "") if numbers else None
+        return read_list(stated)
+    return read_number(stated) if kind in ("integer", "float") else stated
+
+
+def _option(text: str, options: Mapping[str, str]) -> str:
+    """An option's letter or text, as it stands or as the answer's reader finds it."""
+    quoted = _QUOTED.search(text)
+    for part in (text, quoted[1] if quoted else ""):
+        if part in options.values():
+            return part
+    letter = extract_letter(text, options)
+    if letter is None or letter not in options:
+        raise NoChoice("no option was chosen")
+    return letter
 
 
 def _choice(text: str, options: Mapping[str, str]) -> str:

@@ -7,10 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
-from evalkit.metrics.boxes import NUMBER, TAGS, NoBox, parse_box, reference_box, to_original
+from evalkit.metrics.boxes import reference_box, to_original
+from evalkit.metrics.coordinates import ANSWER, NUMBER, TAGS, NoBox, ascii_of, parse_box
 
-_POINT = re.compile(rf"[(\[<]\s*({NUMBER})\s*(?:,|\s)\s*({NUMBER})\s*[)\]>]")
-_BARE = re.compile(rf"\s*({NUMBER})(?:\s*,\s*|\s+)({NUMBER})\s*")
+_POINT = re.compile(rf"[(\[<{{]\s*(?P<x>{NUMBER})\s*(?:,|\s)\s*(?P<y>{NUMBER})\s*[)\]>}}](?!\s*%)")
+# {"x": 10, "y": 20}, click(x=10, y=20)
+_NAMED = re.compile(
+    rf"(?<![\w])[\"']?x[\"']?\s*[=:]\s*(?P<x>{NUMBER})(?:\s*,|\s+and|\s)\s*[\"']?y[\"']?\s*[=:]\s*(?P<y>{NUMBER})(?!\s*%|\d)",
+    re.IGNORECASE,
+)
+_SIZED = re.compile(r"[\"']?\b(?:width|height|w|h|radius)\b[\"']?\s*[=:]", re.IGNORECASE)
+_BARE = re.compile(
+    r"[\s*`:]*(?:(?:the|final|answer|coordinates?|points?|position|location|click|is|are|at)\b[\s:=*]*)*"
+    rf"(?P<x>{NUMBER})(?:\s*,\s*|\s+)(?P<y>{NUMBER})\s*\.?\s*",
+    re.IGNORECASE,
+)
 _MARKUP = re.compile(r"</?(?:point|points|click)\b[^>]*>")
 
 
@@ -60,18 +71,28 @@ def parse_point(text: str) -> tuple[float, float]:
     >>> parse_point('{"point_2d": [10, 20], "label": "OK"}'), parse_point("<box>(10,20),(30,40)</box>")
     ((10.0, 20.0), (20.0, 30.0))
     """
-    plain = _MARKUP.sub(" ", text)
+    plain = _MARKUP.sub(" ", ascii_of(text))
     try:
         x1, y1, x2, y2 = parse_box(plain)
     except NoBox:
         pass
     else:
         return ((x1 + x2) / 2, (y1 + y2) / 2)
-    bare = _BARE.fullmatch(plain)
-    points = [bare.groups()] if bare else [found.groups() for found in _POINT.finditer(TAGS.sub(" ", plain))]
-    different = {(float(x), float(y)) for x, y in points}
+    plain = TAGS.sub(" ", plain)
+    stated = [found.end() for found in ANSWER.finditer(plain)]
+    different = _points(plain[stated[-1] :]) if stated else set()
+    different = different or _points(plain)
     if len(different) != 1:
         raise NoBox(
             f"{len(different)} different points in the answer" if different else "no point in the answer"
         )
     return different.pop()
+
+
+def _points(text: str) -> set[tuple[float, float]]:
+    """The different points of a text."""
+    bare = _BARE.fullmatch(text)
+    found = [bare] if bare else list(_POINT.finditer(text))
+    if not _SIZED.search(text):  # else it is the corner of a box
+        found += _NAMED.finditer(text)
+    return {(float(each["x"]), float(each["y"])) for each in found}

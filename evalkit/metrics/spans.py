@@ -7,33 +7,55 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
+from evalkit.metrics.times import Time, times_in
 
 Span = tuple[float, float]
 THRESHOLDS = (0.3, 0.5, 0.7)
 
-_UNIT = r"(?:\s*(?:seconds?|secs?|s)\b)?"
-_CLOCK = r"(?:\d+:)?\d+:\d{1,2}(?:\.\d+)?"
-_MINUTES = r"\d+\s*(?:minutes?|mins?|m)\b\s*(?:and\s+)?(?:\d+(?:\.\d+)?\s*(?:seconds?|secs?|s)\b)?"
-_TIME = rf"(?:{_MINUTES}|{_CLOCK}{_UNIT}|\d+(?:\.\d+)?{_UNIT})"
-_QUOTES = r"[\s\"'`*<>(\[\])]*"
-_BETWEEN = r"(?:-|–|—|~|→|\bto\b|\buntil\b|\btill\b|\bthrough\b)"
-_GUARD = r"(?<![\w.:])"
-_SPAN = re.compile(
-    # "starts at 3s and ends at 7.5s", {"start": 3, "end": 7.5}
-    rf"\b(?:start|begin)[^\d]{{0,40}}?(?P<a>{_TIME})[^\d]{{0,60}}?\b(?:end|stop|finish)[^\d]{{0,40}}?(?P<b>{_TIME})"
-    # "between 3 and 7.5 seconds"
-    rf"|\bbetween{_QUOTES}(?P<c>{_TIME}){_QUOTES}and{_QUOTES}(?P<d>{_TIME})"
-    # "3 - 7.5", "from 00:03 to 00:07", "<3> to <7.5>"
-    rf"|{_GUARD}(?P<e>{_TIME}){_QUOTES}{_BETWEEN}{_QUOTES}(?P<f>{_TIME})"
-    # "[3, 7.5]", "<3> <7.5>", "<3><7.5>"
-    rf"|[\[(]\s*[\"']?(?P<g>{_TIME})[\"']?\s*,\s*[\"']?(?P<h>{_TIME})[\"']?\s*[\])]"
-    rf"|<\s*(?P<i>{_TIME})\s*>\s*,?\s*<\s*(?P<j>{_TIME})\s*>",
+_MARKS = r"[\s\"'`*_<>()\[\]]"
+_FILLER = (
+    rf"(?:{_MARKS}|\b(?:the|at|about|around|approximately|roughly|approx\.?|time|timestamp|seconds?|mark|point|into"
+    r"|in|of|video|start|end|t|a)\b|第|约|大约|开始|[=~≈，,:]|处|時|的)*"
+)
+_TO = re.compile(
+    rf"{_FILLER}(?:-{{1,3}}>?|[–—―‒−~～〜ー→⇒]|=>|\.\.\.?|…|\b(?:to|until|till|through|thru|up to)\b"
+    rf"|直到|到|至){_FILLER}",
     re.IGNORECASE,
 )
-_BARE = re.compile(rf"\s*({_TIME})(?:\s*,\s*|\s+)({_TIME})\s*\.?\s*", re.IGNORECASE)
-# A third time right after the second, or digits right before the first: not a span.
-_MORE = re.compile(rf"\s*(?:{_BETWEEN}|[.:/])\s*\d|\d|\w", re.IGNORECASE)
-_NUMBERS = re.compile(r"\d+(?:\.\d+)?")
+_AND = re.compile(rf"{_FILLER}(?:\band\b|&|\bto\b|[-–—]|和|与|到|至){_FILLER}", re.IGNORECASE)
+_BETWEEN = re.compile(rf"(?:\bbetween\b|介于|在){_FILLER}\Z", re.IGNORECASE)
+_FROM = re.compile(
+    r"(?:\bfrom\b|\b(?:happens?|occurs?|takes? place|during|span|window|interval|segment|timestamps?"
+    rf"|answer)\b[^\d.\n]{{0,20}}|从){_FILLER}\Z",
+    re.IGNORECASE,
+)
+_OF_WHOLE = re.compile(
+    r"\s*(?:of|into|through) the (?:whole |entire |full )?(?:video|clip|duration|length)", re.IGNORECASE
+)
+_START = re.compile(r"(?:\b|_)(?:start|begin|began|onset)\w*|开始|起始", re.IGNORECASE)
+_STOP = re.compile(r"(?:\b|_)(?:end|stop|finish|offset|until)\w*|结束|终止", re.IGNORECASE)
+_LASTS = re.compile(r"\b(?:lasts?|lasting|continues?|duration)\b|持续", re.IGNORECASE)
+_VIDEO = re.compile(r"\bvideo\b|视频", re.IGNORECASE)
+_NEAR, _FAR = 40, 60  # characters between a label and its time, and between two labelled times
+_COMMA = re.compile(r"[\"']?\s*[,;|]\s*[\"']?|>\s*,?\s*<")
+_OPEN, _CLOSE = re.compile(r"[\[({<]\s*[\"']?\Z"), re.compile(r"[\"']?\s*[\])}>]")
+# The caption of an event may have numbers of its own.
+_QUOTED = re.compile(r"(?<![\w])'[^'\n]*'(?!\w)|\"[^\"\n]*\"|“[^”\n]*”|‘[^’\n]*’|`[^`\n]*`")
+_LABEL = re.compile(
+    r"\b(?:the|final|answer|time ?(?:span|stamps?|interval|range)s?|segment|interval|span|is|are)\b",
+    re.IGNORECASE,
+)
+_TIME_WORDS = re.compile(
+    r"\b(?:hours?|minutes?|mins?|seconds?|secs?|to|and|from|until|start|end)\b", re.IGNORECASE
+)
+_ANSWER = re.compile(r"\b(?:final\s+)?answer\b|答案|\\boxed\s*\{", re.IGNORECASE)
+_REFUSES = re.compile(
+    r"(?:\b(?:not|never|cannot|can't|unable|no)\b|n't\b)[^.\n]{0,30}?\b(?:occur|happen|appear|visible|shown"
+    r"|present|find|found|determine|identify|locate|tell|take place|see|provide|depict)\w*"
+    r"|无法|没有出现|抱歉",
+    re.IGNORECASE,
+)
+_HOWEVER = re.compile(r"\b(?:but|however|if i had to)\b|但", re.IGNORECASE)
 
 
 class NoSpan(ValueError):
@@ -89,40 +111,148 @@ class SpanIou:
 
 
 def parse_span(text: str) -> Span:
-    """The first time span in a text, in seconds, the earlier time first.
+    """The first time span in a text, in seconds, the earlier time first; what follows "answer" goes before
+    what comes earlier, and a span in words or units before a mere ``2 to 3``.
 
-    Read are ``a - b``, ``a to b``, ``between a and b``, ``starts at a ... ends at b``, ``[a, b]``,
-    ``<a> <b>``, JSON with start and end, and a text of nothing but two times; times are seconds, ``mm:ss``,
-    ``hh:mm:ss`` (with decimals) or ``2 minutes 5 seconds``.
+    Read are ``a - b``, ``a to b``, ``between a and b``, ``starts at a ... ends at b`` (or ``lasts b``),
+    ``[a, b]``, ``<a> <b>``, JSON with start and end, and a text of nothing but two times, as
+    :mod:`.times` reads them. Numbers without a unit are seconds, or what the other time's unit says; frames,
+    percentages and counted things are no times.
 
     Raises:
         NoSpan: there is none, or what comes first could mean several things.
 
     >>> parse_span("It starts at 3s and ends at 7.5s."), parse_span("01:05.5 - 00:10")
     ((3.0, 7.5), (10.0, 65.5))
+    >>> parse_span("from 1 to 2 minutes")
+    (60.0, 120.0)
     """
-    found = _BARE.fullmatch(text) or _SPAN.search(text)
-    if found is None:
+    text = _without_captions(_that_answers(text))
+    times = list(times_in(text))
+    found = [pair for place in range(len(times) - 1) if (pair := _pair(text, times, place))]
+    if not found:
         raise NoSpan("no time span in the answer")
-    if _MORE.match(text, found.end()):
-        raise NoSpan("more than two times in a row are not a span")
-    first, second = (seconds(time) for time in found.groups() if time is not None)
-    return (min(first, second), max(first, second))
+    answers = [each.end() for each in _ANSWER.finditer(text)]
+    after = [pair for pair in found if answers and pair.start >= answers[-1]]
+    chosen = next((pair for pair in after or found if pair.sure), (after or found)[0])
+    if chosen.problem:
+        raise NoSpan(chosen.problem)
+    return (min(chosen.span), max(chosen.span))
 
 
-def seconds(time: str) -> float:
-    """A time as text, in seconds.
-
-    >>> seconds("1:02:03.5"), seconds("2 min 5 s"), seconds("7.25 seconds")
-    (3723.5, 125.0, 7.25)
+@dataclass(frozen=True)
+class _Pair:
+    """Two times in a row that may be a span: ``sure`` says that they can't be something else, ``problem``
+    why they are none.
     """
-    numbers = [float(number) for number in _NUMBERS.findall(time)]
-    if ":" not in time and re.search(r"\dm|\d\s+m", time, re.IGNORECASE):
-        return numbers[0] * 60 + (numbers[1] if len(numbers) > 1 else 0)
-    total = 0.0
-    for number in numbers:
-        total = total * 60 + number
-    return total
+
+    start: int
+    span: Span
+    sure: bool
+    problem: str | None = None
+
+
+def _that_answers(text: str) -> str:
+    refusal = _REFUSES.search(text)
+    if refusal is None or _ANSWER.search(text, refusal.end()):
+        return text
+    however = _HOWEVER.search(text, refusal.end())
+    if however is None:
+        raise NoSpan("the answer is a refusal")
+    return text[however.end() :]
+
+
+def _without_captions(text: str) -> str:
+    """A text without its quotations, but those that are times themselves."""
+
+    def kept(found: re.Match[str]) -> str:
+        words = re.findall(r"[^\W\d_]{2,}", _TIME_WORDS.sub(" ", found[0]))
+        return " " if len(words) > 1 and re.search(r"\d", found[0]) else found[0]
+
+    return _QUOTED.sub(kept, text)
+
+
+def _pair(text: str, times: Sequence[Time], place: int) -> _Pair | None:
+    first, second = times[place : place + 2]
+    before, between, after = text[: first.start], text[first.end : second.start], text[second.end :]
+    if "other" in (first.kind, second.kind):
+        return None
+    before = before[times[place - 1].end :] if place else before
+    labelled = _labelled(before, between, first, second)
+    joined = _TO.fullmatch(between) is not None
+    sure = (
+        (_BETWEEN.search(before) is not None and _AND.fullmatch(between) is not None)
+        or (joined and (_FROM.search(before) is not None or {first.kind, second.kind} != {"plain"}))
+        or _bracketed(before, between, after)
+        or (len(times) == 2 and _alone(text, first, second))
+    )
+    if labelled:
+        return _Pair(first.start, labelled, True)
+    if not sure and not (joined and not second.counted):
+        return None
+    problem = _chained(text, times, place) or _mixed(first, second)
+    return _Pair(first.start, _in_seconds(first, second), sure, problem)
+
+
+def _labelled(before: str, between: str, first: Time, second: Time) -> Span | None:
+    """A start and an end that are called so, in either order, or a start and how long it lasts."""
+    near, far = before[-_NEAR:], between if len(between) <= _FAR else ""
+    if _mixed(first, second) or not far:
+        return None
+    starts, stops = _last(_START, near), _last(_STOP, near)
+    if starts > stops and _STOP.search(far):
+        return _in_seconds(first, second)
+    if stops > starts and _START.search(far):
+        return _in_seconds(second, first)
+    if starts > stops and _LASTS.search(far) and not _VIDEO.search(far):
+        return (first.seconds, first.seconds + second.seconds)
+    return None
+
+
+def _last(pattern: re.Pattern[str], text: str) -> int:
+    return max((found.start() for found in pattern.finditer(text)), default=-1)
+
+
+def _bracketed(before: str, between: str, after: str) -> bool:
+    return bool(_OPEN.search(before) and _COMMA.fullmatch(between) and _CLOSE.match(after))
+
+
+def _alone(text: str, first: Time, second: Time) -> bool:
+    """Whether a text is nothing but two times, and what they are called."""
+    label = _LABEL.sub("", text[: first.start]) + text[second.end :]
+    between = text[first.end : second.start]
+    return not label.strip(" .\n*`$:") and re.fullmatch(r"\s*[,;]?\s*", between) is not None
+
+
+def _chained(text: str, times: Sequence[Time], place: int) -> str | None:
+    """Why two times in a row are part of more: a third one, or a sign before the first."""
+    first, second = times[place : place + 2]
+    if place + 2 < len(times) and _TO.fullmatch(text[second.end : times[place + 2].start]):
+        return "more than two times in a row are not a span"
+    if place and _TO.fullmatch(text[times[place - 1].end : first.start]):
+        return "more than two times in a row are not a span"
+    if re.search(r"(?:^|[\s(\[,:])[-−]\Z", text[: first.start]):
+        return "a time before the video is no time"
+    if text[second.end :].startswith("/") or (
+        {first.kind, second.kind} == {"plain"} and second.seconds <= 1 and _OF_WHOLE.match(text, second.end)
+    ):
+        return "a fraction is no time"
+    return None
+
+
+def _mixed(first: Time, second: Time) -> str | None:
+    """Why a plain number can't have the unit of the time beside it."""
+    for plain, other in ((first, second), (second, first)):
+        if plain.kind != "plain" or other.kind == "plain":
+            continue
+        if other.kind == "clock" or other.unit is None or (other is first and other.unit != 1.0):
+            return "a number beside another kind of time could mean several things"
+    return None
+
+
+def _in_seconds(first: Time, second: Time) -> Span:
+    unit = second.unit if first.kind == "plain" and second.kind == "unit" and second.unit else 1.0
+    return (first.seconds * unit, second.seconds)
 
 
 def overlap(first: Span, second: Span) -> float:

@@ -15,6 +15,7 @@ from evalkit.models.base import Card, Model, Placing, Preprocessor, fingerprint_
 from evalkit.models.checkpoint import CheckpointFiles, read_json
 from evalkit.models.compile import compile_parts
 from evalkit.models.decoder import HfDecoder
+from evalkit.models.detokenize import Detokenizer, control_tokens
 from evalkit.models.families import Family
 from evalkit.models.features import Encode, same_tower, share_weights
 from evalkit.models.generation import DecodingRules
@@ -227,15 +228,17 @@ class HfModel(HfCard):
             self.installed,
             self.vision,
             self.rules,
-            self._text,
+            self.detokenize,
             stats or Stats(),
             one_by_one,
             cuda_graph if recorded else None,
         )
 
-    def _text(self, token_ids: Sequence[int]) -> str:
-        text: str = self.tokenizer.decode(token_ids, skip_special_tokens=True)
-        return text
+    @cached_property
+    def detokenize(self) -> Detokenizer:
+        """The text of generated tokens."""
+        chat = _probe(self.tokenizer, self.adapter)
+        return Detokenizer(self.tokenizer, control_tokens(self.tokenizer, chat, self.rules.stop))
 
 
 def render(tokenizer: Any, parts: Sequence[Part], family: str, locate: str) -> str:
@@ -317,8 +320,7 @@ def _tokenizer(adapter: Adapter, folder: Path) -> Any:
             "prompts can't be written the way the model was trained on",
             "copy tokenizer_config.json (or chat_template.json) of the base model into the folder",
         )
-    parts: list[Part] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
-    probe = render(tokenizer, parts, adapter.family.name, adapter.locate)
+    probe = _probe(tokenizer, adapter)
     if any(probe.count(placeholder) != 1 for placeholder in adapter.placeholders.values()):
         raise EnvironmentProblem(
             f"the chat template of `{folder}` is not that of the family `{adapter.family.name}`",
@@ -326,3 +328,9 @@ def _tokenizer(adapter: Adapter, folder: Path) -> Any:
             "use the base model's chat template",
         )
     return tokenizer
+
+
+def _probe(tokenizer: Any, adapter: Adapter) -> str:
+    """A chat with both kinds of media."""
+    parts: list[Part] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
+    return render(tokenizer, parts, adapter.family.name, adapter.locate)

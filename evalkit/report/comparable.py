@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from evalkit.errors import UsageError
 from evalkit.report.comparison import Arm
-from evalkit.store import TaskEntry
+from evalkit.store import Scoring, TaskEntry
 from evalkit.store.records import Record
 
 # What a run's manifest says of a task that changes scores.
@@ -44,18 +44,30 @@ def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Seq
                 )
 
 
-def check_protocols(tasks: Iterable[tuple[str, TaskEntry]]) -> None:
-    """Refuse arms that were evaluated differently on a task; each task with who was (arm and run).
+def check_protocols(tasks: Iterable[tuple[str, TaskEntry]], runs: Mapping[str, Scoring]) -> None:
+    """Refuse arms that were evaluated or scored differently; each task with who was asked it (arm and run),
+    and how each run was scored.
 
     Raises:
-        UsageError: names the task, the two arms and what differs.
+        UsageError: names the task, the arms or runs and what differs.
     """
-    for where, problem in protocol_differences(tasks):
+    for where, problem in (*protocol_differences(tasks), *scoring_differences(runs)):
         raise UsageError(
             f"{where} can't be compared",
             problem,
-            "use one evalkit version and one way of asking; or compare all the same (`--allow-mismatch`)",
+            "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
+            "same (`--allow-mismatch`)",
         )
+
+
+def scoring_differences(runs: Mapping[str, Scoring]) -> Iterator[tuple[str, str]]:
+    """Which runs separate reasoning from answers differently."""
+    first = next(iter(runs.items()), None)
+    for run, scoring in runs.items():
+        if first is not None and scoring.reasoning != first[1].reasoning:
+            rules = f"{first[1].reasoning} and {scoring.reasoning}"
+            words = "rule that separates reasoning from answers (`--reasoning`)"
+            yield f"`{first[0]}` and `{run}`", f"their {words} differs: {rules}"
 
 
 def protocol_differences(tasks: Iterable[tuple[str, TaskEntry]]) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from evalkit.report.comparable import (
     check_protocols,
     protocol_differences,
     restrict_to_shared,
+    scoring_differences,
 )
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.results import ByTask, Results, open_run
@@ -86,13 +87,15 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Gathere
         for run, part in zip(names, parts, strict=True)
         for each in part.evaluations
     ]
+    scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
     notes: list[str] = []
     if allow_mismatch:
         notes = restrict_to_shared(arms, records)
-        notes += [f"mismatch on {where}: {what}" for where, what in protocol_differences(asked)]
+        differing = (*protocol_differences(asked), *scoring_differences(scored))
+        notes += [f"mismatch on {where}: {what}" for where, what in differing]
     else:
         check_comparable(arms, records)
-        check_protocols(asked)
+        check_protocols(asked, scored)
     comparison = _merged(arms, _kept(parts, origin, records), records if allow_mismatch else None)
     return Gathered(replace(comparison, notes=notes), records, origin)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError
+from evalkit.metrics.reasoning import TAGS
 from evalkit.report.aggregate import CATEGORIES, unweighted
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.results import Results
@@ -56,12 +57,14 @@ def facts_of(results: Results) -> list[RunFacts]:
     for each in results.evaluations:
         groups.setdefault((each.arm, str(each.protocol)), []).append(each)
     found = []
+    rule = results.manifest.scoring.reasoning
+    scored = [] if rule == TAGS else [f"reasoning-{rule}"]
     for (_, protocol), evaluations in groups.items():
         last = max((results.manifest.latest(each.id) for each in evaluations), key=lambda each: each.started)
         found.append(
             RunFacts(
                 comparison=results.only(evaluations).comparison(),
-                protocol=protocol,
+                protocol=" ".join([protocol, *scored]),
                 version=last.versions.get("evalkit", "unknown"),
                 date=(last.finished or last.started)[:10],
                 revisions={each.task.name: each.task.dataset.get("revision", "") for each in evaluations},

@@ -227,10 +227,11 @@ def _answer(record: Record | None) -> list[Any] | None:
     if record is None:
         return None
     score = record.score
-    text = record.raw if not record.failed else f"error: {record.error}"
+    text = record.answer().prediction if not record.failed else f"error: {record.error}"
     value = score.value if score else None
     box = _box(score.parsed) if score and record.box_space else None
-    return [_short(text), value, " ".join(record.flags), box, score.rule if score else None]
+    rule = score.rule if score else None
+    return [_short(text), value, " ".join(record.flags), box, _short(record.reasoning), rule]
 
 
 def _labels(record: Record) -> set[str]:

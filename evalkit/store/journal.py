@@ -18,7 +18,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from evalkit.store.records import Record
+from evalkit.store.records import DERIVED, Record
 
 
 class JournalWriter:
@@ -104,8 +104,7 @@ def _cut_torn_line(path: Path) -> None:
 
 def _journalled(record: Record) -> dict[str, object]:
     fields = record.to_json()
-    del fields["score"], fields["flags"]
-    return fields
+    return {name: value for name, value in fields.items() if name not in DERIVED}
 
 
 def line_of(fields: Mapping[str, object]) -> bytes:

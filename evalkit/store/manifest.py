@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from evalkit.metrics.reasoning import TAGS
 from evalkit.spec import RunSpec
 from evalkit.types import Category
 
@@ -158,6 +159,7 @@ class Scoring(Entry):
     """How the stored records were scored: settings that change a score, not an answer."""
 
     official_random: int | None = None
+    reasoning: str = TAGS
     rate_limits: dict[str, float] = Field(default_factory=dict)
 
 

@@ -16,6 +16,9 @@ from pydantic import ConfigDict, TypeAdapter
 from evalkit.metrics.base import Answer, Score
 from evalkit.types import FinishReason, MediaInfo
 
+DERIVED = ("score", "flags", "reasoning", "final")
+"""Fields of a record that scoring fills in."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -24,8 +27,9 @@ class Record:
     ``key`` is the request's hash; ``index`` the sample's place in its task; ``raw`` the model's
     text, verbatim. ``margin``: by how much, in logits, the likeliest token was ahead of the next at its
     closest; None if that is not known. Between two runs of the same command it may differ in its last
-    digits, and ``seconds`` (stage -> wall-clock seconds) differ; nothing else does. ``score`` and
-    ``flags`` are derived, never journalled.
+    digits, and ``seconds`` (stage -> wall-clock seconds) differ; nothing else does. ``score``, ``flags``,
+    ``reasoning`` and ``final`` (``raw`` in two parts, see :mod:`evalkit.metrics.reasoning`) are derived,
+    never journalled; ``final`` is None until the record is scored.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # a line of another version is not misread
@@ -54,6 +58,8 @@ class Record:
     margin: float | None = None
     score: Score | None = None
     flags: tuple[str, ...] = ()
+    reasoning: str = ""
+    final: str | None = None
 
     @property
     def failed(self) -> bool:
@@ -66,11 +72,11 @@ class Record:
         return {**self.meta.get("links", {}), **self.groups}
 
     def answer(self) -> Answer:
-        """What a metric may look at."""
+        """What a metric may look at: of the text, the final answer."""
         sizes = [medium for medium in self.media if medium.kind == "image"][:1]
         image_size = self.meta.get("image_size") or (sizes[0].size if sizes else None)
         return Answer(
-            prediction=self.raw,
+            prediction=self.raw if self.final is None else self.final,
             reference=self.reference,
             question=str(self.meta.get("question", "")),
             options=self.meta.get("options") or {},

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evalkit.metrics.reasoning import NONE
 from evalkit.spec import RunSpec
 from evalkit.store.manifest import (
     ArmEntry,
@@ -67,7 +68,8 @@ def upgraded(old: Mapping[str, Any], plan: Plan) -> tuple[Manifest, dict[str, li
         evaluations=tuple(range(len(evaluations))),
         audits={name: Audit(**tuples(each)) for name, each in old.get("audits", {}).items()},
     )
-    scoring = Scoring(official_random=spec.official_random)
+    # That version read the whole text; `evalkit score RUN --reasoning tags` reads as today's does.
+    scoring = Scoring(official_random=spec.official_random, reasoning=NONE)
     manifest = Manifest(
         created=old["created"],
         scoring=scoring,

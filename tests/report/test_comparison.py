@@ -26,7 +26,7 @@ from evalkit.report.comparable import check_comparable, check_protocols, restric
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.differences import find_arm, pairs, with_differences
 from evalkit.report.stats import interval
-from evalkit.store import Record, TaskEntry
+from evalkit.store import Record, Scoring, TaskEntry
 from evalkit.types import Category, MediaInfo
 
 IMAGE = MediaInfo("image", "ab12", (640, 480), (644, 476), 391)
@@ -298,9 +298,11 @@ def test_other_protocols_are_refused() -> None:
         name="doc", title="Doc", category="image", metric="anls", range=(0.0, 1.0), max_new_tokens=32
     )
     two = one.model_copy(update={"max_new_tokens": 64})
-    check_protocols([("a", one), ("b", one)])
+    check_protocols([("a", one), ("b", one)], {})
     with pytest.raises(UsageError, match="limit of new tokens differs: 32 and 64"):
-        check_protocols([("a", one), ("b", two)])
+        check_protocols([("a", one), ("b", two)], {})
+    with pytest.raises(UsageError, match="--reasoning"):
+        check_protocols([], {"a": Scoring(), "b": Scoring(reasoning="none")})
 
 
 def test_what_is_shared_can_be_compared() -> None:

@@ -140,7 +140,8 @@ function card(s) {
     if (!each) return make("div", { class: "answer" }, name, " not run");
     const verdict = each[1] === null ? "no score" : each[1].toFixed(2);
     return make("div", { class: "answer" }, name, " ", make("span", { class: right(each) ? "right" : "wrong" }, verdict),
-      ...(each[2] ? each[2].split(" ").map(flag => make("span", { class: "flag" }, flag)) : []), ...(each[4] ? [make("span", { class: "small" }, ` read by ${each[4]}`)] : []), make("pre", {}, each[0]));
+      ...(each[2] ? each[2].split(" ").map(flag => make("span", { class: "flag" }, flag)) : []), ...(each[5] ? [make("span", { class: "small" }, ` read by ${each[5]}`)] : []), make("pre", {}, each[0]),
+      ...(each[4] ? [make("details", { class: "reasoning" }, make("summary", { class: "small" }, "reasoning"), make("pre", {}, each[4]))] : []));
   });
   return make("article", { class: "sample", tabindex: "0" }, make("figure", {}, picture(s), make("figcaption", { class: "small" }, s.media)),
     make("div", {}, make("div", { class: "small" }, `${data.tasks[s.task]} · ${s.id} · ${s.labels.join(", ")}`), make("pre", {}, s.question), make("div", {}, "reference: ", make("b", {}, s.reference)),
