@@ -14,7 +14,7 @@ from evalkit.metrics.base import ExternalMetric, Score
 from evalkit.registry import load_task
 from evalkit.scoring import score_records
 from evalkit.store import Plan, Record, RunDir, planned
-from evalkit.submissions import Entry
+from evalkit.submissions import Entry, file_name
 from evalkit.task import Task
 
 
@@ -130,7 +130,7 @@ def _submit(run: RunDir, tasks: Sequence[Task], records: Sequence[Record]) -> di
     for task in tasks:
         for (arm, name), entries in answers.items():
             if task.submission is not None and name == task.name:
-                file = f"{name}-{arm}.{task.submission.suffix}"
+                file = file_name(name, arm, task.submission.suffix)
                 path = run.write_submission(file, task.submission.write(entries))
                 written[path] = task.submission.to
     return written

@@ -64,7 +64,13 @@ GROUPS: Mapping[str, Callable[[Row], str]] = {"box size": _box_size}
 
 
 def corner_expressions(row: Row) -> Iterator[Row]:
-    """One row per expression of a ``jxu124/refcoco*`` object."""
+    """One row per expression of a ``jxu124/refcoco*`` object.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not row["sentences"]:
+        raise ValueError("an object without an expression")
     info = json.loads(row["raw_image_info"])
     for sentence in row["sentences"]:
         yield {
@@ -78,7 +84,13 @@ def corner_expressions(row: Row) -> Iterator[Row]:
 
 
 def extent_expressions(row: Row) -> Iterator[Row]:
-    """One row per expression of an ``lmms-lab/RefCOCO*`` object."""
+    """One row per expression of an ``lmms-lab/RefCOCO*`` object.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not row["answer"] or isinstance(row["answer"], str):
+        raise ValueError(f"an object without a list of expressions: {row['answer']!r}")
     x, y, width, height = row["bbox"]
     # The number after COCO's image name tells the objects of one image apart.
     stem = PurePosixPath(row["file_name"]).stem

@@ -7,6 +7,7 @@ from typing import Any
 
 from evalkit.data.charades import HINT, places
 from evalkit.data.hub import HubDataset
+from evalkit.data.options import lettered
 
 Row = Mapping[str, Any]
 
@@ -38,4 +39,4 @@ def options(row: Row) -> dict[str, str]:
         numbered = sorted(zip(choices["choice_id"], choices["choice"], strict=True))
     else:
         numbered = sorted((choice["choice_id"], choice["choice"]) for choice in choices)
-    return {"ABCDEFGHIJ"[place]: text for place, (_, text) in enumerate(numbered)}
+    return lettered(text for _, text in numbered)

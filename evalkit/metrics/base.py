@@ -87,6 +87,19 @@ class Metric(Protocol):
 
 
 @runtime_checkable
+class ReferenceCheck(Protocol):
+    """A metric that says beforehand which references no answer could ever be judged by."""
+
+    def check(self, answer: Answer) -> None:
+        """Look at everything but the prediction.
+
+        Raises:
+            ValueError: answers can't be judged by this reference; says why.
+        """
+        ...
+
+
+@runtime_checkable
 class FileMetric(Protocol):
     """A metric with official figures that depend on the whole file, such as a seeded guess."""
 
@@ -165,6 +178,18 @@ def text_references(reference: Any) -> Sequence[str]:
     if not all(isinstance(text, str) for text in accepted):
         raise ValueError(f"the reference must be a text or a list of texts, not {reference!r}")
     return accepted
+
+
+def check_texts(reference: Any, *, contained: bool = False) -> None:
+    """Raise if no answer could be judged by a reference of texts; ``contained``: right is what
+    contains one of them, as everything contains an empty one.
+
+    Raises:
+        ValueError: it is no text, or the texts are empty.
+    """
+    empty = [not text.strip() for text in text_references(reference)]
+    if all(empty) or (contained and any(empty)):
+        raise ValueError(f"an accepted answer is empty: {reference!r}")
 
 
 def mean_by_group(name: str, items: Sequence[Scored]) -> dict[str, float]:

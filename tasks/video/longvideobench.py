@@ -1,13 +1,14 @@
 """LongVideoBench validation: questions that refer to a moment of a video, without subtitles."""
 
-from evalkit.data.options import lettered
+from evalkit.data.options import lettered, without_gaps
 from evalkit.data.video_choice import by_letter, letter_at
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, text, video
 
 
 def options(row):
-    return lettered(row[f"option{place}"] for place in range(5) if row[f"option{place}"] != "N/A")
+    given = (row[f"option{place}"] for place in range(5))
+    return lettered(without_gaps(given, lambda text: text is None or text == "N/A"))
 
 
 task = Task(
