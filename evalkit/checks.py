@@ -83,7 +83,7 @@ class _Seen(dict[str, Any]):
         return value
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self.keys() else default  # noqa: SIM118 - its own `get` is this one
+        return self[name] if name in self.keys() else default
 
 
 def checked_id(value: Any) -> str:
@@ -156,10 +156,10 @@ def check_reference(metric: Metric, answer: Answer) -> None:
     """Raise if a metric can't judge answers by this reference, whatever they say."""
     if isinstance(metric, ExternalMetric):
         return
-    if isinstance(metric, ReferenceCheck):
-        metric.check(answer)
     for text in _PROBES:
         metric.score(replace(answer, prediction=text))
+    if isinstance(metric, ReferenceCheck):
+        metric.check(answer)
 
 
 def _are_options(options: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from evalkit.metrics.base import Metric, Score
+from evalkit.metrics.base import Metric, Score, finite_score
 from evalkit.metrics.flags import is_repeating
 from evalkit.store.records import Record
 
@@ -21,7 +21,11 @@ def score_records(records: Iterable[Record], metrics: Mapping[str, Metric]) -> l
 def _score(record: Record, metric: Metric) -> Record:
     if record.failed:
         return replace(record, score=Score(None), flags=("error",))
-    score = metric.score(record.answer())
+    try:
+        score = finite_score(metric.score(record.answer()))
+    except Exception as error:  # noqa: BLE001 - a journal may hold any reference, and a metric be a user's own
+        why = f"it can't be scored: {' '.join(str(error).split()) or type(error).__name__}"
+        return replace(record, finish_reason="error", error=why, score=Score(None), flags=("error",))
     found = {
         "truncated": record.finish_reason == "length",
         "empty": not record.raw.strip(),

@@ -77,6 +77,11 @@ class _Job:
     task: Task
     indexed: Indexed
 
+    @property
+    def problem(self) -> str | None:
+        """Why it can't be asked."""
+        return self.indexed.sample.problem
+
 
 @dataclass(frozen=True)
 class _Arm:
@@ -109,7 +114,11 @@ class Session:
             if arm.card.compile_seconds:
                 self.reporter.note(f"{arm.name}: compiled in {arm.card.compile_seconds:.1f} s")
             self.reporter.arm_started(arm.name, _count(arm.work), _count(arm.work, answered))
-        left = [[job.request for key, job in arm.work.items() if key not in answered] for arm in arms]
+        left = [
+            [each.request for key, each in arm.work.items() if key not in answered and not each.problem]
+            for arm in arms
+        ]
+        self._refuse(arms, records)
         answers = executor.answers(left, settings_of(self.spec, executor))
         with self.run.writer() as journal, closing(answers) as batches:
             for number, responses in batches:
@@ -121,6 +130,16 @@ class Session:
             self._audit(executor, arms, self.spec.audit)
         for arm in arms:
             self.reporter.arm_finished(arm.name)
+
+    def _refuse(self, arms: Sequence[_Arm], stored: Mapping[str, Record]) -> None:
+        """Rows that can't be asked are errors, stored once."""
+        refused = [_refused(arm, key) for arm in arms for key, job in arm.work.items() if job.problem]
+        new = [record for record in refused if record.key not in stored]
+        if new:
+            with self.run.writer() as journal:
+                journal.append(new)
+        for record in refused:
+            self.reporter.answered(record.arm, record.task, True)
 
     def _planned(self, card: Card) -> _Arm:
         jobs = [
@@ -199,6 +218,10 @@ def _count(work: Mapping[str, _Job], among: Container[str] | None = None) -> dic
     for key, job in work.items():
         found[job.task.name] += among is None or key in among
     return found
+
+
+def _refused(arm: _Arm, key: str) -> Record:
+    return _record(arm, Response(key, "", (), "error", error=arm.work[key].problem))
 
 
 def _record(arm: _Arm, response: Response) -> Record:

@@ -167,8 +167,8 @@ class Task:
             reading.take("reference", lambda row: unread, self._judged, unread)
         if reading.problem:
             return _unasked(unread, f"{where}: {reading.problem}")
-        parts = (replace(each, source=where) if isinstance(each, MediaRef) else each for each in unread.parts)
-        return replace(unread, parts=tuple(parts), groups=groups)
+        parts = tuple(_from(each, where) if isinstance(each, MediaRef) else each for each in unread.parts)
+        return replace(unread, parts=parts, groups=groups)
 
     def _judged(self, sample: Sample) -> Sample:
         """A sample whose reference its metric can judge answers by."""
@@ -298,6 +298,11 @@ def _told_apart(sample: Sample, where: str, taken: dict[str, str]) -> Sample:
     name = next(each for each in names if each not in taken)
     taken[name] = row
     return _unasked(replace(sample, id=name), sample.problem or problem)
+
+
+def _from(ref: MediaRef, where: str) -> MediaRef:
+    """A medium that messages name by its row, and by its file if that is the user's own."""
+    return replace(ref, source=f"{where} (`{ref.path}`)" if ref.path else where)
 
 
 def _kind_of(problem: str) -> str:

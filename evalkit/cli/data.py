@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from evalkit.cli.options import json_option, tasks_dir_option
 from evalkit.errors import ExitCode, UsageError
+from evalkit.plain import to_json
 from evalkit.registry import load_task, resolve
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
     else:
         plans = pull(order, told)
     if as_json:
-        click.echo(json.dumps(summary(plans), indent=2))
+        click.echo(to_json(summary(plans)))
     elif not dry_run:
         click.echo(f"{len(plans)} data sets are in {order.data_root}")
     return ExitCode.OK
@@ -78,7 +78,7 @@ def check_command(as_json: bool, **options: Any) -> int:
     order = _order(**options)
     problems = check(order)
     if as_json:
-        click.echo(json.dumps(problems, indent=2))
+        click.echo(to_json(problems))
     else:
         click.echo("\n".join(problems) if problems else "nothing is missing")
     if problems:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from evalkit.execute import load_samples, load_tasks, placing_of
 from evalkit.models import describe_model
+from evalkit.plain import to_json
 from evalkit.requests import build_request
 from evalkit.session import arm_name
 from evalkit.spec import RunSpec
@@ -37,7 +37,7 @@ def describe(spec: RunSpec, as_json: bool) -> str:
                 }
             )
     if as_json:
-        return json.dumps({"output": str(spec.run_path()), "plan": found}, indent=2)
+        return to_json({"output": str(spec.run_path()), "plan": found})
     lines = [f"would write to {spec.run_path()}"]
     for entry in found:
         lines.append(

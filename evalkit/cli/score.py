@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from evalkit.cli.options import json_option, official_random_option, tasks_dir_option
 from evalkit.cli.show import fields
+from evalkit.plain import to_json
 
 
 @click.command("score")
@@ -34,7 +34,7 @@ def command(
     from evalkit.score_file import score_file
 
     found = score_file(what, task=task, tasks_dirs=tasks_dirs, official_random=official_random)
-    click.echo(json.dumps(found, indent=2) if as_json else "\n\n".join(map(_block, found, found.values())))
+    click.echo(to_json(found) if as_json else "\n\n".join(map(_block, found, found.values())))
     return 0
 
 

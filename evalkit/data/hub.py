@@ -199,9 +199,7 @@ class HubDataset:
         part = f", configuration `{config}`" if config else ""
         where = f" in `{source}`" if local else ""
         fix = f"download it again: {how_to_get(self.repo, source)}" if local else self._offline_fix()
-        return EnvironmentProblem(
-            f"data set `{self.repo}`{part}, split `{self.split}`{where}", why, fix
-        )
+        return EnvironmentProblem(f"data set `{self.repo}`{part}, split `{self.split}`{where}", why, fix)
 
     def _offline_fix(self) -> str:
         target = f"DIR/{self.repo}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from evalkit.data.columns import IMAGE, LABEL, TEXT, WHOLE
 from evalkit.data.hub import HubDataset
 from evalkit.data.options import without_gaps
 
@@ -46,9 +47,14 @@ EXAMPLE: Row = {
 
 def repository(language: str, split: str) -> HubDataset:
     """One language (``en`` or ``cn``) and split."""
-    columns = ("index", "question", "hint", "A", "B", "C", "D", "category", "L2-category", "image")
-    answers = ("answer",) if split == "dev" else ()
-    return HubDataset("lmms-lab/MMBench", language, split=split, columns=(*columns, *answers))
+    columns = {
+        "index": WHOLE,
+        "image": IMAGE,
+        **dict.fromkeys(("question", "A", "B", "category", "L2-category"), TEXT),
+        **dict.fromkeys(("hint", "C", "D"), LABEL.or_null),
+    }
+    answers = {"answer": TEXT} if split == "dev" else {}
+    return HubDataset("lmms-lab/MMBench", language, split=split, columns=columns | answers)
 
 
 def rotations(row: Row) -> Iterator[Row]:

@@ -104,6 +104,8 @@ def _listed(source: Any) -> list[str]:
         values = ast.literal_eval(source) if isinstance(source, str) else source
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         raise ValueError(f"this is no list in Python's notation: {source!r}"[:200]) from None
-    if not isinstance(values, list | tuple) or not all(isinstance(each, str | int | float) for each in values):
+    if not isinstance(values, list | tuple) or not all(
+        isinstance(each, str | int | float) for each in values
+    ):
         raise ValueError(f"this is no list of texts: {source!r}"[:200])
     return [str(value) for value in values]

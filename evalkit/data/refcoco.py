@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from evalkit.data.columns import IMAGE, NAME, NUMBERS, OPTIONS, RECORDS, TEXT, Kind
 from evalkit.data.images import embedded_size
 
 Row = Mapping[str, Any]
@@ -36,6 +37,20 @@ PEERS = (
     "thousandths scores 0. The `*_grounding_*` tasks keep the better of two readings by looking at "
     "the reference. Ours reads the family's own convention."
 )
+CORNER_COLUMNS: Mapping[str, Kind] = {
+    "ref_id": NAME,
+    "sentences": RECORDS,
+    "bbox": NUMBERS,
+    "raw_image_info": TEXT,
+    "image_path": TEXT,
+}
+EXTENT_COLUMNS: Mapping[str, Kind] = {
+    "question_id": NAME,
+    "image": IMAGE,
+    "answer": OPTIONS,
+    "bbox": NUMBERS,
+    "file_name": TEXT,
+}
 CORNER_EXAMPLE: Row = {
     "ref_id": 25,
     "sentences": [{"sent": "man in the red shirt", "sent_id": 70}],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalkit.data.charades import HINT, places
+from evalkit.data.columns import NUMBER, TEXT, Kind
 from evalkit.data.hub import HubDataset
 from evalkit.data.options import lettered
 
@@ -20,7 +21,14 @@ def repository() -> HubDataset:
         "zechen-nlp/star_bench",
         CONFIGS,
         split="validation",
-        columns=("video_id", "question", "choices", "answer", "start", "end"),
+        columns={
+            "video_id": TEXT,
+            "question": TEXT,
+            "choices": Kind(("list of record", "record")),
+            "answer": TEXT,
+            "start": NUMBER,
+            "end": NUMBER,
+        },
         files={"path": places("video_id")},
         files_hint=HINT,
     )

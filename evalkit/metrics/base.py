@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -160,10 +161,18 @@ def labelled(groups: Mapping[str, Any]) -> Iterator[str]:
     ['/split/human', '/type/bar', '/type/pie']
     """
     for group, labels in groups.items():
-        if not isinstance(labels, str | Sequence):
-            continue
-        for label in (labels,) if isinstance(labels, str) else labels:
+        for label in texts_of(labels):
             yield f"/{group}/{label}"
+
+
+def texts_of(labels: Any) -> Sequence[str]:
+    """The labels of a sample in one breakdown: one text, or several; nothing else is one.
+
+    >>> texts_of("bar"), texts_of(["bar", None]), texts_of(3)
+    (['bar'], ['bar'], [])
+    """
+    several = labels if isinstance(labels, list | tuple) else [labels]
+    return [label for label in several if isinstance(label, str)]
 
 
 def text_references(reference: Any) -> Sequence[str]:
@@ -178,6 +187,29 @@ def text_references(reference: Any) -> Sequence[str]:
     if not all(isinstance(text, str) for text in accepted):
         raise ValueError(f"the reference must be a text or a list of texts, not {reference!r}")
     return accepted
+
+
+def finite_score(score: Score) -> Score:
+    """A score that JSON can hold: numbers that are not finite are written out, and no figures.
+
+    Raises:
+        ValueError: its value is not finite.
+
+    >>> finite_score(Score(1.0, parsed=[float("inf"), 2]))
+    Score(value=1.0, parsed=['inf', 2], parse_error=None, detail={})
+    """
+    if score.value is not None and not math.isfinite(score.value):
+        raise ValueError(f"its score is {score.value}")
+    detail = {name: value for name, value in score.detail.items() if math.isfinite(value)}
+    return replace(score, parsed=_written_out(score.parsed), detail=detail)
+
+
+def _written_out(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_written_out(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _written_out(each) for name, each in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def check_texts(reference: Any, *, contained: bool = False) -> None:

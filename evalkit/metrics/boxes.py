@@ -74,6 +74,10 @@ class BoxAccuracy:
         overlap = iou(box, reference)
         return Score(float(overlap >= self.threshold), parsed=list(box), detail={"iou": overlap})
 
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_box(answer.reference)
+
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Accuracy, then mean IoU (``iou``; 0 where there is no box), each with its breakdown."""
         overlaps: dict[str, list[float]] = defaultdict(list)
@@ -177,8 +181,23 @@ def reference_box(value: Any) -> Box:
         ValueError: it is none.
     """
     numbers = list(value) if isinstance(value, list | tuple) else []
-    if len(numbers) != 4 or not all(isinstance(number, int | float) for number in numbers):
+    if len(numbers) != 4 or not all(map(_is_number, numbers)):
         raise ValueError(f"the reference must be a box [x1, y1, x2, y2], not {value!r}")
     if not all(math.isfinite(number) for number in numbers):
         raise ValueError(f"the reference box {value!r} is not finite")
     return (numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+def check_box(value: Any) -> None:
+    """Raise unless a reference is a box that has an area.
+
+    Raises:
+        ValueError: it is no box, its corners are inverted, or there is nothing between them.
+    """
+    left, top, right, bottom = reference_box(value)
+    if right <= left or bottom <= top:
+        raise ValueError(f"the reference box {value!r} has no area, or inverted corners ([x1, y1, x2, y2])")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

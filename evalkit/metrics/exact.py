@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.metrics.vqa import normalise
 
@@ -36,6 +36,10 @@ class ExactAnswer:
             return MultipleChoice().score(answer)
         given = normalise(answer.prediction)
         return Score(float(given == normalise(answer.reference)), parsed=given)
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_texts(answer.reference)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
-from evalkit.metrics.boxes import NUMBER, TAGS, NoBox, parse_box, reference_box, to_original
+from evalkit.metrics.boxes import NUMBER, TAGS, NoBox, check_box, parse_box, reference_box, to_original
 
 _POINT = re.compile(rf"[(\[<]\s*({NUMBER})\s*(?:,|\s)\s*({NUMBER})\s*[)\]>]")
 _BARE = re.compile(rf"\s*({NUMBER})(?:\s*,\s*|\s+)({NUMBER})\s*")
@@ -46,6 +47,10 @@ class PointInBox:
         x, y, _, _ = to_original((across, down, across, down), *convention)
         return Score(float(left <= x <= right and top <= y <= bottom), parsed=[x, y])
 
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_box(answer.reference)
+
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""
         return mean_by_group(self.name, items)
@@ -70,6 +75,8 @@ def parse_point(text: str) -> tuple[float, float]:
     bare = _BARE.fullmatch(plain)
     points = [bare.groups()] if bare else [found.groups() for found in _POINT.finditer(TAGS.sub(" ", plain))]
     different = {(float(x), float(y)) for x, y in points}
+    if not all(math.isfinite(number) for point in different for number in point):
+        raise NoBox("a coordinate is not finite")
     if len(different) != 1:
         raise NoBox(
             f"{len(different)} different points in the answer" if different else "no point in the answer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,6 +76,12 @@ class SpanIou:
             return Score(0.0, parse_error=str(problem))
         return Score(overlap(span, (reference[0], reference[1])), parsed=list(span))
 
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        start, end = answer.reference
+        if not start < end:
+            raise ValueError(f"the span {answer.reference!r} ends before it starts, or at once")
+
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``miou`` with its breakdown, then the recalls with theirs."""
         reached: dict[str, list[float]] = {}
@@ -137,4 +144,4 @@ def overlap(first: Span, second: Span) -> float:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
