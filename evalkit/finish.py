@@ -70,8 +70,18 @@ def scored_anew(run: RunDir) -> list[Record]:
 def _tasks(manifest: Mapping[str, Any], tasks_dirs: Sequence[str]) -> list[Task]:
     """The tasks of a run that evalkit itself scores."""
     names = [task["name"] for task in manifest["tasks"] if "figures" not in task]
-    folders = tuple(tasks_dirs) or tuple(manifest["spec"]["tasks_dirs"])
-    return [load_task(name, folders) for name in names]
+    spec = manifest["spec"]
+    folders = tuple(tasks_dirs) or tuple(spec["tasks_dirs"])
+    foreign = {name for name in names if name.startswith(lmms.PREFIX)}
+    return [
+        task
+        for name in names
+        for task in (
+            lmms.load(name, spec.get("lmms_python"), spec.get("lmms_include") or ())
+            if name in foreign
+            else [load_task(name, folders)]
+        )
+    ]
 
 
 def _scored(run: RunDir, tasks: Sequence[Task], plan: Plan) -> tuple[list[Record], int, int]:
@@ -84,8 +94,18 @@ def _scored(run: RunDir, tasks: Sequence[Task], plan: Plan) -> tuple[list[Record
     stored = {(each.arm, each.key): each for each in run.records()} if len(own) < len(found) else {}
     scored = {(each.arm, each.key): each for each in score_records(own, metrics)}
     places = [(record.arm, record.key) for record in found]
-    records = [scored.get(place) or stored[place] for place in places]
+    records = [
+        scored.get(place) or stored.get(place) or _unjudged(record)
+        for place, record in zip(places, found, strict=True)
+    ]
     return records, missing, journal.unreadable
+
+
+def _unjudged(record: Record) -> Record:
+    """An answer to a task of another program, which was stopped before it judged it."""
+    why = "the run was stopped before its answer was judged: give the run's command again"
+    error = record.error if record.failed else why
+    return replace(record, finish_reason="error", error=error, score=Score(None), flags=("error",))
 
 
 def _judge(

@@ -96,27 +96,26 @@ class Task:
             EnvironmentProblem: the data are not there or not as declared, or the same is wrong with
                 every row of several.
         """
-        for _, found in self.read(data_root):
-            yield from found
-
-    def read(self, data_root: str | None) -> Iterator[tuple[Row, list[Sample]]]:
-        """Yield the stored rows with the samples of each; see :meth:`samples`."""
-        taken: dict[str, str] = {}
         reasons: set[str] = set()
-        rows = good = 0
-        for number, stored in enumerate(self._stored(data_root)):
-            where = self._place(stored, number)
-            found = [_told_apart(each, where, taken) for each in self.samples_of(stored, number)]
+        good = rows = 0
+        for _, found in self.read(data_root):
             rows += 1
             good += sum(each.problem is None for each in found)
             reasons |= {_kind_of(each.problem) for each in found if each.problem}
-            yield stored, found
+            yield from found
         if rows > 1 and not good and len(reasons) == 1:
             raise EnvironmentProblem(
                 f"task `{self.name}`: none of its {rows} rows can be asked",
                 f"of each, {reasons.pop()}",
                 "use the data set that the task declares (`evalkit tasks show NAME`), or correct the task",
             )
+
+    def read(self, data_root: str | None) -> Iterator[tuple[Row, list[Sample]]]:
+        """Yield the stored rows, each with its samples."""
+        taken: dict[str, str] = {}
+        for number, stored in enumerate(self._stored(data_root)):
+            where = self._place(stored, number)
+            yield stored, [_told_apart(each, where, taken) for each in self.samples_of(stored, number)]
 
     def samples_of(self, stored: Row, number: int = 0) -> Iterator[Sample]:
         """Yield the samples of one stored row; ``number`` is its place in the data set."""

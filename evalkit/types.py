@@ -178,13 +178,14 @@ class Generation:
     """What a model produced for one prepared request; ``token_ids`` exclude the stop token.
 
     ``margin``: by how much, in logits, the likeliest token was ahead of the next, at its closest;
-    infinite if that is not known.
+    infinite if that is not known. ``error`` is set iff the reason is ``error``: there is no answer.
     """
 
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     margin: float = math.inf
+    error: str | None = None
 
 
 @dataclass(frozen=True)

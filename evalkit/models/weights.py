@@ -13,6 +13,7 @@ import torch
 from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models.aligned import align_tower
 from evalkit.models.checkpoint import weight_files
+from evalkit.models.quantised import advice, quantisation
 
 
 def load_weights(
@@ -54,9 +55,20 @@ def load_weights(
         return placed
     except torch.OutOfMemoryError as error:
         why, fix = str(error).splitlines()[0], "use a smaller checkpoint, or `--dtype bfloat16`"
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        why, fix = f"{error}", "fetch the checkpoint again, or check its config.json"
-    raise EnvironmentProblem(f"checkpoint `{folder}` can't be loaded", why, fix)
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        SafetensorError,
+    ) as error:
+        why, fix = f"{error}", advice(quantisation(folder))
+    method = quantisation(folder)
+    how = f" (quantised by `{method}`)" if method else ""
+    raise EnvironmentProblem(f"checkpoint `{folder}`{how} can't be loaded", why, fix)
 
 
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
