@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,6 +102,8 @@ def name_of(value: Any) -> str:
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "null"
+    if isinstance(value, float) and math.isinf(value):
+        return "infinity"
     for type_, name in _TYPES:
         if isinstance(value, type_):
             return name
@@ -141,6 +144,26 @@ def feature_name(feature: Any) -> str:
     if kind in ("List", "LargeList", "Sequence"):
         return _LIST + feature_name(feature.feature)
     return _FEATURES.get(kind, kind)
+
+
+def is_mixed(feature: Any) -> bool:
+    """Whether values of several kinds are stored within a column, each as its JSON text."""
+    if isinstance(feature, Mapping):
+        return any(map(is_mixed, feature.values()))
+    inner = feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
+    return type(feature).__name__ == "Json" or (inner is not None and is_mixed(inner))
+
+
+def parsed(feature: Any, value: Any) -> Any:
+    """A cell of such a column: what its JSON text says."""
+    if value is None or not is_mixed(feature):
+        return value
+    if isinstance(feature, Mapping):
+        return {name: parsed(each, value.get(name)) for name, each in feature.items()}
+    if type(feature).__name__ == "Json":
+        return json.loads(value) if isinstance(value, str) else value
+    inner = feature[0] if isinstance(feature, list) else feature.feature
+    return [parsed(inner, each) for each in value]
 
 
 _FEATURES = {"Image": "image", "ClassLabel": "whole number", "Json": "anything"}

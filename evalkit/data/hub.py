@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.columns import Kind, complaint, feature_name, met, mistyped
+from evalkit.data.columns import Kind, complaint, feature_name, is_mixed, met, mistyped, parsed
 from evalkit.data.files import Files, Templates
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
@@ -168,7 +168,8 @@ class HubDataset:
         """The rows, unless a column holds something else throughout than the task declares."""
         names = {column: feature_name(feature) for column, feature in (rows.features or {}).items()}
         vague = {each: kind for each, kind in self.kinds.items() if names.get(each, "null") in _VAGUE}
-        reader = iter(rows)
+        mixed = {column: each for column, each in (rows.features or {}).items() if is_mixed(each)}
+        reader = ({**row, **{name: parsed(each, row[name]) for name, each in mixed.items()}} for row in rows)
         head = list(islice(reader, _HEAD)) if vague else []
         wrong = mistyped(self.kinds, names | met(head, vague))
         if wrong:
