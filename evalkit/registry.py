@@ -211,7 +211,10 @@ def _read(path: Path) -> TaskInfo:
     if row is not None and row not in PAPER_ROWS[category]:
         hint = did_you_mean(str(row), PAPER_ROWS[category])
         raise _bad_file(path, f"the paper has no {category} row `{row}`.{hint}", "leave `paper_row` out")
-    return TaskInfo(name, category, str(values.get("title", name)), path, tuple(values.get("tags", ())), row)
+    tags = values.get("tags", ())
+    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
+        raise _bad_file(path, f"its `tags` are {tags!r}", 'write them as a tuple of texts: `("mini",)`')
+    return TaskInfo(name, category, str(values.get("title", name)), path, tuple(tags), row)
 
 
 def _literals(path: Path, tree: ast.Module) -> dict[str, Any]:

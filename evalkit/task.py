@@ -89,6 +89,25 @@ class Task:
     submission: Submission | None = None
     example: Row = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """See to it that a task's file declares what it should.
+
+        Raises:
+            TypeError: a field is of another type.
+        """
+        several = (*self.groups.values(), *self.links.values())
+        calls = (self.prompt, self.reference, self.id, self.cluster, self.meta, *several)
+        for name, right in (
+            ("dataset", hasattr(self.dataset, "rows") and hasattr(self.dataset, "describe")),
+            ("metric", hasattr(self.metric, "score") and hasattr(self.metric, "summarise")),
+            ("max_new_tokens", isinstance(self.max_new_tokens, int) and self.max_new_tokens > 0),
+            ("ci", isinstance(self.ci, int) and self.ci > 0),
+            ("size", self.size is None or isinstance(self.size, int)),
+            ("prompt, reference, id, cluster, meta, groups or links", all(map(callable, calls))),
+        ):
+            if not right:
+                raise TypeError(f"`{name}` of task `{self.name}` is not what it should be (see its docs)")
+
     def samples(self, data_root: str | None) -> Iterator[Sample]:
         """Yield the samples of this benchmark in the data set's order, those that can't be asked too.
 

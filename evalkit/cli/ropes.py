@@ -118,7 +118,11 @@ def plot(names: tuple[str, ...], output: Path) -> None:
         raise EnvironmentProblem(
             "matplotlib is not installed", "figures are drawn with it", "pip install 'evalkit[plots]'"
         ) from None
-    draw([read_variant(name) for name in names] or list(VARIANTS.values()), output)
+    variants = [read_variant(name) for name in names] or list(VARIANTS.values())
+    try:
+        draw(variants, output)
+    except ValueError as error:
+        raise UsageError(f"figure `{output}`", str(error), "give it a name that ends in .png or .svg") from None
     click.echo(f"wrote {output}")
 
 

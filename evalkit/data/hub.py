@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.columns import Kind, complaint, feature_name, is_mixed, met, mistyped, parsed
-from evalkit.data.files import Files, Templates
+from evalkit.data.files import Files, Templates, check_json
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
 from evalkit.data.mirror import find_mirror, how_to_get, mirror_commit
@@ -153,6 +153,9 @@ class HubDataset:
             self._check_split(builder.config.data_files)
             if builder.name == "parquet" and builder.config.batch_size is None:
                 builder.config.batch_size = _BATCH  # by default the size of the first group, which may be 0
+            if local and builder.name == "json":
+                for path in builder.config.data_files[self.split]:
+                    check_json(Path(path))
             if local:
                 # Streaming reads the mirror's files in place; otherwise they'd be copied to the cache.
                 rows = builder.as_streaming_dataset(split=self.split)

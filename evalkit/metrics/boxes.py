@@ -28,6 +28,9 @@ _BARE = re.compile(rf"\s*{NUMBER}(?:(?:{_COMMA}|\s+){NUMBER}){{3}}\s*")
 TAGS = re.compile(r"<\|?/?(?:box|box_start|box_end)\|?>")
 
 
+_LARGEST = 10**12  # whole numbers beyond the range of floats can't be reckoned with
+
+
 class NoBox(ValueError):
     """A text in which no box can be read; the message says why."""
 
@@ -200,4 +203,6 @@ def check_box(value: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return False
     return isinstance(value, int | float) and not isinstance(value, bool)

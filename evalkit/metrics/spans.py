@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_
 
 Span = tuple[float, float]
 THRESHOLDS = (0.3, 0.5, 0.7)
+_LONGEST = 1e12
 
 _UNIT = r"(?:\s*(?:seconds?|secs?|s)\b)?"
 _CLOCK = r"(?:\d+:)?\d+:\d{1,2}(?:\.\d+)?"
@@ -144,4 +144,5 @@ def overlap(first: Span, second: Span) -> float:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    """Whether it is a number of seconds that can be reckoned with."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LONGEST

@@ -86,6 +86,8 @@ def read(target: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
+    if not target.is_file():
+        raise UsageError(f"leaderboard `{target}`", "it is no file", "give the name of a CSV file")
     try:
         table = pd.read_csv(target, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -100,11 +102,23 @@ def read(target: Path) -> pd.DataFrame:
         for name in table.columns:
             if name in ("schema", "n"):
                 table[name] = [int(text) for text in table[name]]
+            elif name in ("tasks", "revisions"):
+                for text in table[name]:
+                    _check_mapping(name, text)
             elif name not in TEXTS:  # Python's own reading is exact, that of pandas need not be
                 table[name] = [float(text or "nan") for text in table[name]]
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
     return table
+
+
+def _check_mapping(name: str, text: str) -> None:
+    """Raise unless a cell is a JSON object, as :func:`write` writes it."""
+    found = json.loads(text)
+    described = found.values() if isinstance(found, dict) else [None]
+    kind = dict if name == "tasks" else str
+    if not all(isinstance(each, kind) for each in described):
+        raise ValueError(f"a cell of its column `{name}` is {text[:60]!r}")
 
 
 def _row(facts: RunFacts, arm: Arm) -> dict[str, Any]:
