@@ -122,7 +122,9 @@ def plot(names: tuple[str, ...], output: Path) -> None:
     try:
         draw(variants, output)
     except ValueError as error:
-        raise UsageError(f"figure `{output}`", str(error), "give it a name that ends in .png or .svg") from None
+        raise UsageError(
+            f"figure `{output}`", str(error), "give it a name that ends in .png or .svg"
+        ) from None
     click.echo(f"wrote {output}")
 
 

@@ -168,7 +168,7 @@ def describe(folder: Path, name: str, variant: RopeVariant, where: Placing) -> M
             f"mock behaviour `{behaviour}={value}`", str(error), "see `evalkit models show mock`"
         ) from None
     content = Path(value).read_bytes() if behaviour == "answers" else b""
-    digest = hashlib.sha256(name.encode() + content).hexdigest()
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass") + content).hexdigest()
     return MockModel(name, variant, digest, **{"answer": _echo, **settings})
 
 
@@ -246,4 +246,4 @@ def _words(text: str) -> list[str]:
 
 
 def _token_id(word: str) -> int:
-    return zlib.crc32(word.encode())
+    return zlib.crc32(word.encode("utf-8", "surrogatepass"))

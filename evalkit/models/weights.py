@@ -13,7 +13,7 @@ import torch
 from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models.aligned import align_tower
 from evalkit.models.checkpoint import weight_files
-from evalkit.models.quantised import advice, quantisation
+from evalkit.models.quantised import advice, check_known, quantisation
 
 
 def load_weights(
@@ -29,6 +29,7 @@ def load_weights(
     from safetensors import SafetensorError
 
     weight_files(folder)
+    check_known(folder)
     if device_map:
         _check_device_map(device_map)
     try:
