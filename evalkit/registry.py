@@ -10,6 +10,7 @@ import ast
 import fnmatch
 import hashlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -243,7 +244,7 @@ def _literal(path: Path, keyword: ast.keyword) -> Any:
 
 def _execute(path: Path) -> Any:
     # Dataclasses in a task file look their own module up, so it needs an entry of its own there.
-    name = f"evalkit_task_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"evalkit_task_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -47,12 +47,12 @@ def file_name(task: str, arm: str, suffix: str) -> str:
 
 def _rrc(entries: Sequence[Entry]) -> bytes:
     found = [{"questionId": int(entry.id), "answer": entry.text} for entry in entries]
-    return json.dumps(found, ensure_ascii=False).encode()
+    return json.dumps(found, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _evalai_vqa(entries: Sequence[Entry]) -> bytes:
     found = [{"question_id": int(entry.id), "answer": entry.text} for entry in entries]
-    return json.dumps(found, ensure_ascii=False).encode()
+    return json.dumps(found, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _blink(entries: Sequence[Entry]) -> bytes:
@@ -66,7 +66,15 @@ def _egoschema(entries: Sequence[Entry]) -> bytes:
     for entry in entries:
         letter = extract_letter(entry.text, entry.options)
         lines.append(f"{entry.id},{list(entry.options).index(letter) if letter else -1}")
-    return ("\n".join(lines) + "\n").encode()
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _cell(text: str) -> str:
+    """A text as a spreadsheet can hold it: without control characters, and no formula."""
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    plain = ILLEGAL_CHARACTERS_RE.sub("", text).encode("utf-8", "replace").decode("utf-8")
+    return f" {plain}" if plain.startswith("=") else plain
 
 
 def _mmbench(entries: Sequence[Entry]) -> bytes:
@@ -79,7 +87,7 @@ def _mmbench(entries: Sequence[Entry]) -> bytes:
             **{letter: entry.options.get(letter) for letter in "ABCD"},
             "category": entry.labels.get("category"),
             "l2-category": entry.labels.get("l2_category"),
-            "prediction": entry.text,
+            "prediction": _cell(entry.text),
         }
         for entry in entries
     ]

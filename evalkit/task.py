@@ -89,11 +89,11 @@ class Task:
     submission: Submission | None = None
     example: Row = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """See to it that a task's file declares what it should.
+    def check_declaration(self) -> None:
+        """See to it that a task's file declares what it should, before any of it is used.
 
         Raises:
-            TypeError: a field is of another type.
+            UsageError: a field is of another type.
         """
         several = (*self.groups.values(), *self.links.values())
         calls = (self.prompt, self.reference, self.id, self.cluster, self.meta, *several)
@@ -106,7 +106,11 @@ class Task:
             ("prompt, reference, id, cluster, meta, groups or links", all(map(callable, calls))),
         ):
             if not right:
-                raise TypeError(f"`{name}` of task `{self.name}` is not what it should be (see its docs)")
+                raise UsageError(
+                    f"task `{self.name}`",
+                    f"its `{name}` is not what it should be",
+                    "correct its file; `evalkit tasks show chartqa` and the files in tasks/ show the form",
+                )
 
     def samples(self, data_root: str | None) -> Iterator[Sample]:
         """Yield the samples of this benchmark in the data set's order, those that can't be asked too.
@@ -131,6 +135,7 @@ class Task:
 
     def read(self, data_root: str | None) -> Iterator[tuple[Row, list[Sample]]]:
         """Yield the stored rows, each with its samples."""
+        self.check_declaration()
         taken: dict[str, str] = {}
         for number, stored in enumerate(self._stored(data_root)):
             where = self._place(stored, number)

@@ -64,7 +64,7 @@ def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     """
     import pandas as pd
 
-    known = read(target).to_dict("records") if target.exists() else []
+    known = _sound(target) if target.exists() else []
     merged: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in (*({str(name): value for name, value in old.items()} for old in known), *rows):
         key = tuple(str(row[name]) for name in KEY)
@@ -102,14 +102,23 @@ def read(target: Path) -> pd.DataFrame:
         for name in table.columns:
             if name in ("schema", "n"):
                 table[name] = [int(text) for text in table[name]]
-            elif name in ("tasks", "revisions"):
-                for text in table[name]:
-                    _check_mapping(name, text)
             elif name not in TEXTS:  # Python's own reading is exact, that of pandas need not be
                 table[name] = [float(text or "nan") for text in table[name]]
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
     return table
+
+
+def _sound(target: Path) -> list[Any]:
+    """The rows of a file whose cells can be merged with others."""
+    table = read(target)
+    try:
+        for name in ("tasks", "revisions"):
+            for text in table[name]:
+                _check_mapping(name, text)
+    except ValueError as error:
+        raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
+    return list(table.to_dict("records"))
 
 
 def _check_mapping(name: str, text: str) -> None:
