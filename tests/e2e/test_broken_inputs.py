@@ -349,3 +349,18 @@ def test_an_empty_shard_of_many_is_passed_over(tmp_path: Path, capsys: pytest.Ca
     assert "split `test`" in err
     assert "it is empty: it has no rows" in err
     assert "BatchSize" not in err
+
+
+def test_scoring_a_killed_run_with_tasks_of_lmms_eval_needs_lmms_eval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its answers were never judged, and only lmms-eval can."""
+    assert said(capsys, *RUN, "--output", tmp_path / "out")[0] == 0
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    manifest["tasks"].append({**manifest["tasks"][0], "name": "lmms:mme"})
+    manifest["spec"]["lmms_python"] = "/dev/null/python"
+    (tmp_path / "out/manifest.json").write_text(json.dumps(manifest))
+    code, _, err = said(capsys, "score", tmp_path / "out")
+    one_message(code, err)
+    assert code == 4
+    assert "--lmms-python" in err
