@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -55,6 +56,35 @@ class MediaError(EvalkitError):
 
 class OutOfMemory(Exception):
     """Raised by a model when a batch did not fit; the engine splits the batch and goes on."""
+
+
+_FIXES = {
+    errno.ENOSPC: "free some space, or write elsewhere (`--output`, EVALKIT_CACHE)",
+    errno.EDQUOT: "free some space, or write elsewhere (`--output`, EVALKIT_CACHE)",
+    errno.EACCES: "give the right to it, or choose another place (`--output`, EVALKIT_CACHE)",
+    errno.EPERM: "give the right to it, or choose another place (`--output`, EVALKIT_CACHE)",
+    errno.EROFS: "write to another place (`--output`, EVALKIT_CACHE)",
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+
+
+def of_machine(error: OSError | MemoryError | RecursionError) -> EvalkitError:
+    """What the machine refused, where nothing more special was said of it."""
+    if isinstance(error, RecursionError):
+        return UsageError(
+            "an input is nested too deeply", "it holds more levels than can be read", "mend that file"
+        )
+    if isinstance(error, MemoryError):
+        return EnvironmentProblem(
+            "the memory is used up", str(error) or "the machine has no more", "ask for less at a time"
+        )
+    files = " and ".join(f"`{each}`" for each in (error.filename, error.filename2) if each is not None)
+    return EnvironmentProblem(
+        files or "the machine refused to read or write",
+        error.strerror or str(error) or type(error).__name__,
+        _FIXES.get(error.errno or 0, "see to the file or folder, and repeat the command"),
+    )
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from evalkit.report.comparison import Comparison
 from evalkit.report.results import Results, open_run
 from evalkit.scoring import score_records
 from evalkit.store import Evaluation, Inputs, Invocation, Record, RunDir
-from evalkit.submissions import Entry
+from evalkit.submissions import Entry, file_name
 from evalkit.task import Task
 
 # The metric of an evaluation; None where another program scores, which may not be here.
@@ -216,9 +215,9 @@ def _submit(run: RunDir, tasks: Sequence[Task], results: Results) -> dict[Path, 
     for evaluation in results.evaluations:
         submission = writers.get(evaluation.task.name)
         if submission is not None:
-            name = re.sub(r"[^\w@.()=,+#-]", "-", f"{evaluation.task.name}-{evaluation.arm}")
+            name = file_name(evaluation.task.name, evaluation.arm, submission.suffix)
             content = submission.write(list(_entries(results.records[evaluation.id])))
-            written[run.write_submission(f"{name}.{submission.suffix}", content)] = submission.to
+            written[run.write_submission(name, content)] = submission.to
     return written
 
 

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evalkit.data.archives import extract, is_unpacked
+from evalkit.data.columns import Kind
 from evalkit.data.files import named_files
 from evalkit.data.hub import HubDataset
+from evalkit.data.images import image_size
 from evalkit.data.lock import NAME, LockedRepo, difference, read_lock, write_lock
 from evalkit.data.remote import Remote
 from evalkit.data.tarballs import extract_tar, grouped, is_tar, tar_stem
-from evalkit.errors import EnvironmentProblem, EvalkitError
+from evalkit.errors import EnvironmentProblem, EvalkitError, MediaError
 from evalkit.requests import selected
 from evalkit.task import Row, Task
+from evalkit.types import MediaRef, Sample
+
+LISTED = 10
+"""Bad samples of a task that are named one by one."""
 
 
 @dataclass(frozen=True)
@@ -141,14 +147,23 @@ def _pull(order: Order, plans: Sequence[Plan], listener: Listener) -> None:
         _unpack(each, listener)
 
 
-def check(order: Order) -> list[str]:
-    """What is wrong with a mirror, one line a problem; nothing where it is whole.
+@dataclass
+class Findings:
+    """What is wrong with a mirror, one line a problem: what is missing, and rows that can't be asked."""
 
-    Files are compared with the lock file's sizes and checksums; rows are read and counted; media
-    that the chosen samples refer to are looked for.
+    missing: list[str] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+
+
+def check(order: Order) -> Findings:
+    """What is wrong with a mirror; nothing where it is whole.
+
+    Files are compared with the lock file's sizes and checksums; every row is read, counted and checked
+    against what its task declares; media that the chosen samples refer to are looked for.
     """
     locked = read_lock(order.data_root / NAME)
-    problems: list[str] = []
+    found = Findings()
+    problems = found.missing
     for repo in dict.fromkeys(dataset.repo for _, dataset in _hub_tasks(order.tasks)):
         folder = order.data_root / repo
         if repo not in locked:
@@ -161,34 +176,69 @@ def check(order: Order) -> list[str]:
         for path, size in locked[repo].members.items():
             if not _has_size(folder / path, size):
                 problems.append(f"{repo}: {path}: missing or cut short")
-    for task, dataset in _hub_tasks(order.tasks):
-        problems += _check_rows(order, task, dataset)
-    return problems
+    for task in order.tasks:
+        if "mini" not in task.tags:  # drawn on the spot
+            _check_rows(order, task, found)
+    return found
 
 
-def _check_rows(order: Order, task: Task, dataset: HubDataset) -> list[str]:
+def _check_rows(order: Order, task: Task, found: Findings) -> None:
+    """Add what is wrong with a task's rows: their number, files that they lack, what can't be asked."""
+    dataset, root = task.dataset, str(order.data_root)
+    count, wanted = 0, 0
+    bad: list[str] = []
+    missing: dict[str, None] = {}
     try:
-        rows = list(_wanted(order, task))
-        count = sum(1 for _ in _named(task).samples(str(order.data_root)))
-        roots = [order.data_root / dataset.repo, order.data_root]
-        found = dataset.media_roots(str(order.data_root)) if dataset.files else roots
+        named = _named(task)
+        chosen = selected(named, root, order.limit, order.subset)
+        looked_in = _roots(order, dataset) if isinstance(dataset, HubDataset) else []
+        for row, samples in named.read(root):
+            count += len(samples)
+            own = [sample for sample in samples if chosen is None or sample.id in chosen]
+            wanted += len(own)
+            bad += [problem for sample in own if (problem := sample.problem or _unreadable(sample))]
+            if own and isinstance(dataset, HubDataset):
+                missing |= dict.fromkeys(_missing(dataset, row, looked_in))
     except EvalkitError as error:
-        return [f"{task.name}: {' '.join(str(error).split())}"]
-    problems = []
+        found.missing.append(f"{task.name}: {' '.join(str(error).split())}")
+        return
     if task.size is not None and count != task.size:
-        problems.append(f"{task.name}: {count} samples instead of {task.size}")
-    missing = [
-        names[0]
-        for row in rows
-        for column, names in named_files(dataset.files, row).items()
-        if column not in dataset.optional
-        and not any((root / name).exists() for root in found for name in names)
-    ]
+        found.missing.append(f"{task.name}: {count} samples instead of {task.size}")
     if missing:
-        missing = list(dict.fromkeys(missing))
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        problems.append(f"{task.name}: no file `{missing[0]}`{more}. {dataset.files_hint}".rstrip(" ."))
-    return problems
+        first, more = next(iter(missing)), f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        hint = dataset.files_hint if isinstance(dataset, HubDataset) else ""
+        found.missing.append(f"{task.name}: no file `{first}`{more}. {hint}".rstrip(" ."))
+    if bad:
+        found.bad.append(f"{task.name}: {len(bad)} of {wanted} samples can't be asked")
+        found.bad += [f"{task.name}: {problem}" for problem in bad[:LISTED]]
+        found.bad += [f"{task.name}: and {len(bad) - LISTED} more"] if len(bad) > LISTED else []
+
+
+def _roots(order: Order, dataset: HubDataset) -> Sequence[Path]:
+    """Folders in which files that rows name are looked up."""
+    if not dataset.files:
+        return []
+    return dataset.media_roots(str(order.data_root))
+
+
+def _missing(dataset: HubDataset, row: Row, roots: Sequence[Path]) -> Iterator[str]:
+    """Files that a row needs and that aren't there."""
+    for column, names in named_files(dataset.files, row).items():
+        if column not in dataset.optional and not any(
+            (root / name).exists() for root in roots for name in names
+        ):
+            yield names[0]
+
+
+def _unreadable(sample: Sample) -> str | None:
+    """What is wrong with the header of an image that a row holds."""
+    for part in sample.parts:
+        if isinstance(part, MediaRef) and part.data is not None:
+            try:
+                image_size(part)
+            except MediaError as error:
+                return f"{error.what}: {error.why}"
+    return None
 
 
 def _hub_tasks(tasks: Sequence[Task]) -> Iterator[tuple[Task, HubDataset]]:
@@ -214,9 +264,17 @@ class _Named:
     def describe(self) -> dict[str, str]:
         return self.dataset.describe()
 
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        return self.dataset.kinds
+
+    def check(self, row: Row) -> str | None:
+        return self.dataset.check(row)
+
 
 def _named(task: Task) -> Task:
-    assert isinstance(task.dataset, HubDataset)
+    if not isinstance(task.dataset, HubDataset):
+        return task
     return replace(task, dataset=_Named(task.dataset))
 
 
@@ -224,8 +282,8 @@ def _wanted(order: Order, task: Task) -> Iterator[Row]:
     """The stored rows that have a sample which is wanted."""
     named, root = _named(task), str(order.data_root)
     chosen = selected(named, root, order.limit, order.subset)
-    for row in named.dataset.rows(root):
-        if chosen is None or any(sample.id in chosen for sample in named.samples_of(row)):
+    for row, samples in named.read(root):
+        if chosen is None or any(sample.id in chosen for sample in samples):
             yield row
 
 

@@ -10,6 +10,7 @@ import ast
 import fnmatch
 import hashlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -211,7 +212,10 @@ def _read(path: Path) -> TaskInfo:
     if row is not None and row not in PAPER_ROWS[category]:
         hint = did_you_mean(str(row), PAPER_ROWS[category])
         raise _bad_file(path, f"the paper has no {category} row `{row}`.{hint}", "leave `paper_row` out")
-    return TaskInfo(name, category, str(values.get("title", name)), path, tuple(values.get("tags", ())), row)
+    tags = values.get("tags", ())
+    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
+        raise _bad_file(path, f"its `tags` are {tags!r}", 'write them as a tuple of texts: `("mini",)`')
+    return TaskInfo(name, category, str(values.get("title", name)), path, tuple(tags), row)
 
 
 def _literals(path: Path, tree: ast.Module) -> dict[str, Any]:
@@ -240,7 +244,7 @@ def _literal(path: Path, keyword: ast.keyword) -> Any:
 
 def _execute(path: Path) -> Any:
     # Dataclasses in a task file look their own module up, so it needs an entry of its own there.
-    name = f"evalkit_task_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    name = f"evalkit_task_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

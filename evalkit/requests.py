@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -13,7 +12,7 @@ from typing import TypeVar
 
 from evalkit.data.cache import MediaCache
 from evalkit.data.media import hash_films, media_digest
-from evalkit.errors import MediaError, UsageError
+from evalkit.errors import MediaError
 from evalkit.models.base import Card
 from evalkit.task import Task
 from evalkit.types import MediaRef, Request, Sample
@@ -59,15 +58,7 @@ def choose(
     if limit is not None:
         numbered = _smallest(numbered, limit, lambda each: each.sample)
     light = [Indexed(each.index, _on_disk(each.sample, cache)) for each in numbered]
-    counts = Counter(each.sample.id for each in light)
     hash_films(part for each in light for part in each.sample.parts if isinstance(part, MediaRef))
-    repeated = [sample_id for sample_id, count in counts.items() if count > 1]
-    if repeated:
-        raise UsageError(
-            f"{len(repeated)} sample ids occur more than once, such as `{repeated[0]}`",
-            "stored answers are told apart by their sample's id",
-            "make the task's `id` unique",
-        )
     return sorted(light, key=lambda each: each.index)
 
 
@@ -138,6 +129,7 @@ def build_request(model: Card, task: Task, sample: Sample, *, mc_logits: bool = 
         # What is stored beside the answer: a corrected reference must not be scored with the old one.
         [sample.reference, sample.cluster_id, sample.groups, sample.meta],
         *([choices] if choices else []),
+        *([["problem", sample.problem]] if sample.problem else []),
     ]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     limit = 1 if choices else task.max_new_tokens
@@ -170,7 +162,7 @@ def _smallest(items: Iterable[Item], limit: int, sample_of: Callable[[Item], Sam
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _on_disk(sample: Sample, cache: MediaCache) -> Sample:

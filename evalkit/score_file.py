@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.metrics.base import Answer, FileMetric, Metric, Score, Scored
+from evalkit.metrics.base import Answer, FileMetric, Metric, Score, Scored, finite_score
 from evalkit.metrics.flags import is_empty, is_repeating
 from evalkit.metrics.reasoning import TAGS, Reading, separate
 from evalkit.scoring import score_answer
@@ -139,11 +139,11 @@ def _block(path: Path, lines: Sequence[_Line], metric: Metric, seed: int | None)
 
 def _score(path: Path, line: _Line, metric: Metric) -> Score:
     try:
-        return score_answer(metric, line.answer, line.reading)
-    except ValueError as problem:
+        return finite_score(score_answer(metric, line.answer, line.reading))
+    except Exception as problem:  # noqa: BLE001 - a line may hold anything, and a metric be a user's own
         raise UsageError(
             f"`{path}` line {line.number} can't be scored as {line.task}",
-            str(problem),
+            str(problem) if isinstance(problem, ValueError) else f"{type(problem).__name__}: {problem}",
             "mend the line; `evalkit tasks show " + line.task + "` says what the task expects",
         ) from None
 

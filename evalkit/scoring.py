@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from evalkit.metrics.base import Answer, Metric, Score
+from evalkit.metrics.base import Answer, Metric, Score, finite_score
 from evalkit.metrics.flags import is_empty, is_repeating
 from evalkit.metrics.reasoning import TAGS, UNFINISHED, Reading, opens_reasoning, separate
 from evalkit.store.records import Record
@@ -38,7 +38,11 @@ def _score(record: Record, metric: Metric, rule: str) -> Record:
         return replace(record, score=Score(None), flags=("error",), reasoning="", final=None)
     reading = separate(record.raw, rule, opened=_opened(record))
     record = replace(record, reasoning=reading.reasoning, final=reading.final)
-    score = score_answer(metric, record.answer(), reading)
+    try:
+        score = finite_score(score_answer(metric, record.answer(), reading))
+    except Exception as error:  # noqa: BLE001 - a journal may hold any reference, and a metric be a user's own
+        why = f"it can't be scored: {' '.join(str(error).split()) or type(error).__name__}"
+        return replace(record, finish_reason="error", error=why, score=Score(None), flags=("error",))
     found = {
         "truncated": reading.truncated or record.finish_reason == "length",
         "empty": is_empty(reading.final) and not reading.truncated,

@@ -87,6 +87,11 @@ class _Job:
     task: Task
     indexed: Indexed
 
+    @property
+    def problem(self) -> str | None:
+        """Why it can't be asked."""
+        return self.indexed.sample.problem
+
 
 @dataclass(frozen=True)
 class PlannedArm:
@@ -138,13 +143,16 @@ class Session:
         return PlannedArm(card, {job.request.key: job for job in jobs})
 
     def left(self, arm: PlannedArm) -> set[str]:
-        """Keys that have no answer in the store yet, or whose answer is to be audited."""
+        """Keys that have no answer in the store yet, or whose answer is to be audited; what can't be asked is
+        no work.
+        """
         records = self.run.journal().records
         limit = self.spec.audit or 0.0
         return {
             key
-            for key in arm.work
-            if key not in records or records[key].failed or _below(records[key].margin, limit)
+            for key, job in arm.work.items()
+            if not job.problem
+            and (key not in records or records[key].failed or _below(records[key].margin, limit))
         }
 
     def announce(self, arms: Sequence[PlannedArm]) -> list[_Arm]:
@@ -164,17 +172,35 @@ class Session:
             return manifest
 
         self.run.update(change, self.entry.started)
+        self._refuse(found)
         return found
+
+    def _refuse(self, arms: Sequence[_Arm]) -> None:
+        """Rows that can't be asked are errors, stored once."""
+        stored = self.run.journal().records
+        refused = {
+            key: _record(arm, Response(key, "", (), "error", error=job.problem))
+            for arm in arms
+            for key, job in arm.work.items()
+            if job.problem and key not in stored
+        }
+        if refused:
+            with self.run.writer() as journal:
+                journal.append(refused.values())
 
     def answer(self, executor: Executor, arms: Sequence[_Arm]) -> None:
         """Have the arms that an executor has loaded answer what the store doesn't hold yet, and store it."""
         records = self.run.journal().records
         answered = {key for key, record in records.items() if not record.failed}
+        settled = answered | {key for arm in arms for key, job in arm.work.items() if job.problem}
         for arm in arms:
             if arm.card.compile_seconds:
                 self.reporter.note(f"{arm.name}: compiled in {arm.card.compile_seconds:.1f} s")
-            self.reporter.arm_started(arm.name, _count(arm.work), _count(arm.work, answered))
-        left = [[job.request for key, job in arm.work.items() if key not in answered] for arm in arms]
+            self.reporter.arm_started(arm.name, _count(arm.work), _count(arm.work, settled))
+        left = [
+            [job.request for key, job in arm.work.items() if key not in answered and not job.problem]
+            for arm in arms
+        ]
         answers = executor.answers(left, settings_of(self.spec, executor))
         with self.run.writer() as journal, closing(answers) as batches:
             for number, responses in batches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,21 +26,33 @@ class Entry:
 
 @dataclass(frozen=True)
 class Submission:
-    """How a file is written, its suffix, and where it goes."""
+    """How a file is written, its suffix, and where it goes; ``numbered``: its ids are whole numbers."""
 
     suffix: str
     write: Callable[[Sequence[Entry]], bytes]
     to: str
+    numbered: bool = False
+
+
+def file_name(task: str, arm: str, suffix: str) -> str:
+    """The name of an arm's file. What may not stand in a file's name is written as URLs write it, so that two
+    arms never share a file.
+
+    >>> file_name("docvqa_test", "Qwen/Qwen2-VL-2B@mrope", "json")
+    'docvqa_test-Qwen%2FQwen2-VL-2B@mrope.json'
+    """
+    name = re.sub(r'[\x00-\x1f/\\:*?"<>|%\x7f]', lambda found: f"%{ord(found[0]):02X}", f"{task}-{arm}")
+    return f"{name}.{suffix}"
 
 
 def _rrc(entries: Sequence[Entry]) -> bytes:
     found = [{"questionId": int(entry.id), "answer": entry.text} for entry in entries]
-    return json.dumps(found, ensure_ascii=False).encode()
+    return json.dumps(found, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _evalai_vqa(entries: Sequence[Entry]) -> bytes:
     found = [{"question_id": int(entry.id), "answer": entry.text} for entry in entries]
-    return json.dumps(found, ensure_ascii=False).encode()
+    return json.dumps(found, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def _blink(entries: Sequence[Entry]) -> bytes:
@@ -53,7 +66,15 @@ def _egoschema(entries: Sequence[Entry]) -> bytes:
     for entry in entries:
         letter = extract_letter(entry.text, entry.options)
         lines.append(f"{entry.id},{list(entry.options).index(letter) if letter else -1}")
-    return ("\n".join(lines) + "\n").encode()
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _cell(text: str) -> str:
+    """A text as a spreadsheet can hold it: without control characters, and no formula."""
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    plain = ILLEGAL_CHARACTERS_RE.sub("", text).encode("utf-8", "replace").decode("utf-8")
+    return f" {plain}" if plain.startswith("=") else plain
 
 
 def _mmbench(entries: Sequence[Entry]) -> bytes:
@@ -66,7 +87,7 @@ def _mmbench(entries: Sequence[Entry]) -> bytes:
             **{letter: entry.options.get(letter) for letter in "ABCD"},
             "category": entry.labels.get("category"),
             "l2-category": entry.labels.get("l2_category"),
-            "prediction": entry.text,
+            "prediction": _cell(entry.text),
         }
         for entry in entries
     ]
@@ -75,8 +96,8 @@ def _mmbench(entries: Sequence[Entry]) -> bytes:
     return buffer.getvalue()
 
 
-RRC = Submission("json", _rrc, "the Robust Reading Competition's portal")
-TEXTVQA = Submission("json", _evalai_vqa, "EvalAI's TextVQA challenge")
+RRC = Submission("json", _rrc, "the Robust Reading Competition's portal", numbered=True)
+TEXTVQA = Submission("json", _evalai_vqa, "EvalAI's TextVQA challenge", numbered=True)
 BLINK = Submission("json", _blink, "EvalAI's BLINK challenge")
 EGOSCHEMA = Submission("csv", _egoschema, "EgoSchema's Kaggle competition; -1 where no option could be read")
-MMBENCH = Submission("xlsx", _mmbench, "OpenCompass's MMBench server")
+MMBENCH = Submission("xlsx", _mmbench, "OpenCompass's MMBench server", numbered=True)

@@ -6,12 +6,28 @@ metric judges the answer, which categories it reports. It knows nothing of model
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, Protocol
 
+from evalkit.checks import (
+    BadRow,
+    Reading,
+    check_reference,
+    checked_id,
+    checked_label,
+    checked_meta,
+    checked_parts,
+    checked_plain,
+    explained,
+)
+from evalkit.data.columns import name_of, shown
 from evalkit.data.hub import HubDataset
-from evalkit.metrics.base import Metric
+from evalkit.errors import EnvironmentProblem, EvalkitError, UsageError
+from evalkit.metrics.base import Answer, Metric
 from evalkit.submissions import Submission
 from evalkit.types import Category, Locate, MediaRef, Part, Sample, Text
 
@@ -73,23 +89,148 @@ class Task:
     submission: Submission | None = None
     example: Row = field(default_factory=dict)
 
-    def samples(self, data_root: str | None) -> Iterator[Sample]:
-        """Yield the samples of this benchmark in the data set's order."""
-        for stored in self.dataset.rows(data_root):
-            yield from self.samples_of(stored)
+    def check_declaration(self) -> None:
+        """See to it that a task's file declares what it should, before any of it is used.
 
-    def samples_of(self, stored: Row) -> Iterator[Sample]:
-        """Yield the samples of one stored row."""
-        for row in self.expand(stored) if self.expand else (stored,):
-            yield Sample(
-                id=self.id(row),
-                parts=self.prompt(row),
-                reference=self.reference(row),
-                cluster_id=self.cluster(row),
-                groups={name: label(row) for name, label in self.groups.items()},
-                meta=self._meta(row),
-                unit=self.unit(row) if self.unit else self.id(row),
+        Raises:
+            UsageError: a field is of another type.
+        """
+        several = (*self.groups.values(), *self.links.values())
+        calls = (self.prompt, self.reference, self.id, self.cluster, self.meta, *several)
+        for name, right in (
+            ("dataset", hasattr(self.dataset, "rows") and hasattr(self.dataset, "describe")),
+            ("metric", hasattr(self.metric, "score") and hasattr(self.metric, "summarise")),
+            ("max_new_tokens", isinstance(self.max_new_tokens, int) and self.max_new_tokens > 0),
+            ("ci", isinstance(self.ci, int) and self.ci > 0),
+            ("size", self.size is None or isinstance(self.size, int)),
+            ("prompt, reference, id, cluster, meta, groups or links", all(map(callable, calls))),
+        ):
+            if not right:
+                raise UsageError(
+                    f"task `{self.name}`",
+                    f"its `{name}` is not what it should be",
+                    "correct its file; `evalkit tasks show chartqa` and the files in tasks/ show the form",
+                )
+
+    def samples(self, data_root: str | None) -> Iterator[Sample]:
+        """Yield the samples of this benchmark in the data set's order, those that can't be asked too.
+
+        Raises:
+            EnvironmentProblem: the data are not there or not as declared, or the same is wrong with
+                every row of several.
+        """
+        reasons: set[str] = set()
+        good = rows = 0
+        for _, found in self.read(data_root):
+            rows += 1
+            good += sum(each.problem is None for each in found)
+            reasons |= {_kind_of(each.problem) for each in found if each.problem}
+            yield from found
+        if rows > 1 and not good and len(reasons) == 1:
+            raise EnvironmentProblem(
+                f"task `{self.name}`: none of its {rows} rows can be asked",
+                f"of each, {reasons.pop()}",
+                "use the data set that the task declares (`evalkit tasks show NAME`), or correct the task",
             )
+
+    def read(self, data_root: str | None) -> Iterator[tuple[Row, list[Sample]]]:
+        """Yield the stored rows, each with its samples."""
+        self.check_declaration()
+        taken: dict[str, str] = {}
+        for number, stored in enumerate(self._stored(data_root)):
+            where = self._place(stored, number)
+            yield stored, [_told_apart(each, where, taken) for each in self.samples_of(stored, number)]
+
+    def samples_of(self, stored: Row, number: int = 0) -> Iterator[Sample]:
+        """Yield the samples of one stored row; ``number`` is its place in the data set."""
+        where = self._place(stored, number)
+        if not isinstance(stored, Mapping):
+            yield _bad(f"{where}: a row is a mapping of columns, not {shown(stored)}", number)
+            return
+        try:
+            rows = list(self.expand(stored)) if self.expand else [stored]
+        except EvalkitError as error:
+            yield _bad(f"{where}: {self._wrong_cell(stored) or f'{error.what}: {error.why}'}", number)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a task's callable may raise anything
+            yield _bad(f"{where}: {self._wrong_cell(stored) or explained(error)}", number)
+        else:
+            for row in rows:
+                yield self._sample(row, number, where)
+
+    def _stored(self, data_root: str | None) -> Iterator[Row]:
+        """The data set's rows; what a user's own data set raises is told as what it is."""
+        try:
+            yield from self.dataset.rows(data_root)
+        except (EvalkitError, OSError):
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"the data set of task `{self.name}`", f"its `rows` fails: {explained(error)}", "correct it"
+            ) from error
+
+    def _sample(self, row: Row, number: int, where: str) -> Sample:
+        """A row as a sample; where something is wrong with it, what can be read and the reason."""
+        reading = Reading(row, frozenset(getattr(self.dataset, "kinds", ())), self._wrong_cell(row))
+        sample_id = reading.take("id", self.id, self._checked_id, _stand_in(number))
+        none: str | tuple[str, ...] = ()
+        groups = {
+            name: reading.take(f"groups: {name}", label, checked_label, none)
+            for name, label in self.groups.items()
+        }
+        unread = Sample(
+            id=sample_id,
+            parts=reading.take("prompt", self.prompt, checked_parts, ()),
+            reference=reading.take("reference", self.reference, checked_plain, None),
+            cluster_id=reading.take("cluster", self.cluster, checked_id, sample_id),
+            groups={name: label for name, label in groups.items() if label != ()},
+            meta=reading.take("meta", self._meta, checked_meta, {}),
+            unit=reading.take("unit", self.unit, checked_id, sample_id) if self.unit else sample_id,
+        )
+        if reading.problem is None:
+            reading.take("reference", lambda row: unread, self._judged, unread)
+        if reading.problem:
+            return _unasked(unread, f"{where}: {reading.problem}")
+        parts = tuple(_from(each, where) if isinstance(each, MediaRef) else each for each in unread.parts)
+        return replace(unread, parts=parts, groups=groups)
+
+    def _judged(self, sample: Sample) -> Sample:
+        """A sample whose reference its metric can judge answers by."""
+        size = sample.meta.get("image_size") or (1000, 1000)
+        answer = Answer(
+            prediction="",
+            reference=sample.reference,
+            question=sample.meta.get("question", ""),
+            options=sample.meta.get("options") or {},
+            groups={**sample.meta.get("links", {}), **sample.groups},
+            image_size=(size[0], size[1]),
+            input_size=(1000, 1000),
+            box_space="abs",
+        )
+        check_reference(self.metric, answer)
+        return sample
+
+    def _checked_id(self, value: Any) -> str:
+        found = checked_id(value)
+        if self.submission is not None and self.submission.numbered and not found.isdecimal():
+            raise BadRow(f"its server takes whole numbers, not {shown(found)}")
+        return found
+
+    def _wrong_cell(self, row: Row) -> str | None:
+        check = getattr(self.dataset, "check", None)
+        found: str | None = check(row) if check else None
+        return found
+
+    def _place(self, row: Row, number: int) -> str:
+        """A row of the data set in words."""
+        about = dict(self.dataset.describe())
+        known = row if isinstance(row, Mapping) else {}
+        if isinstance(known.get("row_number"), int):
+            number = known["row_number"]
+        if "config" in about:
+            about["config"] = str(known.get("config", about["config"]))
+        parts = [f"row {number} of data set `{about.get('repo', self.name)}`"]
+        parts += [f"{name} `{about[name]}`" for name in ("config", "split") if about.get(name)]
+        return ", ".join(parts)
 
     def _meta(self, row: Row) -> dict[str, Any]:
         links = {name: value(row) for name, value in self.links.items()}
@@ -109,12 +250,18 @@ def locate(phrase: str) -> Locate:
 def image(value: Any) -> MediaRef:
     """An image cell of a data set: ``{"bytes": ..., "path": ...}`` as ``datasets`` gives it
     undecoded, or a path.
+
+    Raises:
+        BadRow: it is something else, such as null, a list, base64 text or a decoded image.
     """
     if isinstance(value, Mapping):
-        if value.get("bytes") is not None:
-            return MediaRef("image", data=value["bytes"])
-        return MediaRef("image", path=str(value["path"]))
-    return MediaRef("image", path=str(value))
+        data, path = value.get("bytes"), value.get("path")
+        if data is not None:
+            if not isinstance(data, bytes):
+                raise BadRow(f"the `bytes` of an image are {shown(data)}, not bytes")
+            return MediaRef("image", data=data)
+        return MediaRef("image", path=_path("an image", path))
+    return MediaRef("image", path=_path("an image", value))
 
 
 def video(
@@ -122,5 +269,65 @@ def video(
 ) -> MediaRef:
     """A video file, or the clip of it between ``start`` and ``end`` seconds; with ``frame_rate``
     (a second), a folder of its frames.
+
+    Raises:
+        BadRow: ``path`` is none.
     """
-    return MediaRef("video", path=str(path), start=start, end=end, frame_rate=frame_rate)
+    return MediaRef("video", path=_path("a video", path), start=start, end=end, frame_rate=frame_rate)
+
+
+def _path(what: str, value: Any) -> str:
+    """A path of a file; what can't be one is told as what it is."""
+    if isinstance(value, os.PathLike):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        hint = "; take its first" if isinstance(value, list | tuple) and len(value) == 1 else ""
+        found = f"{name_of(value)} ({shown(value)})"
+        raise BadRow(f"{what} is a path, or a mapping with `bytes`, not {found}{hint}")
+    if value.startswith("data:") or (_BASE64.fullmatch(value) and not os.path.exists(value)):
+        raise BadRow(f"{what} is a path, or a mapping with `bytes`, not encoded text ({shown(value)})")
+    if "\0" in value or re.match(r"https?://", value):
+        raise BadRow(f"{what} is a path of a local file, not {shown(value)}")
+    return value
+
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]{120,}={0,2}\s*")
+
+
+def _stand_in(number: int) -> str:
+    """What a sample goes by that has no id of its own."""
+    return f"row {number} (without an id)"
+
+
+def _bad(problem: str, number: int) -> Sample:
+    name = _stand_in(number)
+    return Sample(name, (), None, name, unit=name, problem=problem)
+
+
+def _unasked(sample: Sample, problem: str) -> Sample:
+    return replace(sample, parts=(), reference=None, meta={}, problem=problem)
+
+
+def _told_apart(sample: Sample, where: str, taken: dict[str, str]) -> Sample:
+    """A sample; if an earlier one has its id, an error under a name of its own. ``taken``: ids so far, and
+    the row of each.
+    """
+    row = where.partition(" of ")[0]
+    if sample.id not in taken:
+        taken[sample.id] = row
+        return sample
+    problem = f"{where}: its id {shown(sample.id)} is that of {taken[sample.id]} too"
+    names = (f"{sample.id} ({row}{f', {each}' if each else ''})" for each in count())
+    name = next(each for each in names if each not in taken)
+    taken[name] = row
+    return _unasked(replace(sample, id=name), sample.problem or problem)
+
+
+def _from(ref: MediaRef, where: str) -> MediaRef:
+    """A medium that messages name by its row, and by its file if that is the user's own."""
+    return replace(ref, source=f"{where} (`{ref.path}`)" if ref.path else where)
+
+
+def _kind_of(problem: str) -> str:
+    """A reason without the row's place and the value that stood there."""
+    return problem.partition(": ")[2].partition(" (")[0]

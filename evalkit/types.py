@@ -49,7 +49,7 @@ class MediaRef:
 
     Exactly one of ``path`` (a local file) and ``data`` (the encoded bytes) is set. ``start`` and
     ``end`` (seconds) restrict a video to a clip. ``frame_rate`` (a second) says that a video's path
-    is a folder with a picture for each frame.
+    is a folder with a picture for each frame. ``source`` says in messages where it comes from.
     """
 
     kind: MediaKind
@@ -58,6 +58,7 @@ class MediaRef:
     start: float | None = None
     end: float | None = None
     frame_rate: float | None = None
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.data is None):
@@ -75,7 +76,8 @@ class Sample:
     ``groups`` maps a breakdown ("question_type") to this sample's label or labels in it. ``meta``
     holds what the metric needs besides the reference (``question``, ``options``, ``image_size``);
     it is stored with the answer, so that scoring never needs the data set. Samples of one ``unit``
-    (the rotations of a question) are scored together, so that a subset has all of them or none.
+    (the rotations of a question) are scored together, so that a subset has all of them or none. With a
+    ``problem``, its row can't be asked: it becomes an error that says why.
     """
 
     id: str
@@ -85,6 +87,7 @@ class Sample:
     groups: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     unit: str = ""
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,13 +178,14 @@ class Generation:
     """What a model produced for one prepared request; ``token_ids`` exclude the stop token.
 
     ``margin``: by how much, in logits, the likeliest token was ahead of the next, at its closest;
-    infinite if that is not known.
+    infinite if that is not known. ``error`` is set iff the reason is ``error``: there is no answer.
     """
 
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     margin: float = math.inf
+    error: str | None = None
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,7 @@ def questions_of(
         Question(each.sample.parts, task.max_new_tokens)
         for task in (load_task(name) for name in resolve(tasks))
         for each in choose(task.samples(data_root), limit or TASK_SAMPLES, cache)
+        if each.sample.problem is None
     ]
 
 

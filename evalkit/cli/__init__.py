@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Any
 
 import click
 
 from evalkit import __version__
-from evalkit.errors import EvalkitError, ExitCode, did_you_mean
+from evalkit.errors import EvalkitError, ExitCode, did_you_mean, of_machine
 
 _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",
@@ -72,6 +73,9 @@ def main() -> None:
 
 def run_cli(args: list[str]) -> int:
     """Run the command line and return its exit code (see ``docs/cli.md``)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a model or a data set says may be no valid text
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(args=args, prog_name="evalkit", standalone_mode=False)
     except EvalkitError as error:
@@ -85,4 +89,8 @@ def run_cli(args: list[str]) -> int:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         return int(ExitCode.OK)
+    except (OSError, MemoryError, RecursionError) as error:
+        problem = of_machine(error)
+        click.echo(f"evalkit: {problem}", err=True)
+        return int(problem.exit_code)
     return int(code) if isinstance(code, int) else int(ExitCode.OK)

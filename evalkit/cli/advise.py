@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import click
 from evalkit.cli.options import json_option
 from evalkit.cli.show import columns
 from evalkit.errors import UsageError
+from evalkit.plain import to_json
 
 
 @click.command("advise")
@@ -31,7 +31,7 @@ def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bo
     chosen = dict(map(_weight, weights)) or None
     found = advise(*runs, weights=chosen, allow_mismatch=allow_mismatch)
     if as_json:
-        click.echo(json.dumps({**asdict(found), "verdict": found.verdict()}, indent=2))
+        click.echo(to_json({**asdict(found), "verdict": found.verdict()}))
         return 0
     rows = [("variant", "score", "95% interval", "best with")]
     rows += [

@@ -27,6 +27,7 @@ their server instead of a score.
 
 def card(task: Task) -> dict[str, Any]:
     """Everything that is declared about a benchmark, by heading."""
+    task.check_declaration()
     low, high = task.metric.range
     found = {
         "title": task.title,
@@ -51,6 +52,8 @@ def card(task: Task) -> dict[str, Any]:
 def page(tasks: Sequence[Task]) -> str:
     """All cards as Markdown: a table of all, then one section each."""
     parts = [_HEAD.format(groups=", ".join(f"`{group}`" for group in GROUPS))]
+    for task in tasks:
+        task.check_declaration()
     for category in CATEGORIES:
         chosen = [task for task in tasks if task.category == category]
         parts += [f"## {category.capitalize()}\n", _table(chosen)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from evalkit.cli.options import json_option, tasks_dir_option
 from evalkit.errors import ExitCode, UsageError
+from evalkit.plain import to_json
 from evalkit.spec import RunSpec, split_list
 
 
@@ -88,5 +88,5 @@ def check_command(
         with open(summary, "a", encoding="utf-8") as file:
             file.write(text)
     found = {"verdict": overall(verdicts), "tasks": [asdict(each) for each in verdicts]}
-    click.echo(json.dumps(found, indent=2) if as_json else text, nl=as_json)
+    click.echo(to_json(found) if as_json else text, nl=as_json)
     return int(EXIT[overall(verdicts)])

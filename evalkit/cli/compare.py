@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from evalkit.cli.options import json_option
+from evalkit.plain import to_json
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 
@@ -42,7 +42,7 @@ def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool, *
 
     comparison = compare(*runs, **options)
     if as_json:
-        click.echo(json.dumps(comparison.to_json(), indent=2))
+        click.echo(to_json(comparison.to_json()))
     elif form == "terminal":
         from evalkit.cli.results import print_comparison
 

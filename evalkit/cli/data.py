@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from evalkit.cli.options import json_option, tasks_dir_option
 from evalkit.errors import ExitCode, UsageError
+from evalkit.plain import to_json
 from evalkit.registry import load_task, resolve
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
     else:
         plans = pull(order, told)
     if as_json:
-        click.echo(json.dumps(summary(plans), indent=2))
+        click.echo(to_json(summary(plans)))
     elif not dry_run:
         click.echo(f"{len(plans)} data sets are in {order.data_root}")
     return ExitCode.OK
@@ -72,20 +72,23 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
 @_order_options
 @json_option
 def check_command(as_json: bool, **options: Any) -> int:
-    """Say what TASKS lack in a mirror, and how to get it; exit code 4 if anything."""
+    """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1)."""
     from evalkit.pull import check
 
     order = _order(**options)
-    problems = check(order)
+    found = check(order)
+    problems = [*found.missing, *found.bad]
     if as_json:
-        click.echo(json.dumps(problems, indent=2))
+        click.echo(to_json(problems))
     else:
         click.echo("\n".join(problems) if problems else "nothing is missing")
-    if problems:
+    if found.bad:
+        click.echo("fix: mend these rows; until then, a run counts each as an error", err=True)
+    if found.missing:
         words = " ".join(task.name for task in order.tasks)
         click.echo(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
         return ExitCode.ENVIRONMENT
-    return ExitCode.OK
+    return ExitCode.CHECK_FAILED if found.bad else ExitCode.OK
 
 
 class _Told:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from typing import Any
 
 from evalkit.api import with_mirror
 from evalkit.execute import load_samples, load_tasks, placing_of
 from evalkit.models import describe_model
+from evalkit.models.base import Card
+from evalkit.plain import to_json
 from evalkit.requests import build_request
 from evalkit.session import arm_name
 from evalkit.spec import RunSpec
+from evalkit.task import Task
+from evalkit.types import Sample
+
+_LISTED = 5
 
 
 def describe(spec: RunSpec, as_json: bool) -> str:
@@ -22,24 +28,10 @@ def describe(spec: RunSpec, as_json: bool) -> str:
     for arm in spec.arms():
         model = describe_model(arm.model, arm.rope, placing_of(spec))
         for task in tasks:
-            requests = [
-                build_request(model, task, each.sample, mc_logits=spec.mc_logits)
-                for each in samples[task.name]
-            ]
-            tokens = [model.preprocessor.estimate(request) for request in requests]
-            found.append(
-                {
-                    "arm": arm_name(model),
-                    "task": task.name,
-                    "samples": len(requests),
-                    "prompt_tokens": sum(tokens),
-                    "longest_prompt": max(tokens),
-                    "max_new_tokens": max(request.max_new_tokens for request in requests),
-                    "prompt": requests[0].prompt,
-                }
-            )
+            drawn = [each.sample for each in samples[task.name]]
+            found.append({"arm": arm_name(model), **_plan(model, task, drawn, spec.mc_logits)})
     if as_json:
-        return json.dumps({"output": str(spec.run_path()), "plan": found}, indent=2)
+        return to_json({"output": str(spec.run_path()), "plan": found})
     lines = [f"would write to {spec.run_path()}"]
     for entry in found:
         lines.append(
@@ -47,5 +39,31 @@ def describe(spec: RunSpec, as_json: bool) -> str:
             f"{entry['prompt_tokens']} prompt tokens (longest {entry['longest_prompt']}), "
             f"at most {entry['max_new_tokens']} new tokens each"
         )
+        lines.extend(f"    can't be asked: {problem}" for problem in entry["errors"][:_LISTED])
+        if len(entry["errors"]) > _LISTED:
+            lines.append(f"    and {len(entry['errors']) - _LISTED} more")
         lines.extend(f"    {line}" for line in entry["prompt"].splitlines())
     return "\n".join(lines)
+
+
+def _plan(model: Card, task: Task, samples: Sequence[Sample], mc_logits: bool) -> dict[str, Any]:
+    """What one arm would be asked of one task, and what of it can't be asked."""
+    requests = [
+        build_request(model, task, sample, mc_logits=mc_logits) for sample in samples if not sample.problem
+    ]
+    errors = [sample.problem for sample in samples if sample.problem]
+    tokens = []
+    for request in requests:
+        try:
+            tokens.append(model.preprocessor.estimate(request))
+        except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged files
+            errors.append(str(error).partition("\n")[0] or type(error).__name__)
+    return {
+        "task": task.name,
+        "samples": len(samples),
+        "errors": errors,
+        "prompt_tokens": sum(tokens),
+        "longest_prompt": max(tokens, default=0),
+        "max_new_tokens": max((request.max_new_tokens for request in requests), default=0),
+        "prompt": requests[0].prompt if requests else "",
+    }

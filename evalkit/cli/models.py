@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
@@ -11,6 +10,7 @@ from evalkit.cli.options import json_option
 from evalkit.cli.show import columns, fields
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.models import FAMILIES
+from evalkit.plain import to_json
 
 
 @click.group("models", invoke_without_command=True)
@@ -21,7 +21,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand:
         return
     if as_json:
-        click.echo(json.dumps({name: asdict(family) for name, family in FAMILIES.items()}, indent=2))
+        click.echo(to_json({name: asdict(family) for name, family in FAMILIES.items()}))
         return
     click.echo(columns([(name, family.summary) for name, family in FAMILIES.items()]))
 
@@ -44,4 +44,4 @@ def show(name: str, as_json: bool) -> None:
         "boxes": family.box_space,
         "--model": ", ".join(family.examples),
     }
-    click.echo(json.dumps(asdict(family), indent=2) if as_json else fields(name, found))
+    click.echo(to_json(asdict(family)) if as_json else fields(name, found))

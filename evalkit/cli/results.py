@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
 from evalkit.errors import ExitCode
 from evalkit.finish import Outcome
+from evalkit.plain import to_json
 from evalkit.report import tables
 from evalkit.report.comparison import Comparison
 
@@ -19,7 +19,7 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
     if as_json:
         files = [str(path) for path in outcome.submissions]
         found = {"run": str(outcome.run.path), "submissions": files, **comparison.to_json()}
-        click.echo(json.dumps(found, indent=2))
+        click.echo(to_json(found))
     else:
         _show(outcome, comparison)
     if outcome.unreadable:

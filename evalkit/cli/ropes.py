@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import click
 from evalkit.cli.options import json_option
 from evalkit.cli.show import columns, fields
 from evalkit.errors import EnvironmentProblem, ExitCode, UsageError, did_you_mean
+from evalkit.plain import to_json
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import write_value
 from evalkit.rope.variants import FREQUENCIES, POSITIONS, SCALINGS, VARIANTS, RopeVariant
@@ -32,7 +32,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand:
         return
     if as_json:
-        click.echo(json.dumps({name: _described(variant) for name, variant in VARIANTS.items()}, indent=2))
+        click.echo(to_json({name: _described(variant) for name, variant in VARIANTS.items()}))
         return
     click.echo(columns([(name, variant.summary) for name, variant in VARIANTS.items()]))
     click.echo(f"\nparts   position: {', '.join(POSITIONS)}")
@@ -52,7 +52,7 @@ def show(name: str, as_json: bool) -> None:
     variant = read_variant(name)
     found = _described(variant)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(to_json(found))
         return
     click.echo(fields(str(variant), {key: value for key, value in found.items() if value}))
     click.echo("\npositions (. text, I image of 2 x 3, V video of two frames of 2 x 2)")
@@ -73,7 +73,7 @@ def group(name: str, as_json: bool) -> None:
             "see `evalkit ropes`",
         )
     rows = ABLATIONS[name]
-    click.echo(json.dumps(dict(rows), indent=2) if as_json else columns(list(rows.items())))
+    click.echo(to_json(dict(rows)) if as_json else columns(list(rows.items())))
 
 
 @command.command("check")
@@ -101,7 +101,7 @@ def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if as_json:
         rows = [vars(verdict) for verdict in verdicts]
-        click.echo(json.dumps({"passed": not failed, "results": rows}, indent=2))
+        click.echo(to_json({"passed": not failed, "results": rows}))
     else:
         click.echo(_table(verdicts))
     ctx.exit(int(ExitCode.CHECK_FAILED if failed else ExitCode.OK))
@@ -120,7 +120,13 @@ def plot(names: tuple[str, ...], output: Path) -> None:
         ) from None
     from evalkit.spec import read_variant
 
-    draw([read_variant(name) for name in names] or list(VARIANTS.values()), output)
+    variants = [read_variant(name) for name in names] or list(VARIANTS.values())
+    try:
+        draw(variants, output)
+    except ValueError as error:
+        raise UsageError(
+            f"figure `{output}`", str(error), "give it a name that ends in .png or .svg"
+        ) from None
     click.echo(f"wrote {output}")
 
 

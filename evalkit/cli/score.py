@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from evalkit.cli.options import json_option, official_random_option, reasoning_option, tasks_dir_option
 from evalkit.cli.show import fields
 from evalkit.metrics.reasoning import TAGS
+from evalkit.plain import to_json
 
 
 @click.command("score")
@@ -47,7 +47,7 @@ def command(
         official_random=official_random,
         reasoning=reasoning or TAGS,
     )
-    click.echo(json.dumps(found, indent=2) if as_json else "\n\n".join(map(_block, found, found.values())))
+    click.echo(to_json(found) if as_json else "\n\n".join(map(_block, found, found.values())))
     return 0
 
 

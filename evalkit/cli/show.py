@@ -23,7 +23,7 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def fields(title: str, values: Mapping[str, Any]) -> str:
     """A title and its fields, wrapped to the terminal; a text of several lines stands below its name."""
-    width = max(len(name) for name, value in values.items() if "\n" not in str(value)) + 2
+    width = max((len(name) for name, value in values.items() if "\n" not in str(value)), default=0) + 2
     room = max(40, min(shutil.get_terminal_size().columns, 120) - width - 2)
     lines = [title]
     for name, value in values.items():

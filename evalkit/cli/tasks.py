@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 import click
 
 from evalkit.cli.options import json_option, tasks_dir_option
 from evalkit.cli.show import columns, fields
+from evalkit.plain import to_json
 from evalkit.registry import declared, load_task, resolve
 
 
@@ -26,7 +26,7 @@ def command(ctx: click.Context, tasks_dirs: tuple[str, ...], as_json: bool) -> N
         return
     infos = declared(tasks_dirs)
     if as_json:
-        click.echo(json.dumps([asdict(info) for info in infos], default=str, indent=2))
+        click.echo(to_json([{**asdict(info), "path": str(info.path)} for info in infos]))
         return
     click.echo(columns([(info.name, info.category, info.title) for info in infos]))
 
@@ -42,7 +42,7 @@ def show(ctx: click.Context, name: str, tasks_dirs: tuple[str, ...], as_json: bo
 
     folders = (*(ctx.obj or ()), *tasks_dirs)
     found = {each: card(load_task(each, folders)) for each in resolve((name,), folders)}
-    click.echo(json.dumps(found, indent=2) if as_json else "\n\n".join(map(fields, found, found.values())))
+    click.echo(to_json(found) if as_json else "\n\n".join(map(fields, found, found.values())))
 
 
 @command.command("docs")

@@ -151,7 +151,7 @@ def _identity(sources: Sequence[Path]) -> str:
     # The hub's cache names a file by a link to its hash: the resolved path tells revisions apart.
     facts = [(real, real.stat()) for real in (path.resolve() for path in sources)]
     notes = [f"{real}|{each.st_size}|{each.st_mtime_ns}" for real, each in facts]
-    return hashlib.sha256("|".join(notes).encode()).hexdigest()[:16]
+    return hashlib.sha256("|".join(notes).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _size(path: Path) -> int | None:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evalkit.data.frame_folders import as_video
+from evalkit.errors import EnvironmentProblem
 from evalkit.types import MediaRef
 
 
@@ -40,15 +43,42 @@ class MediaCache:
         digest = hashlib.sha256(ref.data).hexdigest()
         path = self.root / digest[:2] / digest
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(ref.data)
-            os.replace(temporary, path)
+            with writing(self.root):
+                _write(path, ref.data)
         return replace(ref, path=str(path), data=None)
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """What can't be written below the cache folder is told as what it is.
+
+    Raises:
+        EnvironmentProblem: an OSError came up.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"the cache `{place}` can't be written",
+            error.strerror or str(error),
+            "free some space, or set EVALKIT_CACHE to a folder that can be written",
+        ) from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file beside its place, and move it there; nothing is left of it if that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _one_file(ref: MediaRef, folder: Path) -> MediaRef:
     """A folder of frames as a video file; one without frames is left as it is, and fails when read."""
-    made = as_video(Path(str(ref.path)), ref.frame_rate or 1.0, folder)
+    with writing(folder):
+        made = as_video(Path(str(ref.path)), ref.frame_rate or 1.0, folder)
     return replace(ref, path=str(made or ref.path), frame_rate=None)

@@ -13,6 +13,6 @@ def digest(*values: str | bytes | None) -> str:
     """
     total = hashlib.sha256()
     for value in values:
-        data = value if isinstance(value, bytes) else str(value).encode()
+        data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
         total.update(len(data).to_bytes(8, "big") + data)
     return total.hexdigest()[:16]

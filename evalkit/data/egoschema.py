@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evalkit.data.columns import NAME, OPTIONS, TEXT
 from evalkit.data.hub import HubDataset
 from evalkit.data.options import lettered
 
@@ -33,7 +34,13 @@ def repository(config: str) -> HubDataset:
         "lmms-lab/egoschema",
         config,
         split="test",
-        columns=("question_idx", "question", "video_idx", "option", "answer"),
+        columns={
+            "question_idx": NAME,
+            "question": TEXT,
+            "video_idx": TEXT,
+            "option": OPTIONS,
+            "answer": NAME if config == "Subset" else NAME.or_null,
+        },
         archives=("*.zip",),
         files={"path": tuple(f"{d}{{video_idx}}.{s}" for d in ("videos/", "") for s in ("mp4", "MP4"))},
     )

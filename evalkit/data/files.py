@@ -94,6 +94,20 @@ class Files:
         return next((str(path) for path in there), None)
 
 
+def check_json(path: Path) -> None:
+    """Raise if a file can't hold rows; readers of JSON crash on some such files.
+
+    Raises:
+        ValueError: it is empty, or begins with something that is neither an object nor a list of them.
+    """
+    with open(path, "rb") as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start:
+        raise ValueError(f"`{path.name}` is empty: it has no rows")
+    if start[:1] not in (b"{", b"[") or start.startswith(b"[[["):
+        raise ValueError(f"`{path.name}` holds no rows: it begins with {start[:20]!r}")
+
+
 def named_files(templates: Mapping[str, Templates], row: Row) -> dict[str, list[str]]:
     """Where the files of a row may lie, by column."""
     return {

@@ -38,7 +38,7 @@ def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
     files = frame_files(folder) if folder.is_dir() else []
     if not files:
         return None
-    name = hashlib.sha256(f"{rate}|{_facts(files)}".encode()).hexdigest()
+    name = hashlib.sha256(f"{rate}|{_facts(files)}".encode("utf-8", "surrogateescape")).hexdigest()
     target = cache / name[:2] / f"{name}.mp4"
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)

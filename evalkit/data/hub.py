@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.files import Files, Templates
+from evalkit.data.columns import Kind, complaint, feature_name, is_mixed, met, mistyped, parsed
+from evalkit.data.files import Files, Templates, check_json
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
 from evalkit.data.mirror import find_mirror, how_to_get, mirror_commit
@@ -24,6 +26,14 @@ Row = Mapping[str, Any]
 _FORMATS = ("parquet", "arrow", "json", "csv", "imagefolder")
 _KINDS = {".parquet": "parquet", ".arrow": "arrow", ".json": "json", ".jsonl": "json", ".csv": "csv"}
 
+_BATCH = 256
+"""Rows of a Parquet file that are read at a time."""
+
+_HEAD = 64
+"""Rows that show what a column holds where the file has no schema."""
+
+_VAGUE = ("null", "anything")
+
 
 @dataclass(frozen=True)
 class HubDataset:
@@ -34,7 +44,9 @@ class HubDataset:
         config: configuration, or several whose rows follow one another.
         split: the split's name in the repository.
         revision: branch, tag or commit.
-        columns: columns that the task reads; their absence is an error before anything runs.
+        columns: columns that the task reads, by name or with what each holds
+            (:mod:`evalkit.data.columns`); that one is absent, or holds something else throughout, is an
+            error before anything runs, and a single cell that does an error of its row.
         archives: patterns of zip and tar files in the repository that hold media (a tar file may be
             cut into parts); unpacked once into the cache, unless they already lie unpacked beside
             the archive.
@@ -50,7 +62,7 @@ class HubDataset:
     config: str | tuple[str, ...] | None = None
     split: str = "test"
     revision: str = "main"
-    columns: tuple[str, ...] = ()
+    columns: tuple[str, ...] | Mapping[str, Kind] = ()
     archives: tuple[str, ...] = ()
     files: Mapping[str, Templates] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
@@ -77,6 +89,7 @@ class HubDataset:
         files = self._files(folder, data_root, revision)
         number = 0
         for config in self.configs:
+            first = number
             known = locked.splits.get(f"{config or 'default'}/{self.split}", ()) if locked else ()
             for place, row in enumerate(self._read(source, config, revision, known)):
                 if place == 0:
@@ -84,6 +97,8 @@ class HubDataset:
                 row = {"row_number": number, **({"config": config} if config else {}), **row}
                 yield files.attach(row) if files else row
                 number += 1
+            if number == first:
+                raise self._problem(source, config, "it is empty: it has no rows", folder is not None)
         if files:
             files.check_any_found()
 
@@ -91,6 +106,16 @@ class HubDataset:
     def configs(self) -> tuple[str | None, ...]:
         """The configurations whose rows follow one another; None is the repository's only one."""
         return (self.config,) if isinstance(self.config, str | None) else self.config
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What the columns hold whose kind the task declares."""
+        return self.columns if isinstance(self.columns, Mapping) else {}
+
+    def check(self, row: Row) -> str | None:
+        """What is wrong with a row's cells; None if they are as declared."""
+        found = (complaint(column, kind, row.get(column)) for column, kind in self.kinds.items())
+        return next((problem for problem in found if problem), None)
 
     def describe(self) -> dict[str, str]:
         """Where the rows come from; once they were read, also the commit and the source."""
@@ -126,14 +151,38 @@ class HubDataset:
             if builder.name not in _FORMATS:
                 raise ValueError(f"it holds `{builder.name}` files; evalkit reads {', '.join(_FORMATS)}")
             self._check_split(builder.config.data_files)
+            if builder.name == "parquet" and builder.config.batch_size is None:
+                builder.config.batch_size = _BATCH  # by default the size of the first group, which may be 0
+            if local and builder.name == "json":
+                for path in builder.config.data_files[self.split]:
+                    check_json(Path(path))
             if local:
                 # Streaming reads the mirror's files in place; otherwise they'd be copied to the cache.
-                yield from _undecoded(builder.as_streaming_dataset(split=self.split))
+                rows = builder.as_streaming_dataset(split=self.split)
             else:
                 builder.download_and_prepare()
-                yield from _undecoded(builder.as_dataset(split=self.split).to_iterable_dataset())
+                rows = builder.as_dataset(split=self.split).to_iterable_dataset()
+            yield from self._as_declared(_undecoded(rows))
         except (ValueError, DatasetsError, OSError, RuntimeError, pa.ArrowException) as error:
-            raise self._problem(source, config, error, local) from error
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise self._problem(source, config, why, local) from error
+
+    def _as_declared(self, rows: Any) -> Iterator[Row]:
+        """The rows, unless a column holds something else throughout than the task declares."""
+        names = {column: feature_name(feature) for column, feature in (rows.features or {}).items()}
+        vague = {each: kind for each, kind in self.kinds.items() if names.get(each, "null") in _VAGUE}
+        mixed = {column: each for column, each in (rows.features or {}).items() if is_mixed(each)}
+        reader = ({**row, **{name: parsed(each, row[name]) for name, each in mixed.items()}} for row in rows)
+        head = list(islice(reader, _HEAD)) if vague else []
+        wrong = mistyped(self.kinds, names | met(head, vague))
+        if wrong:
+            raise EnvironmentProblem(
+                f"data set `{self.repo}`, split `{self.split}`",
+                "; ".join(wrong),
+                "use the repository and revision that the task declares (`evalkit tasks show NAME`)",
+            )
+        yield from head
+        yield from reader
 
     def _check_split(self, data_files: Mapping[str, Any] | None) -> None:
         if data_files and self.split not in data_files:
@@ -150,15 +199,11 @@ class HubDataset:
                 "use the repository and revision that the task declares (`evalkit tasks show NAME`)",
             )
 
-    def _problem(self, source: str, config: str | None, error: Exception, local: bool) -> EnvironmentProblem:
+    def _problem(self, source: str, config: str | None, why: str, local: bool) -> EnvironmentProblem:
         part = f", configuration `{config}`" if config else ""
         where = f" in `{source}`" if local else ""
         fix = f"download it again: {how_to_get(self.repo, source)}" if local else self._offline_fix()
-        return EnvironmentProblem(
-            f"data set `{self.repo}`{part}, split `{self.split}`{where}",
-            " ".join(str(error).split()) or type(error).__name__,
-            fix,
-        )
+        return EnvironmentProblem(f"data set `{self.repo}`{part}, split `{self.split}`{where}", why, fix)
 
     def _offline_fix(self) -> str:
         target = f"DIR/{self.repo}"
@@ -212,7 +257,7 @@ class HubDataset:
                 )
             )
         except (OSError, ValueError, RuntimeError) as error:
-            raise self._problem(self.repo, None, error, local=False) from error
+            raise self._problem(self.repo, None, " ".join(str(error).split()), local=False) from error
 
 
 def _undecoded(rows: Any) -> Any:

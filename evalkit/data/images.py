@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.data.media import unreadable
+from evalkit.data.png import without_comments
 from evalkit.errors import MediaError
 from evalkit.types import MediaRef
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
+T = TypeVar("T")
 
 
 def load_image(ref: MediaRef) -> Image.Image:
@@ -29,18 +32,18 @@ def load_image(ref: MediaRef) -> Image.Image:
     Raises:
         MediaError: the image is missing, damaged or truncated.
     """
+    return _read(ref, _rgb)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(ref.data) if ref.data is not None else str(ref.path)) as image:
-            image.load()
-            if image.mode == "RGBA":
-                white = Image.new("RGB", image.size, (255, 255, 255))
-                white.paste(image, mask=image.getchannel("A"))
-                return white
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise unreadable(ref, str(error) or type(error).__name__) from None
+    image.load()
+    if image.mode == "RGBA":
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(image, mask=image.getchannel("A"))
+        return white
+    return image.convert("RGB")
 
 
 def image_size(ref: MediaRef) -> tuple[int, int]:
@@ -49,14 +52,43 @@ def image_size(ref: MediaRef) -> tuple[int, int]:
     Raises:
         MediaError: the image is missing or its header is damaged.
     """
+    return _read(ref, lambda image: (int(image.size[0]), int(image.size[1])))
+
+
+def _read(ref: MediaRef, work: Callable[[Image.Image], T]) -> T:
+    """What ``work`` makes of an image whose header was read.
+
+    Raises:
+        MediaError: whatever goes wrong with it.
+    """
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(ref.data) if ref.data is not None else str(ref.path)) as image:
-            width, height = image.size
-            return width, height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        try:
+            with Image.open(io.BytesIO(ref.data) if ref.data is not None else str(ref.path)) as image:
+                return work(image)
+        except ValueError:
+            data = Path(str(ref.path)).read_bytes() if ref.data is None else ref.data
+            bare = without_comments(data)
+            if len(bare) == len(data):
+                raise
+            with Image.open(io.BytesIO(bare)) as image:
+                return work(image)
+    except MemoryError:
+        raise unreadable(ref, "it doesn't fit into memory") from None
+    except OSError as error:
+        raise unreadable(ref, _why(error)) from None
+    except Exception as error:  # noqa: BLE001 - Pillow's readers raise anything on damaged files
         raise unreadable(ref, str(error) or type(error).__name__) from None
+
+
+def _why(error: OSError) -> str:
+    """The reason without the name of the file, which may be one in the cache."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image of a known format, or its header is damaged"
+    return error.strerror or str(error) or type(error).__name__
 
 
 def embedded_size(cell: Mapping[str, Any]) -> list[int] | None:

@@ -46,7 +46,8 @@ def _size(path: Path) -> int:
 
 def unreadable(ref: MediaRef, why: str) -> MediaError:
     """The error for a medium that can't be shown to a model."""
-    where = f"`{ref.path}`" if ref.path else f"an embedded {ref.kind} of {len(ref.data or b'')} bytes"
+    file = f"`{ref.path}`" if ref.path else f"of {len(ref.data or b'')} embedded bytes"
+    where = f"of {ref.source}" if ref.source else file
     return MediaError(
         f"{ref.kind} {where} can't be used",
         why,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evalkit.data.columns import TEXT
 from evalkit.data.hub import HubDataset
 from evalkit.data.options import lettered
 from evalkit.data.video_choice import letter_of, split_question
@@ -30,7 +31,7 @@ def repository(name: str) -> HubDataset:
     return HubDataset(
         name,
         split="test",
-        columns=("video_name", "question", "answer", "task_type"),
+        columns={"video_name": TEXT, "question": TEXT, "answer": TEXT, "task_type": TEXT},
         archives=("*.zip",),
         files={"path": ("{video_name}", "video/{video_name}", "videos/{video_name}")},
     )

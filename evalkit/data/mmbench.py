@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from evalkit.data.columns import IMAGE, LABEL, TEXT, WHOLE
 from evalkit.data.hub import HubDataset
+from evalkit.data.options import without_gaps
 
 Row = Mapping[str, Any]
 
@@ -45,15 +47,23 @@ EXAMPLE: Row = {
 
 def repository(language: str, split: str) -> HubDataset:
     """One language (``en`` or ``cn``) and split."""
-    columns = ("index", "question", "hint", "A", "B", "C", "D", "category", "L2-category", "image")
-    answers = ("answer",) if split == "dev" else ()
-    return HubDataset("lmms-lab/MMBench", language, split=split, columns=(*columns, *answers))
+    columns = {
+        "index": WHOLE,
+        "image": IMAGE,
+        **dict.fromkeys(("question", "A", "B", "category", "L2-category"), TEXT),
+        **dict.fromkeys(("hint", "C", "D"), LABEL.or_null),
+    }
+    answers = {"answer": TEXT} if split == "dev" else {}
+    return HubDataset("lmms-lab/MMBench", language, split=split, columns=columns | answers)
 
 
 def rotations(row: Row) -> Iterator[Row]:
     """A question with its ``options`` by letter, then its rotations: rotation k begins with option k.
 
     Rotations that the repository holds itself are left out, so that each comes once.
+
+    Raises:
+        ValueError: an option is missing before others, or the answer is none of them.
 
     >>> row = {"index": 7, "A": "x", "B": "y", "C": "z", "D": "nan", "answer": "C"}
     >>> [(each["index"], each["options"]["A"], each["answer"]) for each in rotations(row)]
@@ -62,8 +72,12 @@ def rotations(row: Row) -> Iterator[Row]:
     index = int(row["index"])
     if index >= _STEP:
         return
-    texts = [str(row[letter]) for letter in "ABCD" if not _is_missing(row[letter])]
+    texts = [str(text) for text in without_gaps((row[letter] for letter in "ABCD"), _is_missing)]
     right = row.get("answer")
+    if len(texts) < 2:
+        raise ValueError(f"it has {len(texts)} options")
+    if right and right not in "ABCD"[: len(texts)]:
+        raise ValueError(f"its answer is {right!r}, which none of its {len(texts)} options has")
     for shift in range(len(texts)):
         turned = texts[shift:] + texts[:shift]
         answer = right and chr(ord("A") + (ord(right) - ord("A") - shift) % len(texts))

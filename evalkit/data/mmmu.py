@@ -27,13 +27,25 @@ def subject(row: Row) -> str:
 
 
 def is_choice(row: Row) -> bool:
-    """Whether the question has options; the others are answered in a word, number or phrase."""
-    return bool(row["question_type"] == "multiple-choice")
+    """Whether the question has options; the others are answered in a word, number or phrase.
+
+    Raises:
+        ValueError: it is of neither kind.
+    """
+    kind = row["question_type"]
+    if kind not in ("multiple-choice", "open"):
+        raise ValueError(f"its `question_type` is {kind!r}, neither multiple-choice nor open")
+    return bool(kind == "multiple-choice")
 
 
 def options(row: Row) -> dict[str, str]:
     """Options by letter; the repository stores the list as Python source text."""
-    return lettered(_listed(row["options"])) if is_choice(row) else {}
+    if not is_choice(row):
+        return {}
+    found = lettered(_listed(row["options"]))
+    if not found:
+        raise ValueError("a multiple-choice question without options")
+    return found
 
 
 def reference(row: Row) -> str | list[str]:
@@ -87,5 +99,13 @@ def _pieces(row: Row, wording: str) -> list[str | Any]:
 
 
 def _listed(source: Any) -> list[str]:
-    values = ast.literal_eval(source) if isinstance(source, str) else source
+    """The texts of a list that is stored as its source text."""
+    try:
+        values = ast.literal_eval(source) if isinstance(source, str) else source
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise ValueError(f"this is no list in Python's notation: {source!r}"[:200]) from None
+    if not isinstance(values, list | tuple) or not all(
+        isinstance(each, str | int | float) for each in values
+    ):
+        raise ValueError(f"this is no list of texts: {source!r}"[:200])
     return [str(value) for value in values]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evalkit.data.columns import OPTIONS, TEXT
 from evalkit.data.hub import HubDataset
 from evalkit.data.options import lettered
 
@@ -48,7 +49,7 @@ def repository() -> HubDataset:
         "OpenGVLab/MVBench",
         tuple(FOLDERS),
         split="train",
-        columns=("video", "question", "candidates", "answer"),
+        columns={"video": TEXT, "question": TEXT, "candidates": OPTIONS, "answer": TEXT},
         archives=("video/*.zip",),
         files={"path": places},
     )

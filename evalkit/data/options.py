@@ -2,23 +2,59 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 
-def lettered(options: Iterable[str], *, written: bool = False) -> dict[str, str]:
+def lettered(options: Iterable[Any], *, written: bool = False) -> dict[str, str]:
     """Options by letter; with ``written``, each begins with its letter, which is taken off.
+
+    Raises:
+        ValueError: they are the text of a list instead of one, one of them is null or empty, or they are
+            more than there are letters.
 
     >>> lettered(["A. red", "B. blue"], written=True)
     {'A': 'red', 'B': 'blue'}
     >>> lettered(["$6", "$7"])
     {'A': '$6', 'B': '$7'}
     """
-    found = dict(zip(string.ascii_uppercase, map(str, options), strict=False))
+    if isinstance(options, str | bytes | Mapping):
+        raise ValueError(f"the options are one {type(options).__name__} instead of a list: {options!r}"[:200])
+    texts = [_option(each) for each in options]
+    if len(texts) > len(string.ascii_uppercase):
+        raise ValueError(f"there are {len(texts)} options, more than letters")
+    found = dict(zip(string.ascii_uppercase, texts, strict=False))
     if not written:
         return found
-    return {letter: re.sub(rf"^\s*{letter}[.):]\s*", "", text) for letter, text in found.items()}
+    bare = {letter: re.sub(rf"^\s*{letter}[.):]\s*", "", text) for letter, text in found.items()}
+    return {letter: _option(text) for letter, text in bare.items()}
+
+
+def _option(value: Any) -> str:
+    """The text of an option; a number's is how it is written."""
+    number = isinstance(value, int | float) and math.isfinite(value)
+    if not number and not (isinstance(value, str) and value.strip()):
+        raise ValueError(f"an option is {value!r}"[:200])
+    return str(value)
+
+
+def without_gaps(options: Iterable[Any], is_missing: Callable[[Any], bool]) -> list[Any]:
+    """The options that are there; those that are not must come last, or letters would shift.
+
+    Raises:
+        ValueError: one is missing before another.
+
+    >>> without_gaps(["red", "blue", "N/A"], lambda text: text == "N/A")
+    ['red', 'blue']
+    """
+    given = list(options)
+    found = [each for each in given if not is_missing(each)]
+    if any(map(is_missing, given[: len(found)])):
+        raise ValueError(f"an option is missing before others: {given!r}"[:200])
+    return found
 
 
 def option_lines(options: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from evalkit.data.columns import IMAGE, NAME, NUMBERS, OPTIONS, RECORDS, TEXT, Kind
 from evalkit.data.images import embedded_size
 
 Row = Mapping[str, Any]
@@ -36,6 +37,20 @@ PEERS = (
     "thousandths scores 0. The `*_grounding_*` tasks keep the better of two readings by looking at "
     "the reference. Ours reads the family's own convention."
 )
+CORNER_COLUMNS: Mapping[str, Kind] = {
+    "ref_id": NAME,
+    "sentences": RECORDS,
+    "bbox": NUMBERS,
+    "raw_image_info": TEXT,
+    "image_path": TEXT,
+}
+EXTENT_COLUMNS: Mapping[str, Kind] = {
+    "question_id": NAME,
+    "image": IMAGE,
+    "answer": OPTIONS,
+    "bbox": NUMBERS,
+    "file_name": TEXT,
+}
 CORNER_EXAMPLE: Row = {
     "ref_id": 25,
     "sentences": [{"sent": "man in the red shirt", "sent_id": 70}],
@@ -64,7 +79,13 @@ GROUPS: Mapping[str, Callable[[Row], str]] = {"box size": _box_size}
 
 
 def corner_expressions(row: Row) -> Iterator[Row]:
-    """One row per expression of a ``jxu124/refcoco*`` object."""
+    """One row per expression of a ``jxu124/refcoco*`` object.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not row["sentences"]:
+        raise ValueError("an object without an expression")
     info = json.loads(row["raw_image_info"])
     for sentence in row["sentences"]:
         yield {
@@ -78,7 +99,13 @@ def corner_expressions(row: Row) -> Iterator[Row]:
 
 
 def extent_expressions(row: Row) -> Iterator[Row]:
-    """One row per expression of an ``lmms-lab/RefCOCO*`` object."""
+    """One row per expression of an ``lmms-lab/RefCOCO*`` object.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not row["answer"] or isinstance(row["answer"], str):
+        raise ValueError(f"an object without a list of expressions: {row['answer']!r}")
     x, y, width, height = row["bbox"]
     # The number after COCO's image name tells the objects of one image apart.
     stem = PurePosixPath(row["file_name"]).stem

@@ -24,7 +24,13 @@ DIMENSIONS = (
 
 
 def images_only(row: Row) -> Iterator[Row]:
-    """The row, if it is about an image."""
+    """The row, if it is about an image.
+
+    Raises:
+        ValueError: it doesn't say what it is about.
+    """
+    if row["data_type"] not in ("image", "video"):
+        raise ValueError(f"its `data_type` is {row['data_type']!r}, neither image nor video")
     if row["data_type"] == "image":
         yield row
 
@@ -37,7 +43,13 @@ def options(row: Row) -> dict[str, str]:
 def dimension(row: Row) -> str:
     """The name of the row's question type.
 
+    Raises:
+        ValueError: there is none of its number.
+
     >>> dimension({"question_type_id": 5})
     'Instances Counting'
     """
-    return DIMENSIONS[int(row["question_type_id"]) - 1]
+    number = int(row["question_type_id"])
+    if not 1 <= number <= len(DIMENSIONS):
+        raise ValueError(f"question type {number} is not about images")
+    return DIMENSIONS[number - 1]

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalkit.data.charades import HINT, places
+from evalkit.data.columns import NUMBER, TEXT, Kind
 from evalkit.data.hub import HubDataset
+from evalkit.data.options import lettered
 
 Row = Mapping[str, Any]
 
@@ -19,7 +21,14 @@ def repository() -> HubDataset:
         "zechen-nlp/star_bench",
         CONFIGS,
         split="validation",
-        columns=("video_id", "question", "choices", "answer", "start", "end"),
+        columns={
+            "video_id": TEXT,
+            "question": TEXT,
+            "choices": Kind(("list of record", "record")),
+            "answer": TEXT,
+            "start": NUMBER,
+            "end": NUMBER,
+        },
         files={"path": places("video_id")},
         files_hint=HINT,
     )
@@ -38,4 +47,4 @@ def options(row: Row) -> dict[str, str]:
         numbered = sorted(zip(choices["choice_id"], choices["choice"], strict=True))
     else:
         numbered = sorted((choice["choice_id"], choice["choice"]) for choice in choices)
-    return {"ABCDEFGHIJ"[place]: text for place, (_, text) in enumerate(numbered)}
+    return lettered(text for _, text in numbered)

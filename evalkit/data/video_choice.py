@@ -88,7 +88,16 @@ def letter_of(answer: str, candidates: Iterable[str]) -> str:
 def letter_at(place: int | str) -> str:
     """The letter of an option's place, counted from 0.
 
+    Raises:
+        ValueError: it is no whole number from 0 to 25.
+
     >>> letter_at(2), letter_at("0")
     ('C', 'A')
     """
-    return string.ascii_uppercase[int(place)]
+    number = place.strip() if isinstance(place, str) else place
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    if not whole and not (isinstance(number, str) and number.isdecimal()):
+        raise ValueError(f"an option's place is a whole number from 0, not {place!r}")
+    if not 0 <= int(number) < len(string.ascii_uppercase):
+        raise ValueError(f"there is no option at place {place!r}, counted from 0")
+    return string.ascii_uppercase[int(number)]

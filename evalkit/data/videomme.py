@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from evalkit.data.columns import OPTIONS, TEXT
 from evalkit.data.hub import HubDataset
 from evalkit.data.options import lettered, option_lines
 from evalkit.data.subtitles import at_times, parse_srt
@@ -49,7 +50,14 @@ def repository() -> HubDataset:
         "lmms-lab/Video-MME",
         "videomme",
         split="test",
-        columns=("videoID", "question_id", "question", "options", "answer", *GROUPS),
+        columns={
+            "videoID": TEXT,
+            "question_id": TEXT,
+            "question": TEXT,
+            "options": OPTIONS,
+            "answer": TEXT,
+            **dict.fromkeys(GROUPS, TEXT),
+        },
         archives=("videos_chunked_*.zip", "subtitle.zip"),
         files={
             "video": tuple(f"data/{{videoID}}.{suffix}" for suffix in ("mp4", "MP4", "mkv")),

@@ -170,7 +170,8 @@ def _estimate(preprocessor: Preprocessor, request: Request) -> int:
 class _Engine:
     """One model's run: what is still to come, what is being answered, and what is not handed over yet.
 
-    ``taken`` counts the groups of requests that were taken from ``outcomes``.
+    ``taken`` counts the groups of requests that were taken from ``outcomes``; ``together`` are the prompts
+    that are answered with others about the same media.
     """
 
     model: Model
@@ -183,6 +184,7 @@ class _Engine:
     waiting: deque[Unit] = field(default_factory=deque)
     unstored: list[Response] = field(default_factory=list)
     seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    together: set[int] = field(default_factory=set)
     filling: bool = True
     crowd: int = 0
     stored: float = field(default_factory=time.monotonic)
@@ -251,6 +253,7 @@ class _Engine:
         involved = [item for unit in units for item in unit.items] if units else list(decoder.live)
         try:
             finished = decoder.add(units) if units else decoder.step()
+            self.together |= {id(item) for unit in units or () if len(unit.items) > 1 for item in unit.items}
         except OutOfMemory as error:
             problem, memory = str(error), True
         except Exception as error:  # noqa: BLE001 - a sample that breaks the model must not take others with it
@@ -274,8 +277,19 @@ class _Engine:
         for item in involved:
             self.seconds[id(item)] += share
         for item, generation in finished:
+            if generation.error is not None and id(item) in self.together:
+                self._alone(item)
+                continue
+            self.together.discard(id(item))
             self.unstored.append(_response(item, generation, self.seconds.pop(id(item))))
             self.stats.counts["requests"] += 1
+
+    def _alone(self, item: Prepared) -> None:
+        """Begin an answer anew without the prompts that had its media in common: numbers that are not finite
+        spread from one of them to the others.
+        """
+        self.together.discard(id(item))
+        self.waiting.append(Unit((item,), item.prefix))
 
     def _less_at_a_time(self, decoder: Decoder, units: Sequence[Unit], problem: str) -> None:
         """Units did not fit: try half as many, then the prompts of one alone, then one in an empty memory."""
@@ -337,6 +351,7 @@ def _response(item: Prepared, generation: Generation, seconds: float) -> Respons
         text=generation.text,
         token_ids=generation.token_ids,
         finish_reason=generation.finish_reason,
+        error=generation.error,
         prompt_tokens=item.length,
         visual_tokens=sum(medium.tokens for medium in item.media),
         media=item.media,

@@ -233,8 +233,15 @@ def _prepare(preprocessor: Preprocessor, requests: Sequence[Request]) -> Outcome
     """Show the media of a group once, and prepare each of its requests."""
     began = time.perf_counter()
     shown = _tried(lambda: preprocessor.show(requests[0].media))
+    if isinstance(shown, _Problem) and len(requests) > 1:
+        # Each by itself: what is said of a medium names the row that it was read from.
+        alone = [_prepare(preprocessor, [request]) for request in requests]
+        return Outcome(
+            [each for outcome in alone for each in outcome.prepared],
+            [each for outcome in alone for each in outcome.failed],
+        )
     if isinstance(shown, _Problem):
-        return Outcome(failed=[Failed(request, shown.text) for request in requests])
+        return Outcome(failed=[Failed(requests[0], shown.text)])
     seconds = (time.perf_counter() - began) / len(requests)
     outcome = Outcome()
     for request in requests:

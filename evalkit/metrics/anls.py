@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean_by_group, text_references
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group, text_references
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class Anls:
         text = answer.prediction
         similarity = 1 - min(_distance(accepted, text) for accepted in text_references(answer.reference))
         return Score(float(similarity) if similarity >= self.threshold else 0.0, parsed=text.strip())
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_texts(answer.reference)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers (``anls``) and over every label of every group."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -89,6 +90,19 @@ class Metric(Protocol):
 
 
 @runtime_checkable
+class ReferenceCheck(Protocol):
+    """A metric that says beforehand which references no answer could ever be judged by."""
+
+    def check(self, answer: Answer) -> None:
+        """Look at everything but the prediction.
+
+        Raises:
+            ValueError: answers can't be judged by this reference; says why.
+        """
+        ...
+
+
+@runtime_checkable
 class FileMetric(Protocol):
     """A metric with official figures that depend on the whole file, such as a seeded guess."""
 
@@ -149,10 +163,18 @@ def labelled(groups: Mapping[str, Any]) -> Iterator[str]:
     ['/split/human', '/type/bar', '/type/pie']
     """
     for group, labels in groups.items():
-        if not isinstance(labels, str | Sequence):
-            continue
-        for label in (labels,) if isinstance(labels, str) else labels:
+        for label in texts_of(labels):
             yield f"/{group}/{label}"
+
+
+def texts_of(labels: Any) -> Sequence[str]:
+    """The labels of a sample in one breakdown: one text, or several; nothing else is one.
+
+    >>> texts_of("bar"), texts_of(["bar", None]), texts_of(3)
+    (['bar'], ['bar'], [])
+    """
+    several = labels if isinstance(labels, list | tuple) else [labels]
+    return [label for label in several if isinstance(label, str)]
 
 
 def text_references(reference: Any) -> Sequence[str]:
@@ -167,6 +189,41 @@ def text_references(reference: Any) -> Sequence[str]:
     if not all(isinstance(text, str) for text in accepted):
         raise ValueError(f"the reference must be a text or a list of texts, not {reference!r}")
     return accepted
+
+
+def finite_score(score: Score) -> Score:
+    """A score that JSON can hold: numbers that are not finite are written out, and no figures.
+
+    Raises:
+        ValueError: its value is not finite.
+
+    >>> finite_score(Score(1.0, parsed=[float("inf"), 2]))
+    Score(value=1.0, parsed=['inf', 2], parse_error=None, detail={})
+    """
+    if score.value is not None and not math.isfinite(score.value):
+        raise ValueError(f"its score is {score.value}")
+    detail = {name: value for name, value in score.detail.items() if math.isfinite(value)}
+    return replace(score, parsed=_written_out(score.parsed), detail=detail)
+
+
+def _written_out(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_written_out(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _written_out(each) for name, each in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def check_texts(reference: Any, *, contained: bool = False) -> None:
+    """Raise if no answer could be judged by a reference of texts; ``contained``: right is what
+    contains one of them, as everything contains an empty one.
+
+    Raises:
+        ValueError: it is no text, or the texts are empty.
+    """
+    empty = [not text.strip() for text in text_references(reference)]
+    if all(empty) or (contained and any(empty)):
+        raise ValueError(f"an accepted answer is empty: {reference!r}")
 
 
 def mean_by_group(name: str, items: Sequence[Scored]) -> dict[str, float]:

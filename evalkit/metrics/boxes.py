@@ -14,6 +14,8 @@ from evalkit.metrics.coordinates import Box, NoBox, parse_box
 BOX_SPACES = ("abs", "abs_resized", "norm1000", "norm999", "norm1")
 _UNITS = {"norm1000": 1000.0, "norm999": 999.0, "norm1": 1.0}
 
+_LARGEST = 10**12  # whole numbers beyond the range of floats can't be reckoned with
+
 
 @dataclass(frozen=True)
 class BoxAccuracy:
@@ -56,6 +58,10 @@ class BoxAccuracy:
             return Score(0.0, parsed=list(box), parse_error="corners are inverted", detail={"iou": 0.0})
         overlap = iou(box, reference)
         return Score(float(overlap >= self.threshold), parsed=list(box), detail={"iou": overlap})
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_box(answer.reference)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Accuracy, then mean IoU (``iou``; 0 where there is no box), each with its breakdown."""
@@ -129,8 +135,25 @@ def reference_box(value: Any) -> Box:
         ValueError: it is none.
     """
     numbers = list(value) if isinstance(value, list | tuple) else []
-    if len(numbers) != 4 or not all(isinstance(number, int | float) for number in numbers):
+    if len(numbers) != 4 or not all(map(_is_number, numbers)):
         raise ValueError(f"the reference must be a box [x1, y1, x2, y2], not {value!r}")
     if not all(math.isfinite(number) for number in numbers):
         raise ValueError(f"the reference box {value!r} is not finite")
     return (numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+def check_box(value: Any) -> None:
+    """Raise unless a reference is a box that has an area.
+
+    Raises:
+        ValueError: it is no box, its corners are inverted, or there is nothing between them.
+    """
+    left, top, right, bottom = reference_box(value)
+    if right <= left or bottom <= top:
+        raise ValueError(f"the reference box {value!r} has no area, or inverted corners ([x1, y1, x2, y2])")
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return False
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.metrics.short_text import NoAnswer, short_answer
 from evalkit.metrics.vqa import normalise
@@ -41,6 +41,10 @@ class ExactAnswer:
         except NoAnswer as problem:
             return Score(0.0, parse_error=str(problem))
         return Score(float(given == normalise(answer.reference)), parsed=given)
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_texts(answer.reference)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""

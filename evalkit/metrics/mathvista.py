@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group
 from evalkit.metrics.choice import extract_letter
 from evalkit.metrics.numbers import NoNumber, read_list, read_number
 
 # Its figures depend on these, but they are no breakdown.
 LINKS = ("precision",)
+_ANSWER_TYPES = ("text", "integer", "float", "list")
 _QUOTED = re.compile(r'The answer is "(.*)"\.')
 _IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
 
@@ -62,6 +63,21 @@ class MathVistaAccuracy:
         if said is None:
             return Score(0.0, parse_error=f"no {answer.groups.get('answer_type')} in the answer")
         return Score(float(said == right), parsed=said)
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_texts(answer.reference)
+        kind, precision = answer.groups.get("answer_type"), answer.groups.get("precision")
+        if kind not in _ANSWER_TYPES:
+            known = ", ".join(_ANSWER_TYPES)
+            raise ValueError(f"the group `answer_type` must be one of {known}, not {kind!r}")
+        if answer.groups.get("question_type") == "multi_choice":
+            if answer.reference not in (*answer.options, *answer.options.values()):
+                raise ValueError(f"the answer {answer.reference!r} is none of the choices")
+        elif kind == "float" and not isinstance(precision, int | float):
+            raise ValueError(f"a float needs a `precision`, not {precision!r}")
+        elif _typed(str(answer.reference), answer.groups) is None:
+            raise ValueError(f"the answer {answer.reference!r} is no {kind}")
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evalkit.metrics.base import Answer, Score, Scored, mean_by_group, text_references
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group, text_references
 from evalkit.metrics.choice_reading import contradiction
 
 OFFICIAL_SEED = 42
@@ -80,6 +80,13 @@ class MmmuAccuracy:
         wanted = [form for text in accepted for form in _forms(text)]
         right = any(_agrees(candidate, wanted) for candidate in candidates)
         return Score(float(right), parsed=[str(candidate) for candidate in candidates])
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_texts(answer.reference, contained=not answer.options)
+        others = [text for text in text_references(answer.reference) if text not in answer.options]
+        if answer.options and others:
+            raise ValueError(f"the answer {others[0]!r} is none of the options {', '.join(answer.options)}")
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Accuracy over all answers, disciplines (derived from ``subject``) and other groups."""

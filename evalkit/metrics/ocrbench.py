@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, labelled, mean_by_group, text_references
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, labelled, mean_by_group, text_references
 
 # Formulas are compared as written, but without spaces.
 _FORMULAS = "HME100k"
@@ -34,6 +34,10 @@ class OcrBenchAccuracy:
         given = _plain(answer.prediction, formula)
         right = any(_plain(text, formula) in given for text in text_references(answer.reference))
         return Score(float(right), parsed=given)
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_texts(answer.reference, contained=True)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``acc`` and its breakdown; ``final_score``, and ``count/...`` for every group."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
-from evalkit.metrics.boxes import reference_box, to_original
+from evalkit.metrics.boxes import check_box, reference_box, to_original
 from evalkit.metrics.coordinates import ANSWER, NUMBER, TAGS, NoBox, ascii_of, parse_box
 
 _POINT = re.compile(rf"[(\[<{{]\s*(?P<x>{NUMBER})\s*(?:,|\s)\s*(?P<y>{NUMBER})\s*[)\]>}}](?!\s*%)")
@@ -57,6 +58,10 @@ class PointInBox:
         x, y, _, _ = to_original((across, down, across, down), *convention)
         return Score(float(left <= x <= right and top <= y <= bottom), parsed=[x, y])
 
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_box(answer.reference)
+
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""
         return mean_by_group(self.name, items)
@@ -82,6 +87,8 @@ def parse_point(text: str) -> tuple[float, float]:
     stated = [found.end() for found in ANSWER.finditer(plain)]
     different = _points(plain[stated[-1] :]) if stated else set()
     different = different or _points(plain)
+    if not all(math.isfinite(number) for point in different for number in point):
+        raise NoBox("a coordinate is not finite")
     if len(different) != 1:
         raise NoBox(
             f"{len(different)} different points in the answer" if different else "no point in the answer"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean_by_group, text_references
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group, text_references
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class RelaxedAccuracy:
         number = _number(text)
         readable = number is not None and abs(number) < float("inf")
         return Score(float(right), parsed=number if readable else text.strip())
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_texts(answer.reference)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group, such as ``split/human``."""

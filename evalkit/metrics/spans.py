@@ -11,6 +11,7 @@ from evalkit.metrics.times import Time, times_in
 
 Span = tuple[float, float]
 THRESHOLDS = (0.3, 0.5, 0.7)
+_LONGEST = 1e12
 
 _MARKS = r"[\s\"'`*_<>()\[\]]"
 _FILLER = (
@@ -96,6 +97,12 @@ class SpanIou:
         except NoSpan as problem:
             return Score(0.0, parse_error=str(problem))
         return Score(overlap(span, (reference[0], reference[1])), parsed=list(span))
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        start, end = answer.reference
+        if not start < end:
+            raise ValueError(f"the span {answer.reference!r} ends before it starts, or at once")
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``miou`` with its breakdown, then the recalls with theirs."""
@@ -267,4 +274,5 @@ def overlap(first: Span, second: Span) -> float:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and value >= 0
+    """Whether it is a number of seconds that can be reckoned with."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LONGEST

@@ -51,6 +51,14 @@ class TempCompassAccuracy:
             return Score(0.0, parse_error="the official rules match no answer")
         return Score(float(said in accepted), said, _doubt(kind, answer, text, said), rule="tempcompass")
 
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        kind, right = answer.groups.get("task"), str(answer.reference)
+        if kind == "multi-choice" and right[:1] not in tuple("ABCD"):
+            raise ValueError(f"the right answer must begin with its letter, A to D, not {right!r}")
+        if kind == "yes_no" and right not in ("yes", "no"):
+            raise ValueError(f"the right answer must be yes or no, not {right!r}")
+
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``acc`` with its breakdown; ``official_acc`` over the answers that a rule matches, with its
         own; and ``match_rate``, the share of these.

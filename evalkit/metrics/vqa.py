@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean, mean_by_group, text_references
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean, mean_by_group, text_references
 
 _CONTRACTIONS = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd
@@ -60,6 +60,10 @@ class VqaAccuracy:
         same = [normalise(text) == given for text in text_references(answer.reference)]
         shares = [min(1.0, (sum(same) - own) / 3) for own in same] if any(same) else [0.0]
         return Score(mean(shares), parsed=given)
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
+        check_texts(answer.reference)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""

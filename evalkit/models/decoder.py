@@ -33,7 +33,7 @@ from evalkit.rope.install import Installed
 from evalkit.rope.layout import TextRun
 from evalkit.rope.placement import Placement
 from evalkit.stats import Stats
-from evalkit.types import Generation, Prepared
+from evalkit.types import FinishReason, Generation, Prepared
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -237,11 +237,12 @@ class HfDecoder:
         return hidden
 
     def _chosen(self, rows: Sequence[Row], hidden: Tensor) -> Fetching:
-        """Of every row the likeliest token, if it has choices among these, and its margin; of equals, the
-        lowest id.
+        """Of every row the likeliest token, if it has choices among these, its margin, and whether all logits
+        are finite; of equals, the lowest id.
         """
         head = self.model.lm_head
         logits = _logits(head, hidden.to(head.weight.device))  # a model may be spread over devices
+        finite = _finite(logits)
         banned = torch.tensor(self.rules.banned, dtype=torch.long)
         logits.index_fill_(1, sent(banned, logits.device), -torch.inf)
         for own, row in zip(logits, rows, strict=True):
@@ -253,12 +254,14 @@ class HfDecoder:
         best = logits.argmax(dim=-1, keepdim=True)
         highest = logits.gather(1, best)
         margins = highest - logits.scatter(1, best, -torch.inf).amax(dim=-1, keepdim=True)
-        return Fetching(best[:, 0], margins[:, 0])
+        return Fetching(best[:, 0], margins[:, 0], finite)
 
     def _accept(self, rows: Sequence[Row], chosen: Fetching) -> None:
         """Let rows take their tokens, but for those that were dropped."""
-        for row, token, margin in zip(rows, *chosen.lists(), strict=True):
-            if row.finish is None:
+        for row, token, margin, finite in zip(rows, *chosen.lists(), strict=True):
+            if row.finish is None and not finite:
+                row.fail(_not_finite(len(row.token_ids), self.model.dtype))
+            elif row.finish is None:
                 row.accept(token, margin, self.rules.stop)
         self.stats.counts["decoded"] += len(rows)
 
@@ -277,14 +280,12 @@ class HfDecoder:
         self._slabs = [slab for slab in self._slabs if slab.living()]
         if not self._slabs:
             self._forget_recording()
-        return [
-            (
-                row.item,
-                Generation(self.text(row.token_ids), tuple(row.token_ids), row.finish, round(row.margin, 6)),
-            )
-            for row in rows
-            if row.finish is not None
-        ]
+        return [(row.item, self._answer(row, row.finish)) for row in rows if row.finish is not None]
+
+    def _answer(self, row: Row, finish: FinishReason) -> Generation:
+        if row.error is not None:
+            return Generation("", (), "error", error=row.error)
+        return Generation(self.text(row.token_ids), tuple(row.token_ids), finish, round(row.margin, 6))
 
 
 def _arranged(slabs: Sequence[Slab]) -> list[Slab]:
@@ -301,13 +302,31 @@ def _arranged(slabs: Sequence[Slab]) -> list[Slab]:
 
 def _kept(rows: Sequence[Row]) -> list[Row]:
     """Those that were not dropped."""
-    return [row for row in rows if row.finish != "error"]
+    return [row for row in rows if row.finish != "error" or row.error is not None]
 
 
 def _groups(model: Any) -> int:
     """Query heads of a key-value head."""
     config = model.config.get_text_config()
     return int(config.num_attention_heads // config.num_key_value_heads)
+
+
+def _finite(logits: Tensor) -> Tensor:
+    """Whether all of a row's logits ``[m, vocabulary]`` are finite: one pass, since NaN is the least and the
+    greatest of all.
+    """
+    least, greatest = torch.aminmax(logits, dim=-1)
+    return least.isfinite() & greatest.isfinite()
+
+
+_WIDER = {torch.float16: "try `--dtype bfloat16`", torch.bfloat16: "try `--dtype float32`"}
+
+
+def _not_finite(place: int, dtype: torch.dtype) -> str:
+    """Why an answer has no token at a place."""
+    name = str(dtype).removeprefix("torch.")
+    fix = _WIDER.get(dtype, "the checkpoint's weights, or its RoPE variant's positions, make it so")
+    return f"the logits of token {place + 1} of its answer are not finite in {name}; {fix}"
 
 
 def _logits(head: Any, hidden: Tensor) -> Tensor:

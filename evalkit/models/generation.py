@@ -37,7 +37,8 @@ class Row:
     """One prompt while it is being answered; ``token_ids`` exclude the stop token.
 
     ``following [R]``: positions of the first generated token. ``margin``: see
-    :class:`~evalkit.types.Generation`.
+    :class:`~evalkit.types.Generation`. A row that ended by an ``error`` has no answer; one that was dropped
+    ended so without any.
     """
 
     item: Prepared
@@ -45,6 +46,11 @@ class Row:
     token_ids: list[int] = field(default_factory=list)
     finish: FinishReason | None = None
     margin: float = math.inf
+    error: str | None = None
+
+    def fail(self, error: str) -> None:
+        """End without an answer."""
+        self.finish, self.error = "error", error
 
     def accept(self, token: int, margin: float, stop: frozenset[int]) -> None:
         """Take the next token."""

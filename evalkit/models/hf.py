@@ -305,10 +305,10 @@ def _tokenizer(adapter: Adapter, folder: Path) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # noqa: BLE001 - its readers raise anything on damaged files
         raise EnvironmentProblem(
             f"the tokenizer of `{folder}` can't be loaded",
-            str(error).splitlines()[0],
+            next(iter(str(error).splitlines()), "") or type(error).__name__,
             "copy tokenizer.json and tokenizer_config.json of the base model into the folder",
         ) from None
     # The processor's, which transformers takes first: the tokenizer's own may know of no media.

@@ -257,4 +257,4 @@ def _words(text: str) -> list[str]:
 
 
 def _token_id(word: str) -> int:
-    return zlib.crc32(word.encode())
+    return zlib.crc32(word.encode("utf-8", "surrogatepass"))

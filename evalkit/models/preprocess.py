@@ -275,8 +275,10 @@ def read_settings(path: Path, required: bool) -> Mapping[str, Any]:
     if not required and not path.is_file():
         return {}
     try:
-        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, Mapping):
+            raise ValueError(f"it holds a {type(content).__name__} instead of settings by name")
+    except (OSError, ValueError, RecursionError) as error:
         raise EnvironmentProblem(
             f"`{path}` can't be read", str(error), "copy the base model's file into the checkpoint's folder"
         ) from None

@@ -15,6 +15,7 @@ from evalkit.models.adapters import merge_adapter
 from evalkit.models.aligned import align_tower
 from evalkit.models.checkpoint import CheckpointFiles
 from evalkit.models.preprocess import tokenizer_file, tokenizer_of
+from evalkit.models.quantised import advice, check_known, quantisation
 
 
 def load_weights(
@@ -32,6 +33,7 @@ def load_weights(
     from safetensors import SafetensorError
 
     folder = files.folder
+    check_known(folder)
     if device_map:
         _check_device_map(device_map)
     try:
@@ -60,9 +62,20 @@ def load_weights(
         return placed
     except torch.OutOfMemoryError as error:
         why, fix = str(error).splitlines()[0], "use a smaller checkpoint, or `--dtype bfloat16`"
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        why, fix = f"{error}", "fetch the checkpoint again, or check its config.json"
-    raise EnvironmentProblem(f"checkpoint `{folder}` can't be loaded", why, fix)
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        SafetensorError,
+    ) as error:
+        why, fix = f"{error}", advice(quantisation(folder))
+    method = quantisation(folder)
+    how = f" (quantised by `{method}`)" if method else ""
+    raise EnvironmentProblem(f"checkpoint `{folder}`{how} can't be loaded", why, fix)
 
 
 def _check_keys(report: Mapping[str, Any]) -> None:

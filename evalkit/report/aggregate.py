@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evalkit.metrics.base import FileMetric, Metric, Scored, Unit, UnitMetric
+from evalkit.metrics.base import FileMetric, Metric, Scored, Unit, UnitMetric, texts_of
 from evalkit.report.stats import interval
 from evalkit.store.records import Record
 from evalkit.types import Category
@@ -95,7 +95,7 @@ def cell_of(
     members: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in scored:
         for group, labels in record.groups.items():
-            for label in (labels,) if isinstance(labels, str) else labels:
+            for label in texts_of(labels):
                 members[group][label].append(record)
     breakdown = {
         group: {label: _estimate(metric, found, column.limits) for label, found in sorted(labels.items())}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from evalkit.report.aggregate import Cell, Column, Estimate, category_means
+from evalkit.plain import finite
+from evalkit.report.aggregate import Cell, Column, category_means
 from evalkit.report.paired import Difference
 
 
@@ -104,7 +104,7 @@ class Comparison:
         return [*notes, *self.reference_notes]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything at full precision; NaN and missing values are null."""
+        """Everything at full precision; missing values and those that are not finite are null."""
         rows = []
         for arm in self.arms:
             cells = self.cells[arm.name]
@@ -114,8 +114,7 @@ class Comparison:
                     "means": self.means(arm.name),
                     "tasks": {task: _cell_json(cell) for task, cell in cells.items()},
                     "differences": {
-                        task: {name: _number(value) for name, value in asdict(found).items()}
-                        for task, found in self.differences.get(arm.name, {}).items()
+                        task: asdict(found) for task, found in self.differences.get(arm.name, {}).items()
                     },
                     "mean_differences": dict(self.mean_differences.get(arm.name, {})),
                 }
@@ -126,7 +125,8 @@ class Comparison:
         if self.reference_notes:
             published = [{**asdict(each), "marked": sorted(each.marked)} for each in self.published]
             found |= {"published": published, "reference_notes": list(self.reference_notes)}
-        return found
+        without: dict[str, Any] = finite(found)
+        return without
 
 
 def _official(cell: Cell) -> list[str]:
@@ -141,22 +141,14 @@ def _official(cell: Cell) -> list[str]:
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
     breakdown = {
-        group: {label: _estimate_json(found) for label, found in labels.items()}
+        group: {label: asdict(found) for label, found in labels.items()}
         for group, labels in cell.breakdown.items()
     }
     return {
-        **_estimate_json(cell.estimate),
+        **asdict(cell.estimate),
         "expected": cell.expected,
         "counts": dict(cell.counts),
-        "figures": {name: _number(value) for name, value in cell.figures.items()},
+        "figures": dict(cell.figures),
         "breakdown": breakdown,
         "unreliable": list(cell.unreliable),
     }
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, Any]:
-    return {name: _number(value) for name, value in asdict(estimate).items()}
-
-
-def _number(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.metrics.base import Metric, Scored, UnitMetric
+from evalkit.metrics.base import Metric, Scored, UnitMetric, texts_of
 from evalkit.report.aggregate import CATEGORIES, Column, rows_of
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.paired import Correction, Difference, Pair, Spread, corrected, difference, mean_difference
@@ -105,7 +105,7 @@ def _by_label(
     for place, records in enumerate((first, second)):
         for record in records:
             for group, labels in record.groups.items():
-                for label in (labels,) if isinstance(labels, str) else labels:
+                for label in texts_of(labels):
                     members.setdefault(group, {}).setdefault(label, ([], []))[place].append(record)
     found: dict[tuple[str, str, str], Difference] = {}
     for group, sides in members.items():

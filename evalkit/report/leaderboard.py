@@ -95,7 +95,7 @@ def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
 def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     import pandas as pd
 
-    known = read(target).to_dict("records") if target.exists() else []
+    known = _sound(target) if target.exists() else []
     merged: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in (*({str(name): value for name, value in old.items()} for old in known), *rows):
         key = tuple(str(row[name]) for name in KEY)
@@ -116,6 +116,8 @@ def read(target: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
+    if not target.is_file():
+        raise UsageError(f"leaderboard `{target}`", "it is no file", "give the name of a CSV file")
     try:
         table = pd.read_csv(target, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -135,6 +137,27 @@ def read(target: Path) -> pd.DataFrame:
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
     return table
+
+
+def _sound(target: Path) -> list[Any]:
+    """The rows of a file whose cells can be merged with others."""
+    table = read(target)
+    try:
+        for name in ("tasks", "revisions"):
+            for text in table[name]:
+                _check_mapping(name, text)
+    except ValueError as error:
+        raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
+    return list(table.to_dict("records"))
+
+
+def _check_mapping(name: str, text: str) -> None:
+    """Raise unless a cell is a JSON object, as :func:`write` writes it."""
+    found = json.loads(text)
+    described = found.values() if isinstance(found, dict) else [None]
+    kind = dict if name == "tasks" else str
+    if not all(isinstance(each, kind) for each in described):
+        raise ValueError(f"a cell of its column `{name}` is {text[:60]!r}")
 
 
 def _row(facts: RunFacts, arm: Arm) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from evalkit.metrics.base import texts_of
+from evalkit.plain import finite
 from evalkit.report.aggregate import RATES
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import ByTask
@@ -84,14 +86,16 @@ def table_page(
 def _assemble(title: str, footnotes: Sequence[str], body: str, data: Mapping[str, Any]) -> str:
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in footnotes)
     assets = files("evalkit.report") / "assets"
-    return _PAGE.format(
+    page = _PAGE.format(
         title=html.escape(title),
         style=(assets / "report.css").read_text(encoding="utf-8"),
         body=body.format(notes=notes),
         # An end tag within the data would end the script element.
-        data=json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
+        data=json.dumps(finite(data), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         script=(assets / "report.js").read_text(encoding="utf-8"),
     )
+    # A lone surrogate out of a model or a data set, which UTF-8 hasn't, becomes its JSON escape.
+    return page.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _line(line: Line) -> dict[str, Any]:
@@ -237,13 +241,17 @@ def _answer(record: Record | None) -> list[Any] | None:
 def _labels(record: Record) -> set[str]:
     found: set[str] = set()
     for labels in record.groups.values():
-        found |= {labels} if isinstance(labels, str) else set(labels)
+        found |= set(texts_of(labels))
     return found
 
 
 def _box(value: Any) -> list[float] | None:
     is_box = isinstance(value, list | tuple) and len(value) == 4
-    return list(value) if is_box and all(isinstance(each, int | float) for each in value) else None
+    return list(value) if is_box and all(map(_is_finite, value)) else None
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _text(reference: Any) -> str:

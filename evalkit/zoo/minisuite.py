@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from evalkit.data.cache import cache_root
+from evalkit.data.cache import cache_root, writing
 from evalkit.task import Row
 from evalkit.zoo.boards import Board, pixels
 from evalkit.zoo.scenes import MAKERS, Question, Scene, generator
@@ -92,11 +92,12 @@ def _clip_file(board: Board, name: str) -> Path:
     folder = cache_root() / "mini_video"
     path = folder / f"{name}-v{_FORMAT}.mp4"
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".partial")
-        os.close(handle)
-        encode_clip(board, Path(temporary))
-        os.replace(temporary, path)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=folder, suffix=".partial")
+            os.close(handle)
+            encode_clip(board, Path(temporary))
+            os.replace(temporary, path)
     return path
 
 

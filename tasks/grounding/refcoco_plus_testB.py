@@ -12,7 +12,7 @@ task = Task(
     dataset=HubDataset(
         "lmms-lab/RefCOCOplus",
         split="testB",
-        columns=("question_id", "image", "answer", "bbox", "file_name"),
+        columns=refcoco.EXTENT_COLUMNS,
     ),
     expand=refcoco.extent_expressions,
     prompt=lambda row: (image(row["image"]), locate(row["phrase"])),

@@ -16,7 +16,7 @@ task = Task(
     dataset=HubDataset(
         "jxu124/refcocog",
         split="validation",
-        columns=("ref_id", "sentences", "bbox", "raw_image_info", "image_path"),
+        columns=refcoco.CORNER_COLUMNS,
         files={"image": ("{image_path}",)},
         files_hint=refcoco.COCO_HINT,
     ),

@@ -1,6 +1,7 @@
 """ScreenSpot: find the element of a screenshot that an instruction is about."""
 
 from evalkit.data import screenspot
+from evalkit.data.columns import IMAGE, NUMBERS, TEXT
 from evalkit.metrics.points import PointInBox
 from evalkit.task import HubDataset, Task, image, locate
 
@@ -11,7 +12,14 @@ task = Task(
     dataset=HubDataset(
         "rootsautomation/ScreenSpot",
         split="test",
-        columns=("file_name", "bbox", "instruction", "data_type", "data_source", "image"),
+        columns={
+            "file_name": TEXT,
+            "bbox": NUMBERS,
+            "instruction": TEXT,
+            "data_type": TEXT,
+            "data_source": TEXT,
+            "image": IMAGE,
+        },
     ),
     expand=screenspot.measured,
     prompt=lambda row: (image(row["image"]), locate(row["instruction"])),

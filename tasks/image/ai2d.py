@@ -1,5 +1,6 @@
 """AI2D test: science diagrams whose labels are masked by letters."""
 
+from evalkit.data.columns import IMAGE, NAME, OPTIONS, TEXT
 from evalkit.data.digests import digest
 from evalkit.data.options import lettered
 from evalkit.data.video_choice import letter_at
@@ -12,7 +13,11 @@ task = Task(
     category="image",
     title="AI2D",
     paper_row="AI2D",
-    dataset=HubDataset("lmms-lab/ai2d", split="test", columns=("question", "options", "answer", "image")),
+    dataset=HubDataset(
+        "lmms-lab/ai2d",
+        split="test",
+        columns={"question": TEXT, "options": OPTIONS, "answer": NAME, "image": IMAGE},
+    ),
     prompt=lambda row: (image(row["image"]), choice(row["question"], lettered(row["options"]))),
     reference=lambda row: letter_at(row["answer"]),
     # The repository has no ids.

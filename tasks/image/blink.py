@@ -1,5 +1,6 @@
 """BLINK validation: fourteen visual tasks that people solve at a glance, up to four images each."""
 
+from evalkit.data.columns import IMAGE, OPTIONS, TEXT
 from evalkit.data.options import lettered
 from evalkit.metrics.blink import SUBTASKS, BlinkAccuracy
 from evalkit.task import HubDataset, Task, image, text
@@ -15,7 +16,15 @@ task = Task(
         "BLINK-Benchmark/BLINK",
         config=SUBTASKS,
         split="val",
-        columns=("idx", "question", "prompt", "choices", "answer", *IMAGES),
+        columns={
+            "idx": TEXT,
+            "question": TEXT,
+            "prompt": TEXT,
+            "choices": OPTIONS,
+            "answer": TEXT,
+            "image_1": IMAGE,
+            **dict.fromkeys(IMAGES[1:], IMAGE.or_null),
+        },
     ),
     # Images in order, then the authors' own prompt.
     prompt=lambda row: (*(image(row[name]) for name in IMAGES if row[name]), text(row["prompt"])),

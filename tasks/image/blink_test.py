@@ -1,5 +1,6 @@
 """BLINK test: no public answers; writes the file that EvalAI takes."""
 
+from evalkit.data.columns import IMAGE, OPTIONS, TEXT
 from evalkit.data.options import lettered
 from evalkit.metrics.blink import SUBTASKS
 from evalkit.metrics.unscored import Unscored
@@ -16,7 +17,14 @@ task = Task(
         "BLINK-Benchmark/BLINK",
         config=SUBTASKS,
         split="test",
-        columns=("idx", "question", "prompt", "choices", *IMAGES),
+        columns={
+            "idx": TEXT,
+            "question": TEXT,
+            "prompt": TEXT,
+            "choices": OPTIONS,
+            "image_1": IMAGE,
+            **dict.fromkeys(IMAGES[1:], IMAGE.or_null),
+        },
     ),
     prompt=lambda row: (*(image(row[name]) for name in IMAGES if row[name]), text(row["prompt"])),
     reference=lambda row: None,

@@ -1,5 +1,6 @@
 """ChartQA test: questions about charts, written by people and generated from captions."""
 
+from evalkit.data.columns import IMAGE, TEXT
 from evalkit.data.digests import digest
 from evalkit.data.wording import short_answer
 from evalkit.metrics.relaxed import RelaxedAccuracy
@@ -12,7 +13,11 @@ task = Task(
     category="image",
     title="ChartQA test",
     paper_row="ChartQA",
-    dataset=HubDataset("lmms-lab/ChartQA", split="test", columns=("type", "question", "answer", "image")),
+    dataset=HubDataset(
+        "lmms-lab/ChartQA",
+        split="test",
+        columns={"type": TEXT, "question": TEXT, "answer": TEXT, "image": IMAGE},
+    ),
     prompt=lambda row: (
         image(row["image"]),
         short_answer(row["question"]),

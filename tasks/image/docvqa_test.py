@@ -1,5 +1,6 @@
 """DocVQA test: no public answers; writes the file that the Robust Reading Competition takes."""
 
+from evalkit.data.columns import IMAGE, NAME, TEXT
 from evalkit.data.wording import short_answer
 from evalkit.metrics.unscored import Unscored
 from evalkit.submissions import RRC
@@ -13,7 +14,13 @@ task = Task(
         "lmms-lab/DocVQA",
         "DocVQA",
         split="test",
-        columns=("questionId", "question", "image", "ucsf_document_id", "ucsf_document_page_no"),
+        columns={
+            "questionId": NAME,
+            "question": TEXT,
+            "image": IMAGE,
+            "ucsf_document_id": NAME,
+            "ucsf_document_page_no": NAME,
+        },
     ),
     prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
     reference=lambda row: None,

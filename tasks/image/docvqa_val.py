@@ -1,5 +1,6 @@
 """DocVQA validation: questions about scanned documents, prompted as in Qwen2-VL's evaluation."""
 
+from evalkit.data.columns import ANSWERS, IMAGE, LABELS, NAME, TEXT
 from evalkit.data.wording import short_answer
 from evalkit.metrics.anls import Anls
 from evalkit.task import HubDataset, Task, image
@@ -13,15 +14,15 @@ task = Task(
         "lmms-lab/DocVQA",
         "DocVQA",
         split="validation",
-        columns=(
-            "questionId",
-            "question",
-            "image",
-            "answers",
-            "question_types",
-            "ucsf_document_id",
-            "ucsf_document_page_no",
-        ),
+        columns={
+            "questionId": NAME,
+            "question": TEXT,
+            "image": IMAGE,
+            "answers": ANSWERS,
+            "question_types": LABELS,
+            "ucsf_document_id": NAME,
+            "ucsf_document_page_no": NAME,
+        },
     ),
     prompt=lambda row: (
         image(row["image"]),

@@ -1,5 +1,6 @@
 """HallusionBench: yes/no questions in pairs, about original and edited figures."""
 
+from evalkit.data.columns import IMAGE, NAME, TEXT
 from evalkit.data.wording import yes_or_no
 from evalkit.metrics.hallusion import LINKS, HallusionAccuracy
 from evalkit.task import HubDataset, Task, image
@@ -18,7 +19,14 @@ task = Task(
     dataset=HubDataset(
         "lmms-lab/HallusionBench",
         split="image",
-        columns=(*NAMES, "visual_input", "question", "gt_answer", "filename", "image"),
+        columns={
+            **dict.fromkeys(NAMES, NAME),
+            "visual_input": NAME,
+            "question": TEXT,
+            "gt_answer": NAME,
+            "filename": TEXT,
+            "image": IMAGE,
+        },
     ),
     prompt=lambda row: (image(row["image"]), yes_or_no(row["question"])),
     reference=lambda row: str(row["gt_answer"]),

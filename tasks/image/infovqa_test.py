@@ -1,5 +1,6 @@
 """InfographicVQA test: no public answers; writes the file that the Robust Reading Competition takes."""
 
+from evalkit.data.columns import IMAGE, NAME, TEXT
 from evalkit.data.wording import short_answer
 from evalkit.metrics.unscored import Unscored
 from evalkit.submissions import RRC
@@ -13,7 +14,7 @@ task = Task(
         "lmms-lab/DocVQA",
         "InfographicVQA",
         split="test",
-        columns=("questionId", "question", "image", "image_url"),
+        columns={"questionId": NAME, "question": TEXT, "image": IMAGE, "image_url": TEXT},
     ),
     prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
     reference=lambda row: None,

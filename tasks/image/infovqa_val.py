@@ -1,5 +1,6 @@
 """InfographicVQA validation: questions about infographics, many of them tall and dense."""
 
+from evalkit.data.columns import ANSWERS, IMAGE, LABELS, NAME, TEXT
 from evalkit.data.wording import short_answer
 from evalkit.metrics.anls import Anls
 from evalkit.task import HubDataset, Task, image
@@ -18,15 +19,15 @@ task = Task(
         "lmms-lab/DocVQA",
         "InfographicVQA",
         split="validation",
-        columns=(
-            "questionId",
-            "question",
-            "image",
-            "image_url",
-            "answers",
-            "answer_type",
-            "operation/reasoning",
-        ),
+        columns={
+            "questionId": NAME,
+            "question": TEXT,
+            "image": IMAGE,
+            "image_url": TEXT,
+            "answers": ANSWERS,
+            "answer_type": LABELS,
+            "operation/reasoning": LABELS,
+        },
     ),
     prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
     reference=lambda row: list(row["answers"]),

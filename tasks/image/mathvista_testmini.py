@@ -1,5 +1,6 @@
 """MathVista testmini: mathematics in figures, charts, puzzles and text books."""
 
+from evalkit.data.columns import IMAGE, NAME, NUMBER, OPTIONS, RECORD, TEXT
 from evalkit.data.mathvista import LABELS, options
 from evalkit.metrics.mathvista import MathVistaAccuracy
 from evalkit.task import HubDataset, Task, image, text
@@ -11,19 +12,19 @@ task = Task(
     dataset=HubDataset(
         "AI4Math/MathVista",
         split="testmini",
-        columns=(
-            "pid",
-            "query",
-            "question",
-            "image",
-            "decoded_image",
-            "choices",
-            "precision",
-            "answer",
-            "question_type",
-            "answer_type",
-            "metadata",
-        ),
+        columns={
+            "pid": NAME,
+            "query": TEXT,
+            "question": TEXT,
+            "image": TEXT,
+            "decoded_image": IMAGE,
+            "choices": OPTIONS.or_null,
+            "precision": NUMBER.or_null,
+            "answer": TEXT,
+            "question_type": TEXT,
+            "answer_type": TEXT,
+            "metadata": RECORD,
+        },
     ),
     # `query` is the authors' prompt: a hint at the form of the answer, the question, its choices.
     prompt=lambda row: (image(row["decoded_image"]), text(row["query"])),

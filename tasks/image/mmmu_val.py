@@ -1,6 +1,7 @@
 """MMMU validation: college-level questions in 30 subjects, with images in questions and options."""
 
 from evalkit.data import mmmu
+from evalkit.data.columns import IMAGE, TEXT, Kind
 from evalkit.metrics.mmmu import DISCIPLINES, MmmuAccuracy
 from evalkit.task import HubDataset, Task, Text, image
 
@@ -20,7 +21,15 @@ task = Task(
         "MMMU/MMMU",
         config=tuple(sorted(DISCIPLINE_OF)),
         split="validation",
-        columns=("id", "question", "options", "answer", "question_type", *mmmu.IMAGE_COLUMNS),
+        columns={
+            "id": TEXT,
+            "question": TEXT,
+            "options": Kind(("text", "list of text"), null=True),
+            "answer": TEXT,
+            "question_type": TEXT,
+            "image_1": IMAGE,
+            **dict.fromkeys(mmmu.IMAGE_COLUMNS[1:], IMAGE.or_null),
+        },
     ),
     prompt=prompt,
     reference=mmmu.reference,

@@ -1,5 +1,6 @@
 """MMStar: 1,500 questions that can't be answered without the image."""
 
+from evalkit.data.columns import IMAGE, NAME, TEXT
 from evalkit.data.digests import digest
 from evalkit.data.options import inline_options
 from evalkit.metrics import letters
@@ -16,7 +17,14 @@ task = Task(
     dataset=HubDataset(
         "Lin-Chen/MMStar",
         split="val",
-        columns=("index", "question", "image", "answer", "category", "l2_category"),
+        columns={
+            "index": NAME,
+            "question": TEXT,
+            "image": IMAGE,
+            "answer": TEXT,
+            "category": TEXT,
+            "l2_category": TEXT,
+        },
     ),
     # The options stand in the question.
     prompt=lambda row: (image(row["image"]), text(f"{row['question']}\n{LETTER}")),

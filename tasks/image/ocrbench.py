@@ -1,5 +1,6 @@
 """OCRBench: a thousand questions about text, from single words to formulas and forms."""
 
+from evalkit.data.columns import IMAGE, TEXT, Kind
 from evalkit.data.digests import digest
 from evalkit.metrics.ocrbench import OcrBenchAccuracy
 from evalkit.task import HubDataset, Task, image, text
@@ -12,7 +13,13 @@ task = Task(
     dataset=HubDataset(
         "echo840/OCRBench",
         split="test",
-        columns=("dataset", "question", "question_type", "answer", "image"),
+        columns={
+            "dataset": TEXT,
+            "question": TEXT,
+            "question_type": TEXT,
+            "answer": Kind(("list of text", "text")),
+            "image": IMAGE,
+        },
     ),
     # As its authors ask: nothing but the question.
     prompt=lambda row: (image(row["image"]), text(row["question"])),

@@ -1,5 +1,6 @@
 """POPE: is an object in the photo? Asked about random, popular and likely objects."""
 
+from evalkit.data.columns import IMAGE, NAME, TEXT
 from evalkit.data.wording import yes_or_no
 from evalkit.metrics.yes_no import PopeAccuracy
 from evalkit.task import HubDataset, Task, image
@@ -11,7 +12,14 @@ task = Task(
     dataset=HubDataset(
         "lmms-lab/POPE",
         split="test",
-        columns=("question_id", "question", "answer", "image_source", "image", "category"),
+        columns={
+            "question_id": NAME,
+            "question": TEXT,
+            "answer": TEXT,
+            "image_source": TEXT,
+            "image": IMAGE,
+            "category": TEXT,
+        },
     ),
     prompt=lambda row: (image(row["image"]), yes_or_no(row["question"])),
     reference=lambda row: row["answer"],

@@ -1,5 +1,6 @@
 """RealWorldQA: photos, many from cars; options, single words and numbers."""
 
+from evalkit.data.columns import IMAGE, TEXT
 from evalkit.data.digests import digest
 from evalkit.data.options import option_block
 from evalkit.metrics.exact import ExactAnswer
@@ -10,7 +11,9 @@ task = Task(
     category="image",
     title="RealWorldQA",
     paper_row="RealWorldQA",
-    dataset=HubDataset("lmms-lab/RealWorldQA", split="test", columns=("question", "answer", "image")),
+    dataset=HubDataset(
+        "lmms-lab/RealWorldQA", split="test", columns={"question": TEXT, "answer": TEXT, "image": IMAGE}
+    ),
     # The question says itself how to answer.
     prompt=lambda row: (image(row["image"]), text(row["question"])),
     reference=lambda row: str(row["answer"]),

@@ -1,6 +1,7 @@
 """SEED-Bench, the nine dimensions about single images."""
 
 from evalkit.data import seedbench
+from evalkit.data.columns import IMAGES, NAME, TEXT
 from evalkit.data.wording import choice
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, image
@@ -12,7 +13,16 @@ task = Task(
     dataset=HubDataset(
         "lmms-lab/SEED-Bench",
         split="test",
-        columns=("question_id", "question_type_id", "question", "answer", "data_type", "data_id", "image"),
+        columns={
+            "question_id": NAME,
+            "question_type_id": NAME,
+            "question": TEXT,
+            **{f"choice_{letter}": TEXT for letter in "abcd"},
+            "answer": TEXT,
+            "data_type": TEXT,
+            "data_id": NAME,
+            "image": IMAGES,
+        },
     ),
     expand=seedbench.images_only,
     prompt=lambda row: (image(row["image"][0]), choice(row["question"], seedbench.options(row))),

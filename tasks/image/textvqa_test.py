@@ -1,5 +1,6 @@
 """TextVQA test: no public answers; writes the file that EvalAI takes."""
 
+from evalkit.data.columns import IMAGE, NAME, TEXT
 from evalkit.data.wording import short_answer
 from evalkit.metrics.unscored import Unscored
 from evalkit.submissions import TEXTVQA
@@ -12,7 +13,7 @@ task = Task(
     dataset=HubDataset(
         "lmms-lab/textvqa",
         split="test",
-        columns=("question_id", "image_id", "question", "image"),
+        columns={"question_id": NAME, "image_id": TEXT, "question": TEXT, "image": IMAGE},
     ),
     prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
     reference=lambda row: None,

@@ -1,5 +1,6 @@
 """TextVQA validation: questions about text in photos, with the answers of ten people each."""
 
+from evalkit.data.columns import ANSWERS, IMAGE, NAME, TEXT
 from evalkit.data.wording import short_answer
 from evalkit.metrics.vqa import VqaAccuracy
 from evalkit.task import HubDataset, Task, image
@@ -12,7 +13,7 @@ task = Task(
     dataset=HubDataset(
         "lmms-lab/textvqa",
         split="validation",
-        columns=("question_id", "image_id", "question", "image", "answers"),
+        columns={"question_id": NAME, "image_id": TEXT, "question": TEXT, "image": IMAGE, "answers": ANSWERS},
     ),
     prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
     reference=lambda row: list(row["answers"]),

@@ -1,6 +1,7 @@
 """Charades-STA test: when in a household video does what a sentence describes happen?"""
 
 from evalkit.data import charades
+from evalkit.data.columns import NUMBERS, TEXT
 from evalkit.metrics.spans import SpanIou
 from evalkit.task import HubDataset, Task, text, video
 
@@ -21,7 +22,7 @@ task = Task(
     dataset=HubDataset(
         "lmms-lab/charades_sta",
         split="test",
-        columns=("video", "caption", "timestamp"),
+        columns={"video": TEXT, "caption": TEXT, "timestamp": NUMBERS},
         archives=("*.zip",),
         files={"path": ("{video}", f"{charades.FOLDER}/{{video}}", f"charades/{charades.FOLDER}/{{video}}")},
     ),

@@ -1,13 +1,15 @@
 """LongVideoBench validation: questions that refer to a moment of a video, without subtitles."""
 
-from evalkit.data.options import lettered
+from evalkit.data.columns import LABEL, NAME, TEXT
+from evalkit.data.options import lettered, without_gaps
 from evalkit.data.video_choice import by_letter, letter_at
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, text, video
 
 
 def options(row):
-    return lettered(row[f"option{place}"] for place in range(5) if row[f"option{place}"] != "N/A")
+    given = (row[f"option{place}"] for place in range(5))
+    return lettered(without_gaps(given, lambda text: text is None or text == "N/A"))
 
 
 task = Task(
@@ -17,16 +19,16 @@ task = Task(
     dataset=HubDataset(
         "longvideobench/LongVideoBench",
         split="validation",
-        columns=(
-            "id",
-            "video_id",
-            "video_path",
-            "question",
-            "correct_choice",
-            "duration_group",
-            "question_category",
-            *(f"option{place}" for place in range(5)),
-        ),
+        columns={
+            "id": TEXT,
+            "video_id": TEXT,
+            "video_path": TEXT,
+            "question": TEXT,
+            "correct_choice": NAME,
+            "duration_group": NAME,
+            "question_category": TEXT,
+            **{f"option{place}": TEXT if place < 2 else LABEL.or_null for place in range(5)},
+        },
         archives=("videos.tar*",),
         files={"path": ("videos/{video_path}", "{video_path}")},
     ),
@@ -52,6 +54,7 @@ task = Task(
     example={
         "id": "86CxyhFV9MI_0",
         "video_id": "86CxyhFV9MI",
+        "video_path": "86CxyhFV9MI.mp4",
         "question": "When the subtitle says `here we are`, what stands behind the speaker?",
         **{"option0": "A car", "option1": "A tree", "option2": "A shop", "option3": "N/A", "option4": "N/A"},
         "correct_choice": 1,

@@ -1,5 +1,6 @@
 """LVBench: questions about videos of half an hour and more, prompted as in Qwen's evaluation."""
 
+from evalkit.data.columns import ANSWERS, NAME, TEXT
 from evalkit.data.video_choice import split_question, watch_closely
 from evalkit.metrics import letters
 from evalkit.metrics.choice import MultipleChoice
@@ -13,7 +14,7 @@ task = Task(
     dataset=HubDataset(
         "lmms-lab/LVBench",
         split="train",
-        columns=("uid", "video_path", "question", "question_type", "answer"),
+        columns={"uid": NAME, "video_path": TEXT, "question": TEXT, "question_type": ANSWERS, "answer": TEXT},
         archives=("*.zip", "**/*.zip"),
         files={"path": tuple(f"{folder}{{video_path}}" for folder in ("", "videos/", "all_videos/"))},
     ),

@@ -1,5 +1,6 @@
 """NExT-QA, multiple choice, test: why, how and when things happen in everyday videos."""
 
+from evalkit.data.columns import NAME, TEXT
 from evalkit.data.options import lettered
 from evalkit.data.video_choice import by_letter, letter_at
 from evalkit.metrics.choice import MultipleChoice
@@ -20,7 +21,14 @@ task = Task(
         "lmms-lab/NExTQA",
         "MC",
         split="test",
-        columns=("video", "question", "answer", "qid", "type", *(f"a{place}" for place in range(5))),
+        columns={
+            "video": NAME,
+            "question": TEXT,
+            "answer": NAME,
+            "qid": NAME,
+            "type": TEXT,
+            **{f"a{place}": TEXT for place in range(5)},
+        },
         archives=("*.zip",),
         files={"path": tuple(f"{folder}{{video}}.mp4" for folder in ("NExTVideo/", "videos/", ""))},
     ),

@@ -1,5 +1,6 @@
 """Perception Test validation, multiple choice: three options about staged videos."""
 
+from evalkit.data.columns import LABELS, NAME, OPTIONS, TEXT
 from evalkit.data.options import lettered
 from evalkit.data.video_choice import by_letter, letter_at
 from evalkit.metrics.choice import MultipleChoice
@@ -18,16 +19,16 @@ task = Task(
         "lmms-lab/PerceptionTest_Val",
         "mc_question_val",
         split="validation",
-        columns=(
-            "video_name",
-            "question",
-            "question_id",
-            "options",
-            "answer_id",
-            "area",
-            "reasoning",
-            "tag",
-        ),
+        columns={
+            "video_name": TEXT,
+            "question": TEXT,
+            "question_id": NAME,
+            "options": OPTIONS,
+            "answer_id": NAME,
+            "area": TEXT,
+            "reasoning": TEXT,
+            "tag": LABELS,
+        },
         archives=("*.zip",),
         files={"path": tuple(f"{d}{{video_name}}.{s}" for d in ("videos/", "") for s in ("mp4", "MP4"))},
     ),

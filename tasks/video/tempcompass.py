@@ -1,5 +1,6 @@
 """TempCompass: five temporal aspects, asked in three formats that rules can judge."""
 
+from evalkit.data.columns import TEXT
 from evalkit.metrics.tempcompass import TempCompassAccuracy
 from evalkit.task import HubDataset, Task, text, video
 
@@ -18,7 +19,7 @@ task = Task(
         "lmms-lab/TempCompass",
         tuple(ENDINGS),
         split="test",
-        columns=("video_id", "question", "answer", "dim"),
+        columns={"video_id": TEXT, "question": TEXT, "answer": TEXT, "dim": TEXT},
         archives=("*.zip",),
         files={"path": ("videos/{video_id}.mp4", "{video_id}.mp4")},
     ),
