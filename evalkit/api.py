@@ -27,7 +27,7 @@ from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
 from evalkit.report.results import open_run
 from evalkit.report.thumbnails import thumbnails
-from evalkit.session import Reporter, Silent
+from evalkit.reporter import Reporter, Silent
 from evalkit.spec import RunSpec
 from evalkit.store import RunDir
 

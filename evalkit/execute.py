@@ -20,8 +20,9 @@ from evalkit.metrics.base import ExternalMetric
 from evalkit.models.base import Card, Placing
 from evalkit.registry import load_task, resolve
 from evalkit.repeat import inputs_of, repeated
+from evalkit.reporter import Reporter
 from evalkit.requests import Indexed, choose, letters_of, selected
-from evalkit.session import PlannedArm, Reporter, Session, check_unchanged, scoring_of
+from evalkit.session import PlannedArm, Session, check_unchanged, scoring_of
 from evalkit.spec import RunSpec
 from evalkit.store import Invocation, RunDir, TaskEntry
 from evalkit.task import Task

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.bridges import lmms
+from evalkit.errors import EvalkitError
 from evalkit.metrics.base import ExternalMetric, Metric
 from evalkit.registry import load_task
 from evalkit.report.comparison import Comparison
 from evalkit.report.results import Results, open_run
 from evalkit.scoring import score_records
-from evalkit.store import Evaluation, Inputs, Invocation, Record, RunDir
+from evalkit.store import Evaluation, Inputs, Invocation, Manifest, Record, RunDir
 from evalkit.submissions import Entry, file_name
 from evalkit.task import Task
 
@@ -75,8 +76,10 @@ def rescore(
     ``official_random`` seeds the official scripts' random fallbacks, ``reasoning`` names the rule that
     separates reasoning from answers; None leaves what the run says.
 
+    What another program scores it is asked to score only if it never did.
+
     Raises:
-        UsageError: another program scores some of it, which never did.
+        EnvironmentProblem: that program is not here.
     """
     asked = {"official_random": official_random, "reasoning": reasoning}
     asked = {name: value for name, value in asked.items() if value is not None}
@@ -84,14 +87,17 @@ def rescore(
         scoring = run.manifest().scoring.model_copy(update=asked)
         run.update(lambda manifest: manifest.with_scoring(scoring), now())
     with run.viewing():
-        found, unreadable = _scored(run, run.manifest().results(), _registered(tasks_dirs))
-        unscored = [each.score is None for each in found.flat()]
-        if any(unscored):
-            raise UsageError(
-                f"{sum(unscored)} answers of run `{run.path}` were never scored",
-                "the program that scores their tasks was not asked: the run was stopped before",
-                "repeat the run's command; what was answered is stored",
-            )
+        manifest = run.manifest()
+        own = _registered(tasks_dirs)
+
+        def metric(evaluation: Evaluation) -> Metric | None:
+            never = evaluation.task.scored_by is not None and evaluation.figures is None
+            return _foreign(manifest, evaluation) if never else own(evaluation)
+
+        found, unreadable = _scored(run, manifest.results(), metric)
+        judged = [each for each in found.evaluations if each.figures is not None]
+        manifest = run.update(lambda known: known.with_evaluations(judged), now())
+        found = replace(found, manifest=manifest)
         _write_views(found)
     return Outcome(found, unreadable=unreadable)
 
@@ -160,6 +166,12 @@ def _registered(tasks_dirs: Sequence[str]) -> FindMetric:
     return find
 
 
+def _foreign(manifest: Manifest, evaluation: Evaluation) -> Metric:
+    """The program that scores a task of lmms-eval."""
+    spec = manifest.invocation(evaluation.invocation).spec
+    return lmms.load(evaluation.task.name, spec.lmms_python, spec.lmms_include)[0].metric
+
+
 def _scored(run: RunDir, evaluations: Sequence[Evaluation], metric: FindMetric) -> tuple[Results, int]:
     """Evaluations with the records that the journal has of them, scored; and how many lines are unreadable.
 
@@ -168,14 +180,14 @@ def _scored(run: RunDir, evaluations: Sequence[Evaluation], metric: FindMetric) 
     journal, manifest = run.journal(), run.manifest()
     rule = manifest.scoring.reasoning
     stored: dict[tuple[str, str], Record] = {}
-    if any(metric(each) is None for each in evaluations) and (run.path / "records.jsonl").is_file():
+    metrics = [metric(each) for each in evaluations]
+    if None in metrics and (run.path / "records.jsonl").is_file():
         stored = {(each.arm, each.key): each for each in run.records()}
     judged: list[Evaluation] = []
     records: dict[int, Sequence[Record]] = {}
-    for evaluation, keys in zip(evaluations, run.keys(evaluations), strict=True):
+    for evaluation, keys, by in zip(evaluations, run.keys(evaluations), metrics, strict=True):
         # Copies of one checkpoint have the same keys: whichever answered, a record stands in every arm.
         own = [replace(journal.records[key], arm=evaluation.arm) for key in keys if key in journal.records]
-        by = metric(evaluation)
         if by is None:
             own = [stored.get((each.arm, each.key), each) for each in own]
         elif isinstance(by, ExternalMetric):

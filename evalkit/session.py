@@ -6,15 +6,15 @@ import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from evalkit.engine.audit import audit
 from evalkit.engine.executors.base import Executor
 from evalkit.engine.run import Settings
 from evalkit.engine.techniques import Techniques
-from evalkit.errors import EnvironmentProblem, EvalkitError, UsageError
+from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models.base import Card, fingerprint_of
 from evalkit.models.source import short_name
+from evalkit.reporter import Reporter
 from evalkit.requests import Indexed, build_request
 from evalkit.spec import RunSpec
 from evalkit.store import (
@@ -23,57 +23,14 @@ from evalkit.store import (
     Evaluation,
     Invocation,
     Manifest,
+    Protocol,
     Record,
     RunDir,
     Scoring,
     TaskEntry,
 )
-from evalkit.store import Protocol as Asking
 from evalkit.task import Task
 from evalkit.types import Request, Response
-
-
-class Reporter(Protocol):
-    """Told what happens during a run; the command line draws it."""
-
-    def arm_started(self, arm: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
-        """An arm begins; ``done`` samples of each task were already in the store."""
-        ...
-
-    def answered(self, arm: str, task: str, failed: bool) -> None:
-        """One sample was answered and stored."""
-        ...
-
-    def arm_finished(self, arm: str) -> None:
-        """All samples of an arm are stored."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Something that may be good to know."""
-        ...
-
-    def problem(self, error: EvalkitError) -> None:
-        """Something went wrong that ends one arm but not the run."""
-        ...
-
-
-class Silent:
-    """Reports nothing."""
-
-    def arm_started(self, arm: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
-        """Ignore it."""
-
-    def answered(self, arm: str, task: str, failed: bool) -> None:
-        """Ignore it."""
-
-    def arm_finished(self, arm: str) -> None:
-        """Ignore it."""
-
-    def note(self, text: str) -> None:
-        """Ignore it."""
-
-    def problem(self, error: EvalkitError) -> None:
-        """Ignore it; the error is in the result as well."""
 
 
 def arm_name(model: Card) -> str:
@@ -287,7 +244,7 @@ class Session:
                 invocation=self.entry.id,
                 arm=arm,
                 task=self.entries[name],
-                protocol=asking_of(self.spec),
+                protocol=protocol_of(self.spec),
                 samples=len(self.samples[name]),
                 plan=plan,
                 tasks_dirs=self.spec.tasks_dirs,
@@ -301,9 +258,9 @@ class Session:
         return manifest.with_invocation(self.entry)
 
 
-def asking_of(spec: RunSpec) -> Asking:
+def protocol_of(spec: RunSpec) -> Protocol:
     """Which samples a command asks, and how."""
-    return Asking(
+    return Protocol(
         limit=spec.limit,
         subset=spec.subset,
         max_frames=spec.max_frames,

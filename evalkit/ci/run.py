@@ -13,7 +13,7 @@ from evalkit.ci.policy import FILE, read_policy
 from evalkit.ci.verdict import TaskVerdict, judge
 from evalkit.errors import EnvironmentProblem
 from evalkit.finish import Outcome
-from evalkit.session import Reporter
+from evalkit.reporter import Reporter
 from evalkit.spec import RunSpec
 
 DEFAULT = Path("results/baselines")

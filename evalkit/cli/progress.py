@@ -13,7 +13,7 @@ from typing import TextIO
 import click
 
 from evalkit.errors import EvalkitError
-from evalkit.session import Reporter
+from evalkit.reporter import Reporter
 
 _SECONDS_BETWEEN_LINES = 15.0
 # The first batch includes starting the workers: a rate taken from it would be far off.

@@ -65,8 +65,9 @@ def leases(
 def _path(folder: Path, name: str) -> Path:
     """Names of arms may have any character, and be long."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    readable = re.sub(r"[^\w@.,=+-]", "_", name)[:80]
-    return folder / FOLDER / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.lock"
+    readable = re.sub(r"[^\w@.,=+-]", "_", name, flags=re.ASCII)[:80]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return folder / FOLDER / f"{readable}-{digest}.lock"
 
 
 def _note(folder: Path, name: str, command: str) -> None:

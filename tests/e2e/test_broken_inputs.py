@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evalkit.cli import run_cli
+from evalkit.store import Manifest, RunDir
 
 RUN = ("run", "--model", "mock:fixed=B", "--tasks", "mini_chartqa", "--limit", "3", "--workers", "0")
 JUNK: dict[str, bytes | None] = {
@@ -236,7 +237,7 @@ def test_an_infinite_coordinate_is_no_end_of_a_report(
     texts = ("[1e999 0 1 1]", "[1e308 1e308 1e308 1e308]", "[0 0 1e308 1e308]", "\ud800")
     model = [word for text in texts for word in ("--model", f"mock:fixed={text}")]
     words = ("--tasks", "mini_refcoco", "--limit", "2", "--workers", "0", "--output", "out")
-    code, _, err = said(capsys, "run", *model, *words)
+    code, _, err = said(capsys, "run", *model, *words, "--rate-limit", "unparsed=1")
     assert code == 0, err
     code, out, err = said(capsys, "compare", "out", "--json")
     assert code == 0, err
@@ -247,6 +248,7 @@ def test_an_infinite_coordinate_is_no_end_of_a_report(
     # As an earlier version stored it.
     old = [json.loads(line) for line in records.splitlines()]
     for record in old:
+        del record["crc32"]
         record["score"]["parsed"] = [float("inf"), 0.0, float("nan"), 1.0]
     (tmp_path / "out/records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in old))
     code, _, err = said(capsys, "report", "out", "-o", "page.html")
@@ -356,10 +358,15 @@ def test_scoring_a_killed_run_with_tasks_of_lmms_eval_needs_lmms_eval(
 ) -> None:
     """Its answers were never judged, and only lmms-eval can."""
     assert said(capsys, *RUN, "--output", tmp_path / "out")[0] == 0
-    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
-    manifest["tasks"].append({**manifest["tasks"][0], "name": "lmms:mme"})
-    manifest["spec"]["lmms_python"] = "/dev/null/python"
-    (tmp_path / "out/manifest.json").write_text(json.dumps(manifest))
+
+    def of_lmms_eval(manifest: Manifest) -> Manifest:
+        (entry,) = manifest.invocations
+        (asked,) = manifest.evaluations
+        task = asked.task.model_copy(update={"name": "lmms:mme", "scored_by": "lmms-eval"})
+        entry = entry.model_copy(update={"spec": entry.spec.with_options(lmms_python="/dev/null/python")})
+        return manifest.with_invocation(entry).with_evaluations([asked.model_copy(update={"task": task})])
+
+    RunDir(tmp_path / "out").update(of_lmms_eval, "now")
     code, _, err = said(capsys, "score", tmp_path / "out")
     one_message(code, err)
     assert code == 4

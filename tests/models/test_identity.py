@@ -183,9 +183,9 @@ def test_other_kernels_and_versions(made: Path, monkeypatch: pytest.MonkeyPatch)
 def test_the_options_of_a_run_arrive_in_it() -> None:
     spec = RunSpec(models=("tiny",), tasks=("mini",))
     assert placing_of(spec).batching == ()
-    more = RunSpec(("tiny",), ("mini",), without=("graphs", "media"), batch_size=4, workers=3)
+    more = spec.with_options(without=("graphs", "media"), batch_size=4, workers=3)
     assert placing_of(more).batching == ("without graphs", "batch size 4")
-    every = placing_of(RunSpec(("tiny",), ("mini",), without=("all",))).batching
+    every = placing_of(spec.with_options(without=("all",))).batching
     assert every == tuple(f"without {name}" for name in Techniques.names() if name != "media")
 
 

@@ -41,9 +41,9 @@ def test_a_protocol_is_read_off_the_samples_not_off_the_last_command(run: Path, 
     leaderboard([run], tmp_path / "board.csv")
     rows = read(tmp_path / "board.csv").to_dict("records")
     assert sorted((row["rope"], row["protocol"], *json.loads(row["tasks"])) for row in rows) == [
-        ("mrope", "limit-2", "mini_docvqa"),
-        ("mrope", "limit-3", "mini_chartqa"),
-        ("vanilla", "limit-2", "mini_docvqa"),
+        ("mrope", "limit-2 reasoning-none", "mini_docvqa"),
+        ("mrope", "limit-3 reasoning-none", "mini_chartqa"),
+        ("vanilla", "limit-2 reasoning-none", "mini_docvqa"),
     ]
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["spec"]["limit"] = None
@@ -56,8 +56,8 @@ def test_a_protocol_is_read_off_the_samples_not_off_the_last_command(run: Path, 
 def test_it_is_scored_again_and_goes_on_in_todays_format(run: Path) -> None:
     before = RunDir(run).records()
     assert forked.evalkit("score", str(run)).returncode == 0
-    assert {(each.arm, each.key): each for each in RunDir(run).records()} == {
-        (each.arm, each.key): each for each in before
+    assert {(each.arm, each.key): each.score for each in RunDir(run).records()} == {
+        (each.arm, each.key): each.score for each in before
     }
     words = ["run", "--model", "mock:fixed=A", "--rope", "hope", "--tasks", "mini_docvqa", "--limit", "2"]
     done = forked.evalkit(*words, "--output", str(run), "--workers", "0", "--rate-limit", "unparsed=1")
