@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from evalkit.errors import MediaError
 from evalkit.execute import load_samples, load_tasks, placing_of
 from evalkit.models import describe_model
+from evalkit.models.base import Card
 from evalkit.requests import build_request
 from evalkit.session import arm_name
 from evalkit.spec import RunSpec
+from evalkit.types import Request
 
 
 def describe(spec: RunSpec, as_json: bool) -> str:
@@ -33,7 +36,7 @@ def describe(spec: RunSpec, as_json: bool) -> str:
                     "prompt_tokens": sum(tokens),
                     "longest_prompt": max(tokens),
                     "max_new_tokens": max(request.max_new_tokens for request in requests),
-                    "prompt": requests[0].prompt,
+                    "prompt": _asked(model, requests[0]),
                 }
             )
     if as_json:
@@ -47,3 +50,11 @@ def describe(spec: RunSpec, as_json: bool) -> str:
         )
         lines.extend(f"    {line}" for line in entry["prompt"].splitlines())
     return "\n".join(lines)
+
+
+def _asked(model: Card, request: Request) -> str:
+    """The prompt, as far as its media can be read."""
+    try:
+        return model.preprocessor.asked(request)
+    except MediaError:
+        return request.asked(())

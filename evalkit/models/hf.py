@@ -28,7 +28,7 @@ from evalkit.models.weights import load_weights
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import RopeVariant
 from evalkit.stats import Stats
-from evalkit.types import Locate, MediaKind, MediaRef, Part, Text
+from evalkit.types import FixedPart, Locate, MediaKind, MediaRef, Text
 
 # OpenAI CLIP's, which image processors fall back on.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -123,7 +123,7 @@ class HfCard:
             2 if self.dtype == torch.float32 else 1
         )
 
-    def render(self, parts: Sequence[Part]) -> str:
+    def render(self, parts: Sequence[FixedPart]) -> str:
         """One user turn through the checkpoint's own chat template."""
         return render(self.tokenizer, parts, self.family, self.adapter.locate)
 
@@ -210,7 +210,7 @@ class HfModel(HfCard):
         return text
 
 
-def render(tokenizer: Any, parts: Sequence[Part], family: str, locate: str) -> str:
+def render(tokenizer: Any, parts: Sequence[FixedPart], family: str, locate: str) -> str:
     """One user turn as chat text, with one placeholder per medium.
 
     Special tokens in the question's own text are broken up, so that they stay text.
@@ -223,7 +223,7 @@ def render(tokenizer: Any, parts: Sequence[Part], family: str, locate: str) -> s
     return text
 
 
-def _content(part: Part, specials: Sequence[str], family: str, locate: str) -> dict[str, str]:
+def _content(part: FixedPart, specials: Sequence[str], family: str, locate: str) -> dict[str, str]:
     if isinstance(part, MediaRef):
         return {"type": part.kind}
     # The wording itself may have special tokens of the family; the phrase may not.
@@ -288,7 +288,7 @@ def _tokenizer(adapter: Adapter, folder: Path) -> Any:
             "prompts can't be written the way the model was trained on",
             "copy tokenizer_config.json (or chat_template.json) of the base model into the folder",
         )
-    parts: list[Part] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
+    parts: list[FixedPart] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
     probe = render(tokenizer, parts, adapter.family.name, adapter.locate)
     if any(probe.count(placeholder) != 1 for placeholder in adapter.placeholders.values()):
         raise EnvironmentProblem(
