@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
 from typing import TypeVar
 
 from evalkit.data.cache import MediaCache
 from evalkit.data.media import hash_films, media_digest
-from evalkit.errors import MediaError
+from evalkit.errors import MediaError, UsageError
 from evalkit.models.base import Card
 from evalkit.task import Task
-from evalkit.types import MediaRef, Request, Sample
+from evalkit.types import MediaRef, Part, Request, Sample, Subtitled, Text
 
 # Part of every key: raise it when the meaning of a request changes without its fields changing.
 KEY_VERSION = 2  # 2: special tokens that are an answer's markup are part of its text
@@ -116,7 +117,7 @@ def build_request(model: Card, task: Task, sample: Sample, *, mc_logits: bool = 
     """
     choices = letters_of(sample) if mc_logits else ()
     media = tuple(part for part in sample.parts if isinstance(part, MediaRef))
-    prompt = model.render(sample.parts)
+    prompt, by_frames = render(model, sample.parts)
     identity = [
         KEY_VERSION,
         model.fingerprint,
@@ -130,10 +131,48 @@ def build_request(model: Card, task: Task, sample: Sample, *, mc_logits: bool = 
         [sample.reference, sample.cluster_id, sample.groups, sample.meta],
         *([choices] if choices else []),
         *([["problem", sample.problem]] if sample.problem else []),
+        *([[place, asdict(words)] for place, words in by_frames]),
     ]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     limit = 1 if choices else task.max_new_tokens
-    return Request(key, task.name, sample.id, prompt, media, limit, choices=choices)
+    return Request(key, task.name, sample.id, prompt, media, limit, choices=choices, by_frames=by_frames)
+
+
+def render(model: Card, parts: Sequence[Part]) -> tuple[str, tuple[tuple[int, Subtitled], ...]]:
+    """The chat text of one user turn, with one placeholder per medium, and what goes into it when the frames
+    shown are known: at which place, in the words that the model's own rendering makes of it.
+
+    Raises:
+        UsageError: it depends on the frames of a video, and there is none or more than one.
+    """
+    waiting = [part for part in parts if isinstance(part, Subtitled)]
+    videos = sum(isinstance(part, MediaRef) and part.kind == "video" for part in parts)
+    if waiting and videos != 1:
+        raise UsageError(
+            f"a prompt with subtitles and {videos} videos",
+            "they are those on screen in the frames shown of one video",
+            "mend the task's `prompt`: one `video(...)` for its subtitles",
+        )
+    mark = _mark(parts)
+    fixed = [Text(mark) if isinstance(part, Subtitled) else part for part in parts]
+    pieces = model.render(fixed).split(mark)
+    places = accumulate(len(piece) for piece in pieces[:-1])
+    words = (_rendered(model, part, mark) for part in waiting)
+    return "".join(pieces), tuple(zip(places, words, strict=True))
+
+
+def _rendered(model: Card, words: Subtitled, mark: str) -> Subtitled:
+    """With special tokens broken up, as the model's rendering does it: all in one turn, for speed."""
+    texts = [words.before, words.after, words.otherwise, *(cue.text for cue in words.cues)]
+    _, before, after, otherwise, *lines, _ = model.render([Text(mark.join(["", *texts, ""]))]).split(mark)
+    cues = tuple(replace(cue, text=line) for cue, line in zip(words.cues, lines, strict=True))
+    return Subtitled(cues, before, after, otherwise)
+
+
+def _mark(parts: Sequence[Part]) -> str:
+    """A character that no text has: Unicode keeps these free for such use."""
+    written = repr(parts)
+    return next(chr(code) for code in range(0xFDD0, 0xFDF0) if repr(chr(code))[1:-1] not in written)
 
 
 def _digest(ref: MediaRef) -> str:

@@ -358,7 +358,7 @@ def _record(arm: _Arm, response: Response) -> Record:
         index=indexed.index,
         key=request.key,
         cluster_id=indexed.sample.cluster_id,
-        prompt=request.prompt,
+        prompt=response.prompt or request.prompt,
         reference=indexed.sample.reference,
         raw=response.text,
         finish_reason=response.finish_reason,

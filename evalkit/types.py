@@ -9,7 +9,8 @@ model a :class:`Response`. Two nouns live with the packages that could be publis
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -65,7 +66,41 @@ class MediaRef:
             raise ValueError("MediaRef needs exactly one of `path` and `data`")
 
 
-Part = Text | Locate | MediaRef
+@dataclass(frozen=True)
+class Cue:
+    """One subtitle, on screen from ``start`` up to ``end`` (seconds)."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Subtitled:
+    """Prompt text that quotes the subtitles on screen in the frames shown of the prompt's one video.
+
+    It is written when these frames are chosen: ``before``, the cues, one a line, and ``after``; or
+    ``otherwise`` where none is on screen. Plain data, so that it can be part of a request's key.
+    """
+
+    cues: tuple[Cue, ...]
+    before: str
+    after: str
+    otherwise: str
+
+    def on_screen(self, times: Sequence[float]) -> list[Cue]:
+        """The cues on screen at one of ``times`` (seconds, ascending), each once, in their order."""
+        nexts = ((cue, bisect_left(times, cue.start)) for cue in self.cues)
+        return [cue for cue, place in nexts if place < len(times) and times[place] < cue.end]
+
+    def at(self, times: Sequence[float]) -> str:
+        """The text for the frames at ``times`` (seconds, ascending)."""
+        lines = "\n".join(cue.text for cue in self.on_screen(times))
+        return f"{self.before}{lines}{self.after}" if lines else self.otherwise
+
+
+FixedPart = Text | Locate | MediaRef
+Part = FixedPart | Subtitled
 
 
 @dataclass(frozen=True)
@@ -94,7 +129,8 @@ class Sample:
 class Request:
     """A sample rendered for one model: what the store is keyed by.
 
-    ``prompt`` is the full chat text with one placeholder per medium, in the order of ``media``.
+    ``prompt`` is the full chat text with one placeholder per medium, in the order of ``media``, and without
+    the texts ``by_frames``, which stand at places of it (numbers of characters) and wait for the frames.
     ``key`` is a hash over model, variant, prompt, media content, limits and recipe. With ``choices`` the
     answer is the likeliest of these letters, from one forward pass.
     """
@@ -107,6 +143,14 @@ class Request:
     max_new_tokens: int
     cost: int = 0
     choices: tuple[str, ...] = ()
+    by_frames: tuple[tuple[int, Subtitled], ...] = ()
+
+    def asked(self, times: Sequence[float]) -> str:
+        """The prompt as it is asked with frames of its video at ``times`` (seconds, ascending)."""
+        text = self.prompt
+        for place, words in reversed(self.by_frames):
+            text = text[:place] + words.at(times) + text[place:]
+        return text
 
 
 @dataclass(frozen=True)
@@ -152,7 +196,8 @@ class Prepared:
 
     ``input_ids``: int64 ``[length]`` with every visual token expanded. ``token_types``: uint8
     ``[length]``; 1 and 2 for the tokens of an image's or a video's blocks, 0 for all that is placed
-    like text (separators and timestamps too). ``vision`` holds the media in order of appearance.
+    like text (separators and timestamps too). ``vision`` holds the media in order of appearance. ``prompt``
+    is the request's, with all texts that depend on the frames shown.
     ``prefix``: number of tokens up to the last one of the media, 0 without any. ``choices``: the tokens
     one of which is the whole answer; empty if it is generated.
     """
@@ -166,6 +211,7 @@ class Prepared:
     seconds: float = 0.0
     prefix: int = 0
     choices: tuple[int, ...] = ()
+    prompt: str = ""
 
     @property
     def length(self) -> int:
@@ -193,7 +239,7 @@ class Response:
     """The answer to one request, or why there is none. ``error`` is set iff the reason is
     ``error``; ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds, where the
     generate stage is this request's share of its batches' time. ``margin``: see :class:`Generation`;
-    None if it is not known.
+    None if it is not known. ``prompt``: as it was asked, empty if it came to no asking.
     """
 
     key: str
@@ -206,3 +252,4 @@ class Response:
     media: tuple[MediaInfo, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     margin: float | None = None
+    prompt: str = ""

@@ -18,7 +18,7 @@ from evalkit.data.video import probe
 from evalkit.errors import EnvironmentProblem
 from evalkit.models.hf import HfModel
 from evalkit.models.preprocess import local_file
-from evalkit.types import MediaRef, Request, Text
+from evalkit.types import MediaRef, Request, Subtitled, Text
 
 WARM = 3
 """Questions that lmms-eval answers before it is timed."""
@@ -34,7 +34,8 @@ def naive(model: HfModel, requests: Sequence[Request]) -> tuple[Usage, dict[str,
     texts = {}
     with measured(model.device) as usage:
         for request in requests:
-            inputs = processor(text=[request.prompt], return_tensors="pt", **_media(model, request.media))
+            asked = model.preprocessor.asked(request)
+            inputs = processor(text=[asked], return_tensors="pt", **_media(model, request.media))
             inputs = inputs.to(model.device)
             for name, each in inputs.items():
                 if each.is_floating_point():
@@ -122,6 +123,14 @@ def _frames(model: HfModel, ref: MediaRef) -> tuple[Any, Any]:
     return np.stack(list(clip.frames)).transpose(0, 3, 1, 2), told
 
 
+def _times(question: Question, preprocessor: Any) -> list[float]:
+    """Seconds of the frames that our engine shows of a question's videos."""
+    media = [part for part in question.parts if isinstance(part, MediaRef)]
+    most = preprocessor.most_frames(len(media))
+    clips = [preprocessor.choose(ref, most) for ref in media if ref.kind == "video"]
+    return [time for chosen in clips for time in chosen.timestamps]
+
+
 def _told(question: Question, model: HfModel) -> dict[str, Any]:
     """A question as lmms-eval's messages have it."""
     parts = []
@@ -130,6 +139,8 @@ def _told(question: Question, model: HfModel) -> dict[str, Any]:
             parts.append({"type": part.kind, "url": part.path})
         elif isinstance(part, Text):
             parts.append({"type": "text", "text": part.wording(model.family)})
+        elif isinstance(part, Subtitled):
+            parts.append({"type": "text", "text": part.at(_times(question, model.preprocessor))})
         else:
             parts.append({"type": "text", "text": model.adapter.locate.format(part.phrase)})
     return {"parts": parts, "max_new_tokens": question.max_new_tokens}

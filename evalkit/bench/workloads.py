@@ -20,7 +20,7 @@ from evalkit.errors import UsageError, did_you_mean
 from evalkit.models.base import Card
 from evalkit.models.weights import no_progress_bars
 from evalkit.registry import load_task, resolve
-from evalkit.requests import choose
+from evalkit.requests import choose, render
 from evalkit.types import MediaRef, Part, Request, Text
 
 VOCABULARY = 384
@@ -110,17 +110,13 @@ def questions_of(
 
 def requests_of(model: Card, questions: list[Question]) -> list[Request]:
     """Questions as a model is asked them; a request's key is the question's number."""
-    return [
-        Request(
-            key=str(number),
-            task="bench",
-            sample_id=str(number),
-            prompt=model.render(each.parts),
-            media=tuple(part for part in each.parts if isinstance(part, MediaRef)),
-            max_new_tokens=each.max_new_tokens,
-        )
-        for number, each in enumerate(questions)
-    ]
+    found = []
+    for number, each in enumerate(questions):
+        prompt, by_frames = render(model, each.parts)
+        media = tuple(part for part in each.parts if isinstance(part, MediaRef))
+        name = str(number)
+        found.append(Request(name, "bench", name, prompt, media, each.max_new_tokens, by_frames=by_frames))
+    return found
 
 
 def random_model(name: str, folder: Path) -> str:

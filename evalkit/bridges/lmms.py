@@ -22,7 +22,7 @@ from evalkit.data.cache import cache_root
 from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.metrics.base import Answer, Judgement, Score, Scored
 from evalkit.task import Row, Task
-from evalkit.types import Category, MediaRef, Part, Text
+from evalkit.types import Category, FixedPart, MediaRef, Text
 
 PREFIX = "lmms:"
 _BATCH = 64
@@ -215,7 +215,7 @@ class LmmsMetric:
         return Judgement(scores, figures, primary)
 
 
-def part_of(raw: dict[str, Any]) -> Part:
+def part_of(raw: dict[str, Any]) -> FixedPart:
     """A part of a prompt, as the child describes it."""
     if raw["type"] == "text":
         return Text(raw["text"])

@@ -9,7 +9,7 @@ from typing import Any
 from evalkit.models.families import FAMILIES
 from evalkit.registry import CATEGORIES, GROUPS
 from evalkit.task import Task
-from evalkit.types import Locate, MediaRef, Part, Sample, Text
+from evalkit.types import Locate, MediaRef, Part, Sample, Subtitled, Text
 
 _SHOWN = 400
 _HEAD = """\
@@ -111,6 +111,8 @@ def _written(part: Part, family: str) -> str:
         return part.wording(family)
     if isinstance(part, Locate):
         return f"(the family's request for the box of) {part.phrase}"
+    if isinstance(part, Subtitled):
+        return part.at(sorted(cue.start for cue in part.cues))
     return _medium(part)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evalkit.api import with_mirror
+from evalkit.errors import MediaError
 from evalkit.execute import load_samples, load_tasks, placing_of
 from evalkit.models import describe_model
 from evalkit.models.base import Card
@@ -14,7 +15,7 @@ from evalkit.requests import build_request
 from evalkit.session import arm_name
 from evalkit.spec import RunSpec
 from evalkit.task import Task
-from evalkit.types import Sample
+from evalkit.types import Request, Sample
 
 _LISTED = 5
 
@@ -65,5 +66,13 @@ def _plan(model: Card, task: Task, samples: Sequence[Sample], mc_logits: bool) -
         "prompt_tokens": sum(tokens),
         "longest_prompt": max(tokens, default=0),
         "max_new_tokens": max((request.max_new_tokens for request in requests), default=0),
-        "prompt": requests[0].prompt if requests else "",
+        "prompt": _asked(model, requests[0]) if requests else "",
     }
+
+
+def _asked(model: Card, request: Request) -> str:
+    """The prompt, as far as its media can be read."""
+    try:
+        return model.preprocessor.asked(request)
+    except MediaError:
+        return request.asked(())

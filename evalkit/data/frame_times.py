@@ -1,7 +1,7 @@
-"""The moments of a video that a model will be shown, from the file's header alone.
+"""The moments of a video that a model will be shown, from the file's header alone: for planning only.
 
-Prompts that quote what is on screen need them when the prompt is written. Counting the frames of
-900 films would mean reading 100 GB then; the header says how many there are and how fast.
+How long a prompt will be that quotes what is on screen depends on them. Counting the frames of 900 films
+would mean reading 100 GB; the header says how many there are and how fast.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ _MOST_FRAMES = 24 * 3600 * 60
 
 
 @lru_cache(maxsize=1)  # a video's questions follow one another
-def shown_times(path: str, rule: FrameRule | None = None) -> tuple[float, ...]:
-    """Seconds of the frames that are sampled from a video file; empty where it can't be read (the
-    sample then fails by itself, when its video is decoded).
+def shown_times(
+    path: str, rule: FrameRule | None = None, start: float | None = None, end: float | None = None
+) -> tuple[float, ...]:
+    """Seconds of the frames that are sampled from a video file, or from its clip from ``start`` to ``end``;
+    empty where it can't be read (the sample then fails by itself, when its video is decoded).
 
     They are those of :func:`evalkit.data.sampling.choose_frames` at the header's average frame
     rate: exact for a constant rate, and off by less than a subtitle lasts for others.
@@ -38,4 +40,8 @@ def shown_times(path: str, rule: FrameRule | None = None) -> tuple[float, ...]:
         return ()
     if frames < 1:
         return ()
-    return choose_frames([number / rate for number in range(frames)], rule or FrameRule()).timestamps
+    try:
+        times = [number / rate for number in range(frames)]
+        return choose_frames(times, rule or FrameRule(), start, end).timestamps
+    except ValueError:  # a clip without frames
+        return ()

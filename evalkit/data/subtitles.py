@@ -1,23 +1,15 @@
-"""Subtitles in SubRip form (``.srt``), and which of them are on screen at given moments."""
+"""Subtitles in SubRip form (``.srt``)."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+
+from evalkit.types import Cue
 
 _TIMES = re.compile(r"(\d+):(\d+):(\d+)[,.](\d+)\s*-->\s*(\d+):(\d+):(\d+)[,.](\d+)")
 _TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
-
-
-@dataclass(frozen=True)
-class Cue:
-    """One subtitle, on screen from ``start`` up to ``end`` (seconds)."""
-
-    start: float
-    end: float
-    text: str
 
 
 def parse_srt(source: str) -> list[Cue]:
@@ -34,11 +26,6 @@ def parse_srt(source: str) -> list[Cue]:
             if text:
                 cues.append(Cue(_seconds(times.groups()[:4]), _seconds(times.groups()[4:]), text))
     return cues
-
-
-def at_times(cues: Iterable[Cue], times: Sequence[float]) -> list[Cue]:
-    """The cues that are on screen at one of ``times`` (seconds), each once, in their order."""
-    return [cue for cue in cues if any(cue.start <= time < cue.end for time in times)]
 
 
 def _seconds(fields: Sequence[str]) -> float:

@@ -9,7 +9,8 @@ from typing import Any
 from evalkit.data.columns import OPTIONS, TEXT
 from evalkit.data.hub import HubDataset
 from evalkit.data.options import lettered, option_lines
-from evalkit.data.subtitles import at_times, parse_srt
+from evalkit.data.subtitles import parse_srt
+from evalkit.types import Subtitled, Text
 
 Row = Mapping[str, Any]
 
@@ -77,28 +78,24 @@ def meta(row: Row) -> Mapping[str, Any]:
     return {"question": row["question"], "options": options(row)}
 
 
-def wording(row: Row, subtitles: str = "") -> str:
-    """The question in the words of Video-MME's authors, with or without subtitles."""
-    given, source = "", "the video"
-    if subtitles:
-        given, source = (
-            f"This video's subtitles are listed below:\n{subtitles}\n\n",
-            "the video and the subtitles",
-        )
+def wording(row: Row, source: str = "the video") -> str:
+    """The question in the words of Video-MME's authors, to be answered from ``source``."""
     return (
-        f"{given}Select the best answer to the following multiple-choice question based on {source}. "
+        f"Select the best answer to the following multiple-choice question based on {source}. "
         "Respond with only the letter (A, B, C, or D) of the correct option.\n"
         f"{row['question']}\n{option_lines(options(row))}\nThe best answer is:"
     )
 
 
-def subtitles_shown(row: Row, times: Callable[[str], tuple[float, ...]]) -> str:
-    """The subtitles that are on screen in one of the frames shown, one a line.
-
-    ``times`` gives the seconds of the frames that will be sampled from a video file. Without a
-    subtitle file the result is empty.
+def with_subtitles(row: Row) -> Text | Subtitled:
+    """The question after the subtitles that are on screen in one of the frames shown, one a line; without a
+    subtitle file, or any on screen, the question alone.
     """
     if row["subtitle"] is None:
-        return ""
-    cues = parse_srt(Path(row["subtitle"]).read_text(encoding="utf-8", errors="replace"))
-    return "\n".join(cue.text for cue in at_times(cues, times(row["video"])))
+        return Text(wording(row))
+    return Subtitled(
+        tuple(parse_srt(Path(row["subtitle"]).read_text(encoding="utf-8", errors="replace"))),
+        "This video's subtitles are listed below:\n",
+        f"\n\n{wording(row, 'the video and the subtitles')}",
+        wording(row),
+    )

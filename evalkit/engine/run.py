@@ -357,6 +357,7 @@ def _response(item: Prepared, generation: Generation, seconds: float) -> Respons
         media=item.media,
         seconds={"prepare": round(item.seconds, 6), "generate": round(seconds, 6)},
         margin=generation.margin if generation.margin < float("inf") else None,
+        prompt=item.prompt,
     )
 
 
@@ -371,4 +372,5 @@ def _error(item: Prepared, error: str) -> Response:
         visual_tokens=sum(medium.tokens for medium in item.media),
         media=item.media,
         seconds={"prepare": round(item.seconds, 6)},
+        prompt=item.prompt,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from evalkit.stats import Stats
-from evalkit.types import Generation, MediaRef, Part, Prepared, Request
+from evalkit.types import FixedPart, Generation, MediaRef, Prepared, Request
 
 if TYPE_CHECKING:
     from evalkit.rope.variants import RopeVariant
@@ -27,6 +27,14 @@ class Preprocessor(Protocol):
 
     def estimate(self, request: Request) -> int:
         """Number of prompt tokens, from headers alone (nothing is decoded)."""
+        ...
+
+    def asked(self, request: Request) -> str:
+        """The prompt with what depends on the frames shown; nothing is decoded.
+
+        Raises:
+            MediaError: a video can't be read.
+        """
         ...
 
     def show(self, media: Sequence[MediaRef]) -> Any:
@@ -196,7 +204,7 @@ class Card(Protocol):
         """Seconds that compiling it took when it was loaded."""
         ...
 
-    def render(self, parts: Sequence[Part]) -> str:
+    def render(self, parts: Sequence[FixedPart]) -> str:
         """The chat text for one user turn, with one placeholder per medium."""
         ...
 

@@ -30,8 +30,7 @@ from evalkit.models.slabs import Growing, Slab, joined, of_pack
 from evalkit.models.transfer import Fetching, sent
 from evalkit.models.vision import Vision, inject
 from evalkit.rope.install import Installed
-from evalkit.rope.layout import TextRun
-from evalkit.rope.placement import Placement
+from evalkit.rope.placement import positions_after
 from evalkit.stats import Stats
 from evalkit.types import FinishReason, Generation, Prepared
 
@@ -216,11 +215,12 @@ class HfDecoder:
 
     def _positions(self, rows: Sequence[Row]) -> Tensor:
         """Positions ``[1 + R, 1, m]`` of the last token of every row."""
-        like = self.installed.place([[TextRun(1)]], 1)
-        lengths = torch.tensor([row.item.length for row in rows])
         following = torch.stack([row.following for row in rows], dim=1)
-        placed = Placement(like.prompt, following, like.step, lengths)
-        return placed.generated([len(row.token_ids) - 1 for row in rows]).transpose(1, 2)
+        lengths = torch.tensor([row.item.length for row in rows])
+        index = lengths + torch.tensor([len(row.token_ids) - 1 for row in rows])
+        step = torch.tensor(self.installed.positioner.steps(), dtype=torch.float64)
+        # float64 whatever their values: a recording keeps what it was made with.
+        return positions_after(following, step, lengths, index[:, None]).transpose(1, 2)
 
     def _call(self, inputs: dict[str, Any], positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states ``[T, hidden]`` of the language model after its last layer."""

@@ -30,7 +30,7 @@ from evalkit.models.weights import load_weights
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import RopeVariant
 from evalkit.stats import Stats
-from evalkit.types import Locate, MediaKind, MediaRef, Part, Text
+from evalkit.types import FixedPart, Locate, MediaKind, MediaRef, Text
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class HfCard:
             2 if self.dtype == torch.float32 else 1
         )
 
-    def render(self, parts: Sequence[Part]) -> str:
+    def render(self, parts: Sequence[FixedPart]) -> str:
         """One user turn through the checkpoint's own chat template."""
         return render(self.tokenizer, parts, self.family, self.adapter.locate)
 
@@ -241,7 +241,7 @@ class HfModel(HfCard):
         return Detokenizer(self.tokenizer, control_tokens(self.tokenizer, chat, self.rules.stop))
 
 
-def render(tokenizer: Any, parts: Sequence[Part], family: str, locate: str) -> str:
+def render(tokenizer: Any, parts: Sequence[FixedPart], family: str, locate: str) -> str:
     """One user turn as chat text, with one placeholder per medium.
 
     Special tokens in the question's own text are broken up, so that they stay text.
@@ -254,7 +254,7 @@ def render(tokenizer: Any, parts: Sequence[Part], family: str, locate: str) -> s
     return text
 
 
-def _content(part: Part, specials: Sequence[str], family: str, locate: str) -> dict[str, str]:
+def _content(part: FixedPart, specials: Sequence[str], family: str, locate: str) -> dict[str, str]:
     if isinstance(part, MediaRef):
         return {"type": part.kind}
     # The wording itself may have special tokens of the family; the phrase may not.
@@ -332,5 +332,5 @@ def _tokenizer(adapter: Adapter, folder: Path) -> Any:
 
 def _probe(tokenizer: Any, adapter: Adapter) -> str:
     """A chat with both kinds of media."""
-    parts: list[Part] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
+    parts: list[FixedPart] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
     return render(tokenizer, parts, adapter.family.name, adapter.locate)

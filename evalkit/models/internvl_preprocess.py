@@ -79,7 +79,7 @@ class InternVLPreprocessor(ChatPreprocessor):
     def show_video(self, ref: MediaRef, among: Sequence[MediaRef]) -> Shown:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
         tile = self.tile
-        clip = self.clip(ref, self._most_tiles(len(among)))
+        clip = self.clip(ref, self.most_frames(len(among)))
         frames = [cut(resize(Image.fromarray(frame), (tile, tile)), tile) for frame in clip.frames]
         info = info_of(ref, clip.size, (tile, tile), len(frames) * self.side**2, clip.chosen)
         blocks = ((1, self.side, self.side),) * len(frames)
@@ -89,7 +89,7 @@ class InternVLPreprocessor(ChatPreprocessor):
     def estimate_medium(self, ref: MediaRef, among: Sequence[MediaRef]) -> int:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
         if ref.kind == "video":
-            frames, _ = self.expected_frames(ref, self._most_tiles(len(among)))
+            frames, _ = self.expected_frames(ref, self.most_frames(len(among)))
             return frames * (self.side**2 + len(self.encode("Frame10: <img></img>\n")))
         columns, rows = self.arrangement(image_size(ref), len(among))
         tiles = columns * rows + (columns * rows > 1)
@@ -116,6 +116,10 @@ class InternVLPreprocessor(ChatPreprocessor):
         if self.layout == "blocks" or tiles == 1:
             return ((1, side, side),) * tiles, None
         return ((1, rows * side, columns * side), (1, side, side)), (side, side)
+
+    def most_frames(self, share: int) -> int:
+        """See :class:`~evalkit.models.preprocess.ChatPreprocessor`: each is a tile."""
+        return self._most_tiles(share)
 
     def _most_tiles(self, share: int) -> int:
         return self.visual_tokens // share // self.side**2

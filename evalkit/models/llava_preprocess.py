@@ -77,7 +77,7 @@ class LlavaPreprocessor(ChatPreprocessor):
     def show_video(self, ref: MediaRef, among: Sequence[MediaRef]) -> Shown:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
         tile, side = self.anyres.tile, self.anyres.pooled
-        clip = self.clip(ref, self._most_frames(len(among)))
+        clip = self.clip(ref, self.most_frames(len(among)))
         frames = [cut(resize(Image.fromarray(frame), (tile, tile)), tile) for frame in clip.frames]
         block = (len(frames), side, side)
         info = info_of(ref, clip.size, (tile, tile), len(frames) * side**2, clip.chosen)
@@ -87,14 +87,15 @@ class LlavaPreprocessor(ChatPreprocessor):
     def estimate_medium(self, ref: MediaRef, among: Sequence[MediaRef]) -> int:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
         if ref.kind == "video":
-            frames, _ = self.expected_frames(ref, self._most_frames(len(among)))
+            frames, _ = self.expected_frames(ref, self.most_frames(len(among)))
             return frames * self.anyres.pooled**2 + 1
         if _together(among):
             return self.anyres.side**2 + 1
         width, height = image_size(ref)
         return sum(t * h * w for t, h, w in self.anyres.blocks((height, width)))
 
-    def _most_frames(self, share: int) -> int:
+    def most_frames(self, share: int) -> int:
+        """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
         return self.visual_tokens // share // self.anyres.pooled**2
 
 

@@ -23,15 +23,17 @@ import signal
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from evalkit.data.file_hash import file_hash
+from evalkit.data.frame_times import shown_times
 from evalkit.data.images import load_image
-from evalkit.data.media import media_digest
+from evalkit.data.media import media_digest, unreadable
+from evalkit.data.sampling import FrameRule, choose_frames
 from evalkit.data.video import probe
 from evalkit.errors import OutOfMemory, UsageError, did_you_mean
 from evalkit.models.base import Card, Model, Placing, fingerprint_of
@@ -40,7 +42,7 @@ from evalkit.models.source import Source
 from evalkit.models.whole_batches import WholeBatches
 from evalkit.rope.variants import RopeVariant
 from evalkit.stats import Stats
-from evalkit.types import Generation, Locate, MediaInfo, MediaRef, Part, Prepared, Request
+from evalkit.types import FixedPart, Generation, Locate, MediaInfo, MediaRef, Prepared, Request
 
 FAMILY = FAMILIES["mock"]
 
@@ -54,21 +56,33 @@ class MockPrepared(Prepared):
 
 @dataclass(frozen=True)
 class MockPreprocessor:
-    """Looks at the media and counts words."""
+    """Looks at the media and counts words; ``frames`` of videos are chosen, and not decoded."""
+
+    frames: FrameRule = field(default_factory=FrameRule)
 
     def estimate(self, request: Request) -> int:
         """Number of words."""
-        return len(_words(request.prompt))
+        videos = (
+            [ref for ref in request.media if ref.kind == "video" and ref.path] if request.by_frames else []
+        )
+        times = [t for ref in videos for t in shown_times(str(ref.path), self.frames, ref.start, ref.end)]
+        return len(_words(request.asked(times)))
+
+    def asked(self, request: Request) -> str:
+        """See :class:`evalkit.models.base.Preprocessor`."""
+        media = self.show([ref for ref in request.media if ref.kind == "video"]) if request.by_frames else ()
+        return request.asked([time for each in media for time in each.timestamps])
 
     def show(self, media: Sequence[MediaRef]) -> tuple[MediaInfo, ...]:
         """Decode the media; raises MediaError where that fails."""
-        return tuple(_look_at(ref) for ref in media)
+        return tuple(_look_at(ref, self.frames) for ref in media)
 
     def prepare(self, request: Request, shown: tuple[MediaInfo, ...] | None = None) -> Prepared:
         """See :class:`evalkit.models.base.Preprocessor`."""
         began = time.perf_counter()
-        ids = np.array([_token_id(word) for word in _words(request.prompt)], dtype=np.int64)
         media = self.show(request.media) if shown is None else shown
+        prompt = request.asked([time for each in media for time in each.timestamps])
+        ids = np.array([_token_id(word) for word in _words(prompt)], dtype=np.int64)
         return MockPrepared(
             key=request.key,
             input_ids=ids,
@@ -77,7 +91,8 @@ class MockPreprocessor:
             max_new_tokens=request.max_new_tokens,
             media=media,
             seconds=time.perf_counter() - began,
-            request=request,
+            prompt=prompt,
+            request=replace(request, prompt=prompt, by_frames=()),
         )
 
 
@@ -115,7 +130,7 @@ class MockModel:
         """It has no weights: it is there already."""
         return self
 
-    def render(self, parts: Sequence[Part]) -> str:
+    def render(self, parts: Sequence[FixedPart]) -> str:
         """The parts in order, media as ``<image>`` and ``<video>``."""
         return "".join(_written(part) for part in parts)
 
@@ -157,7 +172,7 @@ class MockModel:
 
 
 def describe(source: Source | None, name: str, variant: RopeVariant, where: Placing) -> MockModel:
-    """Build the mock that ``name`` describes; ``source`` and ``where`` don't matter.
+    """Build the mock that ``name`` describes; of ``where`` the number of frames matters, ``source`` doesn't.
 
     Raises:
         UsageError: an unknown behaviour, or a value that it can't take.
@@ -180,7 +195,12 @@ def describe(source: Source | None, name: str, variant: RopeVariant, where: Plac
     files: tuple[Path, ...] = ()
     if behaviour == "answers":
         identity, files = identity | {"answers": file_hash(value)}, (Path(value).absolute(),)
-    return MockModel(name, variant, identity, **{"answer": _echo, "files": files, **settings})
+    rule = FrameRule()
+    if where.max_frames is not None:
+        rule = rule.at_most(where.max_frames)
+        identity |= {"shown": str(rule)}
+    settings = {"answer": _echo, "files": files, "preprocessor": MockPreprocessor(rule), **settings}
+    return MockModel(name, variant, identity, **settings)
 
 
 def _echo(request: Request) -> str:
@@ -236,20 +256,24 @@ _BEHAVIOURS: Mapping[str, Callable[[str], dict[str, Any]]] = {
 }
 
 
-def _written(part: Part) -> str:
+def _written(part: FixedPart) -> str:
     if isinstance(part, MediaRef):
         return f"<{part.kind}>\n"
     return f"Locate {part.phrase}" if isinstance(part, Locate) else part.text
 
 
-def _look_at(ref: MediaRef) -> MediaInfo:
+def _look_at(ref: MediaRef, rule: FrameRule) -> MediaInfo:
     digest = media_digest(ref)
     if ref.kind == "image":
         size = load_image(ref).size
         return MediaInfo("image", digest, size, size, tokens=0)
     found = probe(str(ref.path))
     size = (found.width, found.height)
-    return MediaInfo("video", digest, size, size, tokens=0)
+    try:
+        chosen = choose_frames(found.timestamps, rule, ref.start, ref.end)
+    except ValueError as error:
+        raise unreadable(ref, str(error)) from None
+    return MediaInfo("video", digest, size, size, 0, chosen.indices, chosen.timestamps)
 
 
 def _words(text: str) -> list[str]:

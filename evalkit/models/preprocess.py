@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from evalkit.data.frame_times import shown_times
 from evalkit.data.images import Pixels
 from evalkit.data.media import media_digest, unreadable
 from evalkit.data.sampling import FrameRule, Frames, choose_frames, expected_count
@@ -92,7 +93,7 @@ class ChatPreprocessor:
         """See :class:`evalkit.models.base.Preprocessor`. Exact for images and for videos whose header
         states a constant frame rate and the number of frames; a medium that can't be read counts 1.
         """
-        tokens = len(self.encode(request.prompt))
+        tokens = len(self.encode(request.asked(self._expected_times(request))))
         for ref in request.media:
             try:
                 spelled = len(self.encode(self.placeholders[ref.kind]))
@@ -100,6 +101,18 @@ class ChatPreprocessor:
             except MediaError:
                 continue
         return tokens
+
+    def asked(self, request: Request) -> str:
+        """See :class:`evalkit.models.base.Preprocessor`."""
+        if not request.by_frames:
+            return request.prompt
+        most = self.most_frames(len(request.media))
+        clips = [self.choose(ref, most) for ref in request.media if ref.kind == "video"]
+        return request.asked([time for chosen in clips for time in chosen.timestamps])
+
+    def most_frames(self, share: int) -> int:
+        """How many frames of a video are shown at most, beside ``share - 1`` other media."""
+        return self.frames.max_frames
 
     def show(self, media: Sequence[MediaRef]) -> list[Shown]:
         """See :class:`evalkit.models.base.Preprocessor`."""
@@ -113,7 +126,8 @@ class ChatPreprocessor:
         began = time.perf_counter()
         if shown is None:
             shown = self.show(request.media)
-        spelled = np.asarray(self.encode(self._spell(request, shown)), np.int64)
+        prompt = request.asked([time for each in shown for time in each.info.timestamps])
+        spelled = np.asarray(self.encode(self._spell(prompt, request, shown)), np.int64)
         tokenizer = tokenizer_of(self.tokenizer_file)
         places = np.flatnonzero(np.isin(spelled, [tokenizer.token_to_id(pad) or -1 for pad in self.pads]))
         counts, types = np.ones(len(spelled), np.int64), np.zeros(len(spelled), np.uint8)
@@ -133,7 +147,8 @@ class ChatPreprocessor:
             media=tuple(each.info for each in shown),
             seconds=time.perf_counter() - began,
             prefix=int(ends[places[-1]]) if len(places) else 0,
-            choices=tuple(self._letter(request.prompt, letter) for letter in request.choices),
+            choices=tuple(self._letter(prompt, letter) for letter in request.choices),
+            prompt=prompt,
         )
 
     def encode(self, prompt: str) -> list[int]:
@@ -152,15 +167,19 @@ class ChatPreprocessor:
 
     def clip(self, ref: MediaRef, most: int) -> Clip:
         """Decode the frames of a video that the frame rule chooses, at most ``most``."""
+        chosen = self.choose(ref, most)
         path = local_file(ref)
         known = probe(path)
-        rule = self.frames.at_most(most)
-        try:
-            chosen = choose_frames(known.timestamps, rule, ref.start, ref.end)
-        except ValueError as error:
-            raise unreadable(ref, str(error)) from None
         frames = open_reader(self.video_backend).read(path, known, chosen.indices)
         return Clip(frames, (known.width, known.height), chosen)
+
+    def choose(self, ref: MediaRef, most: int) -> Frames:
+        """The frames of a video that the frame rule chooses, at most ``most``; nothing is decoded."""
+        rule = self.frames.at_most(most)
+        try:
+            return choose_frames(probe(local_file(ref)).timestamps, rule, ref.start, ref.end)
+        except ValueError as error:
+            raise unreadable(ref, str(error)) from None
 
     def expected_frames(self, ref: MediaRef, most: int) -> tuple[int, tuple[int, int]]:
         """Number of frames that :meth:`clip` will choose, and the video's size, from its header."""
@@ -170,11 +189,19 @@ class ChatPreprocessor:
         whole = max(1, round(seconds * known.rate))
         return expected_count(seconds, whole, self.frames.at_most(most)), known.size
 
-    def _spell(self, request: Request, shown: Sequence[Shown]) -> str:
+    def _expected_times(self, request: Request) -> list[float]:
+        """Seconds of the frames that will be shown, from headers; nothing where nothing depends on them."""
+        videos = (
+            [ref for ref in request.media if ref.kind == "video" and ref.path] if request.by_frames else []
+        )
+        rule = self.frames.at_most(self.most_frames(len(request.media)))
+        return [time for ref in videos for time in shown_times(str(ref.path), rule, ref.start, ref.end)]
+
+    def _spell(self, prompt: str, request: Request, shown: Sequence[Shown]) -> str:
         """The prompt with every placeholder replaced by what its medium is written as."""
         kinds = {text: kind for kind, text in self.placeholders.items()}
         pattern = "|".join(re.escape(text) for text in kinds)
-        found = [kinds[text] for text in re.findall(pattern, request.prompt)]
+        found = [kinds[text] for text in re.findall(pattern, prompt)]
         if found != [each.info.kind for each in shown]:
             raise MediaError(
                 f"the prompt of sample `{request.sample_id}` doesn't fit its media",
@@ -182,7 +209,7 @@ class ChatPreprocessor:
                 "this is a mistake in the task's prompt or in the chat template",
             )
         rest = iter(shown)
-        return re.sub(pattern, lambda place: next(rest).text, request.prompt)
+        return re.sub(pattern, lambda place: next(rest).text, prompt)
 
     def _pieces(self, request: Request, shown: Sequence[Shown]) -> Iterator[tuple[int, int, MediaKind]]:
         """For every pad token: visual tokens, separators after them, and the kind of medium."""

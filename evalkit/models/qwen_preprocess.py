@@ -107,7 +107,7 @@ class QwenPreprocessor(ChatPreprocessor):
 
     def show_video(self, ref: MediaRef, among: Sequence[MediaRef]) -> Shown:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
-        clip = self.clip(ref, self.frames.max_frames)
+        clip = self.clip(ref, self.most_frames(len(among)))
         size = self._shown_size(ref, clip.size, len(clip.chosen.indices), len(among))
         shown = (resize(Image.fromarray(frame), size) for frame in clip.frames)
         patches, grid = self._patches(shown, len(clip.chosen.indices), size)
@@ -143,7 +143,7 @@ class QwenPreprocessor(ChatPreprocessor):
         if ref.kind == "image":
             width, height = self._shown_size(ref, image_size(ref), 1, len(among))
             return width * height // self.factor**2 + around
-        frames, size = self.expected_frames(ref, self.frames.max_frames)
+        frames, size = self.expected_frames(ref, self.most_frames(len(among)))
         width, height = self._shown_size(ref, size, frames, len(among))
         steps = -(-frames // self.temporal_patch)
         visual = width * height // self.factor**2 * steps

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from evalkit.rope.hosts import Host
 from evalkit.rope.layout import Segment, TextRun
-from evalkit.rope.placement import Placement, place
+from evalkit.rope.placement import Placement, place, positions_after
 from evalkit.rope.positions import PositionDesign
 
 
@@ -68,12 +68,36 @@ class Positioner:
 
     def _after(self, index: Tensor, device: torch.device) -> Tensor:
         """Positions of text after the last prompts, token numbers ``index [B, S]``."""
-        if self.last is None:
-            steps = torch.tensor([1.0, *self.steps()], device=index.device)
-            return (index * steps.view(-1, 1, 1)).to(index.dtype)
+        if self.last is None:  # nothing but text, counted from the first token
+            step, rows = torch.tensor(self.steps(), dtype=torch.float64), len(index)
+            origin = torch.zeros(len(step), rows, dtype=torch.float64)
+            found = positions_after(origin, step, torch.zeros(rows), index.cpu()).to(device)
+            return found.long() if bool((step == step.floor()).all()) else found
         rows = len(index) // len(self.last.lengths)  # beams of one prompt stand side by side
         order = torch.arange(len(self.last.lengths)).repeat_interleave(rows)
         return self.last.select(order.tolist()).after(index.cpu()).to(device)
+
+    def going_on(self, before: Tensor, count: int) -> Tensor:
+        """Positions ``[1 + R, B, count]`` of text after tokens at ``before [1 + R, B, L]``; after the last
+        prompts it begins where their design says.
+        """
+        step = torch.tensor([1.0, *self.steps()], dtype=torch.float64, device=before.device)[:, None]
+        first = before[:, :, -1] + step
+        if self.last is not None and self._are_last(before):
+            rows = before.shape[1] // self.last.prompt.shape[1]
+            first[1:] = self.last.following.repeat_interleave(rows, dim=1).to(first.device)
+        found = first[:, :, None] + step[:, :, None] * torch.arange(count, device=before.device)
+        whole = not before.is_floating_point() and bool((found == found.floor()).all())
+        return found.long() if whole else found
+
+    def _are_last(self, positions: Tensor) -> bool:
+        """Whether positions are those of the last prompts, each once or several times over (beams)."""
+        assert self.last is not None
+        known, rows = self.last.prompt, positions.shape[1]
+        if known.shape[2] != positions.shape[2] or rows % known.shape[1]:
+            return False
+        known = known.repeat_interleave(rows // known.shape[1], dim=1)
+        return torch.equal(known.to(positions.device), positions)
 
     def steps(self) -> list[float]:
         return [step for design in self.designs for step in design.text_step]

@@ -133,8 +133,16 @@ def _in_order(owner: str, types: Mapping[str, Any], plain: list[str]) -> Iterato
 
 
 def write_part(part: Any, table: Mapping[str, type]) -> str:
-    """The text that :func:`read_part` reads back as ``part``: what differs from the defaults."""
-    name = next(name for name, kind in table.items() if kind is type(part))
+    """The text that :func:`read_part` reads back as ``part``: what differs from the defaults.
+
+    Raises:
+        BadParameter: the part has no name in the table.
+    """
+    name = next((name for name, kind in table.items() if kind is type(part)), None)
+    if name is None:
+        raise BadParameter(
+            f"`{type(part).__name__}` has no name: add it to the tables of evalkit/rope/variants.py"
+        )
     arguments = []
     for place, field in enumerate(dataclasses.fields(part)):
         value = getattr(part, field.name)

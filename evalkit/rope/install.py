@@ -2,7 +2,7 @@
 
 What changes on the instance: ``language_model.rotary_emb`` (cos and sin), the ``forward`` of the
 language model and of the model around it (positions of a plain call, also for families whose
-language models know one axis only), ``get_rope_index`` and the two hooks that ``generate`` takes
+language models know one axis only), ``get_rope_index`` and the three hooks that ``generate`` takes
 positions from, each attention layer's ``forward`` where heads or layers differ (MHRoPE, CircleRoPE's
 AGE), and ``config.rope_variant`` (so that ``save_pretrained`` keeps the variant's name).
 """
@@ -92,12 +92,10 @@ def install(model: nn.Module, variant: RopeVariant) -> Installed:
         (base, "rope_deltas", None),
         (model, "_prepare_position_ids_for_generation", prepare),
         (model, "_expand_inputs_for_generation", MethodType(methods.expand_inputs, model)),
+        (model, "_update_model_kwargs_for_generation", MethodType(methods.update_model_kwargs, model)),
         (model.config, "rope_variant", str(variant)),
         *_attention_changes(text_model, rotary, uses if len(designs) > 1 else ()),
     ]
-    if 0.0 in steps:
-        update = MethodType(methods.update_model_kwargs, model)
-        changes.append((model, "_update_model_kwargs_for_generation", update))
     for owner, name, value in changes:
         before = owner.rotary_emb if value is rotary else owner.__dict__.get(name, _Missing)
         installed._before.append((owner, name, before))

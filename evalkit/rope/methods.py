@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from evalkit.rope.calls import Positioner, cached
@@ -107,14 +108,17 @@ def expand_inputs(
 def update_model_kwargs(
     self: Any, outputs: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
 ) -> dict[str, Any]:
-    """``_update_model_kwargs_for_generation`` for designs in which text stays at 0 on some axes."""
+    """``_update_model_kwargs_for_generation``, which counts on by one on every axis from the prompt's last
+    token: a design may say otherwise.
+    """
+    before = model_kwargs.get("position_ids")
     updated: dict[str, Any] = type(self)._update_model_kwargs_for_generation(
         self, outputs, model_kwargs, *args, **kwargs
     )
-    positions = updated.get("position_ids")
-    steps = [1.0, *self.model._evalkit_positioner.steps()]
-    if positions is not None and len(positions) == len(steps):
-        positions[[row for row, step in enumerate(steps) if step == 0.0], :, -1] = 0
+    positioner: Positioner = self.model._evalkit_positioner
+    if before is not None and before.ndim == 3 and len(before) == 1 + len(positioner.steps()):
+        count = updated["position_ids"].shape[-1] - before.shape[-1]
+        updated["position_ids"] = torch.cat([before, positioner.going_on(before, count)], dim=-1)
     return updated
 
 

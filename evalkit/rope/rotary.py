@@ -15,7 +15,7 @@ class VariantRotary(nn.Module):
         inv_freq: the spectrum, float32, shaped like ``axis_map``.
         attention_scaling: factor on cos and sin (YaRN); 1 otherwise.
         axis_map: ``[P]`` or, per key-value head, ``[KV, P]``; 0 time, 1 height, 2 width, -1 none.
-        text_step: what a text token adds on each axis of each track, ``R`` numbers, 0 or 1.
+        text_step: what a text token adds on each axis of each track, ``R`` numbers.
 
     ``assigned``: positions ``[R, B, S]`` for the call of the language model that is under way; they
     come before those that the model passes itself.
@@ -37,7 +37,7 @@ class VariantRotary(nn.Module):
         spectrum = torch.where(axis_map < 0, 0.0, inv_freq.detach().expand(axis_map.shape))
         self.register_buffer("inv_freq", spectrum, persistent=False)
         self.register_buffer("axes", axis_map.clamp(min=0), persistent=False)
-        steps = torch.tensor(text_step, device=inv_freq.device).view(-1, 1, 1)
+        steps = torch.tensor(text_step, dtype=torch.float64, device=inv_freq.device).view(-1, 1, 1)
         self.register_buffer("text_step", steps, persistent=False)
         self.attention_scaling = attention_scaling
         self.assigned: Tensor | None = None

@@ -1,7 +1,8 @@
 import doctest
 
 from evalkit.data import archives, digests, mmmu, options, subtitles
-from evalkit.data.subtitles import Cue, at_times, parse_srt
+from evalkit.data.subtitles import parse_srt
+from evalkit.types import Cue, Subtitled
 
 
 def test_real_form():
@@ -22,11 +23,12 @@ def test_nonsense_is_no_subtitle():
     assert parse_srt("not a subtitle\n\n\n00:01 -> 2\ntext") == []
 
 
-def test_at_times_takes_each_once_and_in_order():
-    cues = [Cue(0, 1, "a"), Cue(1, 2, "b"), Cue(1.5, 9, "c")]
-    assert [cue.text for cue in at_times(cues, [0.0, 0.5, 2.0, 1.75])] == ["a", "b", "c"]
-    assert [cue.text for cue in at_times(cues, [1.0])] == ["b"]
-    assert at_times(cues, []) == []
+def test_of_the_times_shown_each_is_taken_once_and_in_order():
+    words = Subtitled((Cue(0, 1, "a"), Cue(1, 2, "b"), Cue(1.5, 9, "c")), "<", ">", "none")
+    assert [cue.text for cue in words.on_screen([0.0, 0.5, 1.75, 2.0])] == ["a", "b", "c"]
+    assert [cue.text for cue in words.on_screen([1.0])] == ["b"]
+    assert words.on_screen([]) == []
+    assert (words.at([1.0, 1.6]), words.at([9.0]), words.at([])) == ("<b\nc>", "none", "none")
 
 
 def test_examples_in_docstrings():

@@ -49,6 +49,13 @@ def answers(
     return [list(each.token_ids) for each in found]
 
 
+@functools.cache
+def each_alone(name: str, text: str) -> list[list[int]]:
+    """Answers of our decoder to a family's prompts, one at a time: what three tests compare with."""
+    family, model, installed = put(name, text)
+    return [answers(model, installed, family, [item])[0] for item in family.prompts]
+
+
 @torch.inference_mode()
 def recomputed(model: Any, family: TinyFamily, item: Prepared) -> list[int]:
     """Greedy generation that computes everything anew for each token, in one plain call of the model."""
@@ -73,22 +80,24 @@ def recomputed(model: Any, family: TinyFamily, item: Prepared) -> list[int]:
 
 @pytest.mark.parametrize("text", [*VARIANTS, *MORE])
 def test_cached_generation_equals_recomputation(name: str, text: str) -> None:
-    family, model, installed = put(name, text)
-    for item in family.prompts:
-        assert answers(model, installed, family, [item]) == [recomputed(model, family, item)], item.key
+    alone = each_alone(name, text)
+    family, model, _ = put(name, text)
+    for item, found in zip(family.prompts, alone, strict=True):
+        assert found == recomputed(model, family, item), item.key
 
 
 @pytest.mark.parametrize("text", [*VARIANTS, *MORE])
 def test_a_left_padded_batch_equals_each_row_alone(name: str, text: str) -> None:
+    alone = each_alone(name, text)
     family, model, installed = put(name, text)
-    alone = [answers(model, installed, family, [item])[0] for item in family.prompts]
     assert answers(model, installed, family, family.prompts) == alone
 
 
 @pytest.mark.parametrize("text", [*VARIANTS, *MORE])
 def test_transformers_generate_agrees(name: str, text: str) -> None:
-    family, model, installed = put(name, text)
-    for item in family.prompts:
+    alone = each_alone(name, text)
+    family, model, _ = put(name, text)
+    for item, found in zip(family.prompts, alone, strict=True):
         output = model.generate(
             input_ids=torch.from_numpy(item.input_ids)[None],
             **family.own_inputs(model, item),
@@ -99,7 +108,7 @@ def test_transformers_generate_agrees(name: str, text: str) -> None:
             suppress_tokens=list(family.rules.banned),
         )
         theirs = [token for token in output[0, item.length :].tolist() if token != EOS]
-        assert answers(model, installed, family, [item]) == [theirs], item.key
+        assert found == theirs, item.key
 
 
 @pytest.mark.parametrize("text", VARIANTS)

@@ -50,9 +50,8 @@ def uncached(model: Any, installed: Installed, item: Prepared) -> list[int]:
     found: list[int] = []
     while len(found) < item.max_new_tokens:
         placement, inputs = prefill(model, installed, [item], RULES, qwen_inputs)
-        new = torch.cat(
-            [inputs["position_ids"], *(placement.generated([k]) for k in range(len(found)))], dim=2
-        )
+        after = [placement.after(placement.lengths[:, None] + k) for k in range(len(found))]
+        new = torch.cat([inputs["position_ids"], *after], dim=2)
         inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([found], dtype=torch.long)], dim=1)
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         inputs["position_ids"] = new

@@ -5,6 +5,7 @@ from mirrors import build_videomme_mirror
 
 from evalkit.data import videomme
 from evalkit.data.archives import UnsafeArchive
+from evalkit.data.frame_times import shown_times
 from evalkit.errors import EnvironmentProblem
 from evalkit.registry import load_task
 from evalkit.types import MediaRef, Text
@@ -99,7 +100,7 @@ def test_with_subtitles_only_those_in_frames_shown(tmp_path, shared):
     build_videomme_mirror(shared, tmp_path)
     found = samples("videomme_w_subtitle", tmp_path)
     # The clip lasts ten seconds: frames at 0, 0.5, ... 9.5 or so, none of them at 2.01 to 2.02.
-    assert found[0].parts[1] == Text(
+    assert found[0].parts[1].at(shown_times(found[0].parts[0].path)) == (
         "This video's subtitles are listed below:\nfirst words\nlast words\n\n"
         "Select the best answer to the following multiple-choice question based on the video and the "
         "subtitles. " + QUESTION.format(1)
@@ -115,13 +116,16 @@ def test_subtitles_follow_the_times_given(tmp_path):
         "1\n00:00:01,000 --> 00:00:02,000\none\n\n2\n00:00:03,000 --> 00:00:04,000\ntwo\n"
     )
     row = {"subtitle": str(tmp_path / "a.srt"), "video": "a.mp4"}
-    assert videomme.subtitles_shown(row, lambda path: (3.5,)) == "two"
-    assert videomme.subtitles_shown(row, lambda path: (2.5,)) == ""
-    assert videomme.subtitles_shown({**row, "subtitle": None}, lambda path: (3.5,)) == ""
-    assert videomme.wording({"question": "Q?", "options": ["A. x"]}, "") == (
+    row |= {"question": "Q?", "options": ["A. x"]}
+    plain = (
         "Select the best answer to the following multiple-choice question based on the video. "
         "Respond with only the letter (A, B, C, or D) of the correct option.\nQ?\nA. x\nThe best answer is:"
     )
+    words = videomme.with_subtitles(row)
+    assert words.at((3.5,)).startswith("This video's subtitles are listed below:\ntwo\n\nSelect")
+    assert words.at((2.5,)) == plain
+    assert videomme.with_subtitles({**row, "subtitle": None}) == Text(plain)
+    assert videomme.wording(row) == plain
 
 
 @pytest.mark.parametrize("content", [None, b"no video"])
@@ -134,4 +138,4 @@ def test_with_subtitles_a_video_that_can_not_be_read_stays_a_sample(tmp_path, sh
         (folder / "data/fFjv93ACGo8.mp4").write_bytes(content)
     found = samples("videomme_w_subtitle", tmp_path)
     assert len(found) == 6
-    assert found[0].parts[1] == Text(PLAIN.format(1))
+    assert found[0].parts[1].at(shown_times(found[0].parts[0].path)) == PLAIN.format(1)

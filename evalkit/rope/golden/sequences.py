@@ -77,7 +77,9 @@ def _compare(
     cut = np.issubdtype(official.dtype, np.integer) and not (mine == np.floor(mine)).all()
     if cut:
         mine = np.trunc(mine)
-    tolerance = _tolerance(design, np.concatenate([np.abs(theirs).ravel(), np.abs(expected)]))
+    tolerance = 0.0
+    if placement.prompt.is_floating_point():
+        tolerance = _tolerance(design, np.concatenate([np.abs(theirs).ravel(), np.abs(expected)]))
     difference = max(
         float(np.abs(mine - theirs).max(initial=0.0)), float(np.abs(following - expected).max(initial=0.0))
     )
@@ -98,8 +100,6 @@ def _following(entry: Mapping[str, Any], mask: npt.NDArray[np.bool_]) -> npt.NDA
 
 
 def _tolerance(design: PositionDesign, values: npt.NDArray[np.float64]) -> float:
-    if design.whole:
-        return 0.0
     if isinstance(design, Circle):
         return CIRCLE_TOLERANCE
     return FRACTION_TOLERANCE * float(values.max(initial=1.0))

@@ -7,7 +7,7 @@ a visual block sit that starts at ``b = p``, and where text goes on after it. On
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +21,10 @@ Coordinates = npt.NDArray[np.floating[Any]]
 EVERY_AXIS = (1.0, 1.0, 1.0)
 
 
+class BadPosition(ValueError):
+    """A design returned a position that is no finite number."""
+
+
 class Cursor(NamedTuple):
     """Where a block begins: ``start`` is the next text position, ``first`` that of the row's first
     block, and ``frames`` counts the temporal steps of the blocks before it.
@@ -32,7 +36,9 @@ class Cursor(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Coordinates of a block, three arrays that broadcast to ``[T, H, W]``, and where text goes on."""
+    """Coordinates of a block, three arrays that broadcast to ``[T, H, W]``, and where text goes on: whole
+    numbers or fractions, of any dtype.
+    """
 
     t: Coordinates
     h: Coordinates
@@ -53,11 +59,6 @@ class PositionDesign:
         """What one text token adds on each axis: 1 and, where text ignores height and width, 0."""
         return EVERY_AXIS
 
-    @property
-    def whole(self) -> bool:
-        """Whether every position is a whole number."""
-        return True
-
     def after_row(self, following: float, largest: Callable[[], float]) -> float:
         """Position of the first generated token, ``following`` being that of a next prompt token and
         ``largest()`` the prompt's largest coordinate.
@@ -74,8 +75,9 @@ class RowPositions:
     """Positions of one unpadded row.
 
     ``ids``: ``[R, L]``, rows t, h, w of each track of the design (one, except for CircleRoPE's AGE);
-    int64 if every value is whole by design and float64 otherwise. Generated token ``k`` sits at
-    ``following + k * step``, both ``[R]``; never derive that from a padded length.
+    int64 if all positions of the row, and of what is generated after it, are whole numbers, and float64
+    otherwise. Generated token ``k`` sits at ``following + k * step``, both ``[R]``; never derive that from a
+    padded length.
     """
 
     ids: npt.NDArray[Any]
@@ -90,11 +92,14 @@ class RowPositions:
 
 
 def position_ids(design: PositionDesign, segments: Sequence[Segment]) -> RowPositions:
-    """Positions of one unpadded row under a design."""
+    """Positions of one unpadded row under a design.
+
+    Raises:
+        BadPosition: the design returns what is no finite number.
+    """
     designs, _ = design.tracks(0)
     plans = [Plan(each, segments) for each in designs]
-    whole = all(plan.whole for plan in plans)
-    ids = np.empty((3 * len(plans), plans[0].length), dtype=np.int64 if whole else np.float64)
+    ids = np.empty((3 * len(plans), plans[0].length), dtype_of(plans))
     for track, plan in enumerate(plans):
         plan.write(ids[3 * track : 3 * track + 3])
     following = np.concatenate([plan.following for plan in plans])
@@ -104,13 +109,13 @@ def position_ids(design: PositionDesign, segments: Sequence[Segment]) -> RowPosi
 class Plan:
     """Positions of one row, worked out per segment; :meth:`write` spreads them over the tokens.
 
-    Costs a few small arrays per segment and one assignment per token and axis.
+    Costs a few small arrays per segment and one assignment per token and axis. ``whole``: all positions,
+    of the row and of what follows it, are whole numbers.
     """
 
     def __init__(self, design: PositionDesign, segments: Sequence[Segment]) -> None:
         self.segments = segments
-        self.step = np.array(design.text_step)
-        self.whole = design.whole
+        self.step = np.array(design.text_step, np.float64)
         self._starts: list[float] = []
         self._placed: list[Placed | None] = []
         at, first, frames = 0.0, None, 0
@@ -123,14 +128,35 @@ class Plan:
                 first = at if first is None else first
                 placed = design.place(segment, Cursor(at, first, frames))
                 self._placed.append(placed)
-                at, frames = placed.following, frames + segment.grid[0]
-        self.following = design.after_row(at, self._largest) * self.step
+                at, frames = float(placed.following), frames + segment.grid[0]
+        self.following = float(design.after_row(at, self._largest)) * self.step
         self.length = sum(segment.length for segment in segments)
+        self.whole = self._is_whole(design)
+
+    def _is_whole(self, design: PositionDesign) -> bool:
+        """By their values, not by what a design says of itself: a fraction must never be cut."""
+        for values in self._values():
+            for some in (values[-64:], values):  # fractions show at once in most designs that have any
+                floor = np.floor(some)
+                if not np.isfinite(floor).all():
+                    raise BadPosition(f"{design} places tokens at positions that are no finite numbers")
+                if (some != floor).any():
+                    return False
+        return True
+
+    def _values(self) -> Iterator[Coordinates]:
+        """All that positions are made of, flat: what is small together."""
+        starts = zip(self._starts, self.segments, strict=True)
+        text = [start * self.step for start, segment in starts if isinstance(segment, TextRun)]
+        axes = {id(axis): axis for placed in self._placed if placed for axis in placed[:3]}
+        flat = [np.ravel(axis).astype(np.float64, copy=False) for axis in axes.values()]
+        yield np.concatenate([self.step, self.following, *text, *(each for each in flat if each.size < 4096)])
+        yield from (each for each in flat if each.size >= 4096)
 
     def _largest(self) -> float:
         text = zip(self._starts, self.segments, strict=True)
         found = [start + each.length - 1 for start, each in text if isinstance(each, TextRun)]
-        found += [float(axis.max()) for placed in self._placed if placed for axis in placed[:3]]
+        found += [float(np.max(axis)) for placed in self._placed if placed for axis in placed[:3]]
         return max(found, default=-1.0)
 
     def write(self, out: npt.NDArray[Any]) -> None:
@@ -145,6 +171,11 @@ class Plan:
                     window[axis] = run * step if step != 1.0 else run
             elif placed is not None:
                 _spread(window, segment, placed)
+
+
+def dtype_of(plans: Iterable[Plan]) -> type[np.int64 | np.float64]:
+    """What holds the positions of rows exactly."""
+    return np.int64 if all(plan.whole for plan in plans) else np.float64
 
 
 def _spread(window: npt.NDArray[Any], block: VisualBlock, placed: Placed) -> None:

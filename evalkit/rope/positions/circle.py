@@ -63,11 +63,6 @@ class Circle(PositionDesign):
                 "move_to_positive",
             )
 
-    @property
-    def whole(self) -> bool:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        return False
-
     def tracks(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         if self.age == "none":
@@ -85,13 +80,13 @@ class Circle(PositionDesign):
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = axes_of(block)
         z = self.temporal_stride * t
-        x, y, depth = (axis - axis.mean() if self.move_to_origin else axis for axis in (w, h, z))
-        radius = self._radius(float(max(x.max(), y.max(), depth.max())))
-        columns, rows = np.broadcast_arrays(x[0], y[0])
-        ring = self._ring(columns, rows, radius)
+        # Evenly spaced: the last is the largest, and the mean lies half way.
+        x, y, depth = (axis - axis.flat[-1] / 2 if self.move_to_origin else axis for axis in (w, h, z))
+        radius = self._radius(max(float(axis.flat[-1]) for axis in (x, y, depth)))
+        ring = self._ring(x[0], y[0], radius)
         along = z if self.video == "stack" else np.zeros((1, 1, 1))
         origin = at.start + self._lift(float(ring.min()))
-        largest = origin + float(ring.max()) + float(along.max())
+        largest = origin + float(ring.max()) + float(along.flat[-1])
         first, second, third = (origin + along + axis for axis in ring)
         return Placed(third, second, first, largest + 1)
 

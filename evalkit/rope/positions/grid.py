@@ -43,11 +43,6 @@ class Grid(PositionDesign):
         if self.tokens_per_second is not None:
             require_positive("tokens_per_second", self.tokens_per_second)
 
-    @property
-    def whole(self) -> bool:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        return self.temporal_stride.is_integer()
-
     def place(self, block: VisualBlock, at: Cursor) -> Placed:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         _, h, w = axes_of(block)

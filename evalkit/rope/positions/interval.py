@@ -26,11 +26,6 @@ class Interval(PositionDesign):
     def __post_init__(self) -> None:
         require_positive("temporal_stride", self.temporal_stride)
 
-    @property
-    def whole(self) -> bool:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        return self.temporal_stride.is_integer()
-
     def place(self, block: VisualBlock, at: Cursor) -> Placed:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = axes_of(block)

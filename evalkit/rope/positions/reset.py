@@ -32,11 +32,6 @@ class SpatialReset(PositionDesign):
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         return EVERY_AXIS if self.text == "copy" else (1.0, 0.0, 0.0)
 
-    @property
-    def whole(self) -> bool:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        return self.temporal_stride.is_integer()
-
     def place(self, block: VisualBlock, at: Cursor) -> Placed:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         frames, rows, columns = block.grid

@@ -23,11 +23,6 @@ class ScaledGrid(PositionDesign):
         for value in self.scale:
             require_positive("scale", value)
 
-    @property
-    def whole(self) -> bool:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        return all(float(value).is_integer() for value in self.scale)
-
     def place(self, block: VisualBlock, at: Cursor) -> Placed:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = (at.start + scale * axis for scale, axis in zip(self.scale, axes_of(block), strict=True))

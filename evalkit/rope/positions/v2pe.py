@@ -28,11 +28,6 @@ class SmallSteps(PositionDesign):
         if self.span is not None:
             require_positive("span", self.span)
 
-    @property
-    def whole(self) -> bool:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        return self.span is None and self.step.is_integer()
-
     def place(self, block: VisualBlock, at: Cursor) -> Placed:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         count = block.length
