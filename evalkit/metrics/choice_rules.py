@@ -1,7 +1,7 @@
 """The rules that read an option's letter out of free text, in the order in which they are tried.
 
 An explicit statement beats everything weaker, and statements that contradict each other choose nothing
-unless the last one is a conclusion. ``docs/reading_letters.md`` lists the rules with their examples.
+unless the last one is a conclusion. ``docs/reading.md`` lists the rules with their examples.
 """
 
 from __future__ import annotations

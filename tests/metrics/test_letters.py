@@ -369,7 +369,7 @@ def test_real_answers_of_a_model_are_read_as_a_language_model_reads_them(shared:
 
 
 def test_the_documentation_lists_every_rule() -> None:
-    page = (Path(__file__).parents[2] / "docs/reading_letters.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/reading.md").read_text()
     rules = [rule.name for rule in (*STATEMENTS, *WEAK)] + [
         rule.name for rule in (*verdict.STATEMENTS, *verdict.WEAK)
     ]

@@ -116,7 +116,7 @@ CASES: list[tuple[str, Row, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "change", "said"), CASES, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("name", "change", "said"), CASES)
 def test_a_bad_cell_is_an_error_of_its_row(name: str, change: Row, said: str, tmp_path: Path) -> None:
     found, good = spoilt(name, tmp_path, change)
     bad = [each for each in found if each.problem]
@@ -153,7 +153,6 @@ def test_a_repeated_id_is_the_later_row_s_error(tmp_path: Path) -> None:
         ({"answer": ["a dog", " "]}, "an empty text in its list"),
         ({"image": None}, "column `image` is null"),
     ],
-    ids=str,
 )
 def test_a_bad_object_is_one_error_for_all_its_expressions(change: Row, said: str, tmp_path: Path) -> None:
     rows = [
@@ -365,7 +364,7 @@ OWN: list[tuple[Any, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("row", "changes", "said"), OWN, ids=str)
+@pytest.mark.parametrize(("row", "changes", "said"), OWN)
 def test_a_users_task_may_be_careless(row: Any, changes: dict[str, Any], said: str) -> None:
     task = own(Given((GOOD, row, {**GOOD, "id": "other"})), **changes)
     found = list(task.samples(None))
@@ -392,7 +391,7 @@ PICTURES: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("cell", "said"), PICTURES, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("cell", "said"), PICTURES)
 def test_an_image_is_bytes_in_a_mapping_or_a_path(cell: Any, said: str) -> None:
     prompt = lambda row: (image(row["image"]), text(row["q"]))  # noqa: E731
     task = own(Given((GOOD, {**GOOD, "id": "odd", "image": cell})), prompt=prompt)
