@@ -23,6 +23,8 @@ def media_digest(ref: MediaRef) -> str:
         return f"sha256:{file_hash(str(ref.path))}"
     except OSError as error:
         raise unreadable(ref, str(error.strerror)) from None
+    except ValueError as error:  # a name that no file can have
+        raise unreadable(ref, str(error)) from None
 
 
 def hash_films(media: Iterable[MediaRef]) -> None:
@@ -33,14 +35,14 @@ def hash_films(media: Iterable[MediaRef]) -> None:
     large = [path for path in paths if _size(path) >= KEPT_BYTES]
     try:
         file_hashes(large)
-    except OSError:
+    except (OSError, ValueError):
         return
 
 
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size if path.is_file() else 0
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 

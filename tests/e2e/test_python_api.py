@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
+
+from evalkit.store import RunDir
 
 SCRIPT = """
 from evalkit import compare, evaluate
@@ -44,3 +48,56 @@ def test_a_mistake_is_an_exception_with_the_three_parts() -> None:
     assert caught.value.what
     assert caught.value.why
     assert caught.value.fix
+
+
+def test_python_and_the_command_line_leave_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evalkit import evaluate
+
+    monkeypatch.chdir(tmp_path)
+    outcome = evaluate("mock:fixed=B", ["mini_video", "mini_docvqa"], limit=5, output="python", workers=0)
+    words = ["run", "--model", "mock:fixed=B", "--tasks", "mini_video,mini_docvqa", "--limit", "5"]
+    done = forked.evalkit(*words, "--output", "typed", "--workers", "0", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores = [json.loads((tmp_path / name / "scores.json").read_text()) for name in ("python", "typed")]
+    for found in scores:
+        for arm in found["arms"]:
+            del arm["run"]
+    assert scores[0] == scores[1]
+    records = [
+        [each.without_timings() for each in RunDir.open(tmp_path / name).records()]
+        for name in ("python", "typed")
+    ]
+    assert records[0] == records[1] == [each.without_timings() for each in outcome.records]
+    manifests = [RunDir.open(tmp_path / name).manifest() for name in ("python", "typed")]
+    assert manifests[0].arms == manifests[1].arms
+    asked = [
+        [each.model_copy(update={"invocation": ""}) for each in found.evaluations] for found in manifests
+    ]
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"workers": -1}, "greater than or equal to 0"),
+        ({"workers": "many"}, "whole number"),
+        ({"audit": "high"}, "must be a number"),
+        ({"audit": float("inf")}, "finite"),
+        ({"limit": 0}, "greater than or equal to 1"),
+        ({"limit": True}, "whole number"),
+        ({"mc_logits": "yes"}, "true or false"),
+        ({"data_root": 3}, "must be a text"),
+        ({"devices": {"a": 1}}, "tuple"),
+        ({"limt": 3}, "Did you mean `limit`"),
+        ({"rate_limits": {"unparsd": 0.5}}, "Did you mean `unparsed`"),
+        ({"rate_limits": {"unparsed": 7}}, "less than or equal to 1"),
+    ],
+)
+def test_options_of_a_wrong_type_are_refused_before_anything_runs(
+    options: dict[str, object], said: str
+) -> None:
+    from evalkit import evaluate
+    from evalkit.errors import UsageError
+
+    with pytest.raises(UsageError, match=said):
+        evaluate("mock", "mini_video", **options)
