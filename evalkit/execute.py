@@ -75,6 +75,7 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
     entry = _invocation(spec)
     stored = repeated(run, entry)
     if stored is not None:
+        reporter.note("finished before, and nothing has changed since: nothing is loaded")
         return stored
     Techniques.without(*spec.without)  # a misspelt one shows before anything is loaded
     arms = spec.arms()
@@ -109,18 +110,20 @@ class _Command:
         session = self.session
         left: list[tuple[Order, PlannedArm]] = []
         keys: set[str] = set()
+        records = session.run.journal().records
         for order in self.orders:
             with self._one_of_several():
                 arm = session.plan(executor.describe(order))
                 self.cards.append(arm.card)
                 for note in arm.card.notes:
                     session.reporter.note(f"{arm.name}: {note}")
-                own = session.left(arm)
+                own = session.left(arm, records)
                 keys |= own
                 if own:
                     left.append((order, arm))
                 else:
                     session.announce([arm])
+                    session.reporter.note(f"{arm.name}: all {len(arm.work)} samples are stored already")
         names = [name for _, arm in left for name in arm.leases(keys)]
         waiting = session.reporter.note if session.spec.wait else None
         with session.run.answering(names, session.entry.command, waiting):
@@ -128,8 +131,9 @@ class _Command:
 
     def _still_left(self, arms: Sequence[tuple[Order, PlannedArm]]) -> Iterator[tuple[Order, PlannedArm]]:
         """What another process has not answered while this one waited for it."""
+        records = self.session.run.journal().records
         for order, arm in arms:
-            if self.session.left(arm):
+            if self.session.left(arm, records):
                 yield order, arm
             else:
                 self.session.announce([arm])

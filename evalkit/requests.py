@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -135,7 +136,9 @@ def build_request(model: Card, task: Task, sample: Sample, *, mc_logits: bool = 
     ]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     limit = 1 if choices else task.max_new_tokens
-    return Request(key, task.name, sample.id, prompt, media, limit, choices=choices, by_frames=by_frames)
+    # Variants of a base ask the same: their many requests hold one text.
+    shared = sys.intern(prompt)
+    return Request(key, task.name, sample.id, shared, media, limit, choices=choices, by_frames=by_frames)
 
 
 def render(model: Card, parts: Sequence[Part]) -> tuple[str, tuple[tuple[int, Subtitled], ...]]:

@@ -99,11 +99,10 @@ class Session:
         ]
         return PlannedArm(card, {job.request.key: job for job in jobs})
 
-    def left(self, arm: PlannedArm) -> set[str]:
-        """Keys that have no answer in the store yet, or whose answer is to be audited; what can't be asked is
-        no work.
+    def left(self, arm: PlannedArm, records: Mapping[str, Record]) -> set[str]:
+        """Keys that have no answer among the stored records yet, or whose answer is to be audited; what can't
+        be asked is no work.
         """
-        records = self.run.journal().records
         limit = self.spec.audit or 0.0
         return {
             key
@@ -134,16 +133,17 @@ class Session:
 
     def _refuse(self, arms: Sequence[_Arm]) -> None:
         """Rows that can't be asked are errors, stored once."""
-        stored = self.run.journal().records
         refused = {
             key: _record(arm, Response(key, "", (), "error", error=job.problem))
             for arm in arms
             for key, job in arm.work.items()
-            if job.problem and key not in stored
+            if job.problem
         }
-        if refused:
+        stored = self.run.journal().records if refused else {}
+        new = [record for key, record in refused.items() if key not in stored]
+        if new:
             with self.run.writer() as journal:
-                journal.append(refused.values())
+                journal.append(new)
 
     def answer(self, executor: Executor, arms: Sequence[_Arm]) -> None:
         """Have the arms that an executor has loaded answer what the store doesn't hold yet, and store it."""
