@@ -19,7 +19,26 @@ from pathlib import Path
 from typing import Any
 
 SMALL = ("numpy", "pandas", "scipy.stats", "pyarrow.parquet", "PIL.Image", "av", "rapidfuzz", "evalkit.api")
-LARGE = (*SMALL, "huggingface_hub", "evalkit.models.qwen2_5_vl", "transformers.models.qwen2_5_vl")
+# What `datasets` and the hub's client import, which doesn't look at their settings; torch is most of it.
+BESIDE_HUB = (
+    "torch",
+    "pyarrow.dataset",
+    "dill",
+    "multiprocess.pool",
+    "xxhash",
+    "yaml",
+    "tqdm.auto",
+    "asyncio",
+)
+BESIDE_HUB += ("fsspec.implementations.local", "fsspec.implementations.zip", "fsspec.implementations.cached")
+LARGE = (
+    *SMALL,
+    *BESIDE_HUB,
+    "huggingface_hub",
+    "datasets",
+    "evalkit.models.qwen2_5_vl",
+    "transformers.models.qwen2_5_vl",
+)
 
 
 def evalkit(
@@ -37,7 +56,7 @@ def evalkit(
             "out": str(out),
             "err": str(err),
         }
-        first = _first(SMALL if hub else LARGE)
+        first = _first((*SMALL, *BESIDE_HUB) if hub else LARGE)
         first.stdin.write(json.dumps(order) + "\n")
         first.stdin.flush()
         code = json.loads(first.stdout.readline())
