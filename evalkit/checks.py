@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from evalkit.data.columns import name_of, shown
 from evalkit.errors import EvalkitError
 from evalkit.metrics.base import Answer, ExternalMetric, Metric, ReferenceCheck
-from evalkit.types import Locate, MediaRef, Part, Text
+from evalkit.types import Locate, MediaRef, Part, Subtitled, Text
 
 T = TypeVar("T")
 _NOTHING = re.compile(r"\b(?:None|nan|NaN|NaT)\b|<NA>")
@@ -101,6 +101,8 @@ def checked_parts(parts: Any) -> tuple[Part, ...]:
     for part in found:
         if isinstance(part, MediaRef):
             _check_medium(part)
+        elif isinstance(part, Subtitled):
+            _check_subtitled(part)
         elif isinstance(part, Text | Locate):
             said = part.text if isinstance(part, Text) else part.phrase
             if not isinstance(said, str):
@@ -112,6 +114,13 @@ def checked_parts(parts: Any) -> tuple[Part, ...]:
     if not any(isinstance(part, MediaRef) or str(getattr(part, "text", "x")).strip() for part in found):
         raise BadRow("it is empty")
     return found
+
+
+def _check_subtitled(words: Subtitled) -> None:
+    texts = (words.before, words.after, words.otherwise, *(cue.text for cue in words.cues))
+    wrong = [text for text in texts if not isinstance(text, str)]
+    if wrong:
+        raise BadRow(f"a piece of text around its subtitles is {shown(wrong[0])}, not text")
 
 
 def _check_medium(ref: MediaRef) -> None:
@@ -188,6 +197,8 @@ def _texts(value: Any) -> Iterator[str]:
         yield value.text
     elif isinstance(value, Locate):
         yield value.phrase
+    elif isinstance(value, Subtitled):  # what its cues say is no cell of the row
+        yield from (value.before, value.after, value.otherwise)
     elif isinstance(value, Mapping):
         for each in value.values():
             yield from _texts(each)

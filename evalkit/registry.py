@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -194,6 +195,12 @@ def _task_files(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> TaskInfo:
     """Read a task's declaration from its syntax tree."""
+    state = path.stat()
+    return _parsed(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)  # every task that is loaded asks for all declarations
+def _parsed(path: Path, size: int, modified: int) -> TaskInfo:
     try:
         tree = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:

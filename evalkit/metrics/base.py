@@ -198,7 +198,7 @@ def finite_score(score: Score) -> Score:
         ValueError: its value is not finite.
 
     >>> finite_score(Score(1.0, parsed=[float("inf"), 2]))
-    Score(value=1.0, parsed=['inf', 2], parse_error=None, detail={})
+    Score(value=1.0, parsed=['inf', 2], parse_error=None, detail={}, rule=None)
     """
     if score.value is not None and not math.isfinite(score.value):
         raise ValueError(f"its score is {score.value}")

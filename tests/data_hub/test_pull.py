@@ -69,7 +69,7 @@ def run(tmp_path: Path, tasks: str, *words: str) -> dict[str, Any]:
     root, out = str(tmp_path / "data"), str(tmp_path / f"run-{time.monotonic_ns()}")
     done = evalkit(
         tmp_path, None, "run", "--model", "mock", "--tasks", tasks, "--data-root", root, "--output", out,
-        "--workers", "0", "--json", *words,
+        "--workers", "0", "--json", "--rate-limit", "unparsed=1", *words,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)["arms"][0]["tasks"]

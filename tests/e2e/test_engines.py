@@ -36,7 +36,7 @@ def test_two_engines_answer_as_one_does_for_several_variants(tmp_path: Path) -> 
     assert records(tmp_path / "two") == records(tmp_path / "one")
     audits = RunDir.open(tmp_path / "two").manifest().invocations[-1].audits
     assert sorted(audits) == ["tiny@mrope-i", "tiny@vanilla"]
-    assert all(audit["different"] == [] for audit in audits.values())
+    assert all(audit.different == () for audit in audits.values())
 
 
 def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) -> None:

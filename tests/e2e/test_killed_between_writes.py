@@ -18,10 +18,37 @@ from evalkit.finish import rescore
 from evalkit.store import RunDir
 from evalkit.store.journal import JournalWriter
 
+TASK = """
+from evalkit.metrics.exact import ExactAnswer
+from evalkit.task import Task, text
+
+
+class Rows:
+    def rows(self, data_root):
+        return iter([{"id": str(number)} for number in range(2)])
+
+    def describe(self):
+        return {"repo": "letters", "split": "test"}
+
+
+task = Task(
+    name="letters",
+    category="image",
+    title="Letters",
+    dataset=Rows(),
+    prompt=lambda row: (text("Which letter comes first?"),),
+    reference=lambda row: "A",
+    id=lambda row: row["id"],
+    cluster=lambda row: row["id"],
+    metric=ExactAnswer(),
+    max_new_tokens=8,
+)
+"""
+
 ORDER: dict[str, Any] = {
     "models": "mock:fixed=A",
     "ropes": ("mrope", "vanilla"),
-    "tasks": "mini_docvqa",
+    "tasks": "letters",
     "workers": 0,
     "rate_limits": {"unparsed": 1.0},
 }
@@ -75,16 +102,19 @@ def read_by_all(run: Path, folder: Path) -> None:
 def test_every_command_reads_what_a_kill_leaves(tmp_path: Path, earlier: int | None) -> None:
     """``earlier``: an earlier command was finished, which this one extends."""
     run, write = tmp_path / "run", 0
-    whole = evaluate(**ORDER, limit=2, output=tmp_path / "whole")
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/letters.py").write_text(TASK)
+    order = {**ORDER, "tasks_dirs": str(tmp_path / "tasks")}
+    whole = evaluate(**order, limit=2, output=tmp_path / "whole")
     while True:
         shutil.rmtree(run, ignore_errors=True)
         if earlier:
-            evaluate(**ORDER, limit=earlier, output=run)
+            evaluate(**order, limit=earlier, output=run)
         with killed_before(write) as done, contextlib.suppress(Killed):
-            evaluate(**ORDER, limit=2, output=run)
+            evaluate(**order, limit=2, output=run)
         if run.exists():
             read_by_all(run, tmp_path)
-        again = evaluate(**ORDER, limit=2, output=run)
+        again = evaluate(**order, limit=2, output=run)
         assert [each.without_timings() for each in again.records] == [
             each.without_timings() for each in whole.records
         ], done

@@ -18,7 +18,14 @@ from evalkit.store import Record, RunDir
 def run(tmp_path: Path, tasks: str, *extra: str, model: str = "tiny") -> tuple[list[Record], dict[str, Any]]:
     """Run through the CLI on the mirror at ``tmp_path / data``; return the records and the JSON."""
     words = ["run", "--model", model, "--tasks", tasks, "--data-root", str(tmp_path / "data")]
-    words += ["--output", str(tmp_path / "out"), "--json", "--rate-limit", "unparsed=1", *extra]
+    words += [
+        "--output",
+        str(tmp_path / "out"),
+        "--json",
+        "--rate-limit",
+        "unparsed=1,truncated=1,repeating=1",
+        *extra,
+    ]
     done = forked.evalkit(*words)
     assert done.returncode == 0, done.stderr
     return RunDir.open(tmp_path / "out").records(), json.loads(done.stdout)

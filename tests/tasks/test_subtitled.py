@@ -169,6 +169,7 @@ def mirror(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(mirror: Path, output: Path, *more: str) -> Any:
     words = ("run", "--model", "mock", "--rope", "mrope", "--tasks", "videomme_w_subtitle", "--workers", "0")
+    words += ("--rate-limit", "unparsed=1")
     return evalkit(*words, "--data-root", str(mirror), "--output", str(output), *more)
 
 
