@@ -19,7 +19,7 @@ from evalkit.finish import Outcome, finish, now
 from evalkit.metrics.base import ExternalMetric
 from evalkit.models.base import Card, Placing
 from evalkit.registry import load_task, resolve
-from evalkit.repeat import inputs_of, repeated
+from evalkit.repeat import Watch, repeated
 from evalkit.reporter import Reporter
 from evalkit.requests import Indexed, choose, letters_of, selected
 from evalkit.session import PlannedArm, Session, check_unchanged, scoring_of
@@ -80,18 +80,18 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
     Techniques.without(*spec.without)  # a misspelt one shows before anything is loaded
     arms = spec.arms()
     tasks = load_tasks(spec)
+    watch = Watch.start(spec, tasks)
     samples = load_samples(spec, tasks)
     entries = {task.name: task_entry(task, samples[task.name], spec.mc_logits) for task in tasks}
     entry = entry.model_copy(update={"revision": provenance.git_revision(Path(__file__).parent)})
     session = Session(spec, tasks, entries, samples, run, entry, reporter)
     command = _Command(session, [Order(arm.model, arm.rope, placing_of(spec)) for arm in arms])
     with closing(executor_of(spec)) as executor:
-        command.run(executor)
+        command.run(executor, watch)
     if not session.names:
         first = command.problems[0]
         raise type(first)("nothing was run", f"none of the {len(arms)} arms could be loaded", "see above")
-    inputs = inputs_of(spec, tasks, command.cards) if not command.problems else None
-    return finish(run, tasks, session.entry, command.problems, inputs)
+    return finish(run, tasks, session.entry, command.problems, None if command.problems else watch.end())
 
 
 class _Command:
@@ -103,18 +103,18 @@ class _Command:
         self.session = session
         self.orders = orders
         self.problems: list[EvalkitError] = []
-        self.cards: list[Card] = []
 
-    def run(self, executor: Executor) -> None:
+    def run(self, executor: Executor, watch: Watch) -> None:
         """Plan all arms, and answer what is left of them."""
         session = self.session
         left: list[tuple[Order, PlannedArm]] = []
         keys: set[str] = set()
+        cards: list[Card] = []
         records = session.run.journal().records
         for order in self.orders:
             with self._one_of_several():
                 arm = session.plan(executor.describe(order))
-                self.cards.append(arm.card)
+                cards.append(arm.card)
                 for note in arm.card.notes:
                     session.reporter.note(f"{arm.name}: {note}")
                 own = session.left(arm, records)
@@ -124,6 +124,7 @@ class _Command:
                 else:
                     session.announce([arm])
                     session.reporter.note(f"{arm.name}: all {len(arm.work)} samples are stored already")
+        watch.described(cards)
         names = [name for _, arm in left for name in arm.leases(keys)]
         waiting = session.reporter.note if session.spec.wait else None
         with session.run.answering(names, session.entry.command, waiting):

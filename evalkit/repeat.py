@@ -10,7 +10,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evalkit import provenance
@@ -22,6 +22,8 @@ from evalkit.spec import RunSpec
 from evalkit.store import Inputs, Invocation, RunDir
 from evalkit.task import Task
 
+# The files that make a folder a checkpoint.
+_HEADS = {"config.json", "adapter_config.json"}
 # Options that say how a command goes on, not what it answers.
 _FREE = {"wait", "output"}
 
@@ -54,13 +56,41 @@ def _earlier(run: RunDir, spec: RunSpec) -> Outcome | None:
     return None
 
 
-def inputs_of(spec: RunSpec, tasks: Sequence[Task], cards: Sequence[Card]) -> Inputs | None:
-    """The files and folders that decide what a command answers; None if they can't all be told, such as
-    those of data that are read from the hub or by another program.
-    """
-    paths: list[Path] = [Path(folder) for folder in spec.tasks_dirs]
-    for card in cards:
-        paths += card.files
+@dataclass
+class Watch:
+    """What decides a command's answers, from before it is read until the answers are stored."""
+
+    spec: RunSpec
+    tasks: Sequence[Task]
+    data: Inputs | None
+    cards: list[Card] = field(default_factory=list)
+    checkpoints: Inputs | None = None
+
+    @classmethod
+    def start(cls, spec: RunSpec, tasks: Sequence[Task]) -> Watch:
+        """Before any data are read."""
+        return cls(spec, tasks, _state_of(_sources(spec, tasks)))
+
+    def described(self, cards: Sequence[Card]) -> None:
+        """When the checkpoints were looked at, before they are loaded."""
+        self.cards = list(cards)
+        self.checkpoints = _state_of(_files(self.cards))
+
+    def end(self) -> Inputs | None:
+        """All of it, if it is as it was; None if something changed, or if not everything can be told, such as
+        data and models of the hub, which change unseen, and those of another program.
+        """
+        data, checkpoints = _sources(self.spec, self.tasks), _files(self.cards)
+        if self.data is None or data is None or self.checkpoints is None or checkpoints is None:
+            return None
+        if self.data != _state_of(data) or self.checkpoints != _state_of(checkpoints):
+            return None
+        return _state_of([*data, *checkpoints])
+
+
+def _sources(spec: RunSpec, tasks: Sequence[Task]) -> list[Path] | None:
+    """Files and folders of the tasks and their data."""
+    paths = [Path(folder) for folder in spec.tasks_dirs]
     for task in tasks:
         if not isinstance(task.dataset, Local):
             return None
@@ -71,23 +101,33 @@ def inputs_of(spec: RunSpec, tasks: Sequence[Task], cards: Sequence[Card]) -> In
         if found is None:
             return None
         paths += found
-    absolute = tuple(_outermost({path.absolute() for path in paths}))
-    return Inputs(paths=absolute, digest=_digest(absolute))
+    return paths
+
+
+def _files(cards: Sequence[Card]) -> list[Path] | None:
+    """Files of the checkpoints."""
+    if any(card.revision is not None for card in cards):
+        return None
+    return [path for card in cards for path in card.files]
+
+
+def _state_of(paths: Sequence[Path] | None) -> Inputs | None:
+    if paths is None:
+        return None
+    absolute = {path.absolute() for path in paths}
+    outermost = tuple(str(path) for path in sorted(absolute) if absolute.isdisjoint(path.parents))
+    return Inputs(paths=outermost, digest=_digest(outermost))
 
 
 def _alike(stored: RunSpec, spec: RunSpec) -> bool:
     return stored.model_dump(exclude=_FREE) == spec.model_dump(exclude=_FREE)
 
 
-def _outermost(paths: set[Path]) -> Iterator[str]:
-    """Paths that lie in none of the others."""
-    return (str(path) for path in sorted(paths) if paths.isdisjoint(path.parents))
-
-
 def _digest(paths: Iterable[str]) -> str:
     total = hashlib.sha256()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    total.update(repr((platform.node(), visible, sorted(provenance.versions().items()))).encode())
+    # Relative names mean other things elsewhere, and other GPUs another dtype.
+    around = (platform.node(), os.getcwd(), os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    total.update(repr((around, sorted(provenance.versions().items()))).encode("utf-8", "surrogateescape"))
     code = Path(__file__).resolve().parent
     for path in (code, code.parent / "tasks", *map(Path, paths)):
         for line in _states(path):
@@ -107,5 +147,7 @@ def _states(path: Path) -> Iterator[str]:
         found = path.stat()
     except OSError:
         yield f"{path} is not there\n"
-    else:
-        yield f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}\n"
+        return
+    yield f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}\n"
+    if path.name in _HEADS:  # what is laid beside it may be loaded, too
+        yield "".join(f"{name}\n" for name in sorted(os.listdir(path.parent)))

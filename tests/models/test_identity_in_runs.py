@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,41 @@ def test_a_finished_run_is_repeated_without_weights_where_data_may_have_changed(
         run(tmp_path, checkpoint)
     statuses = [each.status for each in RunDir.open(tmp_path / "run").manifest().invocations]
     assert statuses == ["complete", "complete"]
+
+
+@pytest.mark.parametrize("what", ["a file laid beside", "a file replaced", "a file touched by nobody"])
+def test_a_command_is_repeated_unseen_only_if_its_checkpoint_is_as_it_was(
+    tmp_path: Path, checkpoint: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, checkpoint)
+    if what == "a file laid beside":
+        (checkpoint / "chat_template.jinja").write_text((checkpoint / "config.json").read_text())
+    if what == "a file replaced":
+        weights = checkpoint / "model.safetensors"
+        times = weights.stat()
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with monkeypatch.context() as patch:
+        patch.setattr("evalkit.execute.load_samples", lambda *given: (_ for _ in ()).throw(LookupError))
+        if what == "a file touched by nobody":
+            assert run(tmp_path, checkpoint) == [
+                "finished before, and nothing has changed since: nothing is loaded"
+            ]
+        else:
+            with pytest.raises(LookupError):
+                run(tmp_path, checkpoint)
+
+
+def test_a_relative_name_means_another_folder_elsewhere(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path, Path("ckpt"))
+    (tmp_path / "elsewhere").mkdir()
+    model = make_model()
+    model.lm_head.weight.data += 0.5
+    save_checkpoint(tmp_path / "elsewhere/ckpt", model)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert any("kept apart" in note for note in run(tmp_path, Path("ckpt")))
