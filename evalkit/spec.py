@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -46,8 +46,18 @@ def _paths(value: Any) -> Any:
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Paths = Annotated[tuple[str, ...], BeforeValidator(_paths)]
+# Options that may be given several times go by these names in a file.
+SHORT_NAMES = {
+    "model": "models",
+    "rope": "ropes",
+    "task": "tasks",
+    "tasks_dir": "tasks_dirs",
+    "rate_limit": "rate_limits",
+}
+
+_Several = str | list[str | int]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=_Several)]
+Paths = Annotated[tuple[str, ...], BeforeValidator(_paths, json_schema_input_type=_Several)]
 PathText = Annotated[
     str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, Path) else value)
 ]
@@ -128,7 +138,11 @@ class RunSpec(BaseModel):
     visual_tokens: Count | None = None
     workers: Annotated[int, Field(ge=0)] | None = None
     batch_tokens: Annotated[
-        Count | None, BeforeValidator(lambda value: None if value == "auto" else value)
+        Count | None,
+        BeforeValidator(
+            lambda value: None if value == "auto" else value,
+            json_schema_input_type=Count | Literal["auto"] | None,
+        ),
     ] = None
     batch_size: Count | None = None
     compile: bool = False
@@ -312,23 +326,16 @@ def read_yaml(path: Path, what: str) -> Mapping[Any, Any]:
     return content
 
 
-_PLURAL = {
-    "model": "models",
-    "rope": "ropes",
-    "task": "tasks",
-    "tasks_dir": "tasks_dirs",
-    "rate_limit": "rate_limits",
-}
-
-
 def _keyed(path: Path, content: Mapping[Any, Any]) -> dict[str, Any]:
     known = list(RunSpec.model_fields)
     found: dict[str, Any] = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
-        name = _PLURAL.get(name, name)
+        name = SHORT_NAMES.get(name, name)
         if name not in known:
-            shown = [next((short for short, long in _PLURAL.items() if long == each), each) for each in known]
+            shown = [
+                next((short for short, long in SHORT_NAMES.items() if long == each), each) for each in known
+            ]
             raise UsageError(
                 f"config `{path}` has an unknown key `{key}`",
                 f"known keys: {', '.join(shown)}.{did_you_mean(str(key), shown)}",
