@@ -156,11 +156,14 @@ def _bootstrap(sums: Floats, weights: Floats, seed: int) -> tuple[float, float]:
 
 
 def _mcnemar(discordant: Sequence[Pair]) -> float:
-    from statsmodels.stats.contingency_tables import mcnemar
+    """The exact test: of the discordant pairs, a fair coin decides. statsmodels' is the same, and collects
+    garbage in every call, which took half of the time of a comparison.
+    """
+    from scipy.stats import binom
 
     better = sum(pair.second > pair.first for pair in discordant)
-    found = mcnemar([[0, better], [len(discordant) - better, 0]], exact=True)
-    return float(found.pvalue) if discordant else 1.0
+    fewer = min(better, len(discordant) - better)
+    return min(1.0, 2 * float(binom.cdf(fewer, len(discordant), 0.5)))
 
 
 def _clustered_t(value: float, deviation: float, groups: int) -> float:

@@ -157,3 +157,14 @@ def test_means_over_benchmarks() -> None:
     value, low, high = mean_difference([(0.02, 0.0, 0.04), (0.04, 0.02, 0.06)])
     assert value == pytest.approx(0.03)
     assert (low, high) == pytest.approx((0.03 - 0.02 / math.sqrt(2), 0.03 + 0.02 / math.sqrt(2)))
+
+
+@pytest.mark.parametrize(("better", "worse"), [(0, 0), (1, 0), (3, 3), (7, 2), (20, 41), (0, 12)])
+def test_mcnemar_is_statsmodels_exact_test(better: int, worse: int) -> None:
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    pairs = [Pair(0.0, 1.0, f"b{n}") for n in range(better)] + [Pair(1.0, 0.0, f"w{n}") for n in range(worse)]
+    result = found([*pairs, Pair(1.0, 1.0, "same"), Pair(0.0, 0.0, "other")])
+    assert result.test == "McNemar"
+    expected = float(mcnemar([[0, better], [worse, 0]], exact=True).pvalue) if pairs else 1.0
+    assert result.p == pytest.approx(expected, rel=1e-13)
