@@ -122,7 +122,7 @@ def _unreliable(records: Sequence[Record], limits: Mapping[str, float]) -> tuple
         flag: sum(flag in record.flags for record in records) / len(records) for flag in limits if records
     }
     return tuple(
-        f"{share:.1%} {flag}, {limits[flag]:.1%} may be"
+        f"{share:.1%} {flag} (limit {limits[flag]:.1%})"
         for flag, share in shares.items()
         if share > limits[flag]
     )

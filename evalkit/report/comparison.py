@@ -135,7 +135,9 @@ def _official(cell: Cell) -> list[str]:
     return [
         f"{name} {100 * value:.1f}"
         for name, value in found.items()
-        if "/" not in name and value != cell.figures.get(name.removeprefix("official_"))
+        if "/" not in name
+        and not math.isnan(value)
+        and value != cell.figures.get(name.removeprefix("official_"))
     ]
 
 

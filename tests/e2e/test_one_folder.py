@@ -254,7 +254,7 @@ def test_rates_over_their_limit_end_a_run_with_3_and_mark_the_row(tmp_path: Path
     done = forked.evalkit(*order, "--output", str(tmp_path / "run"))
     assert done.returncode == 3, done.stderr
     assert "UNRELIABLE" in done.stdout
-    assert "100.0% unparsed, 20.0% may be" in done.stderr
+    assert "100.0% unparsed (limit 20.0%)" in done.stderr
     for form in ("terminal", "markdown", "csv", "latex", "html"):
         shown = forked.evalkit("compare", str(tmp_path / "run"), "--format", form)
         assert "UNRELIABLE" in shown.stdout or "100.0% unparsed" in shown.stdout, form
