@@ -51,7 +51,10 @@ def _earlier(run: RunDir, spec: RunSpec) -> Outcome | None:
         if entry.status == "complete" and entry.inputs is not None and _alike(entry.spec, spec):
             if entry.inputs.digest != _digest(entry.inputs.paths):
                 return None
-            outcome = stored_outcome(run, entry)
+            try:
+                outcome = stored_outcome(run, entry)
+            except EvalkitError:  # a view or plan is gone or damaged: the command makes it again
+                return None
             return None if outcome.missing else outcome
     return None
 

@@ -263,3 +263,15 @@ def test_rates_over_their_limit_end_a_run_with_3_and_mark_the_row(tmp_path: Path
     allowed = forked.evalkit(*order, "--output", str(tmp_path / "b"), "--rate-limit", "unparsed=1")
     assert allowed.returncode == 0
     assert "UNRELIABLE" not in allowed.stdout
+
+
+@pytest.mark.parametrize("lost", ["plans/*.json", "records.jsonl", "manifest.json"])
+def test_what_was_deleted_is_made_again_by_the_same_command(tmp_path: Path, lost: str) -> None:
+    output = tmp_path / "run"
+    run(output, "--limit", "3")
+    for path in output.glob(lost):
+        path.unlink()
+    assert "mini_docvqa 3;" in run(output, "--limit", "3")
+    assert len(journalled(output)) == 3  # nothing was answered again
+    (cells,) = compare(output).cells.values()
+    assert cells["mini_docvqa"].whole
