@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from evalkit.errors import EnvironmentProblem
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+METADATA = "__metadata__"
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -38,7 +39,11 @@ TOKENIZER = (
     "chat_template.json",
     "chat_template.jinja",
 )
+TEMPLATES = "additional_chat_templates/*.jinja"
 PROCESSOR = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
+
+# Forms of a tokenizer, each with all of its files.
+_TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("tokenizer.model",))
 
 # What peft calls its parameters, and the parts of a model that it wraps.
 _ADAPTED = re.compile(
@@ -57,6 +62,7 @@ class CheckpointFiles:
         text: folder of the tokenizer and the chat template.
         pixels: folder of the image and video processor's settings.
         adapter: folder of the adapter to be merged into the weights.
+        notes: sentences that whoever runs it has to know of this choice.
     """
 
     folder: Path
@@ -65,6 +71,7 @@ class CheckpointFiles:
     text: Path
     pixels: Path
     adapter: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def groups(self) -> Mapping[str, tuple[Path, ...]]:
@@ -77,7 +84,7 @@ class CheckpointFiles:
             "weights": (*index, *self.weights),
             "config": tuple(_there(self.folder, (CONFIG,))),
             "generation config": tuple(_there(self.folder, (GENERATION,))),
-            "tokenizer": tuple(_there(self.text, TOKENIZER)),
+            "tokenizer": (*_there(self.text, TOKENIZER), *sorted(self.text.glob(TEMPLATES))),
             "processor": tuple(_there(self.pixels, PROCESSOR)),
             "adapter": tuple(adapter),
         }
@@ -102,16 +109,19 @@ class CheckpointFiles:
         )
 
 
-def checkpoint_files(folder: Path, adapter: Path | None = None) -> CheckpointFiles:
+def checkpoint_files(
+    folder: Path, adapter: Path | None = None, processor: Path | None = None
+) -> CheckpointFiles:
     """The files of a folder that ``save_pretrained`` wrote, which whoever loads it has to take; with an
-    ``adapter`` for these weights, its tokenizer and processor settings come first, if it has its own.
+    ``adapter`` for these weights, its tokenizer and processor settings come first, if it has its own. Those of
+    ``processor`` are for a checkpoint without.
 
     Raises:
         EnvironmentProblem: weights are missing, damaged or cut short; there are several, or an adapter's
             among them, so that it is not clear which are meant.
     """
     index = folder / INDEX if (folder / INDEX).is_file() else None
-    names = [WHOLE] if index is None else _shards(index)
+    names = shards(folder)
     _check_unambiguous(folder, names)
     weights = tuple(folder / name for name in names)
     _check_names(weights)
@@ -123,14 +133,45 @@ def checkpoint_files(folder: Path, adapter: Path | None = None) -> CheckpointFil
             f"its config.json names other weights, `{config['transformers_weights']}`",
             "remove that line",
         )
-    text = _first(adapter, folder, TOKENIZER, ("tokenizer.json",))
-    pixels = _first(adapter, folder, PROCESSOR, ("preprocessor_config.json", "processor_config.json"))
+    own = (folder,) if adapter is None else (adapter, folder)
+    text = _owner(own, TOKENIZER, has_tokenizer, "tokenizer.json") or processor or folder
+    pixels = _owner(own, PROCESSOR, has_settings, "preprocessor_config.json") or processor or folder
     return CheckpointFiles(folder, weights, index, text, pixels, adapter)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a whole tokenizer, in any form that transformers reads."""
+    return any(len(_there(folder, names)) == len(names) for names in _TOKENIZERS)
+
+
+def has_template(folder: Path) -> bool:
+    """Whether a folder holds a chat template.
+
+    Raises:
+        EnvironmentProblem: a file that may hold it is unreadable.
+    """
+    if _there(folder, ("chat_template.jinja", "chat_template.json")) or any(folder.glob(TEMPLATES)):
+        return True
+    path = folder / "tokenizer_config.json"
+    return path.is_file() and bool(read_json(path).get("chat_template"))
+
+
+def has_settings(folder: Path) -> bool:
+    """Whether a folder holds settings for images: in a file of their own, or as transformers 5 saves them
+    among those of the whole processor.
+
+    Raises:
+        EnvironmentProblem: a file that may hold them is unreadable.
+    """
+    nested = folder / "processor_config.json"
+    return (folder / "preprocessor_config.json").is_file() or (
+        nested.is_file() and bool(read_json(nested).get("image_processor"))
+    )
 
 
 def is_adapter(folder: Path) -> bool:
     """Whether a folder holds an adapter and no weights of a whole model."""
-    return (folder / ADAPTER_CONFIG).is_file() and not _whole_weights(folder)
+    return (folder / ADAPTER_CONFIG).is_file() and not whole_weights(folder)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -168,8 +209,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def tensors_of(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors in a safetensors file: an 8-byte length, a JSON header, and as many
-    bytes as the header says.
+    """Names and shapes of the tensors in a safetensors file.
+
+    Raises:
+        EnvironmentProblem: it is damaged or cut short.
+    """
+    header = header_of(path)
+    return {name: tuple(map(int, each["shape"])) for name, each in header.items() if name != METADATA}
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file, which is an 8-byte length, a JSON header, and as many bytes as that says.
 
     Raises:
         EnvironmentProblem: it is damaged or cut short.
@@ -181,20 +231,28 @@ def tensors_of(path: Path) -> dict[str, tuple[int, ...]]:
         if length > size - 8:
             raise _damaged(path, f"it is {size} bytes long, less than its own header says")
         try:
-            header = json.loads(file.read(length))
-            header.pop("__metadata__", None)
-            ends = [entry["data_offsets"][1] for entry in header.values()]
-            shapes = {str(name): tuple(map(int, entry["shape"])) for name, entry in header.items()}
+            header: dict[str, Any] = json.loads(file.read(length))
+            tensors = [entry for name, entry in header.items() if name != METADATA]
+            ends = [entry["data_offsets"][1] for entry in tensors]
+            for entry in tensors:
+                tuple(map(int, entry["shape"]))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             raise _damaged(path, "its header is not that of a safetensors file") from None
     expected = 8 + length + max(ends, default=0)
     if size != expected:
         raise _damaged(path, f"it is {size} bytes long instead of {expected}")
-    return shapes
+    return header
 
 
-def _shards(index: Path) -> list[str]:
-    """The files that a weight index names."""
+def shards(folder: Path) -> list[str]:
+    """The files of weights that a folder is to hold: those that its index names, or the one that needs none.
+
+    Raises:
+        EnvironmentProblem: the index is damaged.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        return [WHOLE]
     try:
         names = sorted({str(name) for name in read_json(index)["weight_map"].values()})
     except (KeyError, AttributeError) as error:
@@ -209,7 +267,7 @@ def _check_unambiguous(folder: Path, names: list[str]) -> None:
     """All weights that lie in a folder are those that are meant, and none is missing."""
     found = {path.name for path in folder.glob("*.safetensors")}
     adapter = [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if (folder / name).exists()]
-    if adapter and _whole_weights(folder):
+    if adapter and whole_weights(folder):
         raise _ambiguous(
             folder,
             f"it holds an adapter ({', '.join(adapter)}) beside the weights of a whole model, and nothing "
@@ -239,6 +297,14 @@ def _check_names(weights: Iterable[Path]) -> None:
     seen: dict[str, Path] = {}
     for path in weights:
         names = tensors_of(path)
+        empty = next((name for name, shape in names.items() if 0 in shape), None)
+        if empty:
+            raise EnvironmentProblem(
+                f"the weights of `{path.parent}` are missing",
+                f"`{empty}` in {path.name} is empty, as DeepSpeed ZeRO 3 leaves it: the weights lie in one piece "
+                "for each process",
+                "merge them with the script that DeepSpeed left beside them, zero_to_fp32.py",
+            )
         twice = next((name for name in names if name in seen), None)
         if twice:
             raise _ambiguous(
@@ -256,24 +322,27 @@ def _check_names(weights: Iterable[Path]) -> None:
         )
 
 
-def _whole_weights(folder: Path) -> bool:
+def whole_weights(folder: Path) -> bool:
     """Whether a folder holds weights that are no adapter's."""
     names = (*folder.glob("model*.safetensors"), *folder.glob("pytorch_model*.bin"), folder / INDEX)
     return any(path.is_file() for path in names)
 
 
-def _first(adapter: Path | None, base: Path, names: tuple[str, ...], needed: tuple[str, ...]) -> Path:
-    """The folder whose files of one kind are taken: all of them come from one."""
-    own = [] if adapter is None else _there(adapter, names)
-    if adapter is None or not own:
-        return base
-    if not _there(adapter, needed):
-        raise _ambiguous(
-            adapter,
-            f"it has {own[0].name} of its own but no {needed[0]}, and files of two folders can't be mixed",
-            f"copy {needed[0]} into it, or remove {own[0].name}",
-        )
-    return adapter
+def _owner(
+    folders: Iterable[Path], names: tuple[str, ...], whole: Callable[[Path], bool], needed: str
+) -> Path | None:
+    """The first folder that has files of one kind: all of them come from one."""
+    for folder in folders:
+        own = _there(folder, names)
+        if own and not whole(folder):
+            raise _ambiguous(
+                folder,
+                f"it has {own[0].name} of its own but no {needed}, and files of two folders can't be mixed",
+                f"copy {needed} into it, or remove {own[0].name}",
+            )
+        if own:
+            return folder
+    return None
 
 
 def _there(folder: Path, names: Iterable[str]) -> list[Path]:

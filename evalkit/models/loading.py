@@ -13,7 +13,14 @@ from evalkit.models.source import Source, find
 from evalkit.rope.variants import RopeVariant, parse_variant
 
 
-def load_model(name: str, *, rope: str = "auto", dtype: str = "auto", device: str = "auto") -> Model:
+def load_model(
+    name: str,
+    *,
+    rope: str = "auto",
+    dtype: str = "auto",
+    device: str = "auto",
+    processor: str | None = None,
+) -> Model:
     """Load a model with one RoPE variant installed.
 
     Args:
@@ -23,12 +30,13 @@ def load_model(name: str, *, rope: str = "auto", dtype: str = "auto", device: st
             checkpoint's ``config.rope_variant`` says, else the family's native one.
         dtype: ``auto`` (bfloat16 on a GPU, float32 on a CPU), ``float32``, ``bfloat16``, ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        processor: model that lends tokenizer and processor settings to a checkpoint without: a folder or hub id.
 
     Raises:
         UsageError: no such checkpoint, family, variant, dtype or device name.
         EnvironmentProblem: the checkpoint or the device can't be used.
     """
-    return describe_model(name, rope, Placing(dtype, device)).load()
+    return describe_model(name, rope, Placing(dtype, device, processor=processor)).load()
 
 
 def describe_model(name: str, rope: str = "auto", where: Placing | None = None) -> Card:
@@ -41,16 +49,14 @@ def describe_model(name: str, rope: str = "auto", where: Placing | None = None) 
     """
     where = where or Placing()
     if name.partition(":")[0] == "mock":
+        if where.processor is not None and not where.processor_if_needed:
+            raise UsageError(
+                f"`--processor {where.processor}`", f"`{name}` reads no files at all", "leave it out"
+            )
         return _describe("mock", None, name, _variant(rope, None, "mock"), where)
-    source = find(name, str(_variant(rope, None, "qwen2_5_vl")))
-    family = str(read_config(source.folder).get("model_type"))
-    if family not in FAMILIES or family == "mock":
-        known = [each for each in FAMILIES if each != "mock"]
-        raise UsageError(
-            f"model `{name}` is of the family `{family}`",
-            f"evalkit can run: {', '.join(known)}.{did_you_mean(family, known)}",
-            "choose a checkpoint of one of these families (`evalkit models`)",
-        )
+    zoo = str(_variant(rope, None, "qwen2_5_vl"))
+    source = find(name, zoo, where.processor, processor_if_needed=where.processor_if_needed)
+    family = str(read_config(source.folder)["model_type"])
     return _describe(family, source, name, _variant(rope, source.rope, family), where)
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import EnvironmentProblem, UsageError, did_you_mean
 from evalkit.models.adapters import base_of, check_base, read_adapter
-from evalkit.models.checkpoint import CheckpointFiles, checkpoint_files, is_adapter, read_config
+from evalkit.models.checkpoint import CheckpointFiles, is_adapter, read_config
+from evalkit.models.folder_kind import check_folder, describe_folder
+from evalkit.models.lending import Lender, files_with
 
 ZOO = ("tiny",)
 
 # What a checkpoint may consist of. No pickled weights and no Python: nothing untrusted is executed.
-HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model")
+LENT_FILES = ("*.json", "*.txt", "*.jinja", "*.model")
+HUB_FILES = (*LENT_FILES, "*.safetensors")
 
 _HUB_ID = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -27,11 +31,13 @@ class Source:
     Attributes:
         folder: holds the configuration and the weights; ``adapter`` what is to be merged into them.
         base: what the user or the adapter calls the model in ``folder``.
+        lender: gives tokenizer and processor settings, if these have none.
     """
 
     folder: Path
     adapter: Path | None = None
     base: str = ""
+    lender: Lender | None = None
 
     @property
     def revision(self) -> str | None:
@@ -52,21 +58,34 @@ class Source:
         """The files that are read.
 
         Raises:
+            UsageError: the lender has nothing to give, or is of another family.
             EnvironmentProblem: they are missing, damaged or ambiguous.
         """
         if self.adapter is not None:
             check_base(self.adapter, self.folder)
-        return checkpoint_files(self.folder, self.adapter)
+        return files_with(self.folder, self.adapter, self.lender)
 
 
-def find(name: str, variant: str) -> Source:
+def find(
+    name: str, variant: str, processor: str | None = None, *, processor_if_needed: bool = False
+) -> Source:
     """The checkpoint of a name: a folder, a model of the zoo (trained with ``variant``), a hub id with or
-    without ``@revision``; an adapter by its own name, or as ``BASE+ADAPTER``.
+    without ``@revision``; an adapter by its own name, or as ``BASE+ADAPTER``. ``processor`` names a model that
+    lends it what it lacks of tokenizer and processor settings.
 
     Raises:
-        UsageError: there is none of this name.
-        EnvironmentProblem: it can't be downloaded, or an adapter can't be used.
+        UsageError: there is none of this name, or evalkit runs none of its kind.
+        EnvironmentProblem: it can't be downloaded, it is no whole checkpoint, or an adapter can't be used.
     """
+    found = _find(name, variant)
+    check_folder(found.folder, found.base or name)
+    if processor is None:
+        return found
+    lent = _folder(processor, variant, LENT_FILES)
+    return replace(found, lender=Lender(processor, lent, processor_if_needed))
+
+
+def _find(name: str, variant: str) -> Source:
     pair = None if Path(name).expanduser().exists() else _pair(name)
     if pair is not None:
         adapter = _folder(pair[1], variant)
@@ -137,13 +156,13 @@ def _refuse_no_adapter(folder: Path) -> None:
     checkpoint = (folder / "config.json").is_file()
     raise UsageError(
         f"`{folder}` is no adapter",
-        "it holds a whole model" if checkpoint else "it holds no adapter_config.json",
+        "it holds a whole model" if checkpoint else f"it is {describe_folder(folder).sentence}",
         "give `BASE+ADAPTER`, the adapter as peft's `save_pretrained` wrote it",
     )
 
 
-def _folder(name: str, variant: str) -> Path:
-    """The folder that holds a checkpoint, downloaded if need be."""
+def _folder(name: str, variant: str, files: Sequence[str] = HUB_FILES) -> Path:
+    """The folder that holds a checkpoint, of which ``files`` are downloaded if need be."""
     if name in ZOO:
         from evalkit.zoo import resolve
 
@@ -152,12 +171,11 @@ def _folder(name: str, variant: str) -> Path:
     if path.is_dir():
         return path
     if path.exists():
-        raise UsageError(
-            f"model `{name}` is a file", "a checkpoint is a folder", "give the folder that holds it"
-        )
+        kind = describe_folder(path)
+        raise UsageError(f"model `{name}` is a file", f"it is {kind.sentence}", kind.fix)
     hub = _HUB_ID.fullmatch(name)
     if hub:
-        return _download(hub[1], hub[2])
+        return _download(hub[1], hub[2], files)
     siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
     near = did_you_mean(path.name, [*siblings, *ZOO, "mock"])
     raise UsageError(
@@ -167,14 +185,14 @@ def _folder(name: str, variant: str) -> Path:
     )
 
 
-def _download(hub_id: str, revision: str | None) -> Path:
+def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
     """A snapshot of the commit that a revision is now; its folder is called by that commit."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     asked = hub_id if revision is None else f"{hub_id}@{revision}"
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(HUB_FILES)))
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
     except GatedRepoError:
         why, fix = "the repository is gated", "accept its licence on the hub and log in with `hf auth login`"
     except RevisionNotFoundError:

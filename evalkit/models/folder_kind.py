@@ -1,0 +1,368 @@
+"""What kind of folder somebody has given as a checkpoint, in plain words, and all that it lacks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from evalkit.errors import EnvironmentProblem, EvalkitError, UsageError, did_you_mean
+from evalkit.models.base_model import base_named_in
+from evalkit.models.checkpoint import (
+    CONFIG,
+    INDEX,
+    NO_PICKLES,
+    WHOLE,
+    has_settings,
+    has_template,
+    has_tokenizer,
+    header_of,
+    is_adapter,
+    read_config,
+    read_json,
+    shards,
+)
+from evalkit.models.families import FAMILIES
+from evalkit.models.layouts import (
+    below,
+    cached_repositories,
+    layout_of,
+    layout_of_file,
+    pointers,
+    unfinished,
+)
+from evalkit.models.originals import original
+from evalkit.models.quantised import quantisation
+
+NO_WEIGHTS = "no weights"
+
+
+@dataclass(frozen=True)
+class FolderKind:
+    """What a folder is.
+
+    Attributes:
+        name: short, such as ``hub layout``, ``adapter``, ``DeepSpeed ZeRO``.
+        sentence: what goes after "this is": ``a checkpoint of ...``.
+        missing: all that a checkpoint needs and that isn't there.
+        fix: what to do about it; empty where there is nothing to do.
+        problem: why it can't be run as it is: it is no whole checkpoint (``folder``), evalkit has no such family
+            (``family``), or tokenizer and processor have to come from another folder (``processor``).
+        inner: checkpoints inside of it, by their relative names.
+    """
+
+    name: str
+    sentence: str
+    missing: tuple[str, ...] = ()
+    fix: str = ""
+    problem: Literal["", "folder", "family", "processor"] = ""
+    inner: tuple[str, ...] = ()
+
+
+def describe_folder(folder: Path) -> FolderKind:
+    """What a folder (or file) is.
+
+    Raises:
+        EnvironmentProblem: a file that would tell is damaged.
+    """
+    if not folder.is_dir():
+        return _file(folder)
+    if not any(folder.iterdir()):
+        return FolderKind(
+            "empty folder", "an empty folder", _parts(folder), "give the folder of a checkpoint", "folder"
+        )
+    cloned = pointers(folder)
+    if cloned:
+        return FolderKind(
+            "git-lfs pointers",
+            f"a clone without Git LFS: {_listed(cloned)} holds a pointer instead of its content",
+            tuple(cloned),
+            f"fetch them: `cd {folder} && git lfs install && git lfs pull`",
+            "folder",
+        )
+    if is_adapter(folder):
+        base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+        return FolderKind("adapter", f"an adapter of `{base}`" if base else "an adapter that names no base model")
+    config = read_config(folder) if (folder / CONFIG).is_file() else {}
+    return _by_family(folder, config) or _without_weights(folder, config) or _checkpoint(folder, config)
+
+
+def check_folder(folder: Path, name: str) -> FolderKind:
+    """What a folder is that is to be run; tokenizer and processor may still have to come from elsewhere.
+
+    Raises:
+        UsageError: evalkit doesn't run such models.
+        EnvironmentProblem: it is no whole checkpoint, and nothing to make one of.
+    """
+    kind = describe_folder(folder)
+    if kind.problem in ("folder", "family"):
+        raise refusal(folder, kind, name)
+    return kind
+
+
+def refusal(folder: Path, kind: FolderKind, name: str) -> EvalkitError:
+    """What to tell somebody who wants to run a folder that can't be run."""
+    if kind.problem == "family":
+        known = [each for each in FAMILIES if each != "mock"]
+        family = str(read_config(folder).get("model_type"))
+        return UsageError(
+            f"model `{name}` is {kind.sentence}",
+            f"evalkit can run: {', '.join(known)}.{did_you_mean(family, known)}",
+            kind.fix,
+        )
+    what = f"`{folder}` is {kind.sentence}"
+    if kind.name == NO_WEIGHTS:
+        what = f"the weights of `{folder}` are missing"
+    return EnvironmentProblem(what, _lacks(kind) or "it is no checkpoint", kind.fix)
+
+
+def _lacks(kind: FolderKind) -> str:
+    return f"it has no {', no '.join(kind.missing)}" if kind.missing else ""
+
+
+def _file(path: Path) -> FolderKind:
+    layout = layout_of_file(path.name)
+    if layout is None:
+        what = "one file of weights" if path.suffix == ".safetensors" else "a file"
+        return FolderKind("file", f"{what}, and a checkpoint is a folder", (), _HOLDS, "folder")
+    return FolderKind(layout.name, layout.sentence.format(found=path.name), (), _fix(layout.fix, path.parent, path), "folder")
+
+
+_HOLDS = "give the folder that holds it, with config.json and the rest"
+
+
+def _by_family(folder: Path, config: Mapping[str, Any]) -> FolderKind | None:
+    """A model that evalkit can't run, however it is stored."""
+    family = config.get("model_type")
+    if not config or (family in FAMILIES and family != "mock"):
+        return None
+    elsewhere = original(folder, config)
+    if elsewhere:
+        return FolderKind("original repository", elsewhere[0], (), elsewhere[1], "family")
+    choose = "choose a checkpoint of one of these families (`evalkit models`)"
+    if not family:
+        return FolderKind(
+            "no family", "a folder whose config.json names no `model_type`", (), choose, "family"
+        )
+    code = ", with Python code of its own, which is not executed" if config.get("auto_map") else ""
+    if any(re.search(r"vision|visual|image|video|audio|mm_", key) for key in config):
+        return FolderKind("other family", f"of the family `{family}`{code}", (), choose, "family")
+    return FolderKind(
+        "text-only model",
+        f"of the family `{family}`, a language model that sees neither images nor videos{code}",
+        (),
+        choose,
+        "family",
+    )
+
+
+def _without_weights(folder: Path, config: Mapping[str, Any]) -> FolderKind | None:
+    """A folder without all of the weights that evalkit could read, or without a configuration."""
+    weights = _weights(folder)
+    if not weights and config:
+        return None
+    missing = _parts(folder, weights)
+    inner = _inner(folder)
+    kind = (
+        (_started(folder) or _foreign(folder) if weights else None)
+        or _cached(folder)
+        or _around(folder, inner)
+        or _bare(folder, config, weights)
+    )
+    inside = f"; or give one of those inside: {_listed(inner)}" if inner and kind.name != "training run" else ""
+    return FolderKind(kind.name, kind.sentence, missing, kind.fix + inside, "folder", tuple(inner))
+
+
+def _started(folder: Path) -> FolderKind | None:
+    files = unfinished(folder)
+    if not files:
+        return None
+    return FolderKind(
+        "unfinished download",
+        f"a download that didn't come to its end ({_listed(path.name for path in files)})",
+        fix=f"repeat the download, which goes on where it stopped (`hf download ORGANISATION/NAME --local-dir {folder}`)",
+    )
+
+
+def _foreign(folder: Path) -> FolderKind | None:
+    """A folder as another program writes it; of a training run, the last of its checkpoints is looked at."""
+    steps = sorted((path for path in folder.glob("checkpoint-*") if path.is_dir()), key=natural)
+    for each in (folder, *reversed(steps)):
+        if each != folder and _holds_checkpoint(each):
+            return None
+        known = layout_of(each)
+        if known is None:
+            continue
+        layout, path = known
+        shown = path.relative_to(folder)
+        fix = _fix(layout.fix, each, path)
+        return FolderKind(layout.name, layout.sentence.format(found=shown), fix=fix)
+    return None
+
+
+def _cached(folder: Path) -> FolderKind | None:
+    ids = cached_repositories(folder)
+    if not ids:
+        return None
+    return FolderKind(
+        "hub cache",
+        f"a folder of the hub's cache, which keeps each commit in a folder `snapshots/COMMIT` ({_listed(ids)})",
+        fix=f"give the id: `--model {ids[0]}`",
+    )
+
+
+def _around(folder: Path, inner: list[str]) -> FolderKind | None:
+    if not inner:
+        return None
+    last = folder / inner[-1]
+    steps_there = last.name.startswith("checkpoint-")
+    pattern = f", or all of them: `--model '{last.parent}/checkpoint-*'`" if steps_there else ""
+    steps = "the folder of a training, without weights of its own" if pattern else "a folder of checkpoints"
+    return FolderKind(
+        "training run",
+        f"{steps}; inside: {', '.join(inner)}",
+        fix=f"give one of them, such as `--model {last}`{pattern}",
+    )
+
+
+def _bare(folder: Path, config: Mapping[str, Any], weights: str) -> FolderKind:
+    if not config:
+        what = "not a model folder" if weights else "not a model folder: weights, and nothing that says of what"
+        return FolderKind("no model", what, fix="give the folder that `save_pretrained` wrote")
+    return FolderKind(
+        NO_WEIGHTS,
+        f"a model folder without weights; {NO_PICKLES}",
+        fix="fetch the checkpoint again, or convert it with `save_pretrained`",
+    )
+
+
+def _checkpoint(folder: Path, config: Mapping[str, Any]) -> FolderKind:
+    """A folder with a model's configuration and all of its weights."""
+    heads = [header_of(folder / name) for name in shards(folder)]
+    entries = {name: each for head in heads for name, each in head.items()}
+    metadata = entries.get("__metadata__") or {}
+    if metadata.get("format") == "mlx" or "quantization" in config:
+        return FolderKind(
+            "MLX",
+            "a model for MLX, whose weights are laid out in another way",
+            (),
+            "give the checkpoint that it was made from",
+            "folder",
+        )
+    kinds = Counter(str(each.get("dtype")) for name, each in entries.items() if name != "__metadata__")
+    sentence = f"a checkpoint of the family `{config['model_type']}`, " + ", ".join(
+        each for each in (_origin(folder), *_traits(config, entries, len(heads), kinds), _quantised(folder)) if each
+    )
+    inner = tuple(path.name for path in sorted(folder.glob("checkpoint-*"), key=natural) if _holds_checkpoint(path))
+    missing = tuple(processor_parts(folder, folder))
+    if missing:
+        return FolderKind("model only", sentence, missing, processor_fix(folder, config), "processor", inner)
+    return FolderKind(_name(folder), sentence, inner=inner)
+
+
+def _traits(config: Mapping[str, Any], names: Iterable[str], files: int, kinds: Counter[str]) -> list[str]:
+    found = ["weights in one file" if files == 1 else f"weights in {files} files"]
+    found += [f"as {kinds.most_common(1)[0][0]}"] if kinds else []
+    if "text_config" not in config and config["model_type"] in ("qwen2_vl", "qwen2_5_vl"):
+        found.append("configured as before transformers 4.52 (the language model's settings at the top level)")
+    if any(re.match(r"visual\.|model\.layers\.|language_model\.", name) for name in names):
+        found.append("its weights named as before transformers 4.52")
+    return found
+
+
+def _quantised(folder: Path) -> str:
+    method = quantisation(folder)
+    return f"quantised by `{method}`" if method else ""
+
+
+def _trained(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("training_args.bin", "trainer_state.json"))
+
+
+def _nested(folder: Path) -> bool:
+    path = folder / "processor_config.json"
+    return path.is_file() and bool(read_json(path).get("image_processor"))
+
+
+def _origin(folder: Path) -> str:
+    if _trained(folder):
+        return "from a training with transformers' Trainer"
+    return "saved by transformers 5" if _nested(folder) else ""
+
+
+def _name(folder: Path) -> str:
+    if quantisation(folder):
+        return "quantised"
+    if _trained(folder):
+        return "Trainer output"
+    return "saved by transformers 5" if _nested(folder) else "hub layout"
+
+
+def _parts(folder: Path, weights: str = "weights") -> tuple[str, ...]:
+    """All that a folder lacks."""
+    config = [] if (folder / CONFIG).is_file() else [CONFIG]
+    return (*([weights] if weights else []), *config, *processor_parts(folder, folder))
+
+
+def processor_parts(text: Path, pixels: Path, *, template: bool = True) -> list[str]:
+    """What is missing of a tokenizer, its chat template, and a processor, which may lie in two folders."""
+    found = [
+        (has_tokenizer(text), "tokenizer (tokenizer.json, or vocab.json and merges.txt)"),
+        (not template or has_template(text), "chat template (chat_template.jinja)"),
+        (has_settings(pixels), "processor settings (processor_config.json or preprocessor_config.json)"),
+    ]
+    return [name for there, name in found if not there]
+
+
+def processor_fix(folder: Path, config: Mapping[str, Any]) -> str:
+    """Where a checkpoint's tokenizer and processor could come from."""
+    known = base_named_in(folder, config)
+    if known is not None and known.here:
+        return f"give `--processor {known.name}`, the model that it was trained from ({known.source} names it)"
+    examples = [each for each in FAMILIES[config["model_type"]].examples if "/" in each]
+    absent = f"; {known.source} names `{known.name}`, which is not here" if known else ""
+    return (
+        f"give `--processor BASE` with the model that it was trained from (a folder, or a hub id such as "
+        f"{examples[0]}){absent}"
+    )
+
+
+def _weights(folder: Path) -> str:
+    """What of the weights is missing, or nothing."""
+    try:
+        names = shards(folder)
+    except EnvironmentProblem:
+        return ""  # a damaged index is told where the files are chosen
+    there = {path.name for path in folder.glob("*.safetensors") if path.is_file()}
+    gone = [name for name in names if name not in there]
+    if not gone:
+        return ""
+    others = f"; there is {_listed(there)}" if there and not (folder / INDEX).is_file() else ""
+    index = f" or {INDEX}" if gone == [WHOLE] and not (folder / INDEX).is_file() else ""
+    return f"weights ({_listed(gone)}{index}{others})"
+
+
+def _holds_checkpoint(folder: Path) -> bool:
+    whole = any((folder / name).is_file() for name in (WHOLE, INDEX)) and (folder / CONFIG).is_file()
+    return folder.is_dir() and (whole or is_adapter(folder))
+
+
+def _inner(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in sorted(below(folder), key=natural) if _holds_checkpoint(path)]
+
+
+def natural(path: Path) -> list[tuple[int, str]]:
+    """A key to sort by that counts: ``checkpoint-500`` before ``checkpoint-1000``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def _fix(text: str, folder: Path, path: Path) -> str:
+    return text.format(folder=folder, folder_name=folder.resolve().name, place=path.parent, file=path.name)
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")

@@ -1,0 +1,162 @@
+"""Tokenizer and processor settings for checkpoints that have none: lent by a base model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evalkit.errors import EnvironmentProblem, UsageError
+from evalkit.models.checkpoint import (
+    CONFIG,
+    TEMPLATES,
+    CheckpointFiles,
+    checkpoint_files,
+    read_config,
+    read_json,
+)
+from evalkit.models.folder_kind import describe_folder, processor_fix, processor_parts
+
+
+@dataclass(frozen=True)
+class Lender:
+    """Where tokenizer and processor settings come from that a checkpoint lacks.
+
+    Attributes:
+        name: what the user called it.
+        folder: where its files lie.
+        if_needed: it was named for several models, some of which may have their own.
+    """
+
+    name: str
+    folder: Path
+    if_needed: bool = False
+
+
+def files_with(folder: Path, adapter: Path | None, lender: Lender | None) -> CheckpointFiles:
+    """The files of a checkpoint, all of them.
+
+    Raises:
+        UsageError: a lender was named for a checkpoint that has its own, or is of another family.
+        EnvironmentProblem: files are missing, damaged or ambiguous.
+    """
+    _check_family(folder, lender)
+    files = checkpoint_files(folder, adapter, lender.folder if lender else None)
+    missing = processor_parts(files.text, files.pixels, template=files.text == files.pixels)
+    if missing:
+        raise _incomplete(files, lender, missing)
+    files = _with_a_template_for_media(files)
+    return replace(files, notes=(*files.notes, *_lent(files, lender), *_inside(folder)))
+
+
+def _lent(files: CheckpointFiles, lender: Lender | None) -> list[str]:
+    """What a lender gave.
+
+    Raises:
+        UsageError: nothing.
+    """
+    if lender is None:
+        return []
+    text, pixels = files.text == lender.folder, files.pixels == lender.folder
+    if not (text or pixels) and not lender.if_needed:
+        raise UsageError(
+            f"`--processor {lender.name}` for `{files.adapter or files.folder}` is ambiguous",
+            "it has a tokenizer and processor settings of its own, and nothing says which are meant",
+            "leave `--processor` out, or move its own files elsewhere",
+        )
+    if not (text or pixels):
+        return [f"it has a tokenizer and processor of its own: `--processor {lender.name}` is for others"]
+    what = "tokenizer and processor settings" if text and pixels else "the processor settings"
+    kept = "" if text and pixels else ", the tokenizer is its own"
+    if text and not pixels:
+        what, kept = "the tokenizer", ", the processor settings are its own"
+    verb = "is" if text and not pixels else "are"
+    return [f"{what} {verb} taken from `{lender.name}`{kept}"]
+
+
+def _inside(folder: Path) -> list[str]:
+    inner = describe_folder(folder).inner
+    if not inner:
+        return []
+    return [
+        f"`{folder}` also holds {', '.join(inner)}, which this is not (`--model '{folder}/checkpoint-*'` runs those)"
+    ]
+
+
+def _check_family(folder: Path, lender: Lender | None) -> None:
+    if lender is None or not (lender.folder / CONFIG).is_file():
+        return
+    own, other = (read_config(each).get("model_type") for each in (folder, lender.folder))
+    if own != other:
+        raise UsageError(
+            f"`--processor {lender.name}`",
+            f"it is of the family `{other}`, and `{folder}` of `{own}`",
+            "give the model that the checkpoint was trained from",
+        )
+
+
+def _incomplete(files: CheckpointFiles, lender: Lender | None, missing: list[str]) -> EnvironmentProblem:
+    own = files.adapter or files.folder
+    others = [f"its base `{files.folder}`"] if files.adapter else []
+    others += [f"`--processor {lender.name}`"] if lender else []
+    who = f"neither it nor {' nor '.join(others)} has a" if others else "it has no"
+    again = "name a model that has them" if lender else processor_fix(files.folder, read_config(files.folder))
+    return EnvironmentProblem(
+        f"`{own}` is {describe_folder(own).sentence}",
+        f"{who} {f', no '.join(missing) if not others else f', a '.join(missing)}",
+        again,
+    )
+
+
+def _with_a_template_for_media(files: CheckpointFiles) -> CheckpointFiles:
+    """A trainer that was given a tokenizer alone saves it with its own chat template, which in most families
+    knows of no media; the processor's belongs to it, if the tokens are the same.
+
+    Raises:
+        EnvironmentProblem: they aren't.
+    """
+    if files.text == files.pixels or _knows_media(files.text):
+        return files
+    if not _knows_media(files.pixels):
+        raise EnvironmentProblem(
+            f"the chat template of `{files.text}` knows no images",
+            f"and there is none in `{files.pixels}`, whose processor settings go with it",
+            "copy chat_template.jinja of the model that it was trained from into it",
+        )
+    if _tokens(files.text) != _tokens(files.pixels):
+        raise EnvironmentProblem(
+            f"the chat template of `{files.text}` knows no images",
+            f"and that of `{files.pixels}` belongs to another tokenizer, so that files of both can't be mixed",
+            "copy the chat template that it was trained with into it as chat_template.jinja",
+        )
+    note = f"its own chat template knows no images; that of `{files.pixels.name}`, of the same tokens, is taken"
+    return replace(files, text=files.pixels, notes=(*files.notes, note))
+
+
+def _knows_media(folder: Path) -> bool:
+    """Whether a chat template of a folder speaks of images."""
+    paths = [folder / "chat_template.jinja", folder / "chat_template.json", *folder.glob(TEMPLATES)]
+    found = [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()]
+    settings: Mapping[str, Any] = {}
+    if (folder / "tokenizer_config.json").is_file():
+        settings = read_json(folder / "tokenizer_config.json")
+    return any("image" in text for text in (*found, str(settings.get("chat_template"))))
+
+
+def _tokens(folder: Path) -> str:
+    """All of a tokenizer but how it pads and cuts, as transformers reads it."""
+    import json
+
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        content = json.loads(tokenizer.backend_tokenizer.to_str())
+    except Exception as error:  # noqa: BLE001 - its readers raise anything on damaged files
+        raise EnvironmentProblem(
+            f"the tokenizer of `{folder}` can't be loaded",
+            next(iter(str(error).splitlines()), "") or type(error).__name__,
+            "copy the tokenizer of the base model into the folder",
+        ) from None
+    return json.dumps({**content, "padding": None, "truncation": None}, sort_keys=True)
