@@ -18,6 +18,7 @@ from evalkit.errors import EvalkitError, UsageError
 from evalkit.finish import Outcome, finish, now
 from evalkit.metrics.base import ExternalMetric
 from evalkit.models.base import Card, Placing
+from evalkit.models.training_steps import with_all_steps
 from evalkit.registry import load_task, resolve
 from evalkit.repeat import Watch, repeated
 from evalkit.reporter import Reporter
@@ -69,7 +70,9 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
         EvalkitError: the spec itself or its data can't be used, or another process is answering the same;
             nothing was run.
     """
-    run = RunDir.create(spec.run_path())
+    path = spec.run_path()
+    spec = with_all_steps(spec)
+    run = RunDir.create(path)
     if run.begun:
         scoring_of(spec, run.manifest())
     entry = _invocation(spec)
@@ -171,7 +174,16 @@ def placing_of(spec: RunSpec) -> Placing:
     only = spec.devices[0] if len(spec.devices) == 1 else spec.device
     device = f"cuda:{only}" if only.isdigit() else only
     shown = (spec.max_frames, spec.visual_tokens)
-    return Placing(spec.dtype, device, spec.device_map, *shown, spec.compile, _batching(spec))
+    return Placing(
+        spec.dtype,
+        device,
+        spec.device_map,
+        *shown,
+        spec.compile,
+        _batching(spec),
+        spec.processor,
+        processor_if_needed=len({arm.model for arm in spec.arms()}) > 1,
+    )
 
 
 def _batching(spec: RunSpec) -> tuple[str, ...]:

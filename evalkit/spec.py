@@ -76,7 +76,9 @@ class RunSpec(BaseModel):
     """What to run, and how.
 
     Attributes:
-        models: checkpoints: a path, a hub id, ``tiny``, ``mock...``, or ``variant=checkpoint``.
+        models: checkpoints: a path, a hub id, ``tiny``, ``mock...``, or ``variant=checkpoint``; a path may be
+            a pattern (``RUN/checkpoint-*``), whose matches are run in the order of their steps.
+        processor: model that lends tokenizer and processor settings to those that have none.
         ropes: variants for every checkpoint that doesn't name its own; empty means ``auto``.
         tasks: names, globs or groups.
         limit: at most this many samples of each task, the same ones in every run.
@@ -118,6 +120,7 @@ class RunSpec(BaseModel):
     models: Names
     tasks: Names
     ropes: Names = ()
+    processor: PathText | None = None
     limit: Count | None = None
     subset: str | None = None
     official_random: int | None = None
@@ -234,8 +237,9 @@ class RunSpec(BaseModel):
         order = [arms, self.tasks, self.limit, self.subset, self.dtype]
         order += [each for each in (self.mc_logits, self.max_frames, self.visual_tokens) if each]
         order += [self.reasoning] if self.reasoning != TAGS else []
+        order += [("processor", self.processor)] if self.processor else []
         digest = hashlib.sha256(repr(tuple(order)).encode()).hexdigest()[:8]
-        name = Path(arms[0].model).name.replace(":", "-").replace("=", "-")
+        name = Path(arms[0].model).name.replace(":", "-").replace("=", "-").replace("*", "x")
         return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x').replace(':', '-')}-{digest}"
 
 

@@ -20,7 +20,18 @@ from evalkit.store import Record, exclusive
 ORDER = "order.yaml"
 _HEAD = "sample\tscore\tanswer"
 # What of an order is kept: where things lie differs from machine to machine.
-_KEPT = ("models", "ropes", "tasks", "subset", "limit", "dtype", "max_frames", "visual_tokens", "mc_logits")
+_KEPT = (
+    "models",
+    "ropes",
+    "processor",
+    "tasks",
+    "subset",
+    "limit",
+    "dtype",
+    "max_frames",
+    "visual_tokens",
+    "mc_logits",
+)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ def command() -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--model", "models", multiple=True, metavar="NAME", help="As for `evalkit run`.")
 @click.option("--rope", "ropes", multiple=True, metavar="VARIANT", help="As for `evalkit run`.")
+@click.option("--processor", metavar="BASE", help="As for `evalkit run`.")
 @click.option("--tasks", multiple=True, metavar="NAMES", help="As for `evalkit run`.")
 @click.option("--limit", type=click.IntRange(min=1), help="Samples of each task, instead of its ci subset.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Weights.")

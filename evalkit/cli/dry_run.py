@@ -10,6 +10,7 @@ from evalkit.errors import MediaError
 from evalkit.execute import load_samples, load_tasks, placing_of
 from evalkit.models import describe_model
 from evalkit.models.base import Card
+from evalkit.models.training_steps import with_all_steps
 from evalkit.plain import to_json
 from evalkit.requests import build_request
 from evalkit.session import arm_name
@@ -22,7 +23,8 @@ _LISTED = 5
 
 def describe(spec: RunSpec, as_json: bool) -> str:
     """Samples, prompt tokens and one rendered prompt for every arm and task."""
-    spec = with_mirror(spec)
+    output = spec.run_path()
+    spec = with_all_steps(with_mirror(spec))
     tasks = load_tasks(spec)
     samples = load_samples(spec, tasks)
     found: list[dict[str, Any]] = []
@@ -32,8 +34,8 @@ def describe(spec: RunSpec, as_json: bool) -> str:
             drawn = [each.sample for each in samples[task.name]]
             found.append({"arm": arm_name(model), **_plan(model, task, drawn, spec.mc_logits)})
     if as_json:
-        return to_json({"output": str(spec.run_path()), "plan": found})
-    lines = [f"would write to {spec.run_path()}"]
+        return to_json({"output": str(output), "plan": found})
+    lines = [f"would write to {output}"]
     for entry in found:
         lines.append(
             f"{entry['arm']}  {entry['task']}: {entry['samples']} samples, "

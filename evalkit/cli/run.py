@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="NAME",
     help="Checkpoint: a folder, a hub id, `tiny`, `mock`; an adapter, or `BASE+ADAPTER`; or "
-    "`VARIANT=CHECKPOINT` to pair them. Repeat it or give a comma list.",
+    "`VARIANT=CHECKPOINT` to pair them. Repeat it or give a comma list; "
+    "'RUN/checkpoint-*' for all steps of a training.",
+)
+@click.option(
+    "--processor",
+    metavar="BASE",
+    help="Model (a folder or hub id) that lends tokenizer and processor settings to checkpoints without.",
 )
 @click.option(
     "--rope",
@@ -111,12 +117,14 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show what would run: samples, prompts, token counts.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the table.")
 @json_option
+@click.argument("more", nargs=-1, metavar="")
 def command(
     config: Path | None,
     dry_run: bool,
     quiet: bool,
     as_json: bool,
     rate_limits: tuple[str, ...],
+    more: tuple[str, ...],
     **options: Any,
 ) -> int:
     r"""Run models with RoPE variants on tasks, and print the comparison table.
@@ -127,6 +135,10 @@ def command(
     evalkit run --model tiny --rope vanilla,mrope,mrope-i,mhrope --tasks mini
     evalkit run --model mrope=/ckpts/a --model mrope-i=/ckpts/b --tasks paper --data-root /data
     """
+    if more:
+        from evalkit.models.training_steps import joined
+
+        options["models"] = joined(options["models"], more)
     spec = read_spec(config, {**options, "rate_limits": dict(_rate_limits(rate_limits))})
     if dry_run:
         from evalkit.cli.dry_run import describe

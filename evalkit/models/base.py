@@ -120,9 +120,9 @@ class Placing:
     over several devices, as transformers' ``from_pretrained`` does. ``max_frames`` of a video are shown, and
     all media of a request as at most ``visual_tokens``; None for the paper's protocol. ``compiled``: see
     :func:`evalkit.models.compile.compile_parts`. ``batching``: options of the engine, as the user would write
-    them, by which other numbers share a computation: they round differently in 16 bits. ``processor`` is the
-    model that lends tokenizer and processor settings to a checkpoint without; ``processor_if_needed``: some of
-    the models that it was named for may have their own.
+    them, by which other numbers share a computation: they round differently in 16 bits. ``processor``
+    lends tokenizer and processor settings to a checkpoint without; ``processor_if_needed``: some of the models
+    that it was named for may have their own.
     """
 
     dtype: str = "auto"

@@ -113,8 +113,8 @@ def checkpoint_files(
     folder: Path, adapter: Path | None = None, processor: Path | None = None
 ) -> CheckpointFiles:
     """The files of a folder that ``save_pretrained`` wrote, which whoever loads it has to take; with an
-    ``adapter`` for these weights, its tokenizer and processor settings come first, if it has its own. Those of
-    ``processor`` are for a checkpoint without.
+    ``adapter`` for these weights, its tokenizer and processor settings come first, if it has its own. Those
+    of ``processor`` are for a checkpoint without.
 
     Raises:
         EnvironmentProblem: weights are missing, damaged or cut short; there are several, or an adapter's
@@ -219,7 +219,7 @@ def tensors_of(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def header_of(path: Path) -> dict[str, Any]:
-    """The header of a safetensors file, which is an 8-byte length, a JSON header, and as many bytes as that says.
+    """The header of a safetensors file: an 8-byte length, a JSON header, and as many bytes as that says.
 
     Raises:
         EnvironmentProblem: it is damaged or cut short.
@@ -301,8 +301,8 @@ def _check_names(weights: Iterable[Path]) -> None:
         if empty:
             raise EnvironmentProblem(
                 f"the weights of `{path.parent}` are missing",
-                f"`{empty}` in {path.name} is empty, as DeepSpeed ZeRO 3 leaves it: the weights lie in one piece "
-                "for each process",
+                f"`{empty}` in {path.name} is empty, as DeepSpeed ZeRO 3 leaves it: the weights lie in one "
+                "piece for each process",
                 "merge them with the script that DeepSpeed left beside them, zero_to_fp32.py",
             )
         twice = next((name for name in names if name in seen), None)

@@ -49,8 +49,8 @@ class FolderKind:
         sentence: what goes after "this is": ``a checkpoint of ...``.
         missing: all that a checkpoint needs and that isn't there.
         fix: what to do about it; empty where there is nothing to do.
-        problem: why it can't be run as it is: it is no whole checkpoint (``folder``), evalkit has no such family
-            (``family``), or tokenizer and processor have to come from another folder (``processor``).
+        problem: why it can't be run as it is: it is no whole checkpoint (``folder``), evalkit has no such
+            family (``family``), or tokenizer and processor have to come from elsewhere (``processor``).
         inner: checkpoints inside of it, by their relative names.
     """
 
@@ -85,7 +85,9 @@ def describe_folder(folder: Path) -> FolderKind:
         )
     if is_adapter(folder):
         base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
-        return FolderKind("adapter", f"an adapter of `{base}`" if base else "an adapter that names no base model")
+        return FolderKind(
+            "adapter", f"an adapter of `{base}`" if base else "an adapter that names no base model"
+        )
     config = read_config(folder) if (folder / CONFIG).is_file() else {}
     return _by_family(folder, config) or _without_weights(folder, config) or _checkpoint(folder, config)
 
@@ -128,7 +130,13 @@ def _file(path: Path) -> FolderKind:
     if layout is None:
         what = "one file of weights" if path.suffix == ".safetensors" else "a file"
         return FolderKind("file", f"{what}, and a checkpoint is a folder", (), _HOLDS, "folder")
-    return FolderKind(layout.name, layout.sentence.format(found=path.name), (), _fix(layout.fix, path.parent, path), "folder")
+    return FolderKind(
+        layout.name,
+        layout.sentence.format(found=path.name),
+        (),
+        _fix(layout.fix, path.parent, path),
+        "folder",
+    )
 
 
 _HOLDS = "give the folder that holds it, with config.json and the rest"
@@ -172,7 +180,9 @@ def _without_weights(folder: Path, config: Mapping[str, Any]) -> FolderKind | No
         or _around(folder, inner)
         or _bare(folder, config, weights)
     )
-    inside = f"; or give one of those inside: {_listed(inner)}" if inner and kind.name != "training run" else ""
+    inside = (
+        f"; or give one of those inside: {_listed(inner)}" if inner and kind.name != "training run" else ""
+    )
     return FolderKind(kind.name, kind.sentence, missing, kind.fix + inside, "folder", tuple(inner))
 
 
@@ -183,7 +193,8 @@ def _started(folder: Path) -> FolderKind | None:
     return FolderKind(
         "unfinished download",
         f"a download that didn't come to its end ({_listed(path.name for path in files)})",
-        fix=f"repeat the download, which goes on where it stopped (`hf download ORGANISATION/NAME --local-dir {folder}`)",
+        fix="repeat the download, which goes on where it stopped (`hf download ORGANISATION/NAME --local-dir "
+        f"{folder}`)",
     )
 
 
@@ -209,7 +220,7 @@ def _cached(folder: Path) -> FolderKind | None:
         return None
     return FolderKind(
         "hub cache",
-        f"a folder of the hub's cache, which keeps each commit in a folder `snapshots/COMMIT` ({_listed(ids)})",
+        f"a folder of the hub's cache, which keeps each commit in `snapshots/COMMIT` ({_listed(ids)})",
         fix=f"give the id: `--model {ids[0]}`",
     )
 
@@ -230,7 +241,9 @@ def _around(folder: Path, inner: list[str]) -> FolderKind | None:
 
 def _bare(folder: Path, config: Mapping[str, Any], weights: str) -> FolderKind:
     if not config:
-        what = "not a model folder" if weights else "not a model folder: weights, and nothing that says of what"
+        what = (
+            "not a model folder" if weights else "not a model folder: weights, and nothing that says of what"
+        )
         return FolderKind("no model", what, fix="give the folder that `save_pretrained` wrote")
     return FolderKind(
         NO_WEIGHTS,
@@ -254,9 +267,13 @@ def _checkpoint(folder: Path, config: Mapping[str, Any]) -> FolderKind:
         )
     kinds = Counter(str(each.get("dtype")) for name, each in entries.items() if name != "__metadata__")
     sentence = f"a checkpoint of the family `{config['model_type']}`, " + ", ".join(
-        each for each in (_origin(folder), *_traits(config, entries, len(heads), kinds), _quantised(folder)) if each
+        each
+        for each in (_origin(folder), *_traits(config, entries, len(heads), kinds), _quantised(folder))
+        if each
     )
-    inner = tuple(path.name for path in sorted(folder.glob("checkpoint-*"), key=natural) if _holds_checkpoint(path))
+    inner = tuple(
+        path.name for path in sorted(folder.glob("checkpoint-*"), key=natural) if _holds_checkpoint(path)
+    )
     missing = tuple(processor_parts(folder, folder))
     if missing:
         return FolderKind("model only", sentence, missing, processor_fix(folder, config), "processor", inner)
@@ -267,7 +284,9 @@ def _traits(config: Mapping[str, Any], names: Iterable[str], files: int, kinds: 
     found = ["weights in one file" if files == 1 else f"weights in {files} files"]
     found += [f"as {kinds.most_common(1)[0][0]}"] if kinds else []
     if "text_config" not in config and config["model_type"] in ("qwen2_vl", "qwen2_5_vl"):
-        found.append("configured as before transformers 4.52 (the language model's settings at the top level)")
+        found.append(
+            "configured as before transformers 4.52 (the language model's settings at the top level)"
+        )
     if any(re.match(r"visual\.|model\.layers\.|language_model\.", name) for name in names):
         found.append("its weights named as before transformers 4.52")
     return found
@@ -321,7 +340,9 @@ def processor_fix(folder: Path, config: Mapping[str, Any]) -> str:
     """Where a checkpoint's tokenizer and processor could come from."""
     known = base_named_in(folder, config)
     if known is not None and known.here:
-        return f"give `--processor {known.name}`, the model that it was trained from ({known.source} names it)"
+        return (
+            f"give `--processor {known.name}`, the model that it was trained from ({known.source} names it)"
+        )
     examples = [each for each in FAMILIES[config["model_type"]].examples if "/" in each]
     absent = f"; {known.source} names `{known.name}`, which is not here" if known else ""
     return (
@@ -351,7 +372,11 @@ def _holds_checkpoint(folder: Path) -> bool:
 
 
 def _inner(folder: Path) -> list[str]:
-    return [str(path.relative_to(folder)) for path in sorted(below(folder), key=natural) if _holds_checkpoint(path)]
+    return [
+        str(path.relative_to(folder))
+        for path in sorted(below(folder), key=natural)
+        if _holds_checkpoint(path)
+    ]
 
 
 def natural(path: Path) -> list[tuple[int, str]]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 _COPY = "then copy config.json, tokenizer and processor settings beside them"
 _SAVE = (
-    "convert it, which takes one command: `python -c \"from transformers import AutoModelForImageTextToText as M; "
-    "M.from_pretrained('{folder}', dtype='auto').save_pretrained('{folder}-safe')\"`, then copy tokenizer and "
-    "processor settings into the new folder"
+    'convert it, which takes one command: `python -c "from transformers import AutoModelForImageTextToText '
+    "as M; M.from_pretrained('{folder}', dtype='auto').save_pretrained('{folder}-safe')\"`, then copy tokenizer "
+    "and processor settings into the new folder"
 )
 _OTHER_FORM = "give the checkpoint that it was made from, as safetensors"
 
@@ -98,15 +98,16 @@ LAYOUTS = (
         "FSDP",
         ("pytorch_model_fsdp*.bin",),
         "a checkpoint of FSDP, with pickled weights ({found})",
-        "write them as safetensors: `python -c \"import torch; from transformers import "
+        'write them as safetensors: `python -c "import torch; from transformers import '
         "AutoModelForImageTextToText as M; m = M.from_pretrained('BASE', dtype='auto'); "
-        "m.load_state_dict(torch.load('{place}/{file}', weights_only=True)); m.save_pretrained('{folder}-safe')\"`"
-        " with the model that it was trained from as BASE, then copy tokenizer and processor settings there",
+        "m.load_state_dict(torch.load('{place}/{file}', weights_only=True)); "
+        "m.save_pretrained('{folder}-safe')\"` with the model that it was trained from as BASE, then copy tokenizer and processor settings there",
     ),
     Layout(
         ".bin",
         ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
-        "a checkpoint with pickled weights ({found}); evalkit reads safetensors only, since those can run code",
+        "a checkpoint with pickled weights ({found}); evalkit reads safetensors only, since pickles can run "
+        "code",
         _SAVE,
     ),
     Layout(
@@ -164,7 +165,7 @@ def layout_of_file(name: str) -> Layout | None:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """What a download has left that didn't come to its end, in a folder or for a snapshot of the hub's cache."""
+    """What a download has left that didn't come to its end, in a folder or for a snapshot in the cache."""
     found = [path for pattern in _UNFINISHED for path in folder.glob(pattern)]
     found += (folder / ".cache" / "huggingface" / "download").rglob("*.incomplete")
     if folder.resolve().parent.name == "snapshots":

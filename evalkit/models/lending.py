@@ -80,7 +80,7 @@ def _inside(folder: Path) -> list[str]:
     if not inner:
         return []
     return [
-        f"`{folder}` also holds {', '.join(inner)}, which this is not (`--model '{folder}/checkpoint-*'` runs those)"
+        f"`{folder}` also holds {', '.join(inner)}, which are not run (`--model '{folder}/checkpoint-*'` does)"
     ]
 
 
@@ -100,13 +100,11 @@ def _incomplete(files: CheckpointFiles, lender: Lender | None, missing: list[str
     own = files.adapter or files.folder
     others = [f"its base `{files.folder}`"] if files.adapter else []
     others += [f"`--processor {lender.name}`"] if lender else []
-    who = f"neither it nor {' nor '.join(others)} has a" if others else "it has no"
-    again = "name a model that has them" if lender else processor_fix(files.folder, read_config(files.folder))
-    return EnvironmentProblem(
-        f"`{own}` is {describe_folder(own).sentence}",
-        f"{who} {f', no '.join(missing) if not others else f', a '.join(missing)}",
-        again,
-    )
+    why = f"it has no {', no '.join(missing)}"
+    if others:
+        why = f"neither it nor {' nor '.join(others)} has a {', a '.join(missing)}"
+    fix = "name a model that has them" if lender else processor_fix(files.folder, read_config(files.folder))
+    return EnvironmentProblem(f"`{own}` is {describe_folder(own).sentence}", why, fix)
 
 
 def _with_a_template_for_media(files: CheckpointFiles) -> CheckpointFiles:
@@ -127,10 +125,12 @@ def _with_a_template_for_media(files: CheckpointFiles) -> CheckpointFiles:
     if _tokens(files.text) != _tokens(files.pixels):
         raise EnvironmentProblem(
             f"the chat template of `{files.text}` knows no images",
-            f"and that of `{files.pixels}` belongs to another tokenizer, so that files of both can't be mixed",
+            f"and that of `{files.pixels}` belongs to another tokenizer: files of both can't be mixed",
             "copy the chat template that it was trained with into it as chat_template.jinja",
         )
-    note = f"its own chat template knows no images; that of `{files.pixels.name}`, of the same tokens, is taken"
+    note = (
+        f"its own chat template knows no images; that of `{files.pixels.name}`, of the same tokens, is taken"
+    )
     return replace(files, text=files.pixels, notes=(*files.notes, note))
 
 

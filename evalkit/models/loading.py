@@ -30,7 +30,7 @@ def load_model(
             checkpoint's ``config.rope_variant`` says, else the family's native one.
         dtype: ``auto`` (bfloat16 on a GPU, float32 on a CPU), ``float32``, ``bfloat16``, ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        processor: model that lends tokenizer and processor settings to a checkpoint without: a folder or hub id.
+        processor: a folder or hub id that lends tokenizer and processor settings to a checkpoint without.
 
     Raises:
         UsageError: no such checkpoint, family, variant, dtype or device name.

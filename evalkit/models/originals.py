@@ -1,4 +1,4 @@
-"""Checkpoints in the form of their authors' own programs, of which transformers' form is another repository."""
+"""Checkpoints in the form of their authors' own programs; transformers' form is another repository."""
 
 from __future__ import annotations
 
@@ -36,4 +36,6 @@ def _llava(names: str) -> str:
     found = re.search(r"llava-onevision-(qwen2-(?:0\.5|7|72)b-(?:ov-chat|ov|si))", names)
     if found is None:
         return f" (`llava-hf/llava-onevision-qwen2-7b-ov-hf` and its sisters), or convert it with {convert}"
-    return f" `llava-hf/llava-onevision-{found[1]}-hf`; if this was trained further, convert it with {convert}"
+    return (
+        f" `llava-hf/llava-onevision-{found[1]}-hf`; if this was trained further, convert it with {convert}"
+    )

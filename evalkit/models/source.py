@@ -21,6 +21,7 @@ LENT_FILES = ("*.json", "*.txt", "*.jinja", "*.model")
 HUB_FILES = (*LENT_FILES, "*.safetensors")
 
 _HUB_ID = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:@([\w./-]+))?")
+_STEP = re.compile(r"(checkpoint|(global[-_]?)?step|epoch|iter)[-_]?\d+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -70,8 +71,8 @@ def find(
     name: str, variant: str, processor: str | None = None, *, processor_if_needed: bool = False
 ) -> Source:
     """The checkpoint of a name: a folder, a model of the zoo (trained with ``variant``), a hub id with or
-    without ``@revision``; an adapter by its own name, or as ``BASE+ADAPTER``. ``processor`` names a model that
-    lends it what it lacks of tokenizer and processor settings.
+    without ``@revision``; an adapter by its own name, or as ``BASE+ADAPTER``. ``processor`` names a model
+    that lends it what it lacks of tokenizer and processor settings.
 
     Raises:
         UsageError: there is none of this name, or evalkit runs none of its kind.
@@ -109,13 +110,14 @@ def _find(name: str, variant: str) -> Source:
 
 
 def short_name(name: str) -> str:
-    """What to call a model in tables: folders go by their own names.
+    """What to call a model in tables: folders go by their own names, a training's steps by its name as well.
 
     >>> short_name("org/model"), short_name("mock:fixed=a+b")
     ('org/model', 'mock:fixed=a+b')
     """
     if Path(name).is_dir():
-        return Path(name).resolve().name
+        path = Path(name).resolve()
+        return f"{path.parent.name}/{path.name}" if _STEP.fullmatch(path.name) else path.name
     pair = None if name.startswith("mock") else _pair(name)
     return f"{short_name(pair[0])}+{short_name(pair[1])}" if pair else name
 
