@@ -121,8 +121,8 @@ class Placing:
     all media of a request as at most ``visual_tokens``; None for the paper's protocol. ``compiled``: see
     :func:`evalkit.models.compile.compile_parts`. ``batching``: options of the engine, as the user would write
     them, by which other numbers share a computation: they round differently in 16 bits. ``processor``
-    lends tokenizer and processor settings to a checkpoint without; ``processor_if_needed``: some of the models
-    that it was named for may have their own.
+    lends tokenizer and processor settings to a checkpoint without; ``processor_if_needed``: some of the
+    models that it was named for may have their own.
     """
 
     dtype: str = "auto"

@@ -133,6 +133,8 @@ def checkpoint_files(
             f"its config.json names other weights, `{config['transformers_weights']}`",
             "remove that line",
         )
+    if adapter is None and processor is None:
+        return CheckpointFiles(folder, weights, index, folder, folder)
     own = (folder,) if adapter is None else (adapter, folder)
     text = _owner(own, TOKENIZER, has_tokenizer, "tokenizer.json") or processor or folder
     pixels = _owner(own, PROCESSOR, has_settings, "preprocessor_config.json") or processor or folder

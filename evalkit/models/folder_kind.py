@@ -287,8 +287,11 @@ def _traits(config: Mapping[str, Any], names: Iterable[str], files: int, kinds: 
         found.append(
             "configured as before transformers 4.52 (the language model's settings at the top level)"
         )
-    if any(re.match(r"visual\.|model\.layers\.|language_model\.", name) for name in names):
-        found.append("its weights named as before transformers 4.52")
+    older = next(
+        filter(None, (re.match(r"visual\.|model\.layers\.|language_model\.", each) for each in names)), None
+    )
+    if older:
+        found.append(f"its weights under their older names (`{older[0]}`)")
     return found
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 _COPY = "then copy config.json, tokenizer and processor settings beside them"
 _SAVE = (
     'convert it, which takes one command: `python -c "from transformers import AutoModelForImageTextToText '
-    "as M; M.from_pretrained('{folder}', dtype='auto').save_pretrained('{folder}-safe')\"`, then copy tokenizer "
-    "and processor settings into the new folder"
+    "as M; M.from_pretrained('{folder}', dtype='auto').save_pretrained('{folder}-safe')\"`, then copy "
+    "tokenizer and processor settings into the new folder"
 )
 _OTHER_FORM = "give the checkpoint that it was made from, as safetensors"
 
@@ -101,7 +101,8 @@ LAYOUTS = (
         'write them as safetensors: `python -c "import torch; from transformers import '
         "AutoModelForImageTextToText as M; m = M.from_pretrained('BASE', dtype='auto'); "
         "m.load_state_dict(torch.load('{place}/{file}', weights_only=True)); "
-        "m.save_pretrained('{folder}-safe')\"` with the model that it was trained from as BASE, then copy tokenizer and processor settings there",
+        "m.save_pretrained('{folder}-safe')\"` with the model that it was trained from as BASE, then copy "
+        "tokenizer and processor settings there",
     ),
     Layout(
         ".bin",

@@ -79,9 +79,7 @@ def _inside(folder: Path) -> list[str]:
     inner = describe_folder(folder).inner
     if not inner:
         return []
-    return [
-        f"`{folder}` also holds {', '.join(inner)}, which are not run (`--model '{folder}/checkpoint-*'` does)"
-    ]
+    return [f"`{folder}` also holds {', '.join(inner)}: those are run by `--model '{folder}/checkpoint-*'`"]
 
 
 def _check_family(folder: Path, lender: Lender | None) -> None:
