@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
 
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from evalkit.models.checkpoint import CheckpointFiles
+from evalkit.models.families import FAMILIES
+from evalkit.models.processor import Processor, load_processor
 
 CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
@@ -85,6 +91,21 @@ def save_settings(folder: Path, family: str) -> None:
         video = {**IMAGENET, "size": size}
     (folder / "preprocessor_config.json").write_text(json.dumps(image))
     (folder / "video_preprocessor_config.json").write_text(json.dumps(video))
+    if family in WHOLE:
+        (folder / "processor_config.json").write_text(json.dumps(WHOLE[family]))
+
+
+# llava-hf/llava-onevision-qwen2-7b-ov-hf and OpenGVLab/InternVL3-1B-hf.
+WHOLE = {
+    "llava_onevision": {
+        "image_token": "<image>",
+        "num_image_tokens": 729,
+        "processor_class": "LlavaOnevisionProcessor",
+        "video_token": "<video>",
+        "vision_feature_select_strategy": "full",
+    },
+    "internvl": {"image_seq_length": 256, "processor_class": "InternVLProcessor"},
+}
 
 
 def save_config(folder: Path, family: str) -> None:
@@ -108,3 +129,16 @@ def save_folder(folder: Path, family: str) -> Path:
     save_settings(folder, family)
     save_config(folder, family)
     return folder
+
+
+def processor_of(folder: Path) -> Processor:
+    """The processor of a folder that may lack weights."""
+    read = CheckpointFiles(folder, (), None, folder, folder)
+    return load_processor(read, transformers.AutoConfig.from_pretrained(folder))
+
+
+def preprocessor_of(folder: Path) -> Any:
+    """Our preprocessor of a folder that may lack weights."""
+    given = processor_of(folder)
+    family = importlib.import_module(FAMILIES[given.config.model_type].module)
+    return family.ADAPTER.preprocessor(given)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ TOKENIZER = (
     "chat_template.json",
     "chat_template.jinja",
 )
+# Templates beside the default one, as transformers' `CHAT_TEMPLATE_DIR`.
 TEMPLATES = "additional_chat_templates/*.jinja"
 PROCESSOR = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 
@@ -80,14 +81,24 @@ class CheckpointFiles:
         adapter = (
             [] if self.adapter is None else _there(self.adapter, (ADAPTER_CONFIG, ADAPTER_WEIGHTS, CONFIG))
         )
+        # A tokenizer that was saved alone may have no chat template for media: the processor's is taken.
+        lent = [] if self.text == self.pixels else _text_files(self.pixels)
         return {
             "weights": (*index, *self.weights),
             "config": tuple(_there(self.folder, (CONFIG,))),
             "generation config": tuple(_there(self.folder, (GENERATION,))),
-            "tokenizer": (*_there(self.text, TOKENIZER), *sorted(self.text.glob(TEMPLATES))),
-            "processor": tuple(_there(self.pixels, PROCESSOR)),
+            "tokenizer": tuple(_text_files(self.text)),
+            "processor": (*_there(self.pixels, PROCESSOR), *lent),
             "adapter": tuple(adapter),
         }
+
+    def processor_groups(self, text: Path, pixels: Path) -> Sequence[tuple[Path, Sequence[Path]]]:
+        """The files that say how prompts and pixels are made, by the folder that they lie in."""
+        return (
+            (self.folder, _there(self.folder, (CONFIG,))),
+            (text, _text_files(text)),
+            (pixels, _there(pixels, PROCESSOR)),
+        )
 
     @property
     def all(self) -> tuple[Path, ...]:
@@ -345,6 +356,10 @@ def _owner(
         if own:
             return folder
     return None
+
+
+def _text_files(folder: Path) -> list[Path]:
+    return [*_there(folder, TOKENIZER), *sorted(folder.glob(TEMPLATES))]
 
 
 def _there(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -46,8 +46,7 @@ def files_with(folder: Path, adapter: Path | None, lender: Lender | None) -> Che
     missing = processor_parts(files.text, files.pixels, template=files.text == files.pixels)
     if missing:
         raise _incomplete(files, lender, missing)
-    files = _with_a_template_for_media(files)
-    return replace(files, notes=(*files.notes, *_lent(files, lender), *_inside(folder)))
+    return replace(files, notes=(*_lent(files, lender), *_template_note(files), *_inside(folder)))
 
 
 def _lent(files: CheckpointFiles, lender: Lender | None) -> list[str]:
@@ -58,7 +57,8 @@ def _lent(files: CheckpointFiles, lender: Lender | None) -> list[str]:
     """
     if lender is None:
         return []
-    text, pixels = files.text == lender.folder, files.pixels == lender.folder
+    own = {each.resolve() for each in (files.folder, files.adapter) if each is not None}
+    text, pixels = (each.resolve() not in own for each in (files.text, files.pixels))
     if not (text or pixels) and not lender.if_needed:
         raise UsageError(
             f"`--processor {lender.name}` for `{files.adapter or files.folder}` is ambiguous",
@@ -105,56 +105,21 @@ def _incomplete(files: CheckpointFiles, lender: Lender | None, missing: list[str
     return EnvironmentProblem(f"`{own}` is {describe_folder(own).sentence}", why, fix)
 
 
-def _with_a_template_for_media(files: CheckpointFiles) -> CheckpointFiles:
+def _template_note(files: CheckpointFiles) -> list[str]:
     """A trainer that was given a tokenizer alone saves it with its own chat template, which in most families
-    knows of no media; the processor's belongs to it, if the tokens are the same.
-
-    Raises:
-        EnvironmentProblem: they aren't.
+    knows of no media; that of the processor is taken then.
     """
-    if files.text == files.pixels or _knows_media(files.text):
-        return files
-    if not _knows_media(files.pixels):
-        raise EnvironmentProblem(
-            f"the chat template of `{files.text}` knows no images",
-            f"and there is none in `{files.pixels}`, whose processor settings go with it",
-            "copy chat_template.jinja of the model that it was trained from into it",
-        )
-    if _tokens(files.text) != _tokens(files.pixels):
-        raise EnvironmentProblem(
-            f"the chat template of `{files.text}` knows no images",
-            f"and that of `{files.pixels}` belongs to another tokenizer: files of both can't be mixed",
-            "copy the chat template that it was trained with into it as chat_template.jinja",
-        )
-    note = (
-        f"its own chat template knows no images; that of `{files.pixels.name}`, of the same tokens, is taken"
-    )
-    return replace(files, text=files.pixels, notes=(*files.notes, note))
+    if files.text == files.pixels or _knows_media(files.text) or not _knows_media(files.pixels):
+        return []
+    return [f"the chat template of its tokenizer knows of no media; that of `{files.pixels}` is taken"]
 
 
 def _knows_media(folder: Path) -> bool:
-    """Whether a chat template of a folder speaks of images."""
+    """Whether a chat template of a folder speaks of images and videos."""
     paths = [folder / "chat_template.jinja", folder / "chat_template.json", *folder.glob(TEMPLATES)]
     found = [path.read_text(encoding="utf-8", errors="replace") for path in paths if path.is_file()]
     settings: Mapping[str, Any] = {}
     if (folder / "tokenizer_config.json").is_file():
         settings = read_json(folder / "tokenizer_config.json")
-    return any("image" in text for text in (*found, str(settings.get("chat_template"))))
-
-
-def _tokens(folder: Path) -> str:
-    """All of a tokenizer but how it pads and cuts, as transformers reads it."""
-    import json
-
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        content = json.loads(tokenizer.backend_tokenizer.to_str())
-    except Exception as error:  # noqa: BLE001 - its readers raise anything on damaged files
-        raise EnvironmentProblem(
-            f"the tokenizer of `{folder}` can't be loaded",
-            next(iter(str(error).splitlines()), "") or type(error).__name__,
-            "copy the tokenizer of the base model into the folder",
-        ) from None
-    return json.dumps({**content, "padding": None, "truncation": None}, sort_keys=True)
+    texts = (*found, str(settings.get("chat_template")))
+    return any("image" in text and "video" in text for text in texts)

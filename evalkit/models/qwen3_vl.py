@@ -14,7 +14,7 @@ ADAPTER = hf.Adapter(
     "Qwen3VLForConditionalGeneration",
     QwenPreprocessor.placeholders,
     "Locate {} in this image and output the bbox coordinates in JSON format.",
-    partial(QwenPreprocessor.from_folder, by_frame=True),
+    partial(QwenPreprocessor.from_processor, by_frame=True),
     encode,
 )
 describe = partial(hf.describe, ADAPTER)
