@@ -382,9 +382,12 @@ def _inner(folder: Path) -> list[str]:
     ]
 
 
-def natural(path: Path) -> list[tuple[int, str]]:
+def natural(path: Path) -> list[list[tuple[int, str]]]:
     """A key to sort by that counts: ``checkpoint-500`` before ``checkpoint-1000``."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+    return [
+        [(int(each), "") if each.isdecimal() else (-1, each) for each in re.split(r"([0-9]+)", part)]
+        for part in path.parts
+    ]
 
 
 def _fix(text: str, folder: Path, path: Path) -> str:

@@ -11,6 +11,9 @@ from evalkit.models.folder_kind import describe_folder, natural
 from evalkit.spec import RunSpec, pair_of
 
 
+_NAMED = 12
+
+
 def is_pattern(model: str) -> bool:
     """Whether a name is a pattern of several folders; a folder of this very name comes first.
 
@@ -70,7 +73,9 @@ def _steps(model: str) -> list[str]:
         )
     wrong = [f"`{name}` ({why})" for name in names if (why := _no_checkpoint(Path(name)))]
     if wrong:
-        shown = ", ".join(wrong[:5]) + (f", and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        shown = ", ".join(wrong[:_NAMED]) + (
+            f", and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        )
         raise UsageError(
             f"`{pattern}` matches {len(wrong)} of {len(names)} that are no checkpoint",
             shown,
@@ -98,4 +103,4 @@ def _no_checkpoint(path: Path) -> str:
         kind = describe_folder(path)
     except EvalkitError as error:
         return error.why
-    return kind.sentence if kind.problem in ("folder", "family") else ""
+    return kind.name if kind.problem in ("folder", "family") else ""
