@@ -1,4 +1,4 @@
-"""Which model a checkpoint was trained from, as the files beside it say."""
+"""What a checkpoint lacks of tokenizer and processor, and which model has it: the one it was trained from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.models.checkpoint import has_settings, has_template, has_tokenizer
+from evalkit.models.families import FAMILIES
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -23,12 +24,38 @@ class NamedBase:
     here: bool
 
 
+def processor_parts(text: Path, pixels: Path, *, template: bool = True) -> list[str]:
+    """What is missing of a tokenizer, its chat template, and a processor, which may lie in two folders."""
+    found = [
+        (has_tokenizer(text), "tokenizer (tokenizer.json, or vocab.json and merges.txt)"),
+        (not template or has_template(text), "chat template (chat_template.jinja)"),
+        (has_settings(pixels), "processor settings (processor_config.json or preprocessor_config.json)"),
+    ]
+    return [name for there, name in found if not there]
+
+
+def processor_fix(folder: Path, config: Mapping[str, Any]) -> str:
+    """Where a checkpoint's tokenizer and processor could come from."""
+    known = base_named_in(folder, config)
+    if known is not None and known.here:
+        return (
+            f"give `--processor {known.name}`, the model that it was trained from ({known.source} names it)"
+        )
+    examples = [each for each in FAMILIES[config["model_type"]].examples if "/" in each]
+    absent = f"; {known.source} names `{known.name}`, which is not here" if known else ""
+    return (
+        f"give `--processor BASE` with the model that it was trained from (a folder, or a hub id such as "
+        f"{examples[0]}){absent}"
+    )
+
+
 def base_named_in(folder: Path, config: Mapping[str, Any]) -> NamedBase | None:
     """The model that a folder was trained from: one that has tokenizer and processor, if any is named."""
     parent = folder.resolve().parent
     if folder.name.startswith("checkpoint-") and _whole(parent):
         return NamedBase(str(parent), "the folder of its training", True)
-    named = [(name, source) for name, source in _named(folder, config) if name]
+    own = folder.resolve()
+    named = [each for each in _named(folder, config) if each[0] and Path(each[0]).resolve() != own]
     for name, source in named:
         path = _path(folder, name)
         if path is not None and _whole(path):
@@ -39,7 +66,7 @@ def base_named_in(folder: Path, config: Mapping[str, Any]) -> NamedBase | None:
 
 
 def _whole(folder: Path) -> bool:
-    return has_tokenizer(folder) and has_template(folder) and has_settings(folder)
+    return not processor_parts(folder, folder)
 
 
 def _path(folder: Path, name: str) -> Path | None:

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalkit.errors import EnvironmentProblem, EvalkitError, UsageError, did_you_mean
-from evalkit.models.base_model import base_named_in
+from evalkit.models.base_model import processor_fix, processor_parts
 from evalkit.models.checkpoint import (
+    ADAPTER_CONFIG,
     CONFIG,
     INDEX,
     NO_PICKLES,
     WHOLE,
-    has_settings,
-    has_template,
-    has_tokenizer,
     header_of,
     is_adapter,
     read_config,
@@ -27,6 +25,7 @@ from evalkit.models.checkpoint import (
 )
 from evalkit.models.families import FAMILIES
 from evalkit.models.layouts import (
+    DATA_SET,
     below,
     cached_repositories,
     layout_of,
@@ -84,10 +83,9 @@ def describe_folder(folder: Path) -> FolderKind:
             "folder",
         )
     if is_adapter(folder):
-        base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
-        return FolderKind(
-            "adapter", f"an adapter of `{base}`" if base else "an adapter that names no base model"
-        )
+        base = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        sentence = f"an adapter of `{base}`" if base else "an adapter that names no base model"
+        return FolderKind("adapter", sentence, inner=_steps(folder))
     config = read_config(folder) if (folder / CONFIG).is_file() else {}
     return _by_family(folder, config) or _without_weights(folder, config) or _checkpoint(folder, config)
 
@@ -178,6 +176,7 @@ def _without_weights(folder: Path, config: Mapping[str, Any]) -> FolderKind | No
         (_started(folder) or _foreign(folder) if weights else None)
         or _cached(folder)
         or _around(folder, inner)
+        or _data_set(folder)
         or _bare(folder, config, weights)
     )
     inside = (
@@ -212,6 +211,14 @@ def _foreign(folder: Path) -> FolderKind | None:
         fix = _fix(layout.fix, each, path)
         return FolderKind(layout.name, layout.sentence.format(found=shown), fix=fix)
     return None
+
+
+def _data_set(folder: Path) -> FolderKind | None:
+    found = DATA_SET.found(folder)
+    if found is None:
+        return None
+    sentence = DATA_SET.sentence.format(found=found.relative_to(folder))
+    return FolderKind(DATA_SET.name, sentence, fix=DATA_SET.fix)
 
 
 def _cached(folder: Path) -> FolderKind | None:
@@ -257,7 +264,7 @@ def _checkpoint(folder: Path, config: Mapping[str, Any]) -> FolderKind:
     heads = [header_of(folder / name) for name in shards(folder)]
     entries = {name: each for head in heads for name, each in head.items()}
     metadata = entries.get("__metadata__") or {}
-    if metadata.get("format") == "mlx" or "quantization" in config:
+    if metadata.get("format") == "mlx" or isinstance(config.get("quantization"), Mapping):
         return FolderKind(
             "MLX",
             "a model for MLX, whose weights are laid out in another way",
@@ -271,13 +278,11 @@ def _checkpoint(folder: Path, config: Mapping[str, Any]) -> FolderKind:
         for each in (_origin(folder), *_traits(config, entries, len(heads), kinds), _quantised(folder))
         if each
     )
-    inner = tuple(
-        path.name for path in sorted(folder.glob("checkpoint-*"), key=natural) if _holds_checkpoint(path)
-    )
     missing = tuple(processor_parts(folder, folder))
     if missing:
-        return FolderKind("model only", sentence, missing, processor_fix(folder, config), "processor", inner)
-    return FolderKind(_name(folder), sentence, inner=inner)
+        fix = processor_fix(folder, config)
+        return FolderKind("model only", sentence, missing, fix, "processor", _steps(folder))
+    return FolderKind(_name(folder), sentence, inner=_steps(folder))
 
 
 def _traits(config: Mapping[str, Any], names: Iterable[str], files: int, kinds: Counter[str]) -> list[str]:
@@ -329,31 +334,6 @@ def _parts(folder: Path, weights: str = "weights") -> tuple[str, ...]:
     return (*([weights] if weights else []), *config, *processor_parts(folder, folder))
 
 
-def processor_parts(text: Path, pixels: Path, *, template: bool = True) -> list[str]:
-    """What is missing of a tokenizer, its chat template, and a processor, which may lie in two folders."""
-    found = [
-        (has_tokenizer(text), "tokenizer (tokenizer.json, or vocab.json and merges.txt)"),
-        (not template or has_template(text), "chat template (chat_template.jinja)"),
-        (has_settings(pixels), "processor settings (processor_config.json or preprocessor_config.json)"),
-    ]
-    return [name for there, name in found if not there]
-
-
-def processor_fix(folder: Path, config: Mapping[str, Any]) -> str:
-    """Where a checkpoint's tokenizer and processor could come from."""
-    known = base_named_in(folder, config)
-    if known is not None and known.here:
-        return (
-            f"give `--processor {known.name}`, the model that it was trained from ({known.source} names it)"
-        )
-    examples = [each for each in FAMILIES[config["model_type"]].examples if "/" in each]
-    absent = f"; {known.source} names `{known.name}`, which is not here" if known else ""
-    return (
-        f"give `--processor BASE` with the model that it was trained from (a folder, or a hub id such as "
-        f"{examples[0]}){absent}"
-    )
-
-
 def _weights(folder: Path) -> str:
     """What of the weights is missing, or nothing."""
     try:
@@ -372,6 +352,12 @@ def _weights(folder: Path) -> str:
 def _holds_checkpoint(folder: Path) -> bool:
     whole = any((folder / name).is_file() for name in (WHOLE, INDEX)) and (folder / CONFIG).is_file()
     return folder.is_dir() and (whole or is_adapter(folder))
+
+
+def _steps(folder: Path) -> tuple[str, ...]:
+    """The checkpoints that a training left beside its last weights."""
+    steps = sorted(folder.glob("checkpoint-*"), key=natural)
+    return tuple(path.name for path in steps if _holds_checkpoint(path))
 
 
 def _inner(folder: Path) -> list[str]:

@@ -139,12 +139,12 @@ LAYOUTS = (
         "a folder of pickled weights in another program's form ({found})",
         "convert it to safetensors with the program that wrote it, as transformers' `save_pretrained` does",
     ),
-    Layout(
-        "data set",
-        ("*.parquet", "data/*.parquet", "*/*.parquet", "dataset_info.json"),
-        "a data set ({found}), no model",
-        "give a checkpoint; mirrors of data sets go to `--data-root`",
-    ),
+)
+DATA_SET = Layout(
+    "data set",
+    ("*.parquet", "*/*.parquet", "dataset_info.json"),
+    "a data set ({found}), no model",
+    "give a checkpoint; mirrors of data sets go to `--data-root`",
 )
 
 _UNFINISHED = ("*.incomplete", "*.part", "*.aria2", "*.crdownload")
@@ -175,8 +175,13 @@ def unfinished(folder: Path) -> list[Path]:
 
 
 def pointers(folder: Path) -> list[str]:
-    """Files that `git clone` without Git LFS has left as pointers, about 130 bytes of text."""
-    return sorted(path.name for path in folder.iterdir() if _is_pointer(path))
+    """Files of a checkpoint that `git clone` without Git LFS has left as pointers, about 130 bytes of text;
+    what is not read, such as pickled weights beside others, may stay so.
+    """
+    read = {".safetensors", ".json", ".jinja", ".model", ".txt"}
+    if not any(folder.glob("*.safetensors")):
+        read |= {".bin", ".gguf", ".pth", ".pt"}
+    return sorted(path.name for path in folder.iterdir() if path.suffix in read and _is_pointer(path))
 
 
 def _is_pointer(path: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import EnvironmentProblem, UsageError
+from evalkit.models.base_model import processor_fix, processor_parts
 from evalkit.models.checkpoint import (
     CONFIG,
     TEMPLATES,
@@ -16,7 +17,7 @@ from evalkit.models.checkpoint import (
     read_config,
     read_json,
 )
-from evalkit.models.folder_kind import describe_folder, processor_fix, processor_parts
+from evalkit.models.folder_kind import describe_folder
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def files_with(folder: Path, adapter: Path | None, lender: Lender | None) -> Che
     missing = processor_parts(files.text, files.pixels, template=files.text == files.pixels)
     if missing:
         raise _incomplete(files, lender, missing)
-    return replace(files, notes=(*_lent(files, lender), *_template_note(files), *_inside(folder)))
+    return replace(files, notes=(*_lent(files, lender), *_template_note(files), *_inside(adapter or folder)))
 
 
 def _lent(files: CheckpointFiles, lender: Lender | None) -> list[str]:

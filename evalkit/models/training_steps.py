@@ -10,7 +10,6 @@ from evalkit.errors import EvalkitError, UsageError
 from evalkit.models.folder_kind import describe_folder, natural
 from evalkit.spec import RunSpec, pair_of
 
-
 _NAMED = 12
 
 
