@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from evalkit.errors import EnvironmentProblem, EvalkitError, UsageError, did_you_mean
@@ -37,6 +38,7 @@ from evalkit.models.originals import original
 from evalkit.models.quantised import quantisation
 
 NO_WEIGHTS = "no weights"
+_GIVE = "give the folder that `save_pretrained` wrote"
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,14 @@ def describe_folder(folder: Path) -> FolderKind:
     if not folder.is_dir():
         return _file(folder)
     if not any(folder.iterdir()):
-        return FolderKind(
-            "empty folder", "an empty folder", _parts(folder), "give the folder of a checkpoint", "folder"
-        )
+        return FolderKind("empty folder", "not a model folder: it is empty", _parts(folder), _GIVE, "folder")
     cloned = pointers(folder)
     if cloned:
         return FolderKind(
             "git-lfs pointers",
-            f"a clone without Git LFS: {_listed(cloned)} holds a pointer instead of its content",
+            f"a clone without Git LFS, with pointers in the place of {_listed(cloned)}",
             tuple(cloned),
-            f"fetch them: `cd {folder} && git lfs install && git lfs pull`",
+            f"fetch them: `cd {quote(str(folder))} && git lfs install && git lfs pull`",
             "folder",
         )
     if is_adapter(folder):
@@ -182,7 +182,8 @@ def _without_weights(folder: Path, config: Mapping[str, Any]) -> FolderKind | No
     inside = (
         f"; or give one of those inside: {_listed(inner)}" if inner and kind.name != "training run" else ""
     )
-    return FolderKind(kind.name, kind.sentence, missing, kind.fix + inside, "folder", tuple(inner))
+    lacks = () if kind.name == "hub cache" else missing
+    return FolderKind(kind.name, kind.sentence, lacks, kind.fix + inside, "folder", tuple(inner))
 
 
 def _started(folder: Path) -> FolderKind | None:
@@ -193,7 +194,7 @@ def _started(folder: Path) -> FolderKind | None:
         "unfinished download",
         f"a download that didn't come to its end ({_listed(path.name for path in files)})",
         fix="repeat the download, which goes on where it stopped (`hf download ORGANISATION/NAME --local-dir "
-        f"{folder}`)",
+        f"{quote(str(folder))}`)",
     )
 
 
@@ -251,7 +252,7 @@ def _bare(folder: Path, config: Mapping[str, Any], weights: str) -> FolderKind:
         what = (
             "not a model folder" if weights else "not a model folder: weights, and nothing that says of what"
         )
-        return FolderKind("no model", what, fix="give the folder that `save_pretrained` wrote")
+        return FolderKind("no model", what, fix=_GIVE)
     return FolderKind(
         NO_WEIGHTS,
         f"a model folder without weights; {NO_PICKLES}",
@@ -377,7 +378,13 @@ def natural(path: Path) -> list[list[tuple[int, str]]]:
 
 
 def _fix(text: str, folder: Path, path: Path) -> str:
-    return text.format(folder=folder, folder_name=folder.resolve().name, place=path.parent, file=path.name)
+    return text.format(
+        folder=quote(str(folder)),
+        plain=folder,
+        folder_name=quote(folder.resolve().name),
+        place=quote(str(path.parent)),
+        file=path.name,
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

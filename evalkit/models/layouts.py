@@ -10,7 +10,7 @@ from pathlib import Path
 _COPY = "then copy config.json, tokenizer and processor settings beside them"
 _SAVE = (
     'convert it, which takes one command: `python -c "from transformers import AutoModelForImageTextToText '
-    "as M; M.from_pretrained('{folder}', dtype='auto').save_pretrained('{folder}-safe')\"`, then copy "
+    "as M; M.from_pretrained('{plain}', dtype='auto').save_pretrained('{plain}-safe')\"`, then copy "
     "tokenizer and processor settings into the new folder"
 )
 _OTHER_FORM = "give the checkpoint that it was made from, as safetensors"
@@ -24,7 +24,8 @@ class Layout:
         name: short.
         patterns: any of them in a folder gives it away.
         sentence: says what it is; ``{found}`` is what gave it away.
-        fix: what to do; ``{folder}`` is the folder, ``{place}`` the one that holds what was found.
+        fix: what to do; ``{folder}`` is the folder for a shell, ``{plain}`` inside of quotes, ``{place}`` the
+            one that holds what was found.
     """
 
     name: str
@@ -100,8 +101,8 @@ LAYOUTS = (
         "a checkpoint of FSDP, with pickled weights ({found})",
         'write them as safetensors: `python -c "import torch; from transformers import '
         "AutoModelForImageTextToText as M; m = M.from_pretrained('BASE', dtype='auto'); "
-        "m.load_state_dict(torch.load('{place}/{file}', weights_only=True)); "
-        "m.save_pretrained('{folder}-safe')\"` with the model that it was trained from as BASE, then copy "
+        "m.load_state_dict(torch.load('{plain}/{file}', weights_only=True)); "
+        "m.save_pretrained('{plain}-safe')\"` with the model that it was trained from as BASE, then copy "
         "tokenizer and processor settings there",
     ),
     Layout(

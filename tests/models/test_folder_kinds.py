@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,14 @@ def test_a_flat_configuration_of_transformers_4(
 def test_a_tokenizer_of_vocabulary_and_merges_is_one(
     family: str, hub: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    """It makes the same token ids."""
     folder = made_as.vocab_and_merges(hub(family), tmp_path / "ckpt")
     assert describe_folder(folder).missing == ()
     names = {path.name for path in find(str(folder), "").files().groups["tokenizer"]}
     assert {"vocab.json", "merges.txt", "added_tokens.json"} <= names
+    one, two = (load_model(str(each), device="cpu").preprocessor for each in (folder, hub(family)))
+    text = "<|im_start|>user\nWhat\u2019s  this?<|vision_start|><|image_pad|><|vision_end|><|im_end|>\n"
+    assert getattr(one, "encode")(text) == getattr(two, "encode")(text)  # noqa: B009 - no part of the protocol
     (folder / "merges.txt").unlink()
     assert refused(folder).why == "it has no tokenizer (tokenizer.json, or vocab.json and merges.txt)"
 
@@ -167,7 +171,7 @@ REFUSED: dict[str, tuple[Maker, str, tuple[str, ...], tuple[str, ...]]] = {
         ("verl.model_merger merge", "--local_dir {folder}/global_step_40/actor"),
         NOTHING,
     ),
-    "the hub's cache": (made_as.hub_cache, "hub cache", ("--model Org/Name", "snapshots/abab"), NOTHING),
+    "the hub's cache": (made_as.hub_cache, "hub cache", ("--model Org/Name", "snapshots/abab"), ()),
     "a clone without lfs": (made_as.cloned_without_lfs, "git-lfs pointers", ("git lfs pull",), ()),
     "half a download": (
         made_as.half_downloaded,
@@ -183,7 +187,7 @@ REFUSED: dict[str, tuple[Maker, str, tuple[str, ...], tuple[str, ...]]] = {
         ("weights",),
     ),
     "ONNX": (made_as.with_files("onnx/decoder.onnx", settings=True), "ONNX", ("ONNX",), ("weights",)),
-    "nothing": (made_as.with_files(), "empty folder", ("is an empty folder",), NOTHING),
+    "nothing": (made_as.with_files(), "empty folder", ("not a model folder: it is empty",), NOTHING),
     "anything": (made_as.with_files("notes.md"), "no model", ("not a model folder",), NOTHING),
     "settings only": (
         made_as.with_files(settings=True),
@@ -236,8 +240,10 @@ def test_a_kind_that_is_refused(kind: str, family: str, hub: Callable[[str], Pat
 
 def test_the_command_for_pickles_makes_a_checkpoint(hub: Callable[[str], Path], tmp_path: Path) -> None:
     folder = made_as.pickled(hub("qwen2_5_vl"), tmp_path / "ckpt")
-    command = refused(folder).fix.split("`")[1]
-    subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True, capture_output=True)
+    python, dash, program = shlex.split(refused(folder).fix.split("`")[1])
+    assert (python, dash) == ("python", "-c")
+    (tmp_path / "program.py").write_text(program)
+    runpy.run_path(str(tmp_path / "program.py"))
     for file in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"):
         shutil.copy(folder / file, tmp_path / "ckpt-safe")
     loaded: Any = load_model(str(tmp_path / "ckpt-safe"), device="cpu")
@@ -256,6 +262,12 @@ def test_the_command_for_fsdp_makes_weights(family: str, hub: Callable[[str], Pa
     loaded: Any = load_model(words[3], device="cpu")
     expected = parameters(made_as.model_of(hub(family)))
     assert all(torch.equal(each, expected[name]) for name, each in parameters(loaded.module).items())
+
+
+def test_commands_are_for_a_shell(hub: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = made_as.zero(hub("qwen2_vl"), tmp_path / "my run; $(1)")
+    command = shlex.split(refused(folder).fix.split("`")[1])
+    assert command[1:4] == [f"{folder}/zero_to_fp32.py", str(folder), f"{folder}-merged"]
 
 
 def test_empty_weights_of_zero_3(hub: Callable[[str], Path], tmp_path: Path) -> None:
@@ -409,3 +421,16 @@ def test_other_families_are_told_however_they_are_stored(
     assert error.exit_code == ExitCode.USAGE
     assert said in str(error)
     assert "evalkit can run: qwen2_vl" in error.why
+
+
+def test_the_table_names_tests_that_there_are() -> None:
+    """docs/models.md: each kind of folder with its test."""
+    root = Path(__file__).parents[2]
+    table = [line for line in (root / "docs/models.md").read_text().splitlines() if line.startswith("| ")]
+    named = {name for line in table[1:] for name in re.findall(r"\btest_\w+", line)}
+    written = "".join(path.read_text() for path in (root / "tests").glob("*/test_*.py"))
+    files = {path.stem for path in (root / "tests").glob("*/test_*.py")}
+    assert len(named) > 20
+    assert [name for name in named - files if f"def {name}(" not in written] == []
+    kinds = {kind for line in table for kind in re.findall(r"\[([^]*]+)-\*\]", line)}
+    assert kinds == {*RUN, *REFUSED} - {"GGUF beside settings", "LLaVA's projector"}

@@ -84,7 +84,7 @@ def only_inner(made: Path, folder: Path) -> Path:
 def sharded(made: Path, folder: Path) -> Path:
     saved_by_5(made, folder)
     (folder / WHOLE).unlink()
-    model_of(made).save_pretrained(folder, max_shard_size="200KB")
+    model_of(made).save_pretrained(folder, max_shard_size="600KB")
     return folder
 
 
