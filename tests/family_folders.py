@@ -142,3 +142,28 @@ def preprocessor_of(folder: Path) -> Any:
     given = processor_of(folder)
     family = importlib.import_module(FAMILIES[given.config.model_type].module)
     return family.ADAPTER.preprocessor(given)
+
+
+REAL = {"qwen2_vl": "Qwen2_VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3_VL"}
+"""Families whose published configuration files lie in ``../shared/hub_configs``."""
+
+
+def save_published(folder: Path, family: str, shared: Path) -> Path:
+    """A folder with a published checkpoint's own files, and a tokenizer of as many entries as its own.
+
+    Published tokenizers are too large for ``../shared``: special tokens, ids and settings are real
+    (``tokenizer_config.json``), the other entries stand for bytes or for nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (shared / "hub_configs" / REAL[family]).iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    added = {int(place): token["content"] for place, token in config["added_tokens_decoder"].items()}
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    names = [*letters, *(f"unused{number}" for number in range(len(letters), min(added)))]
+    tokenizer = Tokenizer(models.BPE({name: place for place, name in enumerate(names)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([added[place] for place in sorted(added)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
