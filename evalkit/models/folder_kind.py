@@ -154,11 +154,11 @@ def _by_family(folder: Path, config: Mapping[str, Any]) -> FolderKind | None:
             "no family", "a folder whose config.json names no `model_type`", (), choose, "family"
         )
     code = ", with Python code of its own, which is not executed" if config.get("auto_map") else ""
-    if any(re.search(r"vision|visual|image|video|audio|mm_", key) for key in config):
+    if any(re.search(r"vision|visual|image|img|video|audio|mm_", key) for key in config):
         return FolderKind("other family", f"of the family `{family}`{code}", (), choose, "family")
     return FolderKind(
         "text-only model",
-        f"of the family `{family}`, a language model that sees neither images nor videos{code}",
+        f"of the family `{family}`, whose config.json speaks of neither images nor videos{code}",
         (),
         choose,
         "family",
@@ -253,11 +253,15 @@ def _bare(folder: Path, config: Mapping[str, Any], weights: str) -> FolderKind:
             "not a model folder" if weights else "not a model folder: weights, and nothing that says of what"
         )
         return FolderKind("no model", what, fix=_GIVE)
-    return FolderKind(
-        NO_WEIGHTS,
-        f"a model folder without weights; {NO_PICKLES}",
-        fix="fetch the checkpoint again, or convert it with `save_pretrained`",
+    fix = "fetch the checkpoint again, or convert it with `save_pretrained`"
+    ids = (
+        cached_repositories(folder.resolve().parent.parent)
+        if folder.resolve().parent.name == "snapshots"
+        else []
     )
+    if ids:
+        fix = f"see whether `{ids[0]}` has safetensors on the hub; if not, convert it with `save_pretrained`"
+    return FolderKind(NO_WEIGHTS, f"a model folder without weights; {NO_PICKLES}", fix=fix)
 
 
 def _checkpoint(folder: Path, config: Mapping[str, Any]) -> FolderKind:

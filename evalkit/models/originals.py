@@ -16,8 +16,8 @@ def original(folder: Path, config: Mapping[str, Any]) -> tuple[str, str] | None:
     if family == "internvl_chat":
         what = "in the original form of InternVL (`internvl_chat`), which needs Python code of its own"
         return what, f"use the `-hf` repository{_internvl(names)}"
-    if family.startswith("llava") and any(key.startswith("mm_") for key in config):
-        what = f"in the original form of LLaVA (`{family}`), which transformers doesn't read"
+    if family == "llava_qwen":
+        what = "in the original form of LLaVA (`llava_qwen`), which transformers doesn't read"
         return what, f"use the `llava-hf` repository{_llava(names)}"
     return None
 

@@ -88,7 +88,8 @@ def _matches(pattern: str) -> tuple[str, list[str]]:
     places = [place for place, letter in enumerate(pattern) if letter == "+"]
     for begin in (0, *(place + 1 for place in places)):
         path = Path(pattern[begin:]).expanduser()
-        names = sorted(glob.glob(str(path)), key=lambda name: natural(Path(name)))
+        found = {str(Path(name)) for name in glob.glob(str(path))}
+        names = sorted(found, key=lambda name: natural(Path(name)))
         if names:
             return pattern[:begin], names
     return "", []

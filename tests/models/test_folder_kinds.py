@@ -396,12 +396,13 @@ OTHERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("mine", INTERNVL, "use the `-hf` repository"),
     ("llava-onevision-qwen2-0.5b-ov", LLAVA, "`llava-hf/llava-onevision-qwen2-0.5b-ov-hf`"),
     ("mine", LLAVA, "use the `llava-hf` repository"),
-    ("mine", transformers.Qwen2Config().to_dict(), "sees neither images nor videos"),
-    ("mine", transformers.LlamaConfig().to_dict(), "sees neither images nor videos"),
-    ("mine", transformers.Qwen2_5_VLConfig().text_config.to_dict(), "sees neither images nor videos"),
+    ("mine", transformers.Qwen2Config().to_dict(), "speaks of neither images nor videos"),
+    ("mine", transformers.LlamaConfig().to_dict(), "speaks of neither images nor videos"),
+    ("mine", transformers.Qwen2_5_VLConfig().text_config.to_dict(), "speaks of neither images nor videos"),
     ("mine", transformers.Gemma3Config().to_dict(), "of the family `gemma3`"),
     ("mine", transformers.SmolVLMConfig().to_dict(), "of the family `smolvlm`"),
-    ("mine", {"model_type": "phi3_v", "img_processor": {}, "auto_map": {}, "embd_layer": {}}, "phi3_v"),
+    ("mine", {"model_type": "phi3_v", "img_processor": {}, "auto_map": {}}, "of the family `phi3_v`"),
+    ("mine", {"model_type": "llava_llama", "mm_vision_tower": "x"}, "of the family `llava_llama`"),
     ("mine", {"model_type": "MiniCPMV", "auto_map": {"A": "b.C"}, "vision_config": {}}, "not executed"),
     ("mine", {"hidden_size": 8}, "names no `model_type`"),
 )
@@ -420,6 +421,7 @@ def test_other_families_are_told_however_they_are_stored(
     error = refused(folder)
     assert error.exit_code == ExitCode.USAGE
     assert said in str(error)
+    assert ("speaks of" in said) == ("speaks of" in str(error))
     assert "evalkit can run: qwen2_vl" in error.why
 
 

@@ -47,6 +47,10 @@ def test_steps_are_run_as_they_are_counted(variant: str, run: Path) -> None:
     assert models(f"{variant}{run}/checkpoint-*") == tuple(f"{variant}{run}/{step}" for step in STEPS)
 
 
+def test_a_slash_at_the_end_is_the_same(run: Path) -> None:
+    assert models(f"{run}/checkpoint-*/") == tuple(f"{run}/{step}" for step in STEPS)
+
+
 def test_a_pattern_beside_other_models(run: Path) -> None:
     assert models("tiny", f"{run}/checkpoint-1*", run) == (
         "tiny",
