@@ -28,7 +28,8 @@ class EvalkitModel(lmms):  # type: ignore[misc]
     """A checkpoint with a RoPE variant, answering lmms-eval's requests in evalkit's batches.
 
     Model arguments: ``pretrained`` (a folder, a hub id or ``tiny``), ``rope``, ``dtype``, ``device``,
-    ``workers`` (preprocessing processes) and ``batch_tokens``. ``batch_size`` bounds a batch.
+    ``processor`` (a model that lends its tokenizer and processor), ``workers`` (preprocessing processes) and
+    ``batch_tokens``. ``batch_size`` bounds a batch.
     """
 
     is_simple = False
@@ -39,6 +40,7 @@ class EvalkitModel(lmms):  # type: ignore[misc]
         rope: str = "auto",
         dtype: str = "auto",
         device: str | None = None,
+        processor: str | None = None,
         workers: int = 0,
         batch_tokens: int = 16384,
         batch_size: int | str | None = None,
@@ -48,7 +50,8 @@ class EvalkitModel(lmms):  # type: ignore[misc]
         others.pop("max_batch_size", None)
         if others:
             raise TypeError(f"evalkit's model has no arguments {', '.join(others)}")
-        self.model = load_model(pretrained, rope=rope, dtype=dtype, device=device or "auto")
+        placed = {"dtype": dtype, "device": device or "auto"}
+        self.model = load_model(pretrained, rope=rope, processor=processor, **placed)
         self.workers, self.batch_tokens = int(workers), int(batch_tokens)
         self.batch_size = int(batch_size) if batch_size and str(batch_size).isdigit() else None
 
