@@ -186,7 +186,8 @@ class Card(Protocol):
     @property
     def revision(self) -> str | None:
         """Commit on the hub that was resolved and loaded; with an adapter, ``base+adapter``, where a
-        folder is ``local``. None if it is no model of the hub.
+        folder is ``local``; ``+processor:commit`` if that was lent by a model of the hub. None if
+        nothing is of the hub.
         """
         ...
 

@@ -34,6 +34,10 @@ class Lender:
     folder: Path
     if_needed: bool = False
 
+    def gives(self, files: CheckpointFiles) -> bool:
+        """Whether files of it are read."""
+        return any(_lent_parts(files))
+
 
 def files_with(folder: Path, adapter: Path | None, lender: Lender | None) -> CheckpointFiles:
     """The files of a checkpoint, all of them.
@@ -58,8 +62,7 @@ def _lent(files: CheckpointFiles, lender: Lender | None) -> list[str]:
     """
     if lender is None:
         return []
-    own = {each.resolve() for each in (files.folder, files.adapter) if each is not None}
-    text, pixels = (each.resolve() not in own for each in (files.text, files.pixels))
+    text, pixels = _lent_parts(files)
     if not (text or pixels) and not lender.if_needed:
         raise UsageError(
             f"`--processor {lender.name}` for `{files.adapter or files.folder}` is ambiguous",
@@ -74,6 +77,12 @@ def _lent(files: CheckpointFiles, lender: Lender | None) -> list[str]:
         what, kept = "the tokenizer", ", the processor settings are its own"
     verb = "is" if text and not pixels else "are"
     return [f"{what} {verb} taken from `{lender.name}`{kept}"]
+
+
+def _lent_parts(files: CheckpointFiles) -> tuple[bool, bool]:
+    """Whether the tokenizer is another model's, and whether the processor's settings are."""
+    own = {each.resolve() for each in (files.folder, files.adapter) if each is not None}
+    return files.text.resolve() not in own, files.pixels.resolve() not in own
 
 
 def _inside(folder: Path) -> list[str]:

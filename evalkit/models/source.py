@@ -40,11 +40,13 @@ class Source:
     base: str = ""
     lender: Lender | None = None
 
-    @property
-    def revision(self) -> str | None:
+    def revision(self, read: CheckpointFiles) -> str | None:
         """See :class:`evalkit.models.base.Card`."""
         found = [_commit(each) for each in (self.folder, self.adapter) if each is not None]
-        return "+".join(each or "local" for each in found) if any(found) else None
+        lent = _commit(self.lender.folder) if self.lender and self.lender.gives(read) else None
+        if not any(found) and lent is None:
+            return None
+        return "+".join([*(each or "local" for each in found), *([f"processor:{lent}"] if lent else [])])
 
     @property
     def rope(self) -> Any:

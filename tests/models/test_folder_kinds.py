@@ -8,6 +8,7 @@ import runpy
 import shlex
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return folder
 
 
+@pytest.fixture(scope="module")
+def saved(hub: Callable[[str], Path]) -> Callable[[str], dict[str, torch.Tensor]]:
+    """The weights of each family as transformers reads them."""
+    return cache(lambda family: parameters(made_as.model_of(hub(family))))
+
+
 RUN: dict[str, tuple[Maker, str, str]] = {
     "hub layout": (made_as.copied, "hub layout", "weights in one file"),
     "saved by transformers 5": (made_as.saved_by_5, "saved by transformers 5", "saved by transformers 5"),
@@ -58,7 +65,13 @@ def parameters(module: Any) -> dict[str, torch.Tensor]:
     ("kind", "family"),
     [(kind, family) for kind in RUN for family in FAMILIES if (kind, family) != ("older names", "qwen3_vl")],
 )
-def test_a_kind_that_is_run(kind: str, family: str, hub: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_kind_that_is_run(
+    kind: str,
+    family: str,
+    hub: Callable[[str], Path],
+    saved: Callable[[str], dict[str, torch.Tensor]],
+    tmp_path: Path,
+) -> None:
     """Its weights are those that were saved, every one, and its kind is told."""
     make, name, said = RUN[kind]
     folder = make(hub(family), tmp_path / "ckpt")
@@ -67,8 +80,7 @@ def test_a_kind_that_is_run(kind: str, family: str, hub: Callable[[str], Path], 
     assert said in found.sentence
     assert family in found.sentence
     loaded: Any = load_model(str(folder), device="cpu", dtype="float32")
-    expected = parameters(made_as.model_of(hub(family)))
-    own = parameters(loaded.module)
+    expected, own = saved(family), parameters(loaded.module)
     assert own.keys() == expected.keys()
     for each, tensor in expected.items():
         rounded = tensor.to(torch.bfloat16).float() if kind == "bfloat16" else tensor

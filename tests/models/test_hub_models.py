@@ -105,6 +105,29 @@ def test_base_and_adapter_from_the_hub(hub: Hub, describe: Describe, tmp_path: P
     assert (local.revision, local.fingerprint) == (f"{commits[0]}+local", named.fingerprint)
 
 
+def test_a_processor_from_the_hub(hub: Hub, describe: Describe, tmp_path: Path) -> None:
+    """Its commit is recorded, and no weights are fetched for it."""
+    make_model().save_pretrained(tmp_path / "tuned")
+    where = Placing(device="cpu", processor="org/model")
+    card = describe_model(str(tmp_path / "tuned"), where=where)
+    assert card.revision == f"local+processor:{hub.commit('org/model')}"
+    assert card.notes == ("tokenizer and processor settings are taken from `org/model`",)
+    lent = next(path.parent for path in card.files if path.name == "tokenizer.json")
+    assert not (lent / "model.safetensors").exists()
+    describe("org/model")
+    assert (lent / "model.safetensors").exists()
+    unused = describe_model(
+        "org/model", where=Placing(device="cpu", processor="org/model", processor_if_needed=True)
+    )
+    assert unused.revision == hub.commit("org/model")
+
+
+def test_pickles_on_the_hub_are_named_with_their_repository(hub: Hub, describe: Describe) -> None:
+    hub.repos["org/model"]["pytorch_model.bin"] = hub.repos["org/model"].pop("model.safetensors")
+    with pytest.raises(EnvironmentProblem, match="see whether `org/model` has safetensors"):
+        describe("org/model")
+
+
 def test_an_unfinished_download_is_refused(hub: Hub, describe: Describe) -> None:
     del hub.repos["org/model"]["model.safetensors"]
     with pytest.raises(EnvironmentProblem, match="are missing"):

@@ -146,6 +146,16 @@ def test_a_lender_of_another_family_or_without_a_processor(
     assert "not found" in refused(bare, processor="/no/such/folder").what
 
 
+def test_a_lender_with_more_tokens_than_the_model_has_embeddings(
+    base: Path, bare: Path, tmp_path: Path
+) -> None:
+    other = made_as.copied(base, tmp_path / "other")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(other)
+    tokenizer.add_tokens([f"<new{number}>" for number in range(40)])
+    tokenizer.save_pretrained(other)
+    assert "there are 272 embeddings" in refused(bare, processor=str(other)).why
+
+
 def test_half_a_tokenizer_is_not_made_whole(base: Path, bare: Path) -> None:
     shutil.copy(base / "tokenizer_config.json", bare)
     assert "files of two folders can't be mixed" in refused(bare, processor=str(base)).why
