@@ -45,6 +45,7 @@ class Adapter:
         locate: wording of a referring expression, with ``{}`` for the phrase.
         preprocessor: makes what a checkpoint's processor makes, without torch.
         encode: features of media, as the language model takes them.
+        note: what a user should know of a checkpoint's processor, if anything.
     """
 
     family: Family
@@ -53,6 +54,34 @@ class Adapter:
     locate: str
     preprocessor: Callable[[Processor], ChatPreprocessor]
     encode: Encode
+    note: Callable[[Processor], str | None] = lambda processor: None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a checkpoint says apart from its weights; its files are not hashed yet."""
+
+    read: CheckpointFiles
+    config: Any
+    generation: Any
+    processor: Processor
+    preprocessor: ChatPreprocessor
+    rules: DecodingRules
+
+
+def open_checkpoint(adapter: Adapter, source: Source, where: Placing) -> Opened:
+    """Read a checkpoint's configuration, tokenizer and processor.
+
+    Raises:
+        EnvironmentProblem: a file is missing, unreadable, or says what can't be followed.
+    """
+    read = source.files()
+    config, generation = read_configs(read)
+    processor = load_processor(read, config)
+    processor.check_template(adapter.family.name, adapter.locate, adapter.placeholders)
+    preprocessor = adapter.preprocessor(processor).showing(where.max_frames, where.visual_tokens)
+    rules = decoding_rules(config, generation, processor.tokenizer)
+    return Opened(read, config, generation, processor, preprocessor, rules)
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -68,13 +97,9 @@ def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, 
     """
     device = _device(where.device)
     dtype = _dtype(where.dtype, device)
-    read = source.files()
-    state = read.state()
-    config, generation = read_configs(read)
-    processor = load_processor(read, config)
-    processor.check_template(adapter.family.name, adapter.locate, adapter.placeholders)
-    preprocessor = adapter.preprocessor(processor).showing(where.max_frames, where.visual_tokens)
-    rules = decoding_rules(config, generation, processor.tokenizer)
+    state = source.files().state()
+    found = open_checkpoint(adapter, source, where)
+    read, processor, preprocessor, rules = found.read, found.processor, found.preprocessor, found.rules
     merged = source.adapter and f"the adapter `{source.adapter.name}` is merged into `{source.base}`"
     return HfCard(
         adapter=adapter,
@@ -87,7 +112,9 @@ def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, 
         device_map=where.device_map,
         compiled=where.compiled,
         identity=identity_of(read, preprocessor, processor, rules, dtype, device, where),
-        notes=tuple(each for each in (merged, generation_note(read), *read.notes) if each),
+        notes=tuple(
+            each for each in (merged, generation_note(read), adapter.note(processor), *read.notes) if each
+        ),
         revision=source.revision(read),
         rules=rules,
         processor=processor,

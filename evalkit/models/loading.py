@@ -48,22 +48,31 @@ def describe_model(name: str, rope: str = "auto", where: Placing | None = None) 
         EnvironmentProblem: the checkpoint or the device can't be used.
     """
     where = where or Placing()
-    if name.partition(":")[0] == "mock":
-        if where.processor is not None and not where.processor_if_needed:
-            raise UsageError(
-                f"`--processor {where.processor}`", f"`{name}` reads no files at all", "leave it out"
-            )
-        return _describe("mock", None, name, _variant(rope, None, "mock"), where)
-    zoo = str(_variant(rope, None, "qwen2_5_vl"))
-    source = find(name, zoo, where.processor, processor_if_needed=where.processor_if_needed)
-    family = str(read_config(source.folder)["model_type"])
-    return _describe(family, source, name, _variant(rope, source.rope, family), where)
-
-
-def _describe(family: str, source: Source | None, name: str, variant: RopeVariant, where: Placing) -> Card:
-    module = importlib.import_module(FAMILIES[family].module)
-    card: Card = module.describe(source, name, variant, where)
+    family, source, variant = find_model(name, rope, where)
+    card: Card = importlib.import_module(FAMILIES[family].module).describe(source, name, variant, where)
     return card
+
+
+def find_model(
+    name: str, rope: str = "auto", where: Placing | None = None
+) -> tuple[str, Source | None, RopeVariant]:
+    """The family, the folders and the variant that a model's name stands for; a mock has no folders.
+    ``where`` says what lends it a processor.
+
+    Raises:
+        UsageError: no such checkpoint, family or variant.
+        EnvironmentProblem: it can't be downloaded or read.
+    """
+    where = where or Placing()
+    processor, if_needed = where.processor, where.processor_if_needed
+    if name.partition(":")[0] == "mock":
+        if processor is not None and not if_needed:
+            raise UsageError(f"`--processor {processor}`", f"`{name}` reads no files at all", "leave it out")
+        return "mock", None, _variant(rope, None, "mock")
+    zoo = str(_variant(rope, None, "qwen2_5_vl"))
+    source = find(name, zoo, processor, processor_if_needed=if_needed)
+    family = str(read_config(source.folder)["model_type"])
+    return family, source, _variant(rope, source.rope, family)
 
 
 def _variant(rope: str, trained_with: Any, family: str) -> RopeVariant:

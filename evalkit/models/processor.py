@@ -16,13 +16,15 @@ from typing import Any
 
 from evalkit.data.cache import cache_root, write_whole, writing
 from evalkit.errors import EnvironmentProblem
-from evalkit.models.checkpoint import CheckpointFiles
+from evalkit.models.checkpoint import CheckpointFiles, read_json
 from evalkit.models.normalise import Channels, Normalisation, Normalisations
 from evalkit.models.preprocess import neutralise
 from evalkit.types import FixedPart, Locate, MediaKind, MediaRef, Text
 
 BICUBIC = 3
 """``PIL.Image.Resampling.BICUBIC``, by which our preprocessing resizes."""
+
+WHOLE_PROCESSOR = "processor_config.json"
 
 _KINDS: tuple[MediaKind, ...] = ("image", "video")
 
@@ -36,6 +38,7 @@ class Processor:
         config: the model's configuration.
         template: the chat template.
         folder: where it was read, for messages.
+        sources: the files that settings of images and videos and the template come from.
         tokenizer_file: the tokenizer in the form of the ``tokenizers`` library, for worker processes.
     """
 
@@ -43,6 +46,7 @@ class Processor:
     config: Any
     template: str
     folder: Path
+    sources: Mapping[str, str]
     tokenizer_file: str
 
     @property
@@ -174,28 +178,27 @@ def load_processor(read: CheckpointFiles, config: Any) -> Processor:
     Raises:
         EnvironmentProblem: transformers can't load it, or it has no chat template.
     """
-    own = _loaded(read, read.text, read.pixels)
+    own, chat = _loaded(read, read.text, read.pixels), read.text
     template = _template(own)
     if read.text != read.pixels and not _names_media(template):
         # A tokenizer that was saved alone brings a template that knows of no media.
-        template = _template(_loaded(read, read.pixels, read.pixels)) or template
+        found = _template(_loaded(read, read.pixels, read.pixels))
+        template, chat = (found, read.pixels) if found else (template, chat)
     if not template:
         raise EnvironmentProblem(
             f"`{read.text}` has no chat template",
             "prompts can't be written the way the model was trained on",
             "copy chat_template.jinja (or chat_template.json) of the base model into the folder",
         )
-    return Processor(own, config, template, read.pixels, _tokenizer_file(own.tokenizer, read.text))
+    sources = {**_settings_sources(read.pixels), "chat template": _template_source(chat, read.pixels)}
+    return Processor(own, config, template, read.pixels, sources, _tokenizer_file(own.tokenizer, read.text))
 
 
 def _loaded(read: CheckpointFiles, text: Path, pixels: Path) -> Any:
     from transformers import AutoProcessor
-    from transformers.utils import logging
 
-    shown = logging.get_verbosity()
-    with _staged(read, text, pixels) as folder:
+    with _staged(read, text, pixels) as folder, quietly():
         try:
-            logging.set_verbosity_error()
             found = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except Exception as error:  # noqa: BLE001 - its readers raise anything on damaged files
             part, cause = _blamed(folder, error)
@@ -205,8 +208,6 @@ def _loaded(read: CheckpointFiles, text: Path, pixels: Path) -> Any:
                 _told(cause).replace(str(folder), str(place)),
                 "save it with `AutoProcessor.from_pretrained(BASE).save_pretrained(folder)`",
             ) from None
-        finally:
-            logging.set_verbosity(shown)
     missing = [
         part for part in ("tokenizer", "image_processor", "video_processor") if not hasattr(found, part)
     ]
@@ -220,6 +221,19 @@ def _loaded(read: CheckpointFiles, text: Path, pixels: Path) -> Any:
 
 
 @contextmanager
+def quietly() -> Iterator[None]:
+    """Keep transformers' advice to its own users off the terminal."""
+    from transformers.utils import logging
+
+    shown = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(shown)
+
+
+@contextmanager
 def _staged(read: CheckpointFiles, text: Path, pixels: Path) -> Iterator[Path]:
     """A folder in which the files of a processor, and no others, lie in one place."""
     groups = read.processor_groups(text, pixels)
@@ -230,6 +244,27 @@ def _staged(read: CheckpointFiles, text: Path, pixels: Path) -> Iterator[Path]:
                 place.parent.mkdir(exist_ok=True)
                 place.symlink_to(path.absolute())
         yield Path(name)
+
+
+def _settings_sources(folder: Path) -> dict[str, str]:
+    """The files that transformers takes settings from: it looks into them in this order."""
+    whole = read_json(folder / WHOLE_PROCESSOR) if (folder / WHOLE_PROCESSOR).is_file() else {}
+    own = {"image": "preprocessor_config.json", "video": "video_preprocessor_config.json"}
+    return {
+        kind: WHOLE_PROCESSOR
+        if f"{kind}_processor" in whole
+        else next((name for name in (name, own["image"]) if (folder / name).is_file()), "")
+        for kind, name in own.items()
+    }
+
+
+def _template_source(folder: Path, pixels: Path) -> str:
+    """The file that transformers takes the chat template from: it looks into them in this order."""
+    whole = read_json(pixels / WHOLE_PROCESSOR) if (pixels / WHOLE_PROCESSOR).is_file() else {}
+    if whole.get("chat_template"):
+        return WHOLE_PROCESSOR
+    names = ("chat_template.json", "chat_template.jinja", "tokenizer_config.json")
+    return next(name for name in names if (folder / name).is_file())
 
 
 def _template(own: Any) -> str:

@@ -238,6 +238,18 @@ def test_one_model_with_its_own_is_refused_by_the_command_line(
         assert f"`--processor {base}`" in capsys.readouterr().err.replace("\n", " ")
 
 
+def test_check_says_what_it_is_and_what_is_lent(
+    base: Path, bare: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli(["models", "check", str(bare)]) == ExitCode.ENVIRONMENT
+    assert "no tokenizer" in " ".join(capsys.readouterr().err.split())
+    code = run_cli(["models", "check", str(bare), "--processor", str(base), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (code == ExitCode.OK) == found["passed"]
+    assert "a checkpoint of the family `qwen2_5_vl`" in found["facts"]["folder"]
+    assert "tokenizer and processor settings are taken from" in found["facts"]["note"]
+
+
 def test_from_a_file_from_python_and_in_a_baseline(
     base: Path, bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
