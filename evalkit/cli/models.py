@@ -56,7 +56,7 @@ def show(name: str, as_json: bool) -> None:
 @click.option("--visual-tokens", type=click.IntRange(1), help="Visual tokens of a prompt, as for `run`.")
 @json_option
 @click.pass_context
-def check(ctx: click.Context, name: str, rope: str, as_json: bool, **where: Any) -> None:
+def check(ctx: click.Context, /, name: str, rope: str, as_json: bool, **where: Any) -> None:
     """Say what a checkpoint is read as, and compare it with transformers.
 
     FOLDER is whatever `--model` takes. Prompts, pixels and positions of an image and of a video are compared
