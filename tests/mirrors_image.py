@@ -43,7 +43,7 @@ def write_card(folder: Path) -> None:
 
 
 def build_chartqa_drawn_mirror(root: Path) -> Rows:
-    """`lmms-lab/ChartQA` with drawn charts."""
+    """`lmms-lab-encoder/ChartQA` with drawn charts."""
     rows = [
         {
             "type": f"{('human', 'augmented')[number]}_test",
@@ -53,11 +53,11 @@ def build_chartqa_drawn_mirror(root: Path) -> Rows:
         }
         for number in range(2)
     ]
-    return write(root, "lmms-lab/ChartQA", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
+    return write(root, "lmms-lab-encoder/ChartQA", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
 
 
 def build_docvqa_test_mirror(root: Path) -> Rows:
-    """`lmms-lab/DocVQA`, configuration DocVQA: the test split, without answers."""
+    """`lmms-lab-encoder/DocVQA`, configuration DocVQA: the test split, without answers."""
     rows = [
         {
             "questionId": str(57344 + number),
@@ -74,11 +74,11 @@ def build_docvqa_test_mirror(root: Path) -> Rows:
     ]
     lists = {"answers": TEXTS, "question_types": TEXTS}
     schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE, "docId": NUMBER}
-    return write(root, "lmms-lab/DocVQA", "test", rows, schema, "DocVQA")
+    return write(root, "lmms-lab-encoder/DocVQA", "test", rows, schema, "DocVQA")
 
 
 def build_infovqa_mirror(root: Path, split: str = "validation") -> Rows:
-    """`lmms-lab/DocVQA`, configuration InfographicVQA; the test split has no answers."""
+    """`lmms-lab-encoder/DocVQA`, configuration InfographicVQA; the test split has no answers."""
     rows = [
         {
             "questionId": str(900 + number),
@@ -95,11 +95,11 @@ def build_infovqa_mirror(root: Path, split: str = "validation") -> Rows:
     ]
     lists = dict.fromkeys(("answers", "answer_type", "operation/reasoning"), TEXTS)
     schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE}
-    return write(root, "lmms-lab/DocVQA", split, rows, schema, "InfographicVQA")
+    return write(root, "lmms-lab-encoder/DocVQA", split, rows, schema, "InfographicVQA")
 
 
 def build_textvqa_mirror(root: Path, split: str = "validation") -> Rows:
-    """`lmms-lab/textvqa`; the test split has no answers."""
+    """`lmms-lab-encoder/textvqa`; the test split has no answers."""
     rows = [
         {
             "image_id": f"img{number // 2}",
@@ -114,11 +114,11 @@ def build_textvqa_mirror(root: Path, split: str = "validation") -> Rows:
     ]
     lists = dict.fromkeys(("answers", "ocr_tokens", "image_classes"), TEXTS)
     schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE, "question_id": NUMBER}
-    return write(root, "lmms-lab/textvqa", split, rows, schema)
+    return write(root, "lmms-lab-encoder/textvqa", split, rows, schema)
 
 
 def build_mmbench_mirror(root: Path, language: str, split: str = "dev") -> Rows:
-    """`lmms-lab/MMBench`: two to four options, a hint, and a rotation of the repository's own."""
+    """`lmms-lab-encoder/MMBench`: two to four options, a hint, and a rotation of the repository's own."""
     asked = "图中有什么?" if language == "cn" else "What is shown?"
     rows = [
         {
@@ -142,7 +142,7 @@ def build_mmbench_mirror(root: Path, language: str, split: str = "dev") -> Rows:
         )
     ]
     schema = dict.fromkeys(rows[0], TEXT) | {"index": NUMBER, "image": IMAGE}
-    return write(root, "lmms-lab/MMBench", split, rows, schema, language)
+    return write(root, "lmms-lab-encoder/MMBench", split, rows, schema, language)
 
 
 def build_mmstar_mirror(root: Path) -> Rows:
@@ -185,8 +185,8 @@ def build_ocrbench_mirror(root: Path) -> Rows:
     return write(root, "echo840/OCRBench", "test", rows, schema)
 
 
-def build_ai2d_mirror(root: Path, repo: str = "lmms-lab/ai2d") -> Rows:
-    """`lmms-lab/ai2d`, or the repository without masks."""
+def build_ai2d_mirror(root: Path, repo: str = "lmms-lab-encoder/ai2d") -> Rows:
+    """`lmms-lab-encoder/ai2d`, or the repository without masks."""
     rows = [
         {
             "question": f"Which label is part {number}?",
@@ -201,7 +201,7 @@ def build_ai2d_mirror(root: Path, repo: str = "lmms-lab/ai2d") -> Rows:
 
 
 def build_realworldqa_mirror(root: Path) -> Rows:
-    """`lmms-lab/RealWorldQA`: a question with options, a number and a word."""
+    """`lmms-lab-encoder/RealWorldQA`: a question with options, a number and a word."""
     letter = "\nPlease answer directly with only the letter of the correct option and nothing else."
     word = "\nPlease answer directly with a single word or number."
     asked = (
@@ -213,7 +213,7 @@ def build_realworldqa_mirror(root: Path) -> Rows:
         {"image": picture(number), "image_path": f"{number}.webp", "question": question, "answer": answer}
         for number, (question, answer) in enumerate(asked)
     ]
-    return write(root, "lmms-lab/RealWorldQA", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
+    return write(root, "lmms-lab-encoder/RealWorldQA", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
 
 
 def build_blink_mirror(root: Path, split: str = "val") -> Rows:
@@ -286,7 +286,7 @@ def build_mathvista_mirror(root: Path) -> Rows:
 
 
 def build_hallusionbench_mirror(root: Path) -> Rows:
-    """`lmms-lab/HallusionBench`: a pair of questions about an original and an edited figure."""
+    """`lmms-lab-encoder/HallusionBench`: a pair of questions about an original and an edited figure."""
     rows = [
         {
             "category": "VD",
@@ -306,12 +306,12 @@ def build_hallusionbench_mirror(root: Path) -> Rows:
         for question in "01"
     ]
     return write(
-        root, "lmms-lab/HallusionBench", "image", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE}
+        root, "lmms-lab-encoder/HallusionBench", "image", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE}
     )
 
 
 def build_pope_mirror(root: Path) -> Rows:
-    """`lmms-lab/POPE`: the three splits, whose ids begin again."""
+    """`lmms-lab-encoder/POPE`: the three splits, whose ids begin again."""
     rows = [
         {
             "id": str(number),
@@ -324,11 +324,11 @@ def build_pope_mirror(root: Path) -> Rows:
         }
         for number in range(6)
     ]
-    return write(root, "lmms-lab/POPE", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
+    return write(root, "lmms-lab-encoder/POPE", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
 
 
 def build_seedbench_mirror(root: Path) -> Rows:
-    """`lmms-lab/SEED-Bench`: three questions about images and one about a video's frames."""
+    """`lmms-lab-encoder/SEED-Bench`: three questions about images and one about a video's frames."""
     rows = [
         {
             "answer": "ABCD"[number],
@@ -348,7 +348,7 @@ def build_seedbench_mirror(root: Path) -> Rows:
         "image": pa.list_(IMAGE),
         "segment": pa.list_(NUMBER),
     }
-    return write(root, "lmms-lab/SEED-Bench", "test", rows, schema)
+    return write(root, "lmms-lab-encoder/SEED-Bench", "test", rows, schema)
 
 
 BUILDERS: dict[str, Callable[[Path], Rows]] = {

@@ -147,8 +147,8 @@ def build_mlvu_mirror(root: Path, name: str = "MLVU_dev") -> Rows:
 
 
 def build_lvbench_mirror(root: Path) -> Rows:
-    """`lmms-lab/LVBench`: options in the question's text, one to three types a question."""
-    folder = root / "lmms-lab" / "LVBench"
+    """`lmms-eval/LVBench`: options in the question's text, one to three types a question."""
+    folder = root / "lmms-eval" / "LVBench"
     kinds = (["entity recognition"], ["reasoning", "summarization"], ["temporal grounding"])
     rows: Rows = [
         {
@@ -171,10 +171,10 @@ def build_lvbench_mirror(root: Path) -> Rows:
 
 
 def build_charades_sta_mirror(root: Path) -> Rows:
-    """`lmms-lab/charades_sta`: spans as float16, whose rounding is taken back."""
+    """`lmms-eval/charades_sta`: spans as float16, whose rounding is taken back."""
     import numpy as np
 
-    folder = root / "lmms-lab" / "charades_sta"
+    folder = root / "lmms-eval" / "charades_sta"
     spans = ((24.3, 30.4), (0.0, 3.4), (1.1, 99.9))
     rows: Rows = [
         {
@@ -235,8 +235,8 @@ def build_longvideobench_mirror(root: Path) -> Rows:
 
 
 def build_tempcompass_mirror(root: Path) -> Rows:
-    """`lmms-lab/TempCompass`: a question in each of three formats, and a caption."""
-    folder = root / "lmms-lab" / "TempCompass"
+    """`lmms-eval/TempCompass`: a question in each of three formats, and a caption."""
+    folder = root / "lmms-eval" / "TempCompass"
     formats = {
         "multi-choice": ("What is he doing?\nA. dunking\nB. dribbling", "B. dribbling"),
         "yes_no": ("Is he dunking?", "no"),
@@ -261,8 +261,8 @@ def build_tempcompass_mirror(root: Path) -> Rows:
 
 
 def build_egoschema_mirror(root: Path) -> Rows:
-    """`lmms-lab/egoschema`: the subset with answers, and all questions without."""
-    folder = root / "lmms-lab" / "egoschema"
+    """`lmms-eval/egoschema`: the subset with answers, and all questions without."""
+    folder = root / "lmms-eval" / "egoschema"
     rows: Rows = [
         {
             "question_idx": str(number),
@@ -285,8 +285,8 @@ def build_egoschema_mirror(root: Path) -> Rows:
 
 
 def build_nextqa_mirror(root: Path) -> Rows:
-    """`lmms-lab/NExTQA`, configuration MC: a question of each type."""
-    folder = root / "lmms-lab" / "NExTQA"
+    """`lmms-eval/NExTQA`, configuration MC: a question of each type."""
+    folder = root / "lmms-eval" / "NExTQA"
     rows: Rows = [
         {
             "video": 4010069381 + number // 3,
@@ -312,8 +312,8 @@ def build_nextqa_mirror(root: Path) -> Rows:
 
 
 def build_perceptiontest_mirror(root: Path) -> Rows:
-    """`lmms-lab/PerceptionTest_Val`: three options, the answer by its place."""
-    folder = root / "lmms-lab" / "PerceptionTest_Val"
+    """`lmms-eval/PerceptionTest_Val`: three options, the answer by its place."""
+    folder = root / "lmms-eval" / "PerceptionTest_Val"
     rows: Rows = [
         {
             "video_name": f"video_{number // 2}",

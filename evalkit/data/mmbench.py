@@ -54,7 +54,13 @@ def repository(language: str, split: str) -> HubDataset:
         **dict.fromkeys(("hint", "C", "D"), LABEL.or_null),
     }
     answers = {"answer": TEXT} if split == "dev" else {}
-    return HubDataset("lmms-lab/MMBench", language, split=split, columns=columns | answers)
+    return HubDataset(
+        "lmms-lab-encoder/MMBench",
+        language,
+        split=split,
+        aliases=("lmms-lab/MMBench",),
+        columns=columns | answers,
+    )
 
 
 def rotations(row: Row) -> Iterator[Row]:

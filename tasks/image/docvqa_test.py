@@ -11,9 +11,10 @@ task = Task(
     category="image",
     title="DocVQA test (submission)",
     dataset=HubDataset(
-        "lmms-lab/DocVQA",
+        "lmms-lab-encoder/DocVQA",
         "DocVQA",
         split="test",
+        aliases=("lmms-lab/DocVQA",),
         columns={
             "questionId": NAME,
             "question": TEXT,

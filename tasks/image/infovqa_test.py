@@ -11,9 +11,10 @@ task = Task(
     category="image",
     title="InfoVQA test (submission)",
     dataset=HubDataset(
-        "lmms-lab/DocVQA",
+        "lmms-lab-encoder/DocVQA",
         "InfographicVQA",
         split="test",
+        aliases=("lmms-lab/DocVQA",),
         columns={"questionId": NAME, "question": TEXT, "image": IMAGE, "image_url": TEXT},
     ),
     prompt=lambda row: (image(row["image"]), short_answer(row["question"])),

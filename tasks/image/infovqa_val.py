@@ -16,9 +16,10 @@ task = Task(
     title="InfoVQA val",
     paper_row="InfoVQA",
     dataset=HubDataset(
-        "lmms-lab/DocVQA",
+        "lmms-lab-encoder/DocVQA",
         "InfographicVQA",
         split="validation",
+        aliases=("lmms-lab/DocVQA",),
         columns={
             "questionId": NAME,
             "question": TEXT,

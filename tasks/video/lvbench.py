@@ -12,8 +12,9 @@ task = Task(
     title="LVBench",
     paper_row="LVBench",
     dataset=HubDataset(
-        "lmms-lab/LVBench",
+        "lmms-eval/LVBench",
         split="train",
+        aliases=("lmms-lab/LVBench",),
         columns={"uid": NAME, "video_path": TEXT, "question": TEXT, "question_type": ANSWERS, "answer": TEXT},
         archives=("*.zip", "**/*.zip"),
         files={"path": tuple(f"{folder}{{video_path}}" for folder in ("", "videos/", "all_videos/"))},

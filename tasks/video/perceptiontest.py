@@ -16,9 +16,10 @@ task = Task(
     category="video",
     title="Perception Test MC val",
     dataset=HubDataset(
-        "lmms-lab/PerceptionTest_Val",
+        "lmms-eval/PerceptionTest_Val",
         "mc_question_val",
         split="validation",
+        aliases=("lmms-lab/PerceptionTest_Val",),
         columns={
             "video_name": TEXT,
             "question": TEXT,

@@ -169,7 +169,7 @@ def test_a_bad_object_is_one_error_for_all_its_expressions(change: Row, said: st
         for number in range(3)
     ]
     rows[1] |= change
-    folder = tmp_path / "lmms-lab/RefCOCO"
+    folder = tmp_path / "lmms-lab-encoder/RefCOCO"
     write_parquet(folder / "data/testA-00000-of-00001.parquet", rows, EXTENT_SCHEMA)
     write_readme(folder, {"default": {"testA": "data/testA-*"}})
     found = list(load_task("refcoco_testA").samples(str(tmp_path)))
@@ -181,7 +181,7 @@ def test_a_bad_object_is_one_error_for_all_its_expressions(change: Row, said: st
 
 
 def test_a_column_of_another_type_is_refused_with_both_named(tmp_path: Path) -> None:
-    folder = tmp_path / "lmms-lab/ChartQA"
+    folder = tmp_path / "lmms-lab-encoder/ChartQA"
     rows = [
         {"type": "human_test", "question": "?", "answer": float(n), "image": {"bytes": png(), "path": None}}
         for n in range(2)
@@ -211,7 +211,7 @@ def test_a_column_of_another_type_is_refused_with_both_named(tmp_path: Path) -> 
 def test_images_of_another_type_are_refused(kind: pa.DataType, cell: Any, said: str, tmp_path: Path) -> None:
     rows = [{"type": "human_test", "question": "?", "answer": "1", "image": cell} for _ in range(2)]
     schema = {"type": pa.string(), "question": pa.string(), "answer": pa.string(), "image": kind}
-    write_parquet(tmp_path / "lmms-lab/ChartQA/data/test-00000-of-00001.parquet", rows, schema)
+    write_parquet(tmp_path / "lmms-lab-encoder/ChartQA/data/test-00000-of-00001.parquet", rows, schema)
     with pytest.raises(EnvironmentProblem, match=f"{said}; the task declares an image"):
         list(load_task("chartqa").samples(str(tmp_path)))
 
@@ -219,7 +219,7 @@ def test_images_of_another_type_are_refused(kind: pa.DataType, cell: Any, said: 
 def test_options_that_are_the_text_of_a_list_are_refused(tmp_path: Path) -> None:
     rows = [{**row, "options": str(row["options"])} for row in mirrors_image.build_ai2d_mirror(tmp_path)]
     schema = dict.fromkeys(rows[0], pa.string()) | {"image": mirrors_image.IMAGE}
-    mirrors_image.write(tmp_path, "lmms-lab/ai2d", "test", rows, schema)
+    mirrors_image.write(tmp_path, "lmms-lab-encoder/ai2d", "test", rows, schema)
     with pytest.raises(EnvironmentProblem, match="`options` holds text; the task declares a list of text"):
         list(load_task("ai2d").samples(str(tmp_path)))
 
@@ -253,14 +253,14 @@ def test_mmmu_s_options_must_be_a_list_in_source_text(stored: str, said: str, tm
 @pytest.mark.parametrize("empty", ["all", "one of two shards"])
 def test_an_empty_split_is_named(empty: str, tmp_path: Path) -> None:
     rows = mirrors_image.build_chartqa_drawn_mirror(tmp_path)
-    folder = tmp_path / "lmms-lab/ChartQA/data"
+    folder = tmp_path / "lmms-lab-encoder/ChartQA/data"
     (path,) = folder.glob("*.parquet")
     none = pq.read_table(path).slice(0, 0)
     if empty == "all":
         pq.write_table(none, path)
         with pytest.raises(EnvironmentProblem) as caught:
             list(load_task("chartqa").samples(str(tmp_path)))
-        assert "lmms-lab/ChartQA" in caught.value.what
+        assert "lmms-lab-encoder/ChartQA" in caught.value.what
         assert "split `test`" in caught.value.what
         assert "empty" in caught.value.why
     else:
@@ -461,4 +461,4 @@ def test_bad_rows_don_t_change_what_a_limit_chooses(tmp_path: Path) -> None:
 def test_media_say_where_they_are_from(tmp_path: Path) -> None:
     found, _ = spoilt("chartqa", tmp_path, {})
     (ref,) = [part for part in found[1].parts if isinstance(part, MediaRef)]
-    assert ref.source == "row 1 of data set `lmms-lab/ChartQA`, split `test`"
+    assert ref.source == "row 1 of data set `lmms-lab-encoder/ChartQA`, split `test`"
