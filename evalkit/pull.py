@@ -170,9 +170,7 @@ def _pull(order: Order, plans: Sequence[Plan], listener: Listener) -> None:
 
 @dataclass
 class Findings:
-    """What is wrong with a mirror, one line a problem: what is missing, and rows that can't be asked; ``taken``
-    says under which name each repository is there that has several.
-    """
+    """What is wrong with a mirror, one line a problem; ``taken``: what is there under which of its names."""
 
     missing: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
@@ -363,7 +361,8 @@ def _record(order: Order, each: Plan, members: Mapping[str, int]) -> None:
         known = read_lock(path)
         # The mirror's own file says what lies in each folder; another has one entry for a repository.
         own = path == order.data_root / NAME
-        gone = [name for name in each.names if name in known and not (own and (order.data_root / name).is_dir())]
+        there = [name for name in each.names if own and (order.data_root / name).is_dir()]
+        gone = [name for name in each.names if name in known and name not in there]
         before = known.get(each.name) or (None if own else next((known[name] for name in gone), None))
         kept = {name: held for name, held in known.items() if name not in gone}
         write_lock(path, {**kept, each.name: before.merged(entry) if before else entry})

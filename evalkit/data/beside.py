@@ -11,8 +11,8 @@ from evalkit.data.tarballs import extract_tar, grouped, is_tar, tar_stem
 
 
 def unpack_beside(archives: Iterable[Path], folder: Path) -> Iterator[str]:
-    """Unpack the archives of a repository in ``folder`` that are there and not unpacked; yield each one's name
-    when it is.
+    """Unpack the archives of a repository in ``folder`` that are there and not unpacked; yield the name of
+    each when it is.
     """
     there = [path for path in archives if path.exists()]
     for path in (path for path in there if not is_tar(path)):

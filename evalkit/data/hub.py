@@ -227,7 +227,7 @@ class HubDataset:
         )
 
     def _on_hub(self) -> tuple[str, str]:
-        """Under which name the hub has the repository, and the revision as a commit, where it can be asked."""
+        """The name that the hub has the repository under, and the revision as a commit, if it answers."""
         try:
             remote = Remote.at(self.names, self.revision, timeout=10)
         except EnvironmentProblem:  # loading meets it too and can say more

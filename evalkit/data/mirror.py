@@ -68,8 +68,8 @@ def only_mirror(root: Path, names: Sequence[str]) -> Mirror | None:
         if not same_folder and (other.commit is None or other.commit != found[0].commit):
             raise EnvironmentProblem(
                 f"data set `{names[0]}`",
-                f"there are two mirrors of it, which may differ: `{found[0].folder}` (commit {found[0].held}) "
-                f"and `{other.folder}` (commit {other.held})",
+                f"there are two mirrors of it, which may differ: `{found[0].folder}` "
+                f"(commit {found[0].held}) and `{other.folder}` (commit {other.held})",
                 "keep one of them: move the other out of the data root",
             )
     return found[0]

@@ -21,9 +21,8 @@ NOTES = (
     "A question counts as right only if it is right under every rotation of its options (CircularEval); "
     "`vanilla_acc` takes the questions as written. The table's row is the mean of English and "
     "Chinese. VLMEvalKit "
-    "asks GPT where its rules read no letter; such answers are wrong here. Unverified: 1,164 "
-    "questions, 4,329 "
-    "with rotations."
+    "asks GPT where its rules read no letter; such answers are wrong here. 4,329 rows with rotations, which "
+    "are said to be of 1,164 questions (unverified)."
 )
 GROUPS: Mapping[str, Callable[[Row], str]] = {
     "l2_category": lambda row: str(row["L2-category"]),

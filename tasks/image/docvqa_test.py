@@ -35,7 +35,6 @@ task = Task(
     tags=("submission",),
     licence="Apache-2.0 (repository); documents from the UCSF Industry Documents Library",
     citation="Mathew et al., DocVQA: A Dataset for VQA on Document Images, WACV 2021 (arXiv:2007.00398)",
-    notes="The number of questions is unverified.",
     example={
         "questionId": "57344",
         "question": "What is the date of the letter?",

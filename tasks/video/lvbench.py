@@ -34,7 +34,7 @@ task = Task(
     licence="CC-BY-NC-SA-4.0; academic research only, videos belong to their YouTube authors",
     citation="Wang et al., LVBench: An Extreme Long Video Understanding Benchmark, ICCV 2025 "
     "(arXiv:2406.08035)",
-    notes="About 103 videos (unverified). A question may have several types and counts in each.",
+    notes="103 videos, the paper says. A question may have several types and counts in each.",
     peers="`lvbench` reads the same letters, but gives no scores by type. The official script leaves out "
     "questions without an answer (`official_acc`).",
     example={

@@ -49,7 +49,12 @@ def test_configurations_follow_one_another_in_the_order_declared(tmp_path):
 def test_describe_before_and_after_reading(tmp_path):
     build_docvqa_mirror(tmp_path)
     dataset = HubDataset("lmms-lab-encoder/DocVQA", "DocVQA", split="validation")
-    declared = {"repo": "lmms-lab-encoder/DocVQA", "config": "DocVQA", "split": "validation", "revision": "main"}
+    declared = {
+        "repo": "lmms-lab-encoder/DocVQA",
+        "config": "DocVQA",
+        "split": "validation",
+        "revision": "main",
+    }
     assert dataset.describe() == declared
     notes = tmp_path / "lmms-lab-encoder/DocVQA/.cache/huggingface/download/README.md.metadata"
     notes.parent.mkdir(parents=True)
@@ -195,7 +200,10 @@ def test_offline_without_cache(tmp_path):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.startswith("data set `lmms-lab-encoder/ChartQA`")
-    assert "hf download lmms-lab-encoder/ChartQA --repo-type dataset --local-dir DIR/lmms-lab-encoder/ChartQA" in done.stdout
+    assert (
+        "hf download lmms-lab-encoder/ChartQA --repo-type dataset --local-dir DIR/lmms-lab-encoder/ChartQA"
+        in done.stdout
+    )
 
 
 def test_the_way_through_the_hubs_cache_gives_the_same_rows(tmp_path, monkeypatch):
@@ -205,7 +213,9 @@ def test_the_way_through_the_hubs_cache_gives_the_same_rows(tmp_path, monkeypatc
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     written = build_docvqa_mirror(tmp_path)
     dataset = HubDataset("lmms-lab-encoder/DocVQA", "DocVQA", split="validation")
-    assert list(dataset._read(str(tmp_path / "lmms-lab-encoder/DocVQA"), "DocVQA", revision="main")) == written
+    assert (
+        list(dataset._read(str(tmp_path / "lmms-lab-encoder/DocVQA"), "DocVQA", revision="main")) == written
+    )
 
 
 def test_importing_loads_nothing_heavy():

@@ -133,7 +133,9 @@ def test_a_bad_connection_is_mended(tmp_path: Path, hub: Hub, endpoint: str, fau
             assert done.returncode == 4
             done = data(tmp_path, endpoint, "pull", "chartqa")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "data/lmms-lab-encoder/ChartQA" / path).read_bytes() == hub.repos["lmms-lab-encoder/ChartQA"][path]
+    assert (tmp_path / "data/lmms-lab-encoder/ChartQA" / path).read_bytes() == hub.repos[
+        "lmms-lab-encoder/ChartQA"
+    ][path]
     assert hub.faults[path] == []
 
 
@@ -230,7 +232,9 @@ def test_a_lock_file_holds_a_commit(tmp_path: Path, hub: Hub, endpoint: str) -> 
     assert first in held.stderr
     newer = data(tmp_path, endpoint, "pull", "chartqa", "--lock", str(lock), "--update")
     assert newer.returncode == 0, newer.stderr
-    assert read_lock(lock)["lmms-lab-encoder/ChartQA"].commit == hub.commit("lmms-lab-encoder/ChartQA") != first
+    assert (
+        read_lock(lock)["lmms-lab-encoder/ChartQA"].commit == hub.commit("lmms-lab-encoder/ChartQA") != first
+    )
 
 
 def test_what_the_hub_refuses_is_said(tmp_path: Path, hub: Hub, endpoint: str) -> None:

@@ -55,7 +55,9 @@ def test_a_run_goes_on_and_counts_them(data: Path, tmp_path: Path) -> None:
     assert "5 of 8 samples have a score" in done.stdout
     assert "3 error of 8" in done.stdout
     assert "3 failed and 0 missing" in done.stderr
-    assert "row 2 of data set `lmms-lab-encoder/ChartQA`, split `test`: column `answer` is null" in done.stderr
+    assert (
+        "row 2 of data set `lmms-lab-encoder/ChartQA`, split `test`: column `answer` is null" in done.stderr
+    )
     records = [each for each in RunDir.open(tmp_path / "out").records() if each.task == "chartqa"]
     failed = [record for record in records if record.failed]
     assert [(each.sample_id, each.index) for each in failed] == [("2", 2), ("4", 4), ("5", 5)]

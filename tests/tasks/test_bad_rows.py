@@ -14,7 +14,7 @@ import mirrors_video
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mirrors import EXTENT_SCHEMA, build_docvqa_mirror, build_mmmu_mirror, png, write_parquet, write_readme
+from mirrors import IMAGE, build_docvqa_mirror, build_mmmu_mirror, png, schema_for, write_parquet, write_split
 
 from evalkit.data.hub import HubDataset
 from evalkit.errors import EnvironmentProblem, ExitCode, UsageError
@@ -51,7 +51,8 @@ def spoilt(name: str, root: Path, change: Row, place: int = 0) -> tuple[list[Sam
     dataset = task.dataset
     assert isinstance(dataset, HubDataset)
     first = dataset.configs[0] or "data"
-    found = sorted((root / dataset.repo).glob(f"**/{dataset.split}-*.parquet"))
+    found = sorted((root / dataset.repo).glob(f"**/{dataset.split}*.parquet"))
+    found = found or sorted((root / dataset.repo).glob("*.parquet"))
     path = next((each for each in found if each.parent.name == first), found[0])
     schema = pq.read_schema(path)
     rows = pq.read_table(path).to_pylist()
@@ -169,9 +170,7 @@ def test_a_bad_object_is_one_error_for_all_its_expressions(change: Row, said: st
         for number in range(3)
     ]
     rows[1] |= change
-    folder = tmp_path / "lmms-lab-encoder/RefCOCO"
-    write_parquet(folder / "data/testA-00000-of-00001.parquet", rows, EXTENT_SCHEMA)
-    write_readme(folder, {"default": {"testA": "data/testA-*"}})
+    write_split(tmp_path, "lmms-lab-encoder/RefCOCO", "testA", rows)
     found = list(load_task("refcoco_testA").samples(str(tmp_path)))
     bad = [each for each in found if each.problem]
     assert len(found) - len(bad) == 4
@@ -190,7 +189,7 @@ def test_a_column_of_another_type_is_refused_with_both_named(tmp_path: Path) -> 
         "type": pa.string(),
         "question": pa.string(),
         "answer": pa.float64(),
-        "image": mirrors_image.IMAGE,
+        "image": IMAGE,
     }
     write_parquet(folder / "data/test-00000-of-00001.parquet", rows, schema)
     with pytest.raises(
@@ -205,7 +204,7 @@ def test_a_column_of_another_type_is_refused_with_both_named(tmp_path: Path) -> 
     [
         (pa.binary(), png(), "`image` holds raw bytes"),
         (pa.string(), base64.b64encode(png()).decode(), "`image` holds text"),
-        (pa.list_(mirrors_image.IMAGE), [{"bytes": png(), "path": None}], "`image` holds a list of image"),
+        (pa.list_(IMAGE), [{"bytes": png(), "path": None}], "`image` holds a list of image"),
     ],
 )
 def test_images_of_another_type_are_refused(kind: pa.DataType, cell: Any, said: str, tmp_path: Path) -> None:
@@ -218,8 +217,9 @@ def test_images_of_another_type_are_refused(kind: pa.DataType, cell: Any, said: 
 
 def test_options_that_are_the_text_of_a_list_are_refused(tmp_path: Path) -> None:
     rows = [{**row, "options": str(row["options"])} for row in mirrors_image.build_ai2d_mirror(tmp_path)]
-    schema = dict.fromkeys(rows[0], pa.string()) | {"image": mirrors_image.IMAGE}
-    mirrors_image.write(tmp_path, "lmms-lab-encoder/ai2d", "test", rows, schema)
+    schema = schema_for("lmms-lab-encoder/ai2d") | {"options": pa.string()}
+    path = tmp_path / "lmms-lab-encoder/ai2d/data/test-00000-of-00001.parquet"
+    write_parquet(path, rows, schema)
     with pytest.raises(EnvironmentProblem, match="`options` holds text; the task declares a list of text"):
         list(load_task("ai2d").samples(str(tmp_path)))
 
