@@ -68,13 +68,16 @@ def rotations(row: Row) -> Iterator[Row]:
     Rotations that the repository holds itself are left out, so that each comes once.
 
     Raises:
-        ValueError: an option is missing before others, or the answer is none of them.
+        ValueError: an option is missing before others, the answer is none of them, or the index is neither a
+            question's nor a rotation's.
 
     >>> row = {"index": 7, "A": "x", "B": "y", "C": "z", "D": "nan", "answer": "C"}
     >>> [(each["index"], each["options"]["A"], each["answer"]) for each in rotations(row)]
     [(7, 'x', 'C'), (1000007, 'y', 'B'), (2000007, 'z', 'A')]
     """
     index = int(row["index"])
+    if not 0 <= index < len("ABCD") * _STEP:
+        raise ValueError(f"its index is {index}, neither a question's nor a rotation's")
     if index >= _STEP:
         return
     texts = [str(text) for text in without_gaps((row[letter] for letter in "ABCD"), _is_missing)]

@@ -1,10 +1,17 @@
 """LVBench: questions about videos of half an hour and more, prompted as in Qwen's evaluation."""
 
 from evalkit.data.columns import ANSWERS, NAME, TEXT
+from evalkit.data.options import given
 from evalkit.data.video_choice import split_question, watch_closely
 from evalkit.metrics import letters
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, text, video
+
+
+def asked(row):
+    question, options = split_question(row["question"])
+    return question, given(options)
+
 
 task = Task(
     name="lvbench",
@@ -19,15 +26,12 @@ task = Task(
         archives=("*.zip", "**/*.zip"),
         files={"path": tuple(f"{folder}{{video_path}}" for folder in ("", "videos/", "all_videos/"))},
     ),
-    prompt=lambda row: (
-        video(row["path"]),
-        text(watch_closely(*split_question(row["question"]))),
-    ),
+    prompt=lambda row: (video(row["path"]), text(watch_closely(*asked(row)))),
     reference=lambda row: row["answer"],
     id=lambda row: str(row["uid"]),
     cluster=lambda row: row["video_path"],
     groups={"question_type": lambda row: tuple(row["question_type"])},
-    meta=lambda row: dict(zip(("question", "options"), split_question(row["question"]), strict=True)),
+    meta=lambda row: dict(zip(("question", "options"), asked(row), strict=True)),
     metric=MultipleChoice(letters.lvbench, answered=True),
     max_new_tokens=16,
     size=1549,

