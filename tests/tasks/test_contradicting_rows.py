@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,14 @@ class Held(HubDataset):
         return iter(self.held)
 
 
+@lru_cache
+def loaded(name: str) -> Task:
+    return load_task(name)
+
+
 def few(name: str, data: Path) -> list[Row]:
     """Some rows of a mirror, of several kinds."""
-    dataset = load_task(name).dataset
+    dataset = loaded(name).dataset
     assert isinstance(dataset, HubDataset)
     if isinstance(dataset.config, tuple):
         dataset = replace(dataset, config=(dataset.config[0], dataset.config[-1]))
@@ -56,7 +62,7 @@ def few(name: str, data: Path) -> list[Row]:
 
 
 def holding(name: str, rows: list[Row]) -> Task:
-    task = load_task(name)
+    task = loaded(name)
     dataset = task.dataset
     assert isinstance(dataset, HubDataset)
     fields = {each: getattr(dataset, each) for each in ("repo", "config", "split", "columns", "aliases")}
@@ -98,7 +104,7 @@ def is_sound(task: Task, sample: Sample) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_spoilt_cell_is_its_row_s_error_or_nobody_s(name: str, data: Path) -> None:
-    task = load_task(name)
+    task = loaded(name)
     rows = few(name, data)
     good = read(name, rows)
     assert not [sample.problem for _, sample in good if sample.problem]
