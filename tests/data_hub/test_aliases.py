@@ -231,3 +231,16 @@ def test_a_moved_video_repository_finds_its_archives_under_its_old_name(tmp_path
     videos = tmp_path / "charades/Charades_v1_480"
     shutil.move(videos, tmp_path / "lmms-lab/charades_sta/Charades_v1_480")
     assert not [each.problem for each in load_task("star_val").samples(str(tmp_path)) if each.problem]
+
+
+def test_answers_are_used_again_when_the_mirror_has_another_name(tmp_path: Path) -> None:
+    where = ("--output", str(tmp_path / "out"), "--data-root", str(tmp_path / "data"), "--workers", "0")
+    words = ("run", "--model", "mock", "--tasks", "chartqa", *where, "--rate-limit", "unparsed=1")
+    folder = built(tmp_path / "data", OLD)
+    assert "mock@mrope: 2 samples in 1 tasks" in evalkit(tmp_path, None, *words).stderr
+    (tmp_path / "data" / NEW).parent.mkdir()
+    folder.rename(tmp_path / "data" / NEW)
+    again = evalkit(tmp_path, None, *words)
+    assert "mock@mrope: all 2 samples are stored already" in again.stderr
+    evaluations = json.loads((tmp_path / "out/manifest.json").read_text())["evaluations"]
+    assert [each["task"]["dataset"]["found_as"] for each in evaluations] == [OLD, NEW]
