@@ -17,7 +17,12 @@ def schema_card(task: Task) -> dict[str, str]:
     known = schema_of(dataset.repo)
     if known is None:
         return {"unverified": "everything: the repository is not in evalkit's table of schemas"}
-    part = known.part(dataset.configs[0])
+    try:
+        part = known.part(dataset.configs[0])
+    except KeyError:
+        return {
+            "unverified": "everything: evalkit's table of schemas has no such configuration of the repository"
+        }
     return {
         "repository's name": _seen(known.name_seen),
         "files": f"`{part.files}`, {_seen(part.layout)}",

@@ -95,13 +95,14 @@ class Schema:
     parts: tuple[Part, ...]
 
     def part(self, config: str | None) -> Part:
-        """The part that has a configuration; None is the usual one.
+        """The part that has a configuration; None is the only one, or that of no name.
 
         Raises:
             KeyError: the table has no such configuration.
         """
+        only = len(self.parts) == len(self.parts[0].configs) == 1
         for part in self.parts:
-            if config in part.configs or (config is None and len(part.configs) == 1):
+            if (config or "default") in part.configs or (config is None and only):
                 return part
         raise KeyError(config)
 
@@ -114,8 +115,10 @@ def schemas() -> Mapping[str, Schema]:
 
 
 def schema_of(repo: str) -> Schema | None:
-    """What is known of a repository; None if it isn't in the table, such as one of a user's own."""
-    return schemas().get(repo)
+    """What is known of a repository, under any of its names; None if it isn't in the table, such as one of a
+    user's own.
+    """
+    return next((known for known in schemas().values() if repo in (known.repo, *known.aliases)), None)
 
 
 def _schema(repo: str, found: Mapping[str, Any]) -> Schema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,17 @@ def test_the_table_says_what_was_not_seen() -> None:
     assert "question_type_id* int16 (its type not seen)" in card["columns (* read here)"]
     assert "the types of question_type_id" in card["unverified"]
     assert schema_card(load_task("mini_chartqa")) == {}
+
+
+def test_a_user_s_own_repository_or_configuration_is_unverified() -> None:
+    task = load_task("docvqa_val")
+    card = schema_card(replace(task, dataset=HubDataset("me/mine")))
+    assert card == {"unverified": "everything: the repository is not in evalkit's table of schemas"}
+    for config in (None, "Mine"):
+        card = schema_card(replace(task, dataset=replace(hub(task), config=config)))
+        assert list(card) == ["unverified"]
+        assert "no such configuration" in card["unverified"]
+    card = schema_card(replace(task, dataset=replace(hub(task), split="train")))
+    assert card["unverified"] == "the split train"
+    old = schema_card(replace(task, dataset=replace(hub(task), repo="lmms-lab/DocVQA", aliases=())))
+    assert old["unverified"] == "nothing"
