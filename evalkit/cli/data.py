@@ -72,7 +72,9 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
 @_order_options
 @json_option
 def check_command(as_json: bool, **options: Any) -> int:
-    """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1)."""
+    """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1);
+    under which name each repository is there that has several.
+    """
     from evalkit.pull import check
 
     order = _order(**options)
@@ -82,6 +84,8 @@ def check_command(as_json: bool, **options: Any) -> int:
         click.echo(to_json(problems))
     else:
         click.echo("\n".join(problems) if problems else "nothing is missing")
+    for line in found.taken:
+        click.echo(line, err=True)
     if found.bad:
         click.echo("fix: mend these rows; until then, a run counts each as an error", err=True)
     if found.missing:
@@ -103,8 +107,9 @@ class _Told:
         for each in plans:
             names = ", ".join(task.name for task in each.tasks)
             new = each.size(missing_only=True)
+            kept = f", kept as {each.name}" if each.name != each.remote.repo else ""
             click.echo(
-                f"{each.remote.repo} at {each.remote.commit[:12]} ({names}): {len(each.files)} files, "
+                f"{each.remote.repo} at {each.remote.commit[:12]}{kept} ({names}): {len(each.files)} files, "
                 f"{_bytes(each.size())}, {_bytes(new)} to fetch",
                 err=True,
             )

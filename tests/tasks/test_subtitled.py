@@ -161,7 +161,7 @@ def mirror(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{number}\n00:00:{cue.start:06.3f} --> 00:00:{cue.end:06.3f}\n{cue.text}".replace(".", ",")
         for number, cue in enumerate(CUES, 1)
     )
-    with zipfile.ZipFile(root / "lmms-lab/Video-MME/subtitle.zip", "w") as archive:
+    with zipfile.ZipFile(root / "lmms-eval/Video-MME/subtitle.zip", "w") as archive:
         archive.writestr("subtitle/fFjv93ACGo8.srt", srt)
     return root
 
