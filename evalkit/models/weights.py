@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,7 +34,6 @@ def load_weights(
         EnvironmentProblem: the weights are damaged or missing, there are more than the model takes, or they
             don't fit into memory.
     """
-    import transformers
     from safetensors import SafetensorError
 
     folder = files.folder
@@ -41,18 +41,7 @@ def load_weights(
     if device_map:
         _check_device_map(device_map)
     try:
-        with no_progress_bars():
-            model, report = getattr(transformers, model_class).from_pretrained(
-                folder,
-                dtype=dtype,
-                device_map=device_map,
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # they are in the report, and refused below
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        _check_keys(report)
+        model = _every_weight(model_class, folder, dtype, device_map)
         if files.adapter is not None:
             model = merge_adapter(model, files.adapter)
         _check_tokens(model, tokenizer_file)
@@ -80,6 +69,25 @@ def load_weights(
     method = quantisation(folder)
     how = f" (quantised by `{method}`)" if method else ""
     raise EnvironmentProblem(f"checkpoint `{folder}`{how} can't be loaded", why, fix)
+
+
+def _every_weight(model_class: str, folder: Path, dtype: torch.dtype, device_map: str | None) -> Any:
+    """The model of a folder, if each of its weights found a place and no place stayed empty."""
+    import transformers
+
+    with no_progress_bars():
+        model, report = getattr(transformers, model_class).from_pretrained(
+            folder,
+            dtype=dtype,
+            device_map=device_map,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # they are in the report, and refused below
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    _check_keys(report)
+    return model
 
 
 def _check_keys(report: Mapping[str, Any]) -> None:
