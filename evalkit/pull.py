@@ -87,7 +87,7 @@ def plan(order: Order) -> list[Plan]:
     """
     locked = read_lock(order.lock or order.data_root / NAME)
     plans: dict[str, Plan] = {}
-    for task, dataset in _hub_tasks(order.tasks):
+    for task, dataset in hub_tasks(order.tasks):
         found = plans.get(dataset.repo)
         if found is None:
             entry = None if order.update else locked.get(dataset.repo)
@@ -119,6 +119,8 @@ def pull(order: Order, listener: Listener) -> list[Plan]:
     from filelock import FileLock
 
     plans = plan(order)
+    if not plans:
+        return plans
     order.data_root.mkdir(parents=True, exist_ok=True)
     with FileLock(order.data_root / ".evalkit-pull.lock"):  # pulls into one mirror take turns
         _pull(order, plans, listener)
@@ -164,7 +166,7 @@ def check(order: Order) -> Findings:
     locked = read_lock(order.data_root / NAME)
     found = Findings()
     problems = found.missing
-    for repo in dict.fromkeys(dataset.repo for _, dataset in _hub_tasks(order.tasks)):
+    for repo in dict.fromkeys(dataset.repo for _, dataset in hub_tasks(order.tasks)):
         folder = order.data_root / repo
         if repo not in locked:
             problems.append(f"{repo}: not in {NAME}; its files can't be checked, only read")
@@ -231,9 +233,11 @@ def _missing(dataset: HubDataset, row: Row, roots: Sequence[Path]) -> Iterator[s
 
 
 def _unreadable(sample: Sample) -> str | None:
-    """What is wrong with the header of an image that a row holds."""
+    """What is wrong with the header of an image that a row holds, or names by its place on this machine."""
     for part in sample.parts:
-        if isinstance(part, MediaRef) and part.data is not None:
+        if not isinstance(part, MediaRef) or part.kind != "image":
+            continue
+        if part.data is not None or Path(str(part.path)).is_absolute():
             try:
                 image_size(part)
             except MediaError as error:
@@ -241,7 +245,8 @@ def _unreadable(sample: Sample) -> str | None:
     return None
 
 
-def _hub_tasks(tasks: Sequence[Task]) -> Iterator[tuple[Task, HubDataset]]:
+def hub_tasks(tasks: Sequence[Task]) -> Iterator[tuple[Task, HubDataset]]:
+    """The tasks whose data are a repository's."""
     for task in tasks:
         if isinstance(task.dataset, HubDataset):
             yield task, task.dataset
@@ -290,7 +295,7 @@ def _wanted(order: Order, task: Task) -> Iterator[Row]:
 def _fetch_media(order: Order, each: Plan, listener: Listener) -> dict[str, int]:
     """Fetch single files and members of archives that the wanted rows name; return the members."""
     members: dict[str, int] = {}
-    for task, dataset in _hub_tasks(each.tasks):
+    for task, dataset in hub_tasks(each.tasks):
         if not dataset.files:
             continue
         wanted = [names for row in _wanted(order, task) for names in named_files(dataset.files, row).values()]
@@ -334,7 +339,7 @@ def _record(order: Order, each: Plan, members: Mapping[str, int]) -> None:
 
 def _unpack(each: Plan, listener: Listener) -> None:
     """Unpack archives beside themselves, where every job finds them, unless that was done."""
-    archives = [each.folder / path for _, dataset in _hub_tasks(each.tasks)
+    archives = [each.folder / path for _, dataset in hub_tasks(each.tasks)
                 for path in each.remote.matching(dataset.archives)]  # fmt: skip
     there = [path for path in dict.fromkeys(archives) if path.exists()]
     for path in (path for path in there if not is_tar(path)):

@@ -63,6 +63,8 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
         plans = pull(order, told)
     if as_json:
         click.echo(to_json(summary(plans)))
+    elif not plans:
+        click.echo("nothing to fetch: these tasks' data are on this machine")
     elif not dry_run:
         click.echo(f"{len(plans)} data sets are in {order.data_root}")
     return ExitCode.OK
@@ -73,7 +75,7 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
 @json_option
 def check_command(as_json: bool, **options: Any) -> int:
     """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1)."""
-    from evalkit.pull import check
+    from evalkit.pull import check, hub_tasks
 
     order = _order(**options)
     found = check(order)
@@ -85,8 +87,9 @@ def check_command(as_json: bool, **options: Any) -> int:
     if found.bad:
         click.echo("fix: mend these rows; until then, a run counts each as an error", err=True)
     if found.missing:
-        words = " ".join(task.name for task in order.tasks)
-        click.echo(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
+        words = " ".join(task.name for task, _ in hub_tasks(order.tasks))
+        if words:
+            click.echo(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
         return ExitCode.ENVIRONMENT
     return ExitCode.CHECK_FAILED if found.bad else ExitCode.OK
 
@@ -125,17 +128,18 @@ def _order(
     lock: Path | None = None,
     update: bool = False,
 ) -> Order:
+    from evalkit.data.hub import HubDataset
     from evalkit.pull import Order
 
     root = data_root or os.environ.get("EVALKIT_DATA")
-    if root is None:
-        raise UsageError(
-            "no mirror given", "the data need a place", "add `--data-root DIR`, or set EVALKIT_DATA"
-        )
     if subset not in (None, "ci"):
         raise UsageError(f"subset `{subset}`", "there is none of this name", "use `ci`")
     chosen = [load_task(name, tasks_dirs) for name in resolve(tasks, tasks_dirs)]
-    return Order(chosen, Path(root).expanduser(), limit, subset, lock, update)
+    if root is None and any(isinstance(task.dataset, HubDataset) for task in chosen):
+        raise UsageError(
+            "no mirror given", "the data need a place", "add `--data-root DIR`, or set EVALKIT_DATA"
+        )
+    return Order(chosen, Path(root or ".").expanduser(), limit, subset, lock, update)
 
 
 def _bytes(count: float) -> str:
