@@ -87,7 +87,7 @@ def read_csv(path: Path, encoding: str, columns: Columns) -> Iterator[Row]:
     except csv.Error as error:
         raise Unreadable(
             f"line {reader.line_num} is no record: {error}",
-            "mend it there: a cell with quotes, commas or line ends stands in quotes, quotes in it are doubled",
+            "mend it there: a cell with quotes, commas or line ends stands in quotes, and quotes in it double",
         ) from None
 
 
@@ -117,7 +117,9 @@ def _check_header(header: list[str], mark: str) -> None:
 
 def _csv_row(header: list[str], cells: list[str], line: int, columns: Columns) -> Row:
     if len(cells) != len(header):
-        return {PROBLEM: f"the record that ends in line {line} has {len(cells)} cells, its header {len(header)}"}
+        return {
+            PROBLEM: f"the record that ends in line {line} has {len(cells)} cells, its header {len(header)}"
+        }
     try:
         pairs = zip(header, cells, strict=True)
         return {name: _cell(name, text, columns.get(name)) for name, text in pairs}
@@ -138,7 +140,9 @@ def _cell(name: str, text: str, kind: Kind | None) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_pairs)
     except (ValueError, RecursionError):
-        raise ValueError(f"column `{name}` is {shown(text)}; the task declares {kind}: write it as JSON") from None
+        raise ValueError(
+            f"column `{name}` is {shown(text)}; the task declares {kind}: write it as JSON"
+        ) from None
 
 
 def _number(name: str, text: str, broken: bool) -> int | float:
@@ -170,7 +174,9 @@ def read_parquet(path: Path, encoding: str, columns: Columns) -> Iterator[Row]:
     except (pa.ArrowException, ValueError, RuntimeError, NotImplementedError) as error:
         if isinstance(error, Unreadable):
             raise
-        raise Unreadable(" ".join(str(error).split()) or type(error).__name__, "make the file again") from None
+        raise Unreadable(
+            " ".join(str(error).split()) or type(error).__name__, "make the file again"
+        ) from None
 
 
 def _check_features(features: Mapping[str, Any], columns: Columns) -> None:
@@ -180,7 +186,9 @@ def _check_features(features: Mapping[str, Any], columns: Columns) -> None:
         have = ", ".join(f"`{name}`" for name in features)
         raise Unreadable(f"its rows have no {', '.join(f'`{name}`' for name in absent)}; they have {have}")
     declared = {name: kind for name, kind in columns.items() if kind is not None}
-    wrong = mistyped(declared, {name: as_image(kind, feature_name(features[name])) for name, kind in declared.items()})
+    wrong = mistyped(
+        declared, {name: as_image(kind, feature_name(features[name])) for name, kind in declared.items()}
+    )
     if wrong:
         raise Unreadable("; ".join(wrong))
 
@@ -197,7 +205,9 @@ def as_image(kind: Kind, name: str) -> str:
 
 def with_images(row: Row, columns: Columns) -> Row:
     """A row whose paths of images are image cells, as ``datasets`` hands them out."""
-    declared = {name for name, kind in columns.items() if kind is not None and not _IMAGES.isdisjoint(kind.names)}
+    declared = {
+        name for name, kind in columns.items() if kind is not None and not _IMAGES.isdisjoint(kind.names)
+    }
     return {name: _image_cell(value) if name in declared else value for name, value in row.items()}
 
 
@@ -217,7 +227,9 @@ def _decoded(content: bytes, encoding: str) -> str:
     try:
         return content.decode(encoding)
     except LookupError:
-        raise Unreadable(f"there is no encoding `{encoding}`", 'use "utf-8", or another of Python\'s') from None
+        raise Unreadable(
+            f"there is no encoding `{encoding}`", 'use "utf-8", or another of Python\'s'
+        ) from None
 
 
 READERS: Mapping[str, Reader] = {

@@ -127,7 +127,7 @@ class Rows:
             there = False
         if not there:
             kind = "folder" if ref.frame_rate else "file"
-            raise ValueError(f"there is no {kind} {shown(name)} in the media folder `{self.media or "."}`")
+            raise ValueError(f"there is no {kind} {shown(name)} in the media folder `{self.media or '.'}`")
         return replace(ref, path=str(path))
 
     def describe(self) -> dict[str, str]:
@@ -156,12 +156,16 @@ class Rows:
         head = list(islice(rows, _HEAD))
         good = [row for row in head if PROBLEM not in row]
         if head and not good:
-            raise Unreadable(f"none of its first {len(head)} lines is a row; of the first, {head[0][PROBLEM]}")
+            raise Unreadable(
+                f"none of its first {len(head)} lines is a row; of the first, {head[0][PROBLEM]}"
+            )
         known = dict.fromkeys(name for row in good for name in row)
         absent = [column for column in self.columns if column not in known] if good else []
         if absent:
             names = ", ".join(f"`{each}`" for each in absent)
-            raise Unreadable(f"its rows have no {names}; they have {', '.join(f'`{each}`' for each in known)}")
+            raise Unreadable(
+                f"its rows have no {names}; they have {', '.join(f'`{each}`' for each in known)}"
+            )
         wrong = mistyped(self.kinds, met(good, self.kinds))
         if wrong:
             raise Unreadable("; ".join(wrong))

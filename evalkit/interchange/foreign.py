@@ -1,0 +1,102 @@
+"""What a file of another program says: answers, and what it says beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evalkit.data.file_hash import file_hash
+from evalkit.errors import UsageError
+
+
+class NotGiven:
+    """The reference of an answer whose file has none."""
+
+
+NOT_GIVEN = NotGiven()
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """One answer as a file has it.
+
+    ``id`` is the file's name for the sample; ``position`` its place in the data set, where the file names
+    samples by that. ``problem`` says why there is no answer that could be scored. ``cut``: it ended at the
+    limit of tokens. ``question`` and ``prompt`` are what was asked, alone and with everything around it.
+    ``figures`` are the program's own scores; ``remarks`` what had to be done to read the answer, and is
+    counted.
+    """
+
+    id: str
+    where: str
+    text: str = ""
+    problem: str | None = None
+    position: int | None = None
+    cut: bool = False
+    question: str = ""
+    prompt: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    reference: Any = NOT_GIVEN
+    figures: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    epoch: int = 1
+
+
+@dataclass(frozen=True)
+class Log:
+    """One file: which program wrote it of which task and model, and its answers. Texts are empty where the
+    file doesn't say; ``notes`` is what a reader must know of the format or of this file.
+    """
+
+    path: Path
+    tool: str
+    version: str
+    task: str
+    model: str
+    answers: Sequence[Foreign]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """The program with its version."""
+        return f"{self.tool} {self.version}".strip()
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's content."""
+        return file_hash(self.path)
+
+
+def numbers(figures: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
+    """The figures that are finite numbers or truth values, and the names of those that are not.
+
+    >>> numbers({"acc": True, "anls": 0.5, "judge": {"score": 1.0, "pred": "A"}, "text": "A"})
+    ({'acc': 1.0, 'anls': 0.5, 'judge.score': 1.0}, ['text'])
+    """
+    found: dict[str, float] = {}
+    others: list[str] = []
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            value, name = value.get("score"), f"{name}.score"
+        if isinstance(value, int | float) and math.isfinite(value):
+            found[name] = float(value)
+        else:
+            others.append(name)
+    return found, others
+
+
+def lettered(texts: Iterable[str]) -> dict[str, str]:
+    """Options by letter, in their order.
+
+    >>> lettered(["cat", "dog"])
+    {'A': 'cat', 'B': 'dog'}
+    """
+    return {chr(ord("A") + place): text for place, text in enumerate(texts)}
+
+
+def unreadable(path: Path, why: str, fix: str = "give the file as the program wrote it") -> UsageError:
+    """The error for a file that can't be imported."""
+    return UsageError(f"results `{path}`", why, fix)

@@ -1,0 +1,79 @@
+"""Which program wrote a file of results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalkit.errors import UsageError
+from evalkit.interchange import inspect_log, lmms_samples, vlmevalkit
+from evalkit.interchange.foreign import Log, unreadable
+
+_KNOWN = (
+    "lmms-eval's `*_samples_*.jsonl`, VLMEvalKit's `.xlsx` and `.tsv`, and Inspect's `.eval` and `.json` logs"
+)
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a file is another program's; JSON lines of lmms-eval are told by their first line."""
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        return lmms_samples.is_samples(_first(path))
+    return suffix in (".xlsx", ".tsv", ".eval", ".json")
+
+
+def read_log(path: Path) -> Log:
+    """Read a file of results.
+
+    Raises:
+        UsageError: it can't be read, or no known program wrote it.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix in (".xlsx", ".tsv"):
+            return vlmevalkit.read(path)
+        if suffix in (".eval", ".json"):
+            with open(path, "rb"):  # what is not there is told as such
+                return inspect_log.read(path)
+        if suffix == ".jsonl" and lmms_samples.is_samples(_first(path)):
+            return lmms_samples.read(path)
+    except OSError as error:
+        raise unreadable(path, error.strerror or str(error), "give a readable file") from None
+    if suffix == ".jsonl":
+        raise unreadable(
+            path,
+            "its first line is none of lmms-eval's samples",
+            "of predictions with `task`, `prediction` and `reference`, `evalkit score` prints the scores",
+        )
+    raise unreadable(path, f"`{suffix}` is none of the formats that are known", f"give one of {_KNOWN}")
+
+
+def read_logs(paths: Sequence[Path]) -> list[Log]:
+    """Read files that together hold one model's answers to one task.
+
+    Raises:
+        UsageError: one can't be read, or two are of different programs, tasks or models.
+    """
+    logs = [read_log(path) for path in paths]
+    for log in logs[1:]:
+        for what in ("source", "task", "model"):
+            one, two = getattr(logs[0], what), getattr(log, what)
+            if one != two:
+                raise UsageError(
+                    f"`{logs[0].path}` and `{log.path}` are not parts of one result",
+                    f"their {'program' if what == 'source' else what} differs: `{one}` and `{two}`",
+                    "import them one by one, under names of their own (`--model`)",
+                )
+    return logs
+
+
+def _first(path: Path) -> dict[str, object]:
+    """The first line that isn't blank, if it is an object."""
+    try:
+        with open(path, "rb") as lines:
+            line = next((each for each in lines if each.strip()), b"")
+        found = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
