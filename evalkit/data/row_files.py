@@ -87,7 +87,7 @@ def read_csv(path: Path, encoding: str, columns: Columns) -> Iterator[Row]:
     except csv.Error as error:
         raise Unreadable(
             f"line {reader.line_num} is no record: {error}",
-            "mend it there: a cell with quotes, commas or line ends stands in quotes, and quotes in it double",
+            "mend it there: a cell with quotes, commas or line ends stands in quotes; quotes in it double",
         ) from None
 
 

@@ -125,8 +125,8 @@ def bring(order: ImportOrder, rule: str = TAGS) -> Brought:
     notes = [*told(found), *dict.fromkeys(note for log in logs for note in log.notes)]
     if not data:
         notes.append(
-            "references, questions and options are the file's own, not checked against the data; which questions "
-            "share an image is not known: intervals take them for independent"
+            "references, questions and options are the file's own, not checked against the data; which "
+            "questions share an image is not known: intervals take them for independent"
         )
     scored = score_records(records, {task.name: task.metric}, rule)
     notes += _disagreements(scored, task.metric.name)

@@ -73,7 +73,7 @@ def _first(path: Path) -> dict[str, object]:
     try:
         with open(path, "rb") as lines:
             line = next((each for each in lines if each.strip()), b"")
-        found = json.loads(line.removeprefix(b"\xef\xbb\xbf"))
+        found = json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -69,7 +69,7 @@ def _results(path: Path, date: str) -> Mapping[str, Any]:
 
 def _answer(path: Path, number: int, line: bytes) -> tuple[Foreign, list[str]]:
     try:
-        fields = json.loads(line)
+        fields = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise unreadable(
             path, f"line {number} can't be read as JSON: {error}", "copy the file again, or mend that line"

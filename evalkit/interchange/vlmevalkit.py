@@ -24,6 +24,9 @@ _FAILED = "Failed to obtain answer"  # INFER_FAIL_MSG, and FAIL_MSG of its APIs
 _FULL = 32767
 """Characters that a cell holds; what is longer is cut or left out."""
 
+_DIGITS = 1e15
+"""Numbers from here on have lost digits in a sheet, or may have."""
+
 _LETTER = re.compile(r"[A-Z]")
 _NUMBER = "answers that stand as numbers in the sheet are read as `12`, not `12.0`"
 _FORMULA = "answers that stand as formulas in the sheet are read as the text `=...`"
@@ -133,6 +136,8 @@ def _prediction(cell: Any) -> tuple[str, str | None, tuple[str, ...]]:
         kind = "a truth value" if isinstance(cell, bool) else "a date"
         return "", f"its cell holds {kind}: which text it was can't be told", ()
     if isinstance(cell, int | float):
+        if abs(cell) >= _DIGITS:
+            return "", "its cell holds a number of more digits than a sheet keeps", ()
         return _plain(cell), None, (_NUMBER,)
     text = str(cell)
     if text.startswith(_FAILED):
