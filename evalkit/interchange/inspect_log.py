@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import metadata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from evalkit.errors import EnvironmentProblem, UsageError
+from evalkit.errors import EnvironmentProblem
 from evalkit.interchange.foreign import Foreign, Log, lettered, numbers, unreadable
 
 # As inspect_ai's own `value_to_float` reads them; other words it takes for wrong, which are no figure here.
@@ -67,8 +66,8 @@ def read(path: Path) -> Log:
 
 
 def _answer(sample: Any) -> tuple[Foreign, list[str]]:
-    scores = {name: _figure(score.value) for name, score in (sample.scores or {}).items()}
-    figures, others = numbers(scores)
+    scores = {name: score.value for name, score in (sample.scores or {}).items()}
+    figures, others = numbers(dict(_figures(scores)))
     target = sample.target
     output = sample.output
     several = len(output.choices) > 1
@@ -99,13 +98,13 @@ def _problem(sample: Any) -> str | None:
     return None
 
 
-def _figure(value: Any) -> Any:
-    """A score's value as a number where it is one."""
-    if isinstance(value, str):
-        return _WORDS.get(value.lower(), value)
-    if isinstance(value, Mapping) and "score" not in value and len(value) == 1:
-        return _figure(next(iter(value.values())))
-    return value
+def _figures(scores: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Scores by name, words for right and wrong as numbers; of a score that is a mapping, each value."""
+    for name, value in scores.items():
+        if isinstance(value, Mapping):
+            yield from _figures({f"{name}.{key}": each for key, each in value.items()})
+        else:
+            yield name, _WORDS.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _prompt(given: Any) -> str:
@@ -113,15 +112,3 @@ def _prompt(given: Any) -> str:
     if isinstance(given, str):
         return given
     return "\n".join(message.text for message in given if message.role == "user")
-
-
-def package_version() -> str:
-    """The version of inspect_ai that is installed.
-
-    Raises:
-        UsageError: none is.
-    """
-    try:
-        return metadata.version("inspect_ai")
-    except metadata.PackageNotFoundError:
-        raise UsageError("inspect_ai", "it is not installed", "pip install 'evalkit[inspect]'") from None

@@ -111,7 +111,7 @@ def test_answers_come_in_verbatim(tmp_path: Path, tasks: Path, suffix: str) -> N
 def test_what_a_round_through_pandas_does_to_numbers_is_undone_and_counted(
     tmp_path: Path, tasks: Path
 ) -> None:
-    """VLMEvalKit loads its files with `pd.read_excel`, which makes numbers of answers, and dumps them again."""
+    """VLMEvalKit loads its files with `pd.read_excel`, which makes numbers of answers, and dumps them."""
     answers = ["42", "110", "120", "42", "140", "150", "42", "170", "180", "42", "200", None]
     path = dump(predictions(answers), tmp_path / "a.xlsx")
     again = pd.read_excel(path)
