@@ -39,12 +39,16 @@ class Unreadable(ValueError):
 def read_jsonl(path: Path, encoding: str, columns: Columns) -> Iterator[Row]:
     """A row for every line that is not blank."""
     with open(path, "rb") as lines:
+        first = True
         for number, line in enumerate(lines, start=1):
             if number == 1:
                 _check_width(line, encoding)
                 line = line.removeprefix(b"\xef\xbb\xbf")
             if line.strip():
+                if first and line.lstrip().startswith(b"["):
+                    raise Unreadable("it is a list, not a line for each row", "write an object a line")
                 yield _json_row(line, number, encoding)
+                first = False
 
 
 def _json_row(line: bytes, number: int, encoding: str) -> Row:
