@@ -87,7 +87,7 @@ def plan(order: Order) -> list[Plan]:
     """
     locked = read_lock(order.lock or order.data_root / NAME)
     plans: dict[str, Plan] = {}
-    for task, dataset in hub_tasks(order.tasks):
+    for task, dataset in _hub_tasks(order.tasks):
         found = plans.get(dataset.repo)
         if found is None:
             entry = None if order.update else locked.get(dataset.repo)
@@ -166,7 +166,7 @@ def check(order: Order) -> Findings:
     locked = read_lock(order.data_root / NAME)
     found = Findings()
     problems = found.missing
-    for repo in dict.fromkeys(dataset.repo for _, dataset in hub_tasks(order.tasks)):
+    for repo in dict.fromkeys(dataset.repo for _, dataset in _hub_tasks(order.tasks)):
         folder = order.data_root / repo
         if repo not in locked:
             problems.append(f"{repo}: not in {NAME}; its files can't be checked, only read")
@@ -245,8 +245,7 @@ def _unreadable(sample: Sample) -> str | None:
     return None
 
 
-def hub_tasks(tasks: Sequence[Task]) -> Iterator[tuple[Task, HubDataset]]:
-    """The tasks whose data are a repository's."""
+def _hub_tasks(tasks: Sequence[Task]) -> Iterator[tuple[Task, HubDataset]]:
     for task in tasks:
         if isinstance(task.dataset, HubDataset):
             yield task, task.dataset
@@ -295,7 +294,7 @@ def _wanted(order: Order, task: Task) -> Iterator[Row]:
 def _fetch_media(order: Order, each: Plan, listener: Listener) -> dict[str, int]:
     """Fetch single files and members of archives that the wanted rows name; return the members."""
     members: dict[str, int] = {}
-    for task, dataset in hub_tasks(each.tasks):
+    for task, dataset in _hub_tasks(each.tasks):
         if not dataset.files:
             continue
         wanted = [names for row in _wanted(order, task) for names in named_files(dataset.files, row).values()]
@@ -339,7 +338,7 @@ def _record(order: Order, each: Plan, members: Mapping[str, int]) -> None:
 
 def _unpack(each: Plan, listener: Listener) -> None:
     """Unpack archives beside themselves, where every job finds them, unless that was done."""
-    archives = [each.folder / path for _, dataset in hub_tasks(each.tasks)
+    archives = [each.folder / path for _, dataset in _hub_tasks(each.tasks)
                 for path in each.remote.matching(dataset.archives)]  # fmt: skip
     there = [path for path in dict.fromkeys(archives) if path.exists()]
     for path in (path for path in there if not is_tar(path)):

@@ -75,7 +75,8 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
 @json_option
 def check_command(as_json: bool, **options: Any) -> int:
     """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1)."""
-    from evalkit.pull import check, hub_tasks
+    from evalkit.data.hub import HubDataset
+    from evalkit.pull import check
 
     order = _order(**options)
     found = check(order)
@@ -87,7 +88,7 @@ def check_command(as_json: bool, **options: Any) -> int:
     if found.bad:
         click.echo("fix: mend these rows; until then, a run counts each as an error", err=True)
     if found.missing:
-        words = " ".join(task.name for task, _ in hub_tasks(order.tasks))
+        words = " ".join(task.name for task in order.tasks if isinstance(task.dataset, HubDataset))
         if words:
             click.echo(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
         return ExitCode.ENVIRONMENT

@@ -17,8 +17,7 @@ from typing import Any
 
 from evalkit import provenance
 from evalkit.data.hub import HubDataset
-from evalkit.data.images import image_size
-from evalkit.errors import MediaError, UsageError
+from evalkit.errors import UsageError
 from evalkit.execute import task_entry
 from evalkit.finish import Outcome, finish, now
 from evalkit.interchange.foreign import Foreign, Log
@@ -44,7 +43,7 @@ from evalkit.store import (
     TaskEntry,
 )
 from evalkit.task import Task
-from evalkit.types import MediaRef, Sample
+from evalkit.types import Sample
 
 KEY_VERSION = 1
 REFERENCES = ("auto", "data", "file")
@@ -118,10 +117,9 @@ def bring(order: ImportOrder, rule: str = TAGS) -> Brought:
     keys, records = [], []
     for indexed in found.samples:
         answer = found.answers.get(indexed.sample.id)
-        sample = _with_size(task, indexed.sample) if data and answer else indexed.sample
-        keys.append(_key(arm, task, sample, answer, hashes))
-        if answer or sample.problem:
-            records.append(_record(arm, task, Indexed(indexed.index, sample), answer, keys[-1]))
+        keys.append(_key(arm, task, indexed.sample, answer, hashes))
+        if answer or indexed.sample.problem:
+            records.append(_record(arm, task, indexed, answer, keys[-1]))
     notes = [*told(found), *dict.fromkeys(note for log in logs for note in log.notes)]
     if not data:
         notes.append(
@@ -266,17 +264,6 @@ def _protocol(task: Task, log: Log, count: int | None) -> Protocol:
     """All samples of the data; of a file alone, all only if they are as many as the task has."""
     part = f"imported-{count}" if count is not None and count != task.size else None
     return Protocol(subset=part, answered_by=log.source)
-
-
-def _with_size(task: Task, sample: Sample) -> Sample:
-    """With the size of its image where boxes are asked for: no answer of the file says it."""
-    image = next((each for each in sample.parts if isinstance(each, MediaRef) and each.kind == "image"), None)
-    if task.category != "grounding" or image is None or sample.meta.get("image_size"):
-        return sample
-    try:
-        return replace(sample, meta={**sample.meta, "image_size": list(image_size(image))})
-    except MediaError as error:
-        return replace(sample, problem=f"{error.what}: {error.why}")
 
 
 def _key(arm: ArmEntry, task: Task, sample: Sample, answer: Foreign | None, hashes: Sequence[str]) -> str:

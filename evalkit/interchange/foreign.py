@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,22 @@ def numbers(figures: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
         else:
             others.append(name)
     return found, others
+
+
+def listed(value: Any) -> Any:
+    """A reference that a program wrote as text: of a list, in Python's own notation.
+
+    >>> listed("['12 May', 'May 12']"), listed("[0, 0.5]"), listed("[sic]"), listed("42")
+    (['12 May', 'May 12'], [0, 0.5], '[sic]', '42')
+    """
+    if isinstance(value, str) and value.strip()[:1] == "[" and value.strip()[-1:] == "]":
+        try:
+            found = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return value
+        if isinstance(found, list) and all(isinstance(each, str | int | float) for each in found):
+            return found
+    return value
 
 
 def lettered(texts: Iterable[str]) -> dict[str, str]:

@@ -16,11 +16,13 @@ _KNOWN = (
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is another program's; JSON lines of lmms-eval are told by their first line."""
+    """Whether a file is another program's; JSON is told by its first line."""
     suffix = path.suffix.lower()
+    if not path.is_file():
+        return False
     if suffix == ".jsonl":
         return lmms_samples.is_samples(_first(path))
-    return suffix in (".xlsx", ".tsv", ".eval", ".json")
+    return suffix in (".xlsx", ".tsv", ".eval") or (suffix == ".json" and "prediction" not in _first(path))
 
 
 def read_log(path: Path) -> Log:

@@ -12,6 +12,7 @@ from evalkit.interchange.foreign import Foreign, Log, lettered, numbers, unreada
 
 # As inspect_ai's own `value_to_float` reads them; other words it takes for wrong, which are no figure here.
 _WORDS = {"c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
+_UNREAD = {"events", "messages", "store", "timelines"}
 _CUT = ("max_tokens", "model_length")
 
 
@@ -42,9 +43,7 @@ def read(path: Path) -> Log:
     """
     logs = inspect_logs()
     try:
-        log = logs.read_eval_log(
-            str(path.absolute()), resolve_attachments="core", exclude_fields={"events", "store"}
-        )
+        log = logs.read_eval_log(str(path.absolute()), resolve_attachments="core", exclude_fields=_UNREAD)
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes it raise
         why = " ".join(str(error).split()) or type(error).__name__
         raise unreadable(path, f"inspect_ai can't read it: {why}", "copy the file again") from None
@@ -61,8 +60,11 @@ def read(path: Path) -> Log:
     notes += ["Inspect calls the log invalidated"] if log.invalidated else []
     if others:
         notes.append(f"its {', '.join(f'`{name}`' for name in others)} is no number, and not compared")
-    version = str(log.eval.packages.get("inspect_ai", ""))
-    return Log(path, "Inspect", version, str(log.eval.task), str(log.eval.model), answers, tuple(notes))
+    # A log that `evalkit export` wrote says who asked.
+    ours = "evalkit" in (log.eval.metadata or {})
+    tool, package = ("evalkit in a log of Inspect", "evalkit") if ours else ("Inspect", "inspect_ai")
+    version = str(log.eval.packages.get(package, ""))
+    return Log(path, tool, version, str(log.eval.task), str(log.eval.model), answers, tuple(notes))
 
 
 def _answer(sample: Any) -> tuple[Foreign, list[str]]:

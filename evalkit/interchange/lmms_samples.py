@@ -7,14 +7,13 @@ is another text, such as one with its reasoning. The results file beside it says
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evalkit.interchange.foreign import Foreign, Log, numbers, unreadable
+from evalkit.interchange.foreign import Foreign, Log, listed, numbers, unreadable
 
 _NAME = re.compile(r"(?P<date>.+)_samples_(?P<task>.+)")
 _OWN = {
@@ -90,7 +89,7 @@ def _answer(path: Path, number: int, line: bytes) -> tuple[Foreign, list[str]]:
         position=identity if whole else None,
         question=question if isinstance(question, str) else "",
         prompt=_prompt(fields),
-        **({"reference": _target(fields["target"])} if "target" in fields else {}),
+        **({"reference": listed(fields["target"])} if "target" in fields else {}),
         figures=figures,
     )
     return answer, others
@@ -114,15 +113,3 @@ def _prompt(fields: Mapping[str, Any]) -> str:
     """The words of the prompt: a text, or the first one of the request's arguments."""
     given = fields.get("input", fields.get("arguments"))
     return next((each for each in _flat(given) if isinstance(each, str) and each.strip()), "")
-
-
-def _target(value: Any) -> Any:
-    """A target, which lmms-eval writes as text: of a list, Python's own notation."""
-    if isinstance(value, str) and value[:1] == "[" and value[-1:] == "]":
-        try:
-            found = ast.literal_eval(value)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return value
-        if isinstance(found, list) and all(isinstance(each, str | int | float) for each in found):
-            return found
-    return value

@@ -5,22 +5,28 @@ Nothing is matched on a guess: what is left over is counted by its reason and na
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evalkit.checks import check_reference
-from evalkit.errors import UsageError
+from evalkit.data.images import image_size
+from evalkit.errors import MediaError, UsageError
 from evalkit.interchange.foreign import Foreign, NotGiven
 from evalkit.interchange.sameness import Sameness, sameness
-from evalkit.metrics.base import Answer, Metric
+from evalkit.metrics.base import Answer, Metric, UnitMetric
 from evalkit.requests import Indexed
 from evalkit.task import Task
-from evalkit.types import Sample
+from evalkit.types import MediaRef, Sample
 
 _LISTED = 5
 _MISPLACED = 0.1
 """Share of contradicted places from which on a file is not in the order of our data."""
+
+_CHANCE = 1e-6
+"""How likely answers in any order may be to fit their places, and still be taken."""
 
 
 @dataclass
@@ -94,10 +100,17 @@ def match(task: Task, answers: Sequence[Foreign], data_root: str | None, found: 
     """
     by_id: dict[str, Indexed] = {}
     by_row: list[list[Indexed]] = []
-    for _, samples in task.read(data_root):
-        row = [Indexed(len(by_id) + place, sample) for place, sample in enumerate(samples)]
+    names: list[str | None] = []
+    for stored, samples in task.read(data_root):
+        row = [Indexed(len(by_id) + place, _light(task, sample)) for place, sample in enumerate(samples)]
         by_id |= {each.sample.id: each for each in row}
         by_row.append(row)
+        names.append(_id_of(task, stored) if len(row) != 1 else None)
+    # A row that several samples are made of may itself be asked as the one of its id.
+    by_row = [
+        [by_id[name]] if name is not None and name in by_id else row
+        for name, row in zip(names, by_row, strict=True)
+    ]
     found.samples = list(by_id.values())
     placed: dict[str, Sameness] = {}
     for answer in answers:
@@ -111,11 +124,32 @@ def match(task: Task, answers: Sequence[Foreign], data_root: str | None, found: 
     return found
 
 
+def _light(task: Task, sample: Sample) -> Sample:
+    """A sample without its media, with the size of its image where boxes are asked for."""
+    image = next((each for each in sample.parts if isinstance(each, MediaRef) and each.kind == "image"), None)
+    bare = replace(sample, parts=())
+    if task.category != "grounding" or image is None or sample.meta.get("image_size"):
+        return bare
+    try:
+        return replace(bare, meta={**sample.meta, "image_size": list(image_size(image))})
+    except MediaError as error:
+        return replace(bare, problem=f"{error.what}: {error.why}")
+
+
+def _id_of(task: Task, stored: Any) -> str | None:
+    """What a stored row is called before it is expanded, if that can be told."""
+    try:
+        return str(task.id(stored))
+    except Exception:  # noqa: BLE001 - the task's own code, meant for expanded rows
+        return None
+
+
 def _take(answer: Foreign, places: Sequence[Indexed], found: Matched) -> Sameness:
     """Give an answer to the one of several samples that it is to, if it can be told."""
     kinds = {each.sample.id: _compared(each.sample, answer) for each in places}
     fitting = {name: kind for name, kind in kinds.items() if not kind.other}
-    best = {name for name, kind in fitting.items() if kind is Sameness.QUESTION} or set(fitting)
+    strongest = next((kind for kind in Sameness if kind in fitting.values()), None)
+    best = {name for name, kind in fitting.items() if kind is strongest}
     if not places:
         found.leave("the data have no such sample", answer.id)
         return Sameness.UNKNOWN
@@ -142,7 +176,7 @@ def _take(answer: Foreign, places: Sequence[Indexed], found: Matched) -> Samenes
 
 def _compared(sample: Sample, answer: Foreign) -> Sameness:
     """A row that can't be asked has nothing to compare; it is an error whatever the file says."""
-    return Sameness.QUESTION if sample.problem else sameness(sample, answer)
+    return Sameness.BOTH if sample.problem else sameness(sample, answer)
 
 
 def _check_whole(
@@ -151,24 +185,41 @@ def _check_whole(
     """See to it that the file is about these data."""
     others = sum(kind.other for kind in placed.values())
     by_place = any(each.position is not None for each in answers)
-    if by_place and others:
-        if others > _MISPLACED * len(placed):
-            raise UsageError(
-                f"{others} of {len(placed)} answers are not to the samples at their places in {task.name}",
-                f"{_example(found)}; the file is of another task, split or order of the data",
-                "give the task and data that it is of (`--task`, `--data-root`), or `--references file`",
-            )
-        # The places of some are wrong: that of one whose target fits may be by chance.
-        for name, answer in list(found.answers.items()):
-            if placed[answer.id] is Sameness.REFERENCE:
-                del found.answers[name]
-                found.leave("only the target speaks for their place, and others are misplaced", answer.id)
+    if by_place and others > _MISPLACED * len(placed):
+        raise UsageError(
+            f"{others} of {len(placed)} answers are not to the samples at their places in {task.name}",
+            f"{_example(found)}; the file is of another task, split or order of the data",
+            "give the task and data that it is of (`--task`, `--data-root`), or `--references file`",
+        )
+    if by_place:
+        _drop_chances(placed, bool(others), found)
     if not found.answers or others > len(found.answers):
         raise UsageError(
             f"{len(found.answers)} of {len(placed)} answers are to samples of {task.name}",
             f"{_example(found)}; the file is of another task or other data",
             "give the task and data that it is of (`--task`, `--data-root`), or `--references file`",
         )
+
+
+def _drop_chances(placed: Mapping[str, Sameness], misplaced: bool, found: Matched) -> None:
+    """Leave out answers for whose place nothing speaks that many samples don't have: a target, or a question
+    that is asked of several. All of them together may prove the order, unless some places are wrong.
+    """
+    samples = {each.sample.id: each.sample for each in found.samples}
+    asked = Counter(str(sample.meta.get("question")) for sample in samples.values())
+    weak: dict[str, str] = {}
+    for name, answer in found.answers.items():
+        sample, kind = samples[name], placed[answer.id]
+        question = str(sample.meta.get("question"))
+        if kind is Sameness.REFERENCE:
+            weak[name] = json.dumps(sample.reference)
+        elif kind is Sameness.QUESTION and asked[question] > 1:
+            weak[name] = question
+    shares = (count / len(weak) for count in Counter(weak.values()).values())
+    if weak and (misplaced or sum(share * share for share in shares) ** len(weak) > _CHANCE):
+        for name in weak:
+            answer = found.answers.pop(name)
+            found.leave("what speaks for their place is true of others too", answer.id)
 
 
 def _example(found: Matched) -> str:
@@ -182,14 +233,17 @@ def from_file(task: Task, answers: Sequence[Foreign], found: Matched) -> Matched
     Raises:
         UsageError: the task's score needs more than that.
     """
-    if task.links or task.unit or task.category == "grounding":
-        raise UsageError(
-            f"task `{task.name}` with the references of the file",
-            "its score needs what a file of answers doesn't have: which samples belong together, or sizes",
-            "give the data with `--data-root`",
-        )
+    together = task.links or task.unit or task.expand or isinstance(task.metric, UnitMetric)
+    looked_at = _Watched()
     for index, answer in enumerate(answers):
-        sample = _sample(task.metric, answer)
+        sample = _sample(task.metric, answer, looked_at)
+        if together or looked_at.names or task.category == "grounding":
+            raise UsageError(
+                f"task `{task.name}` with the references of the file",
+                "its score needs what a file of answers doesn't have: which samples belong together, labels "
+                "or sizes of images",
+                "give the data with `--data-root`",
+            )
         found.samples.append(Indexed(index, sample))
         found.answers[sample.id] = answer
         for text in answer.remarks:
@@ -197,7 +251,27 @@ def from_file(task: Task, answers: Sequence[Foreign], found: Matched) -> Matched
     return found
 
 
-def _sample(metric: Metric, answer: Foreign) -> Sample:
+class _Watched(dict[str, Any]):
+    """Labels of a sample of which nothing is known, and which of them a metric looked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.append(name)
+        return default
+
+    def __contains__(self, name: object) -> bool:
+        self.names.append(str(name))
+        return False
+
+    def __missing__(self, name: str) -> Any:
+        self.names.append(name)
+        raise KeyError(name)
+
+
+def _sample(metric: Metric, answer: Foreign, labels: _Watched) -> Sample:
     """A sample made of what a file says of it; its problem is that no answer could be judged."""
     given = answer.reference
     meta: dict[str, Any] = {"question": answer.question} if answer.question else {}
@@ -207,7 +281,7 @@ def _sample(metric: Metric, answer: Foreign) -> Sample:
         return replace(sample, reference=None, problem="the file has no reference for it")
     why = ""
     for reference in (given, str(given)) if isinstance(given, list) else (given,):
-        judged = Answer("", reference, question=answer.question, options=answer.options)
+        judged = Answer("", reference, answer.question, answer.options, groups=labels)
         try:
             check_reference(metric, judged)
         except Exception as error:  # noqa: BLE001 - a metric may be a user's own

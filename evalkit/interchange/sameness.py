@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from evalkit.interchange.foreign import Foreign, NotGiven
+from evalkit.interchange.foreign import Foreign, NotGiven, listed
 from evalkit.types import Sample
 
 _TELLING = 12
@@ -15,8 +15,9 @@ _TELLING = 12
 
 
 class Sameness(Enum):
-    """What speaks for it: the question, only the right answer, or nothing; or what speaks against it."""
+    """What speaks for it, if anything does; or what speaks against it."""
 
+    BOTH = "the same question and reference"
     QUESTION = "the same question"
     REFERENCE = "the same reference"
     UNKNOWN = "nothing to compare"
@@ -42,7 +43,7 @@ def sameness(sample: Sample, answer: Foreign) -> Sameness:
     if question is False:
         return Sameness.OTHER_QUESTION
     if question:
-        return Sameness.QUESTION
+        return Sameness.BOTH if reference else Sameness.QUESTION
     return Sameness.REFERENCE if reference else Sameness.UNKNOWN
 
 
@@ -54,6 +55,7 @@ def same_reference(ours: Any, theirs: Any, options: Mapping[str, str]) -> bool |
     >>> same_reference("B", "red", {"B": "red"}), same_reference("B", "1", {"B": "red"})
     (True, None)
     """
+    ours = listed(ours)
     if ours is None or isinstance(theirs, NotGiven) or theirs in (None, "", []):
         return None
     boxes = _numbers(ours), _numbers(theirs)
@@ -85,8 +87,10 @@ def _same_question(ours: str, answer: Foreign) -> bool | None:
         return ours == theirs or (
             min(len(ours), len(theirs)) >= _TELLING and (ours in theirs or theirs in ours)
         )
-    prompt = _plain(answer.prompt)
-    return True if ours == prompt or (len(ours) >= _TELLING and ours in prompt) else None
+    if len(ours) >= _TELLING and ours in _plain(answer.prompt):
+        return True
+    lines = (_plain(line).removeprefix("question:").strip() for line in answer.prompt.splitlines())
+    return True if ours in lines else None
 
 
 def _options(options: Mapping[str, str]) -> list[str]:

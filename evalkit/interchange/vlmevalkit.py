@@ -14,11 +14,12 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
-from evalkit.interchange.foreign import NOT_GIVEN, Foreign, Log, unreadable
+from evalkit.interchange.foreign import NOT_GIVEN, Foreign, Log, listed, unreadable
 
 _FAILED = "Failed to obtain answer"  # INFER_FAIL_MSG, and FAIL_MSG of its APIs
 _FULL = 32767
@@ -48,7 +49,7 @@ def read(path: Path) -> Log:
             many = "no column" if name not in header else "two columns"
             raise unreadable(path, f"it has {many} `{name}`; its columns are {have}")
     answers = [
-        _answer(dict(zip(header, cells, strict=False)), f"row {number}")
+        _answer(dict(zip_longest(header, cells[: len(header)])), f"row {number}")
         for number, cells in enumerate(lines, start=2)
         if any(each not in (None, "") for each in cells)
     ]
@@ -70,7 +71,9 @@ def _sheet(path: Path) -> Iterator[Sequence[Any]]:
             raise unreadable(
                 path, f"it has {len(book.worksheets)} sheets", "leave only the predictions in it"
             )
-        for row in book.worksheets[0].iter_rows():
+        sheet = book.worksheets[0]
+        sheet.reset_dimensions()  # some programs write them wrongly, and cells beyond them would be left out
+        for row in sheet.iter_rows():
             yield [_Formula(cell.value) if cell.data_type == "f" else cell.value for cell in row]
     except (zipfile.BadZipFile, ParseError, EOFError, ValueError, KeyError) as error:
         raise unreadable(path, f"it is no whole .xlsx file: {error}", "copy the file again") from None
@@ -122,7 +125,7 @@ def _answer(row: Mapping[str, Any], where: str) -> Foreign:
         cut=len(text) >= _FULL,
         question=_plain(row.get("question")),
         options={name: _plain(row[name]) for name in options},
-        reference=NOT_GIVEN if _is_nothing(reference) else _plain(reference),
+        reference=NOT_GIVEN if _is_nothing(reference) else listed(_plain(reference)),
         figures={"hit": float(row["hit"])} if _is_number(row.get("hit")) else {},
         remarks=remarks,
     )

@@ -276,3 +276,4 @@ def test_an_exported_run_is_read_by_inspect_sample_by_sample(
     back = imported(written[0], tasks, tmp_path / "back")
     assert [record.score for record in back.records] == [record.score for record in records[:12]]
     assert "differs from our relaxed_accuracy in 0 of 12 answers" in notes(back)
+    assert back.results.evaluations[0].imported.source.startswith("evalkit in a log of Inspect ")

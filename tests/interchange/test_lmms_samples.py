@@ -199,7 +199,7 @@ def test_a_single_other_target_is_left_out(tmp_path: Path, tasks: Path) -> None:
     found = imported(tmp_path, tasks, lines)
     assert found.missing == 2
     assert "its target is another than the data's: `5`" in notes(found)
-    assert "only the target speaks for their place, and others are misplaced: `7`" in notes(found)
+    assert "what speaks for their place is true of others too: `7`" in notes(found)
 
 
 @pytest.mark.parametrize(
