@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.file_hash import file_hash
 from evalkit.errors import UsageError
 
 
@@ -49,7 +48,8 @@ class Foreign:
 @dataclass(frozen=True)
 class Log:
     """One file: which program wrote it of which task and model, and its answers. Texts are empty where the
-    file doesn't say; ``notes`` is what a reader must know of the format or of this file.
+    file doesn't say; ``sha256`` is of the whole file, ``notes`` what a reader must know of the format or of
+    this file.
     """
 
     path: Path
@@ -59,16 +59,12 @@ class Log:
     model: str
     answers: Sequence[Foreign]
     notes: tuple[str, ...] = ()
+    sha256: str = ""
 
     @property
     def source(self) -> str:
         """The program with its version."""
         return f"{self.tool} {self.version}".strip()
-
-    @property
-    def sha256(self) -> str:
-        """Of the file's content."""
-        return file_hash(self.path)
 
 
 def numbers(figures: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from evalkit.data.file_hash import file_hash
 from evalkit.errors import UsageError
 from evalkit.interchange import inspect_log, lmms_samples, vlmevalkit
 from evalkit.interchange.foreign import Log, unreadable
 
 _KNOWN = (
-    "lmms-eval's `*_samples_*.jsonl`, VLMEvalKit's `.xlsx` and `.tsv`, and Inspect's `.eval` and `.json` logs"
+    "lmms-eval's `*_samples_*.jsonl`, VLMEvalKit's `.xlsx`, `.tsv` and `.json`, and Inspect's logs in "
+    "`.eval` and `.json`"
 )
 
 
@@ -33,15 +36,14 @@ def read_log(path: Path) -> Log:
     """
     suffix = path.suffix.lower()
     try:
-        if suffix in (".xlsx", ".tsv"):
-            return vlmevalkit.read(path)
-        if suffix in (".eval", ".json"):
-            with open(path, "rb"):  # what is not there is told as such
-                return inspect_log.read(path)
-        if suffix == ".jsonl" and lmms_samples.is_samples(_first(path)):
-            return lmms_samples.read(path)
+        before = file_hash(path)  # what is not there is told as such
+        log = _read(path, suffix)
+        if log is not None and file_hash(path) != before:
+            raise unreadable(path, "it was changed while it was read", "repeat the command")
     except OSError as error:
         raise unreadable(path, error.strerror or str(error), "give a readable file") from None
+    if log is not None:
+        return replace(log, sha256=before)
     if suffix == ".jsonl":
         raise unreadable(
             path,
@@ -49,6 +51,22 @@ def read_log(path: Path) -> Log:
             "of predictions with `task`, `prediction` and `reference`, `evalkit score` prints the scores",
         )
     raise unreadable(path, f"`{suffix}` is none of the formats that are known", f"give one of {_KNOWN}")
+
+
+def _read(path: Path, suffix: str) -> Log | None:
+    """None for a file of no known program."""
+    if suffix in (".xlsx", ".tsv") or (suffix == ".json" and _starts_list(path)):
+        return vlmevalkit.read(path)
+    if suffix in (".eval", ".json"):
+        return inspect_log.read(path)
+    if suffix == ".jsonl" and lmms_samples.is_samples(_first(path)):
+        return lmms_samples.read(path)
+    return None
+
+
+def _starts_list(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
 
 
 def read_logs(paths: Sequence[Path]) -> list[Log]:

@@ -1,4 +1,4 @@
-"""VLMEvalKit's prediction files, ``MODEL_DATASET.xlsx`` and ``.tsv``.
+"""VLMEvalKit's prediction files, ``MODEL_DATASET.xlsx``, ``.tsv`` and ``.json``.
 
 ``vlmeval/smp/file.py`` (``dump``) writes them with pandas, and ``vlmeval/inference.py`` says what is in them:
 the data set's columns without images (``index``, ``question``, ``A`` ..., ``answer``, ``category``), and
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ def read(path: Path) -> Log:
     Raises:
         UsageError: it can't be read, or has no ``index`` and ``prediction``.
     """
-    lines = _sheet(path) if path.suffix.lower() == ".xlsx" else _table(path)
+    lines = {".xlsx": _sheet, ".json": _records}.get(path.suffix.lower(), _table)(path)
     header = [str(name).strip() if name is not None else "" for name in next(lines, [])]
     for name in ("index", "prediction"):
         if header.count(name) != 1:
@@ -85,6 +86,19 @@ class _Formula(str):
     """A text that a spreadsheet took for a formula."""
 
     __slots__ = ()
+
+
+def _records(path: Path) -> Iterator[Sequence[Any]]:
+    try:
+        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise unreadable(path, f"it can't be read as JSON: {error}", "copy the file again") from None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise unreadable(path, "it is no list of predictions")
+    header = list(dict.fromkeys(name for each in found for name in each))
+    yield header
+    for each in found:
+        yield [None if each.get(name) != each.get(name) else each.get(name) for name in header]  # NaN
 
 
 def _table(path: Path) -> Iterator[Sequence[Any]]:
@@ -135,8 +149,8 @@ def _prediction(cell: Any) -> tuple[str, str | None, tuple[str, ...]]:
     """The text of an answer, why there is none, and what a spreadsheet had done to it."""
     if cell is None or cell == "":
         return "", _EMPTY, ()
-    if isinstance(cell, bool | date | time):
-        kind = "a truth value" if isinstance(cell, bool) else "a date"
+    if isinstance(cell, bool | date | time | list | dict):
+        kind = {bool: "a truth value", list: "a list", dict: "a record"}.get(type(cell), "a date")
         return "", f"its cell holds {kind}: which text it was can't be told", ()
     if isinstance(cell, int | float):
         if abs(cell) >= _DIGITS:

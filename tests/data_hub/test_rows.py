@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,22 @@ def test_a_task_of_ones_own_in_every_command(
     assert run_cli(["report", "whole", "-o", "page.html"]) == 0
     (folder / "data/a.jsonl").unlink()
     assert run_cli(["data", "check", "mine", *here]) == 4
+
+
+def test_films_by_relative_path(tmp_path: Path) -> None:
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    mine(folder, [line(0, image="clips/a.mp4"), line(1, image="clips/b.mp4")])
+    text = (folder / "mine.py").read_text().replace("image(", "video(").replace("Task, image", "Task, video")
+    (folder / "mine.py").write_text(text.replace('category="image"', 'category="video"'))
+    parts = next(load_task("mini_video").samples(None)).parts
+    film = next(part for part in parts if isinstance(part, MediaRef))
+    (folder / "pictures/clips").mkdir()
+    shutil.copy(str(film.path), folder / "pictures/clips/a.mp4")
+    found = evaluate("mock:fixed=7", "mine", output=tmp_path / "run", workers=0, tasks_dirs=[str(folder)])
+    first, second = found.records
+    assert (first.failed, first.media[0].kind, len(first.media[0].frames) > 0) == (False, "video", True)
+    assert "there is no file 'clips/b.mp4'" in str(second.error)
 
 
 def test_a_changed_file_or_picture_is_another_run(tmp_path: Path) -> None:

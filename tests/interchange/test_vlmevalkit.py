@@ -52,6 +52,8 @@ def dump(frame: pd.DataFrame, path: Path) -> Path:
         options = {"options": {"strings_to_formulas": False}}
         with pd.ExcelWriter(path, engine="xlsxwriter", engine_kwargs=options) as writer:
             frame.to_excel(writer, index=False)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(frame.to_dict("records"), indent=4, ensure_ascii=False))
     else:
         frame.to_csv(path, sep="\t", index=False, encoding="utf-8", quoting=csv.QUOTE_ALL)
     return path
@@ -85,7 +87,7 @@ def notes(found: Any) -> str:
     return "\n".join(found.results.evaluations[0].imported.notes)
 
 
-@pytest.mark.parametrize("suffix", ["xlsx", "tsv"])
+@pytest.mark.parametrize("suffix", ["xlsx", "tsv", "json"])
 def test_answers_come_in_verbatim(tmp_path: Path, tasks: Path, suffix: str) -> None:
     answers = [
         "42",
@@ -139,6 +141,14 @@ def test_cells_that_are_no_text_are_errors_of_their_samples(tmp_path: Path, task
     assert "more digits" in str(errors["q-3"])
     assert "VLMEvalKit got no answer" in str(errors["q-4"])
     assert "truncated" in found.records[6].flags
+
+
+def test_a_list_of_records_is_read_by_its_types(tmp_path: Path, tasks: Path) -> None:
+    answers: list[Any] = ["42"] * 12
+    answers[1:4] = [float("nan"), {"prediction": "42"}, 42]
+    found = imported(dump(predictions(answers), tmp_path / "a.json"), tasks, tmp_path)
+    assert [record.sample_id for record in found.records if record.failed] == ["q-1", "q-2"]
+    assert found.records[3].raw == "42"
 
 
 def test_formulas_of_other_spreadsheets_are_the_text_that_was_typed(tmp_path: Path, tasks: Path) -> None:
@@ -210,6 +220,8 @@ def test_files_that_are_torn_or_not_predictions_are_refused(tmp_path: Path) -> N
     whole = dump(predictions(["42"] * 12), tmp_path / "a.xlsx").read_bytes()
     table = dump(predictions(["42"] * 12), tmp_path / "a.tsv").read_bytes()
     cases = {
+        "cut.json": (b'[{"index": 1, "prediction"', "can't be read as JSON"),
+        "list.json": (b"[1, 2]", "no list of predictions"),
         "cut.xlsx": (whole[: len(whole) // 2], "no whole .xlsx file"),
         "text.xlsx": (b"index,prediction\n1,2\n", "no whole .xlsx file"),
         "empty.tsv": (b"", "it has no column `index`"),
