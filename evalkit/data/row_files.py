@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.columns import Kind, feature_name, is_mixed, mistyped, parsed, shown
+from evalkit.data.delimited import records
 
 Row = Mapping[str, Any]
 Columns = Mapping[str, Kind | None]
@@ -79,20 +78,18 @@ def read_csv(path: Path, encoding: str, columns: Columns) -> Iterator[Row]:
         _check_width(start.read(4), encoding)
     content = _text_of(path, encoding)
     mark = "\t" if path.suffix.lower() == ".tsv" else ","
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=mark, strict=True)
     try:
-        header = next(reader, None)
-        if header is None:
-            return
-        _check_header(header, mark)
-        for cells in reader:
-            if cells:
-                yield _csv_row(header, cells, reader.line_num, columns)
-    except csv.Error as error:
+        found = records(content, mark)
+    except ValueError as error:
         raise Unreadable(
-            f"line {reader.line_num} is no record: {error}",
+            str(error),
             "mend it there: a cell with quotes, commas or line ends stands in quotes; quotes in it double",
         ) from None
+    header = found[0][1] if found else []
+    if header:
+        _check_header(header, mark)
+    for line, cells in found[1:]:
+        yield _csv_row(header, cells, line, columns)
 
 
 def _text_of(path: Path, encoding: str) -> str:

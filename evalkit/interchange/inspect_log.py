@@ -78,7 +78,8 @@ def _answer(sample: Any) -> tuple[Foreign, list[str]]:
         where=f"sample {sample.id!r}, epoch {sample.epoch}",
         text=output.completion or "",
         problem=_problem(sample),
-        cut=bool(output.choices) and output.choices[0].stop_reason in _CUT,
+        # A limit of Inspect's own (on tokens, time or messages) ends a sample as one of the model does.
+        cut=sample.limit is not None or (bool(output.choices) and output.choices[0].stop_reason in _CUT),
         prompt=_prompt(sample.input),
         options=lettered(sample.choices or ()),
         reference=target[0] if isinstance(target, list) and len(target) == 1 else target,
@@ -93,6 +94,8 @@ def _problem(sample: Any) -> str | None:
     """Why a sample has no answer."""
     if sample.error is not None:
         return f"Inspect: {' '.join(str(sample.error.message).split())}"
+    if sample.invalidation is not None:
+        return "Inspect calls the sample invalidated"
     if sample.output.error:
         return f"Inspect: {' '.join(str(sample.output.error).split())}"
     if not sample.output.choices:

@@ -8,8 +8,6 @@ What a spreadsheet does to texts is seen in the cells here, not after pandas has
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import zipfile
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
+from evalkit.data.delimited import records
 from evalkit.interchange.foreign import NOT_GIVEN, Foreign, Log, listed, unreadable
 
 _FAILED = "Failed to obtain answer"  # INFER_FAIL_MSG, and FAIL_MSG of its APIs
@@ -108,19 +107,16 @@ def _table(path: Path) -> Iterator[Sequence[Any]]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise unreadable(path, f"line {line} is no UTF-8 text", "save it as UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
-    width = 0
     try:
-        for cells in reader:
-            width = width or len(cells)
-            if cells and len(cells) != width:
-                why = f"the record up to line {reader.line_num} has {len(cells)} cells, its header {width}"
-                raise unreadable(path, why, "copy the file again, or mend that record")
-            yield cells
-    except csv.Error as error:
-        raise unreadable(
-            path, f"line {reader.line_num} is no record: {error}", "copy the file again"
-        ) from None
+        found = records(text, "\t")
+    except ValueError as error:
+        raise unreadable(path, str(error), "copy the file again") from None
+    width = len(found[0][1]) if found else 0
+    for line, cells in found:
+        if len(cells) != width:
+            why = f"the record up to line {line} has {len(cells)} cells, its header {width}"
+            raise unreadable(path, why, "copy the file again, or mend that record")
+        yield cells
 
 
 def _answer(row: Mapping[str, Any], where: str) -> Foreign:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -181,7 +182,11 @@ def test_cells_of_csv_are_text_unless_they_are_declared_otherwise(tmp_path: Path
     assert found[6] == "the record that ends in line 9 has 8 cells, its header 7"
 
 
-def test_other_encodings_and_tabs(tmp_path: Path) -> None:
+def test_long_cells_and_other_encodings_and_tabs(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    long = "x" * 300_000
+    assert read(tmp_path, "a.csv", f"id,text\n1,{long}\n")[0]["text"] == long
+    assert csv.field_size_limit() == limit
     rows = read(tmp_path, "a.tsv", "id\tname\n1\tä,b\n".encode("cp1252"), encoding="cp1252")
     assert rows == [{"row_number": 0, "id": "1", "name": "ä,b"}]
 
