@@ -17,7 +17,7 @@ pytest.importorskip("inspect_ai", reason="needs inspect_ai: `make inspect`")
 
 from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.log import read_eval_log, write_eval_log
+from inspect_ai.log import EvalSampleLimit, ProvenanceData, read_eval_log, write_eval_log
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessageAssistant,
@@ -155,6 +155,20 @@ def test_answers_come_in_with_their_reasoning_apart(tmp_path: Path, tasks: Path)
         "canned/talker",
     )
     assert run_cli(["score", str(path), "--task", questions.NAME, "--tasks-dir", str(tasks)]) == 0
+
+
+def test_samples_that_inspect_cut_off_or_invalidated(tmp_path: Path, tasks: Path) -> None:
+    path = log(tmp_path, lambda question: said("42"))
+    read = read_eval_log(str(path))
+    assert read.samples is not None
+    by_id = {sample.id: sample for sample in read.samples}
+    by_id["q-0"].limit = EvalSampleLimit(type="time", limit=1)
+    by_id["q-3"].invalidation = ProvenanceData(author="somebody", reason="a wrong picture")
+    write_eval_log(read.model_copy(update={"invalidated": True}), str(tmp_path / "edited.eval"))
+    found = imported(tmp_path / "edited.eval", tasks, tmp_path)
+    assert "truncated" in found.records[0].flags
+    assert found.records[3].error == "Inspect calls the sample invalidated"
+    assert (found.failed, "Inspect calls the log invalidated" in notes(found)) == (1, True)
 
 
 def test_scores_that_are_mappings_are_compared_one_by_one(tmp_path: Path, tasks: Path) -> None:
