@@ -22,7 +22,8 @@ from evalkit.execute import task_entry
 from evalkit.finish import Outcome, finish, now
 from evalkit.interchange.foreign import Foreign, Log
 from evalkit.interchange.formats import read_logs
-from evalkit.interchange.matching import Matched, from_file, match, one_each, told
+from evalkit.interchange.matching import Matched, match, one_each, told
+from evalkit.interchange.references import from_file
 from evalkit.metrics.base import ExternalMetric
 from evalkit.metrics.reasoning import TAGS
 from evalkit.models.base import fingerprint_of

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evalkit.checks import check_reference
 from evalkit.data.images import image_size
 from evalkit.errors import MediaError, UsageError
-from evalkit.interchange.foreign import Foreign, NotGiven
+from evalkit.interchange.foreign import Foreign
 from evalkit.interchange.sameness import Sameness, sameness
-from evalkit.metrics.base import Answer, Metric, UnitMetric
 from evalkit.requests import Indexed
 from evalkit.task import Task
 from evalkit.types import MediaRef, Sample
@@ -225,70 +223,6 @@ def _drop_chances(placed: Mapping[str, Sameness], misplaced: bool, found: Matche
 def _example(found: Matched) -> str:
     reason, names = max(found.left.items(), key=lambda item: len(item[1]), default=("", []))
     return f"of {len(names)}, such as `{names[0]}`: {reason}" if names else "the file has no answers"
-
-
-def from_file(task: Task, answers: Sequence[Foreign], found: Matched) -> Matched:
-    """Take questions, options and references from the file, where the data are not at hand.
-
-    Raises:
-        UsageError: the task's score needs more than that.
-    """
-    together = task.links or task.unit or task.expand or isinstance(task.metric, UnitMetric)
-    looked_at = _Watched()
-    for index, answer in enumerate(answers):
-        sample = _sample(task.metric, answer, looked_at)
-        if together or looked_at.names or task.category == "grounding":
-            raise UsageError(
-                f"task `{task.name}` with the references of the file",
-                "its score needs what a file of answers doesn't have: which samples belong together, labels "
-                "or sizes of images",
-                "give the data with `--data-root`",
-            )
-        found.samples.append(Indexed(index, sample))
-        found.answers[sample.id] = answer
-        for text in answer.remarks:
-            found.remark(text)
-    return found
-
-
-class _Watched(dict[str, Any]):
-    """Labels of a sample of which nothing is known, and which of them a metric looked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.names.append(name)
-        return default
-
-    def __contains__(self, name: object) -> bool:
-        self.names.append(str(name))
-        return False
-
-    def __missing__(self, name: str) -> Any:
-        self.names.append(name)
-        raise KeyError(name)
-
-
-def _sample(metric: Metric, answer: Foreign, labels: _Watched) -> Sample:
-    """A sample made of what a file says of it; its problem is that no answer could be judged."""
-    given = answer.reference
-    meta: dict[str, Any] = {"question": answer.question} if answer.question else {}
-    meta |= {"options": dict(answer.options)} if answer.options else {}
-    sample = Sample(answer.id, (), given, answer.id, meta=meta, unit=answer.id)
-    if isinstance(given, NotGiven):
-        return replace(sample, reference=None, problem="the file has no reference for it")
-    why = ""
-    for reference in (given, str(given)) if isinstance(given, list) else (given,):
-        judged = Answer("", reference, answer.question, answer.options, groups=labels)
-        try:
-            check_reference(metric, judged)
-        except Exception as error:  # noqa: BLE001 - a metric may be a user's own
-            why = why or f"the file's reference can't be used: {error}"
-        else:
-            return replace(sample, reference=reference)
-    return replace(sample, reference=None, problem=why)
 
 
 def told(found: Matched) -> list[str]:

@@ -98,13 +98,33 @@ def test_boxes_are_read_in_the_units_that_are_given(tmp_path: Path) -> None:
     assert values["norm1000"] < 1.0
 
 
-@pytest.mark.parametrize("name", ["ocrbench", "blink", "mathvista_testmini", "refcoco_val", "hallusionbench"])
-def test_what_only_the_data_say_is_not_guessed(name: str, tmp_path: Path) -> None:
-    """OCRBench scores formulas otherwise, BLINK weighs its tasks, MathVista reads by type."""
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("ocrbench", "labels such as `dataset`"),
+        ("mathvista_testmini", "which samples belong together"),
+        ("hallusionbench", "which samples belong together"),
+        ("blink", "which samples belong together"),
+        ("mmmu_val", "options"),  # without them it would take the question for an open one
+        ("mmstar", "options"),
+        ("refcoco_val", "which samples belong together"),
+    ],
+)
+def test_what_only_the_data_say_is_not_guessed(name: str, lacking: str, tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text("index\tquestion\tanswer\tprediction\n1\tWhat?\tA\tA\n")
-    with pytest.raises(UsageError, match="labels or sizes of images"):
+    with pytest.raises(UsageError, match=f"what the file doesn't have: {lacking}"):
         bring(ImportOrder([path], name, "m", box_space="abs", references="file"))
+
+
+def test_options_of_the_file_are_as_good_as_the_datas(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text(
+        "index\tquestion\tA\tB\tanswer\tprediction\n1\tWhat is it?\tcat\tdog\tB\tIt must be the dog that sits\n"
+    )
+    found = import_results(path, task="mmmu_val", model="m", output=tmp_path / "run", references="file")
+    assert found.records[0].score is not None
+    assert (found.records[0].score.value, found.records[0].score.parsed) == (1.0, "B")
 
 
 def test_lists_of_references_in_a_sheet_are_lists(tmp_path: Path) -> None:
