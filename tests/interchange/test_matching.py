@@ -119,9 +119,8 @@ def test_what_only_the_data_say_is_not_guessed(name: str, lacking: str, tmp_path
 
 def test_options_of_the_file_are_as_good_as_the_datas(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
-    path.write_text(
-        "index\tquestion\tA\tB\tanswer\tprediction\n1\tWhat is it?\tcat\tdog\tB\tIt must be the dog that sits\n"
-    )
+    header = "index\tquestion\tA\tB\tanswer\tprediction\n"
+    path.write_text(f"{header}1\tWhat is it?\tcat\tdog\tB\tIt must be the dog that sits\n")
     found = import_results(path, task="mmmu_val", model="m", output=tmp_path / "run", references="file")
     assert found.records[0].score is not None
     assert (found.records[0].score.value, found.records[0].score.parsed) == (1.0, "B")
