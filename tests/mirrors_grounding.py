@@ -9,8 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from mirrors import CORNER_SCHEMA, EXTENT_SCHEMA, IMAGE, png, write_parquet, write_readme
+from mirrors import png, write_corners, write_split
 
 Rows = list[dict[str, Any]]
 
@@ -37,8 +36,7 @@ def build_corner_mirror(root: Path, repo: str) -> Rows:
             for place, each in enumerate(phrases)
         ]
         rows.append(
-            {name: None for name in CORNER_SCHEMA}
-            | {
+            {
                 "file_name": name.replace(".jpg", f"_{number}.jpg"),
                 "ref_id": 7000 + number,
                 "image_id": 580957 + number // 2,
@@ -49,12 +47,12 @@ def build_corner_mirror(root: Path, repo: str) -> Rows:
                 "bbox": list(box),
             }
         )
-    write_parquet(root / repo / "data/validation-00000-of-00001.parquet", rows, CORNER_SCHEMA)
+    write_corners(root, repo, rows)
     return rows
 
 
 def build_extent_mirror(root: Path, repo: str, *splits: str) -> Rows:
-    """A repository like `lmms-lab/RefCOCOplus`, with pictures; boxes as float32 extents. All splits
+    """A repository like `lmms-lab-encoder/RefCOCOplus`, with pictures; boxes as float32 extents. All splits
     hold the same.
     """
     rows = []
@@ -72,10 +70,8 @@ def build_extent_mirror(root: Path, repo: str, *splits: str) -> Rows:
                 "file_name": f"{picture}_{number}.jpg",
             }
         )
-    folder = root / repo
     for split in splits:
-        write_parquet(folder / f"data/{split}-00000-of-00001.parquet", rows, EXTENT_SCHEMA)
-    write_readme(folder, {"default": {split: f"data/{split}-*" for split in splits}})
+        write_split(root, repo, split, rows)
     return rows
 
 
@@ -84,14 +80,13 @@ def build_grounding_mirrors(root: Path) -> None:
     for name in ("refcoco", "refcocoplus", "refcocog"):
         build_corner_mirror(root, f"jxu124/{name}")
     for name in ("RefCOCO", "RefCOCOplus"):
-        build_extent_mirror(root, f"lmms-lab/{name}", "testA", "testB")
-    build_extent_mirror(root, "lmms-lab/RefCOCOg", "test")
+        build_extent_mirror(root, f"lmms-lab-encoder/{name}", "testA", "testB")
+    build_extent_mirror(root, "lmms-lab-encoder/RefCOCOg", "test")
     build_screenspot_mirror(root)
 
 
 def build_screenspot_mirror(root: Path) -> Rows:
     """`rootsautomation/ScreenSpot`: an element of each platform; boxes as shares of the size."""
-    folder = root / "rootsautomation" / "ScreenSpot"
     rows = [
         {
             "file_name": f"{source}_1.png",
@@ -103,8 +98,4 @@ def build_screenspot_mirror(root: Path) -> Rows:
         }
         for number, source in enumerate(("ios", "android", "macos", "windows", "gitlab"))
     ]
-    schema = dict.fromkeys(("file_name", "instruction", "data_type", "data_source"), pa.string())
-    schema |= {"bbox": pa.list_(pa.float64()), "image": IMAGE}
-    write_parquet(folder / "data/test-00000-of-00001.parquet", rows, schema)
-    write_readme(folder, {"default": {"test": "data/test-*"}})
-    return rows
+    return write_split(root, "rootsautomation/ScreenSpot", "test", rows)

@@ -9,15 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from mirrors import IMAGE, png, write_parquet, write_readme
+from mirrors import png, write_split
 
 from evalkit.metrics.blink import SUBTASKS
 
 Rows = list[dict[str, Any]]
-Schema = dict[str, pa.DataType]
-
-TEXT, NUMBER, TEXTS = pa.string(), pa.int64(), pa.list_(pa.string())
 
 
 def picture(number: int) -> dict[str, Any]:
@@ -25,25 +21,8 @@ def picture(number: int) -> dict[str, Any]:
     return {"bytes": png((37 * number % 256, 91 * number % 256, number)), "path": f"{number}.png"}
 
 
-def write(root: Path, repo: str, split: str, rows: Rows, schema: Schema, config: str = "default") -> Rows:
-    """Write one split, and a card of all that is there."""
-    folder = "data" if config == "default" else config
-    write_parquet(root / repo / folder / f"{split}-00000-of-00001.parquet", rows, schema)
-    write_card(root / repo)
-    return rows
-
-
-def write_card(folder: Path) -> None:
-    """A card that lists the configurations and splits of a repository's Parquet files."""
-    found: dict[str, dict[str, str]] = {}
-    for path in sorted(folder.glob("*/*.parquet")):
-        config, split = path.parent.name, path.name.partition("-")[0]
-        found.setdefault("default" if config == "data" else config, {})[split] = f"{config}/{split}-*"
-    write_readme(folder, found)
-
-
 def build_chartqa_drawn_mirror(root: Path) -> Rows:
-    """`lmms-lab/ChartQA` with drawn charts."""
+    """`lmms-lab-encoder/ChartQA` with drawn charts."""
     rows = [
         {
             "type": f"{('human', 'augmented')[number]}_test",
@@ -53,11 +32,11 @@ def build_chartqa_drawn_mirror(root: Path) -> Rows:
         }
         for number in range(2)
     ]
-    return write(root, "lmms-lab/ChartQA", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
+    return write_split(root, "lmms-lab-encoder/ChartQA", "test", rows)
 
 
 def build_docvqa_test_mirror(root: Path) -> Rows:
-    """`lmms-lab/DocVQA`, configuration DocVQA: the test split, without answers."""
+    """`lmms-lab-encoder/DocVQA`, configuration DocVQA: the test split, without answers."""
     rows = [
         {
             "questionId": str(57344 + number),
@@ -72,13 +51,11 @@ def build_docvqa_test_mirror(root: Path) -> Rows:
         }
         for number in range(2)
     ]
-    lists = {"answers": TEXTS, "question_types": TEXTS}
-    schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE, "docId": NUMBER}
-    return write(root, "lmms-lab/DocVQA", "test", rows, schema, "DocVQA")
+    return write_split(root, "lmms-lab-encoder/DocVQA", "test", rows, "DocVQA")
 
 
 def build_infovqa_mirror(root: Path, split: str = "validation") -> Rows:
-    """`lmms-lab/DocVQA`, configuration InfographicVQA; the test split has no answers."""
+    """`lmms-lab-encoder/DocVQA`, configuration InfographicVQA; the test split has no answers."""
     rows = [
         {
             "questionId": str(900 + number),
@@ -93,13 +70,11 @@ def build_infovqa_mirror(root: Path, split: str = "validation") -> Rows:
         }
         for number in range(3)
     ]
-    lists = dict.fromkeys(("answers", "answer_type", "operation/reasoning"), TEXTS)
-    schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE}
-    return write(root, "lmms-lab/DocVQA", split, rows, schema, "InfographicVQA")
+    return write_split(root, "lmms-lab-encoder/DocVQA", split, rows, "InfographicVQA")
 
 
 def build_textvqa_mirror(root: Path, split: str = "validation") -> Rows:
-    """`lmms-lab/textvqa`; the test split has no answers."""
+    """`lmms-lab-encoder/textvqa`; the test split has no answers."""
     rows = [
         {
             "image_id": f"img{number // 2}",
@@ -112,13 +87,11 @@ def build_textvqa_mirror(root: Path, split: str = "validation") -> Rows:
         }
         for number in range(3)
     ]
-    lists = dict.fromkeys(("answers", "ocr_tokens", "image_classes"), TEXTS)
-    schema = dict.fromkeys(rows[0], TEXT) | lists | {"image": IMAGE, "question_id": NUMBER}
-    return write(root, "lmms-lab/textvqa", split, rows, schema)
+    return write_split(root, "lmms-lab-encoder/textvqa", split, rows)
 
 
 def build_mmbench_mirror(root: Path, language: str, split: str = "dev") -> Rows:
-    """`lmms-lab/MMBench`: two to four options, a hint, and a rotation of the repository's own."""
+    """`lmms-lab-encoder/MMBench`: two to four options, a hint, and a rotation of the repository's own."""
     asked = "图中有什么?" if language == "cn" else "What is shown?"
     rows = [
         {
@@ -141,8 +114,7 @@ def build_mmbench_mirror(root: Path, language: str, split: str = "dev") -> Rows:
             (1_000_252, "nan", "A", ("dog", "cat"), "image_scene", "coarse_perception"),
         )
     ]
-    schema = dict.fromkeys(rows[0], TEXT) | {"index": NUMBER, "image": IMAGE}
-    return write(root, "lmms-lab/MMBench", split, rows, schema, language)
+    return write_split(root, "lmms-lab-encoder/MMBench", split, rows, language)
 
 
 def build_mmstar_mirror(root: Path) -> Rows:
@@ -155,13 +127,11 @@ def build_mmstar_mirror(root: Path) -> Rows:
             "answer": "ABC"[number],
             "category": ("math", "math", "coarse perception")[number],
             "l2_category": ("geometry", "statistical reasoning", "image emotion")[number],
-            "meta_info": {"source": "drawn", "split": "val"},
+            "meta_info": {"source": "drawn", "split": "val", "image_path": f"images/{number}.jpg"},
         }
         for number in range(3)
     ]
-    info = pa.struct([("source", TEXT), ("split", TEXT)])
-    schema = dict.fromkeys(rows[0], TEXT) | {"index": NUMBER, "image": IMAGE, "meta_info": info}
-    return write(root, "Lin-Chen/MMStar", "val", rows, schema)
+    return write_split(root, "Lin-Chen/MMStar", "val", rows)
 
 
 def build_ocrbench_mirror(root: Path) -> Rows:
@@ -181,12 +151,11 @@ def build_ocrbench_mirror(root: Path) -> Rows:
         }
         for number, (dataset, question, kind, answers) in enumerate(asked)
     ]
-    schema = dict.fromkeys(rows[0], TEXT) | {"answer": TEXTS, "image": IMAGE}
-    return write(root, "echo840/OCRBench", "test", rows, schema)
+    return write_split(root, "echo840/OCRBench", "test", rows)
 
 
-def build_ai2d_mirror(root: Path, repo: str = "lmms-lab/ai2d") -> Rows:
-    """`lmms-lab/ai2d`, or the repository without masks."""
+def build_ai2d_mirror(root: Path, repo: str = "lmms-lab-encoder/ai2d") -> Rows:
+    """`lmms-lab-encoder/ai2d`, or the repository without masks."""
     rows = [
         {
             "question": f"Which label is part {number}?",
@@ -196,12 +165,11 @@ def build_ai2d_mirror(root: Path, repo: str = "lmms-lab/ai2d") -> Rows:
         }
         for number in range(3)
     ]
-    schema = dict.fromkeys(rows[0], TEXT) | {"options": TEXTS, "image": IMAGE}
-    return write(root, repo, "test", rows, schema)
+    return write_split(root, repo, "test", rows)
 
 
 def build_realworldqa_mirror(root: Path) -> Rows:
-    """`lmms-lab/RealWorldQA`: a question with options, a number and a word."""
+    """`lmms-lab-encoder/RealWorldQA`: a question with options, a number and a word."""
     letter = "\nPlease answer directly with only the letter of the correct option and nothing else."
     word = "\nPlease answer directly with a single word or number."
     asked = (
@@ -213,7 +181,7 @@ def build_realworldqa_mirror(root: Path) -> Rows:
         {"image": picture(number), "image_path": f"{number}.webp", "question": question, "answer": answer}
         for number, (question, answer) in enumerate(asked)
     ]
-    return write(root, "lmms-lab/RealWorldQA", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
+    return write_split(root, "lmms-lab-encoder/RealWorldQA", "test", rows)
 
 
 def build_blink_mirror(root: Path, split: str = "val") -> Rows:
@@ -231,8 +199,7 @@ def build_blink_mirror(root: Path, split: str = "val") -> Rows:
             "answer": "(B)" if split == "val" else "hidden",
             "prompt": "Which one is nearer? Select from these choices.\n(A) the first\n(B) the second",
         }
-        images = {f"image_{k}": IMAGE for k in range(1, 5)}
-        write(root, repo, split, [row], dict.fromkeys(row, TEXT) | images | {"choices": TEXTS}, config)
+        write_split(root, repo, split, [row], config)
         everything.append({**row, "config": config})
     return everything
 
@@ -274,19 +241,11 @@ def build_mathvista_mirror(root: Path) -> Rows:
         }
         for number, (kind, answer_type, choices, precision, answer) in enumerate(asked)
     ]
-    kinds = {"img_height": NUMBER, "img_width": NUMBER, "skills": TEXTS}
-    info = pa.struct([(name, kinds.get(name, TEXT)) for name in metadata])
-    schema = dict.fromkeys(rows[0], TEXT) | {
-        "decoded_image": IMAGE,
-        "choices": TEXTS,
-        "precision": pa.float64(),
-        "metadata": info,
-    }
-    return write(root, "AI4Math/MathVista", "testmini", rows, schema)
+    return write_split(root, "AI4Math/MathVista", "testmini", rows)
 
 
 def build_hallusionbench_mirror(root: Path) -> Rows:
-    """`lmms-lab/HallusionBench`: a pair of questions about an original and an edited figure."""
+    """`lmms-lab-encoder/HallusionBench`: a pair of questions about an original and an edited figure."""
     rows = [
         {
             "category": "VD",
@@ -305,13 +264,11 @@ def build_hallusionbench_mirror(root: Path) -> Rows:
         for figure in "01"
         for question in "01"
     ]
-    return write(
-        root, "lmms-lab/HallusionBench", "image", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE}
-    )
+    return write_split(root, "lmms-lab-encoder/HallusionBench", "image", rows)
 
 
 def build_pope_mirror(root: Path) -> Rows:
-    """`lmms-lab/POPE`: the three splits, whose ids begin again."""
+    """`lmms-lab-encoder/POPE`: the three splits, whose ids begin again."""
     rows = [
         {
             "id": str(number),
@@ -324,11 +281,14 @@ def build_pope_mirror(root: Path) -> Rows:
         }
         for number in range(6)
     ]
-    return write(root, "lmms-lab/POPE", "test", rows, dict.fromkeys(rows[0], TEXT) | {"image": IMAGE})
+    for split in ("adversarial", "popular", "random"):
+        held = [row for row in rows if row["category"] == split]
+        write_split(root, "lmms-lab-encoder/POPE", split, held, "Full")
+    return write_split(root, "lmms-lab-encoder/POPE", "test", rows)
 
 
 def build_seedbench_mirror(root: Path) -> Rows:
-    """`lmms-lab/SEED-Bench`: three questions about images and one about a video's frames."""
+    """`lmms-lab-encoder/SEED-Bench`: three questions about images and one about a video's frames."""
     rows = [
         {
             "answer": "ABCD"[number],
@@ -343,12 +303,7 @@ def build_seedbench_mirror(root: Path) -> Rows:
         }
         for number in range(4)
     ]
-    schema = dict.fromkeys(rows[0], TEXT) | {
-        "question_type_id": NUMBER,
-        "image": pa.list_(IMAGE),
-        "segment": pa.list_(NUMBER),
-    }
-    return write(root, "lmms-lab/SEED-Bench", "test", rows, schema)
+    return write_split(root, "lmms-lab-encoder/SEED-Bench", "test", rows)
 
 
 BUILDERS: dict[str, Callable[[Path], Rows]] = {

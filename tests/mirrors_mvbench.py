@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from mirrors import write_readme
+from mirrors import write_card, write_split
 from mirrors_video import Rows, clip, frames, write_zip
 
 # MVBench: where each task's videos come from, the archive that holds them, and how rows name them.
@@ -48,9 +47,7 @@ def build_mvbench_mirror(root: Path) -> Rows:
         }
         if bounds:
             row |= {"start": bounds[0], "end": bounds[1]}
-        path = folder / "json" / f"{config}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps([row]))
+        write_split(root, "OpenGVLab/MVBench", "train", [row], config)
         held = frames(f"{place}/{name}") if archive == "tvqa.zip" else {}
         if archive and not held:
             held = {f"{place}/{name}": clip(name, name.rpartition(".")[2])}
@@ -59,7 +56,7 @@ def build_mvbench_mirror(root: Path) -> Rows:
     for archive, members in archives.items():
         if archive:
             write_zip(folder / "video" / archive, members)
-    write_readme(folder, {config: {"train": f"json/{config}.json"} for config in MVBENCH})
+    write_card(root, "OpenGVLab/MVBench")
     return everything
 
 

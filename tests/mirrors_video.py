@@ -16,12 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from mirrors import write_parquet, write_readme
+from mirrors import write_split
 
 Rows = list[dict[str, Any]]
 
-_TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
 SECONDS, RATE, SIZE = 4, 8, (64, 48)
 
 
@@ -80,21 +78,8 @@ def write_tar_parts(path: Path, members: Mapping[str, bytes], size: int) -> None
         part.write_bytes(content[start : start + size])
 
 
-def _write(folder: Path, config: str | None, split: str, rows: Rows, schema: dict[str, pa.DataType]) -> None:
-    path = f"{config or 'data'}/{split}-00000-of-00001.parquet"
-    write_parquet(folder / path, [{name: row.get(name) for name in schema} for row in rows], schema)
-
-
 def build_star_mirror(root: Path) -> Rows:
     """`zechen-nlp/star_bench` with two questions of each type, and Charades' videos beside it."""
-    folder = root / "zechen-nlp" / "star_bench"
-    choice = pa.struct([("choice_id", pa.int64()), ("choice", _TEXT)])
-    schema = {
-        **dict.fromkeys(("question_id", "question", "video_id"), _TEXT),
-        **dict.fromkeys(("start", "end"), pa.float64()),
-        "answer": _TEXT,
-        "choices": pa.list_(choice),
-    }
     texts = ("The closet.", "The blanket.", "The clothes.", "The table.")
     configs = ("interaction", "sequence", "prediction", "feasibility")
     everything: Rows = []
@@ -111,12 +96,12 @@ def build_star_mirror(root: Path) -> Rows:
             }
             for number in range(2)
         ]
-        _write(folder, config, "validation", rows, schema)
+        write_split(root, "zechen-nlp/star_bench", "validation", rows, config)
+        write_split(root, "zechen-nlp/star_bench", "train", rows[:1], config)
         everything += [{**row, "config": config} for row in rows]
         video = root / f"charades/Charades_v1_480/6H7{place}U.mp4"
         video.parent.mkdir(parents=True, exist_ok=True)
         video.write_bytes(clip(video.stem))
-    write_readme(folder, {config: {"validation": f"{config}/validation-*"} for config in configs})
     return everything
 
 
@@ -137,18 +122,16 @@ def build_mlvu_mirror(root: Path, name: str = "MLVU_dev") -> Rows:
         }
         for number, kind in enumerate(MLVU_TYPES)
     ]
-    schema = {**dict.fromkeys(rows[0], _TEXT), "duration": pa.float64(), "candidates": _TEXTS}
-    _write(folder, None, "test", rows, schema)
-    write_readme(folder, {"default": {"test": "data/test-*"}})
+    write_split(root, f"sy1998/{name}", "test", rows)
     for part in (1, 2):
         names = [row["video_name"] for row in rows][part - 1 :: 2]
-        write_zip(folder / f"video_part_{part}.zip", {name: clip(name) for name in names})
+        write_zip(folder / f"video_part_{part}.zip", {each: clip(each) for each in names})
     return rows
 
 
 def build_lvbench_mirror(root: Path) -> Rows:
-    """`lmms-lab/LVBench`: options in the question's text, one to three types a question."""
-    folder = root / "lmms-lab" / "LVBench"
+    """`lmms-eval/LVBench`: options in the question's text, one to three types a question."""
+    folder = root / "lmms-eval" / "LVBench"
     kinds = (["entity recognition"], ["reasoning", "summarization"], ["temporal grounding"])
     rows: Rows = [
         {
@@ -163,36 +146,30 @@ def build_lvbench_mirror(root: Path) -> Rows:
         }
         for number in range(3)
     ]
-    _write(folder, None, "train", rows, {name: _TEXT for name in rows[0]} | {"question_type": _TEXTS})
-    write_readme(folder, {"default": {"train": "data/train-*"}})
+    write_split(root, "lmms-eval/LVBench", "train", rows)
     for number, name in enumerate(dict.fromkeys(row["video_path"] for row in rows)):
         write_zip(folder / f"video_chunks/videos_chunk_{number:03}.zip", {name: clip(name)})
     return rows
 
 
 def build_charades_sta_mirror(root: Path) -> Rows:
-    """`lmms-lab/charades_sta`: spans as float16, whose rounding is taken back."""
+    """`lmms-eval/charades_sta`: spans as float16, whose rounding is taken back."""
     import numpy as np
 
-    folder = root / "lmms-lab" / "charades_sta"
+    folder = root / "lmms-eval" / "charades_sta"
     spans = ((24.3, 30.4), (0.0, 3.4), (1.1, 99.9))
     rows: Rows = [
         {
             "video": f"3MSZ{number // 2}.mp4",
             "caption": f"person turn light {number}",
             "timestamp": np.array(span, np.float16),
-            "span": list(span),
         }
         for number, span in enumerate(spans)
     ]
-    schema = {"video": _TEXT, "caption": _TEXT, "timestamp": pa.list_(pa.float16())}
-    _write(folder, None, "test", rows, schema)
-    write_readme(folder, {"default": {"test": "data/test-*"}})
-    names = {row["video"] for row in rows}
-    write_zip(
-        folder / "Charades_v1_480.zip", {f"Charades_v1_480/{name}": clip(name) for name in sorted(names)}
-    )
-    return rows
+    write_split(root, "lmms-eval/charades_sta", "test", rows)
+    for part, name in enumerate(sorted({row["video"] for row in rows}), start=1):
+        write_zip(folder / f"Charades_v1_480_part_{part}.zip", {f"Charades_v1_480/{name}": clip(name)})
+    return [{**row, "span": list(span)} for row, span in zip(rows, spans, strict=True)]
 
 
 def build_longvideobench_mirror(root: Path) -> Rows:
@@ -204,28 +181,20 @@ def build_longvideobench_mirror(root: Path) -> Rows:
             "question": f"What is on screen at {number}?",
             **{f"option{place}": f"thing {place}" if place <= number + 1 else "N/A" for place in range(5)},
             "correct_choice": number,
-            "position": [1, 2],
             "topic_category": "NP-News-Programs",
             "question_category": ("S2E", "O2E", "SSS", "TAA")[number],
-            "level": "L1-Perception",
             "id": f"86CxyhFV9M{number}_0",
             "video_path": f"86CxyhFV9M{number}.mp4",
             "subtitle_path": f"86CxyhFV9M{number}_en.json",
             "duration_group": (15, 60, 600, 3600)[number],
             "starting_timestamp_for_subtitles": 0.0,
             "duration": 4.0,
-            "view_count": 1,
         }
         for number in range(4)
     ]
-    schema: dict[str, pa.DataType] = {
-        name: {str: _TEXT, int: pa.int64(), float: pa.float64(), list: pa.list_(pa.int64())}[type(value)]
-        for name, value in rows[0].items()
-    }
-    folder.mkdir(parents=True)
-    write_parquet(folder / "validation-00000-of-00001.parquet", rows, schema)
     hidden = [{**row, "correct_choice": -1} for row in rows[:1]]
-    write_parquet(folder / "test-00000-of-00001.parquet", hidden, schema)
+    write_split(root, "longvideobench/LongVideoBench", "validation", rows)
+    write_split(root, "longvideobench/LongVideoBench", "test", hidden)
     (folder / "lvb_val.json").write_text(json.dumps(rows))
     (folder / "lvb_test_wo_gt.json").write_text(json.dumps(hidden))
     (folder / "README.md").write_text("---\nlicense: cc-by-nc-sa-4.0\n---\n# Dataset Card\n")
@@ -235,8 +204,8 @@ def build_longvideobench_mirror(root: Path) -> Rows:
 
 
 def build_tempcompass_mirror(root: Path) -> Rows:
-    """`lmms-lab/TempCompass`: a question in each of three formats, and a caption."""
-    folder = root / "lmms-lab" / "TempCompass"
+    """`lmms-eval/TempCompass`: a question in each of three formats, and a caption."""
+    folder = root / "lmms-eval" / "TempCompass"
     formats = {
         "multi-choice": ("What is he doing?\nA. dunking\nB. dribbling", "B. dribbling"),
         "yes_no": ("Is he dunking?", "no"),
@@ -252,17 +221,16 @@ def build_tempcompass_mirror(root: Path) -> Rows:
         for n, (config, (asked, answer)) in enumerate(formats.items())
     ]
     for row in rows:
-        schema = dict.fromkeys(("video_id", "question", "answer", "dim"), _TEXT)
-        _write(folder, row["config"], "test", [row], schema)
-    write_readme(folder, {config: {"test": f"{config}/test-*"} for config in formats})
+        stored = {name: value for name, value in row.items() if name != "config"}
+        write_split(root, "lmms-eval/TempCompass", "test", [stored], row["config"])
     videos = {f"videos/{row['video_id']}.mp4": clip(row["video_id"]) for row in rows}
     write_zip(folder / "tempcompass_videos.zip", videos)
     return rows
 
 
 def build_egoschema_mirror(root: Path) -> Rows:
-    """`lmms-lab/egoschema`: the subset with answers, and all questions without."""
-    folder = root / "lmms-lab" / "egoschema"
+    """`lmms-eval/egoschema`: the subset with answers, and all questions without."""
+    folder = root / "lmms-eval" / "egoschema"
     rows: Rows = [
         {
             "question_idx": str(number),
@@ -273,10 +241,10 @@ def build_egoschema_mirror(root: Path) -> Rows:
         }
         for number in range(2)
     ]
-    schema = {name: _TEXTS if name == "option" else _TEXT for name in rows[0]}
-    _write(folder, "Subset", "test", rows, schema)
-    _write(folder, "MC", "test", [{**row, "answer": None} for row in rows], schema)
-    write_readme(folder, {config: {"test": f"{config}/test-*"} for config in ("Subset", "MC")})
+    write_split(root, "lmms-eval/egoschema", "test", rows, "Subset")
+    hidden = [{**row, "answer": None} for row in rows]
+    for config in ("GENERATION", "MC", "MC_PPL"):
+        write_split(root, "lmms-eval/egoschema", "test", hidden, config)
     suffixes = ("mp4", "MP4")
     for number, row in enumerate(rows):
         member = f"videos/{row['video_idx']}.{suffixes[number]}"
@@ -285,8 +253,8 @@ def build_egoschema_mirror(root: Path) -> Rows:
 
 
 def build_nextqa_mirror(root: Path) -> Rows:
-    """`lmms-lab/NExTQA`, configuration MC: a question of each type."""
-    folder = root / "lmms-lab" / "NExTQA"
+    """`lmms-eval/NExTQA`, configuration MC: a question of each type."""
+    folder = root / "lmms-eval" / "NExTQA"
     rows: Rows = [
         {
             "video": 4010069381 + number // 3,
@@ -301,19 +269,15 @@ def build_nextqa_mirror(root: Path) -> Rows:
         }
         for number, kind in enumerate(("CW", "CH", "TN", "TC", "TP", "DC", "DL", "DO"))
     ]
-    numbers = ("video", "frame_count", "width", "height", "answer", "qid")
-    schema = {name: pa.int32() if name in numbers else _TEXT for name in rows[0]}
-    schema["video"] = pa.int64()
-    _write(folder, "MC", "test", rows, schema)
-    write_readme(folder, {"MC": {"test": "MC/test-*"}})
+    write_split(root, "lmms-eval/NExTQA", "test", rows, "MC")
     names = sorted({str(row["video"]) for row in rows})
     write_zip(folder / "videos.zip", {f"NExTVideo/{name}.mp4": clip(name) for name in names})
     return rows
 
 
 def build_perceptiontest_mirror(root: Path) -> Rows:
-    """`lmms-lab/PerceptionTest_Val`: three options, the answer by its place."""
-    folder = root / "lmms-lab" / "PerceptionTest_Val"
+    """`lmms-eval/PerceptionTest_Val`: three options, the answer by its place."""
+    folder = root / "lmms-eval" / "PerceptionTest_Val"
     rows: Rows = [
         {
             "video_name": f"video_{number // 2}",
@@ -327,9 +291,7 @@ def build_perceptiontest_mirror(root: Path) -> Rows:
         }
         for number in range(3)
     ]
-    schema = {name: _TEXTS if name in ("options", "tag") else _TEXT for name in rows[0]}
-    _write(folder, "mc_question_val", "validation", rows, schema)
-    write_readme(folder, {"mc_question_val": {"validation": "mc_question_val/validation-*"}})
+    write_split(root, "lmms-eval/PerceptionTest_Val", "validation", rows, "mc_question_val")
     for number, name in enumerate(("video_0", "video_1"), start=1):
         write_zip(folder / f"videos_chunked_{number:02}.zip", {f"videos/{name}.mp4": clip(name)})
     return rows

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from evalkit.cli.schema_card import schema_card
 from evalkit.models.families import FAMILIES
 from evalkit.registry import CATEGORIES, GROUPS
 from evalkit.task import Task
@@ -16,8 +17,12 @@ _HEAD = """\
 # Benchmarks
 
 Made by `evalkit tasks docs`; `evalkit tasks show NAME` prints the same for one of them. Revisions are
-`main` unless one could be verified; `evalkit data pull` resolves them to a commit and records it. What a
-note calls unverified could not be checked while this was written.
+`main` unless one could be verified; `evalkit data pull` resolves them to a commit and records it.
+
+Of each repository it says what it holds and where that was seen: its own card or files as the hub shows them,
+the loaders of other harnesses, the authors' files. Nothing was downloaded while this was written; what was
+seen nowhere is listed as unverified, and `evalkit data check` compares what you have with what is declared.
+The table behind it is `evalkit/data/schemas.yaml`, apart from the benchmarks' own files.
 
 `--tasks` takes these names, globs (`'refcoco*'`) and the groups {groups}. MMBench's two
 languages are one row of the paper's tables, as their mean. Splits without public answers write a file for
@@ -46,7 +51,7 @@ def card(task: Task) -> dict[str, Any]:
     }
     if task.submission:
         found["answers go to"] = f"{task.submission.to}, as .{task.submission.suffix}"
-    return found | _example(task)
+    return found | schema_card(task) | _example(task)
 
 
 def page(tasks: Sequence[Task]) -> str:
@@ -75,7 +80,7 @@ def _section(task: Task) -> str:
     for name, value in card(task).items():
         if value == "-" or name in ("category",):
             continue
-        if isinstance(value, str) and "\n" in value:
+        if isinstance(value, str) and ("\n" in value or "<" in value):  # Markdown reads `list<...>` as a tag
             lines += [f"- {name}:", "", *(f"      {line}".rstrip() for line in value.splitlines()), ""]
         else:
             lines.append(f"- {name}: {value}")

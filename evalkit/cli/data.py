@@ -52,18 +52,20 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
     Repeating the command goes on where it stopped. Afterwards runs need no network:
     `evalkit run --tasks ... --data-root DIR`.
     """
+    from evalkit.data.hub import HubDataset
     from evalkit.pull import plan, pull, summary
 
     order = _order(lock=lock, update=update, **options)
     told = _Told(as_json)
-    if dry_run:
+    local = not any(isinstance(task.dataset, HubDataset) for task in order.tasks)
+    if dry_run or local:
         plans = plan(order)
         told.planned(plans, 0)
     else:
         plans = pull(order, told)
     if as_json:
         click.echo(to_json(summary(plans)))
-    elif not plans:
+    elif local:
         click.echo("nothing to fetch: these tasks' data are on this machine")
     elif not dry_run:
         click.echo(f"{len(plans)} data sets are in {order.data_root}")
@@ -74,7 +76,9 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
 @_order_options
 @json_option
 def check_command(as_json: bool, **options: Any) -> int:
-    """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1)."""
+    """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1);
+    under which name each repository is there that has several.
+    """
     from evalkit.data.hub import HubDataset
     from evalkit.pull import check
 
@@ -85,6 +89,8 @@ def check_command(as_json: bool, **options: Any) -> int:
         click.echo(to_json(problems))
     else:
         click.echo("\n".join(problems) if problems else "nothing is missing")
+    for line in found.taken:
+        click.echo(line, err=True)
     if found.bad:
         click.echo("fix: mend these rows; until then, a run counts each as an error", err=True)
     if found.missing:
@@ -107,8 +113,9 @@ class _Told:
         for each in plans:
             names = ", ".join(task.name for task in each.tasks)
             new = each.size(missing_only=True)
+            kept = f", kept as {each.name}" if each.name != each.remote.repo else ""
             click.echo(
-                f"{each.remote.repo} at {each.remote.commit[:12]} ({names}): {len(each.files)} files, "
+                f"{each.remote.repo} at {each.remote.commit[:12]}{kept} ({names}): {len(each.files)} files, "
                 f"{_bytes(each.size())}, {_bytes(new)} to fetch",
                 err=True,
             )

@@ -1,4 +1,4 @@
-"""``evalkit models``: the model families that there are."""
+"""``evalkit models``: the model families that there are, and what a checkpoint folder is read as."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from evalkit.cli.options import json_option
 from evalkit.cli.show import columns, fields
-from evalkit.errors import UsageError, did_you_mean
+from evalkit.errors import ExitCode, UsageError, did_you_mean
 from evalkit.models import FAMILIES
 from evalkit.plain import to_json
 
@@ -45,3 +45,35 @@ def show(name: str, as_json: bool) -> None:
         "--model": ", ".join(family.examples),
     }
     click.echo(to_json(asdict(family)) if as_json else fields(name, found))
+
+
+@command.command("check")
+@click.argument("name", metavar="FOLDER")
+@click.option("--rope", default="auto", show_default=True, help="Variant; auto: what the checkpoint says.")
+@click.option("--max-frames", type=click.IntRange(1), help="Frames of a video, as for `evalkit run`.")
+@click.option("--visual-tokens", type=click.IntRange(1), help="Visual tokens of a prompt, as for `run`.")
+@json_option
+@click.pass_context
+def check(
+    ctx: click.Context, name: str, rope: str, max_frames: int | None, visual_tokens: int | None, as_json: bool
+) -> None:
+    """Say what a checkpoint is read as, and compare it with transformers.
+
+    FOLDER is whatever `--model` takes. Prompts, pixels and positions of an image and of a video are compared
+    with `AutoProcessor`'s and with the untouched model's; weights are not read. Run this first. The exit code
+    is 1 if something differs.
+    """
+    from evalkit.models.base import Placing
+    from evalkit.models.check import check_checkpoint
+
+    found = check_checkpoint(name, rope, Placing(max_frames=max_frames, visual_tokens=visual_tokens))
+    if as_json:
+        click.echo(to_json(asdict(found) | {"passed": found.passed}))
+    else:
+        click.echo(fields(name, found.facts))
+        for kind, prompt in found.prompts.items():
+            click.echo(fields("", {f"prompt of {kind}": prompt}))
+        words = {"equal": "equal", "known": "differs as it should", "different": "DIFFERS"}
+        rows = [(each.what, words[each.outcome], each.detail) for each in found.findings]
+        click.echo(f"\ncompared with transformers\n{columns(rows)}")
+    ctx.exit(int(ExitCode.OK if found.passed else ExitCode.CHECK_FAILED))

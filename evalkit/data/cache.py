@@ -44,7 +44,7 @@ class MediaCache:
         path = self.root / digest[:2] / digest
         if not path.is_file():
             with writing(self.root):
-                _write(path, ref.data)
+                write_whole(path, ref.data)
         return replace(ref, path=str(path), data=None)
 
 
@@ -65,7 +65,7 @@ def writing(place: Path) -> Iterator[None]:
         ) from None
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file beside its place, and move it there; nothing is left of it if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent)

@@ -16,7 +16,7 @@ HINT = (
 def places(column: str) -> tuple[str, ...]:
     """Where the video may lie whose name, without suffix, is in ``column``."""
     name = f"{FOLDER}/{{{column}}}.mp4"
-    return (name, f"charades/{name}", f"lmms-lab/charades_sta/{name}")
+    return (name, f"charades/{name}", f"lmms-eval/charades_sta/{name}", f"lmms-lab/charades_sta/{name}")
 
 
 def span(row: Mapping[str, Any]) -> list[float]:

@@ -31,9 +31,10 @@ EXAMPLE: Row = {
 def repository(config: str) -> HubDataset:
     """``Subset`` (500 questions with answers) or ``MC`` (all 5,031)."""
     return HubDataset(
-        "lmms-lab/egoschema",
+        "lmms-eval/egoschema",
         config,
         split="test",
+        aliases=("lmms-lab/egoschema",),
         columns={
             "question_idx": NAME,
             "question": TEXT,

@@ -17,7 +17,8 @@ from evalkit.data.columns import Kind, complaint, feature_name, is_mixed, met, m
 from evalkit.data.files import Files, Templates, check_json
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
-from evalkit.data.mirror import find_mirror, how_to_get, mirror_commit
+from evalkit.data.mirror import find_mirror, how_to_get
+from evalkit.data.remote import Remote
 from evalkit.errors import EnvironmentProblem, did_you_mean
 
 Row = Mapping[str, Any]
@@ -56,6 +57,8 @@ class HubDataset:
             that ends with ``/`` names a folder.
         optional: columns of ``files`` that may be None where there is no file.
         files_hint: how to get files that are not in the repository.
+        aliases: other names of the same repository, such as those that it had before it was moved: a mirror
+            under any of them is taken, and on the hub they are tried in turn.
     """
 
     repo: str
@@ -67,6 +70,7 @@ class HubDataset:
     files: Mapping[str, Templates] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     files_hint: str = ""
+    aliases: tuple[str, ...] = ()
     # Filled in while rows are read: what `describe` can tell only then.
     _resolved: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -78,15 +82,14 @@ class HubDataset:
             EnvironmentProblem: the data are not there, incomplete, or not as declared.
         """
         if data_root:
-            mirror = find_mirror(data_root, self.repo)
-            locked = read_lock(Path(data_root).expanduser() / LOCK).get(self.repo)
-            commit = locked.commit if locked else mirror_commit(mirror)
-            self._resolved.update(source="local mirror", commit=commit)
-            source, revision, folder = str(mirror), None, mirror
+            mirror = find_mirror(data_root, self.names)
+            locked = read_lock(Path(data_root).expanduser() / LOCK).get(mirror.name)
+            self._found("local mirror", mirror.name, mirror.held)
+            source, revision, folder = str(mirror.folder), None, mirror.folder
         else:
-            revision = self._hub_commit()
-            source, folder, locked = self.repo, None, None
-        files = self._files(folder, data_root, revision)
+            source, revision = self._on_hub()
+            folder, locked = None, None
+        files = self._files(folder, data_root, source, revision)
         number = 0
         for config in self.configs:
             first = number
@@ -101,6 +104,11 @@ class HubDataset:
                 raise self._problem(source, config, "it is empty: it has no rows", folder is not None)
         if files:
             files.check_any_found()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The repository's names, the usual one first."""
+        return (self.repo, *self.aliases)
 
     @property
     def configs(self) -> tuple[str | None, ...]:
@@ -118,15 +126,21 @@ class HubDataset:
         return next((problem for problem in found if problem), None)
 
     def describe(self) -> dict[str, str]:
-        """Where the rows come from; once they were read, also the commit and the source."""
+        """Where the rows come from; once they were read, also the commit, the source, and under which of its
+        names the repository was found. ``repo`` is the same whatever it was, so that a row keeps its name.
+        """
         configs = {"config": ", ".join(_as_tuple(self.config))} if self.config else {}
         return {
             "repo": self.repo,
+            **({"aliases": ", ".join(self.aliases)} if self.aliases else {}),
             **configs,
             "split": self.split,
             "revision": self.revision,
             **self._resolved,
         }
+
+    def _found(self, source: str, name: str, commit: str) -> None:
+        self._resolved.update(source=source, commit=commit, **({"found_as": name} if self.aliases else {}))
 
     def _read(
         self, source: str, config: str | None, revision: str | None, known: Sequence[str] = ()
@@ -212,22 +226,23 @@ class HubDataset:
             f"give it with `--data-root DIR`: {how_to_get(self.repo, target)}"
         )
 
-    def _hub_commit(self) -> str:
-        """Resolve the revision to a commit, where the hub can be reached."""
-        from huggingface_hub import HfApi
-
+    def _on_hub(self) -> tuple[str, str]:
+        """The name that the hub has the repository under, and the revision as a commit, if it answers."""
         try:
-            commit = HfApi().dataset_info(self.repo, revision=self.revision, timeout=10).sha
-        except Exception:  # noqa: BLE001 - whatever it is, loading meets it too and can say more
-            commit = None
-        self._resolved.update(source="hub", commit=commit or "unknown (the hub could not be asked)")
-        return commit or self.revision
+            remote = Remote.at(self.names, self.revision, timeout=10)
+        except EnvironmentProblem:  # loading meets it too and can say more
+            self._found("hub", self.repo, "unknown (the hub could not be asked)")
+            return self.repo, self.revision
+        self._found("hub", remote.repo, remote.commit)
+        return remote.repo, remote.commit
 
-    def _files(self, folder: Path | None, data_root: str | None, revision: str | None) -> Files | None:
+    def _files(
+        self, folder: Path | None, data_root: str | None, source: str, revision: str | None
+    ) -> Files | None:
         if not self.files:
             return None
         if folder is None and self.archives:
-            folder = self._download_archives(revision)
+            folder = self._download_archives(source, revision)
         return Files.locate(
             self.repo, folder, data_root, self.archives, self.files, self.optional, self.files_hint
         )
@@ -236,28 +251,27 @@ class HubDataset:
         """A mirror's folders and lock file; None for the hub, where data may change unseen."""
         if not data_root:
             return None
-        return [
-            find_mirror(data_root, self.repo),
-            Path(data_root).expanduser() / LOCK,
-            *self.media_roots(data_root),
-        ]
+        root = Path(data_root).expanduser()
+        # A mirror under another name, made since then, would be found, too.
+        return [*(root / name for name in self.names), root / LOCK, *self.media_roots(data_root)]
 
     def media_roots(self, data_root: str) -> Sequence[Path]:
         """Folders of a mirror in which files that rows name are looked up."""
-        files = self._files(find_mirror(data_root, self.repo), data_root, None)
+        folder = find_mirror(data_root, self.names).folder
+        files = self._files(folder, data_root, str(folder), None)
         return files.roots if files else ()
 
-    def _download_archives(self, revision: str | None) -> Path:
+    def _download_archives(self, name: str, revision: str | None) -> Path:
         from huggingface_hub import snapshot_download
 
         try:
             return Path(
                 snapshot_download(
-                    self.repo, repo_type="dataset", revision=revision, allow_patterns=list(self.archives)
+                    name, repo_type="dataset", revision=revision, allow_patterns=list(self.archives)
                 )
             )
         except (OSError, ValueError, RuntimeError) as error:
-            raise self._problem(self.repo, None, " ".join(str(error).split()), local=False) from error
+            raise self._problem(name, None, " ".join(str(error).split()), local=False) from error
 
 
 def _undecoded(rows: Any) -> Any:

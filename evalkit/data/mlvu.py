@@ -50,12 +50,19 @@ def options(row: Row) -> dict[str, str]:
 def reference(row: Row) -> str:
     r"""The right letter, from a letter or from the option's text.
 
+    Raises:
+        ValueError: it is the letter of one option and the text of another.
+
     >>> reference({"question": "Q?\n(A) x\n(B) y", "answer": "y"})
     'B'
     """
     answer, found = str(row["answer"]).strip(), options(row)
     bare = answer.strip("().")
-    return bare if bare in found else letter_of(answer, found.values())
+    if bare not in found:
+        return letter_of(answer, found.values())
+    if any(text.strip() == answer for letter, text in found.items() if letter != bare):
+        raise ValueError(f"the answer {answer!r} is an option's letter and another one's text")
+    return bare
 
 
 def meta(row: Row) -> Mapping[str, Any]:

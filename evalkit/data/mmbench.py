@@ -21,9 +21,8 @@ NOTES = (
     "A question counts as right only if it is right under every rotation of its options (CircularEval); "
     "`vanilla_acc` takes the questions as written. The table's row is the mean of English and "
     "Chinese. VLMEvalKit "
-    "asks GPT where its rules read no letter; such answers are wrong here. Unverified: 1,164 "
-    "questions, 4,329 "
-    "with rotations."
+    "asks GPT where its rules read no letter; such answers are wrong here. 4,329 rows with rotations, which "
+    "are said to be of 1,164 questions (unverified)."
 )
 GROUPS: Mapping[str, Callable[[Row], str]] = {
     "l2_category": lambda row: str(row["L2-category"]),
@@ -54,7 +53,13 @@ def repository(language: str, split: str) -> HubDataset:
         **dict.fromkeys(("hint", "C", "D"), LABEL.or_null),
     }
     answers = {"answer": TEXT} if split == "dev" else {}
-    return HubDataset("lmms-lab/MMBench", language, split=split, columns=columns | answers)
+    return HubDataset(
+        "lmms-lab-encoder/MMBench",
+        language,
+        split=split,
+        aliases=("lmms-lab/MMBench",),
+        columns=columns | answers,
+    )
 
 
 def rotations(row: Row) -> Iterator[Row]:
@@ -63,13 +68,16 @@ def rotations(row: Row) -> Iterator[Row]:
     Rotations that the repository holds itself are left out, so that each comes once.
 
     Raises:
-        ValueError: an option is missing before others, or the answer is none of them.
+        ValueError: an option is missing before others, the answer is none of them, or the index is neither a
+            question's nor a rotation's.
 
     >>> row = {"index": 7, "A": "x", "B": "y", "C": "z", "D": "nan", "answer": "C"}
     >>> [(each["index"], each["options"]["A"], each["answer"]) for each in rotations(row)]
     [(7, 'x', 'C'), (1000007, 'y', 'B'), (2000007, 'z', 'A')]
     """
     index = int(row["index"])
+    if not 0 <= index < len("ABCD") * _STEP:
+        raise ValueError(f"its index is {index}, neither a question's nor a rotation's")
     if index >= _STEP:
         return
     texts = [str(text) for text in without_gaps((row[letter] for letter in "ABCD"), _is_missing)]

@@ -13,8 +13,8 @@ def lettered(options: Iterable[Any], *, written: bool = False) -> dict[str, str]
     """Options by letter; with ``written``, each begins with its letter, which is taken off.
 
     Raises:
-        ValueError: they are the text of a list instead of one, one of them is null or empty, or they are
-            more than there are letters.
+        ValueError: they are the text of a list instead of one, one of them is null or empty, they are
+            more than there are letters, or letters are written before them that aren't theirs.
 
     >>> lettered(["A. red", "B. blue"], written=True)
     {'A': 'red', 'B': 'blue'}
@@ -29,8 +29,35 @@ def lettered(options: Iterable[Any], *, written: bool = False) -> dict[str, str]
     found = dict(zip(string.ascii_uppercase, texts, strict=False))
     if not written:
         return found
-    bare = {letter: re.sub(rf"^\s*{letter}[.):]\s*", "", text) for letter, text in found.items()}
-    return {letter: _option(text) for letter, text in bare.items()}
+    return {letter: _option(text) for letter, text in _without_letters(found).items()}
+
+
+def _without_letters(options: Mapping[str, str]) -> dict[str, str]:
+    """Options without the letters that they begin with, which must be theirs (``U.S.`` alone is none)."""
+    marks = {letter: _MARK.match(text) for letter, text in options.items()}
+    own = [letter for letter, mark in marks.items() if mark and mark[1] == letter]
+    others = [letter for letter, mark in marks.items() if mark and mark[1] != letter and mark[1] in options]
+    if others and (own or len(others) == len(options)):
+        written = ", ".join(mark[1] if mark else "none" for mark in marks.values())
+        raise ValueError(f"the letters written before the options are {written}"[:200])
+    return {
+        letter: text[mark.end() :] if (mark := marks[letter]) and letter in own else text
+        for letter, text in options.items()
+    }
+
+
+_MARK = re.compile(r"\s*([A-Z])[.):]\s*")
+
+
+def given(options: Mapping[str, str]) -> dict[str, str]:
+    """The options that were found in a question's text.
+
+    Raises:
+        ValueError: none were, or a single one.
+    """
+    if len(options) < 2:
+        raise ValueError(f"{len(options) or 'no'} option{'s' * (not options)} can be read in its question")
+    return dict(options)
 
 
 def _option(value: Any) -> str:

@@ -1,7 +1,7 @@
 """What the referring-expression tasks share: one sample per expression, boxes as corners.
 
 Two repositories hold the same annotations in two forms. ``jxu124/refcoco*`` gives boxes as corners
-``[x1, y1, x2, y2]`` and names COCO's images; ``lmms-lab/RefCOCO*`` gives ``[x, y, width, height]``
+``[x1, y1, x2, y2]`` and names COCO's images; ``lmms-lab-encoder/RefCOCO*`` gives ``[x, y, width, height]``
 and holds the images. Both are in pixels of the original image; COCO rounds to two decimals, which
 the second stores as float32.
 """
@@ -99,7 +99,7 @@ def corner_expressions(row: Row) -> Iterator[Row]:
 
 
 def extent_expressions(row: Row) -> Iterator[Row]:
-    """One row per expression of an ``lmms-lab/RefCOCO*`` object.
+    """One row per expression of an ``lmms-lab-encoder/RefCOCO*`` object.
 
     Raises:
         ValueError: it has none.

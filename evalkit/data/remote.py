@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,17 +31,24 @@ class Remote:
     commit: str
 
     @classmethod
-    def at(cls, repo: str, revision: str) -> Remote:
-        """The repository at the commit that ``revision`` is now.
+    def at(cls, names: Sequence[str], revision: str, timeout: float | None = None) -> Remote:
+        """The repository at the commit that ``revision`` is now, under the first of its names that the hub
+        knows.
 
         Raises:
             EnvironmentProblem: the hub can't be reached, or has no such repository or revision.
         """
-        from huggingface_hub import HfApi
-
-        with _problems(repo):
-            commit = HfApi().dataset_info(repo, revision=revision).sha
-        return cls(repo, str(commit))
+        first: EnvironmentProblem | None = None
+        for name in names:
+            try:
+                return cls(name, _commit(name, revision, timeout))
+            except EnvironmentProblem as problem:
+                if not _is_absent(problem):
+                    raise
+                first = first or problem
+        assert first is not None
+        others = f"; nor is it there as {', '.join(names[1:])}" if names[1:] else ""
+        raise EnvironmentProblem(first.what, f"{first.why}{others}", first.fix) from first
 
     @cached_property
     def tree(self) -> dict[str, LockedFile]:
@@ -154,6 +161,22 @@ class Remote:
                 zipfile.ZipFile(file) as opened,
             ):
                 yield opened
+
+
+def _commit(name: str, revision: str, timeout: float | None) -> str:
+    from huggingface_hub import HfApi
+
+    with _problems(name):
+        return str(HfApi().dataset_info(name, revision=revision, timeout=timeout).sha)
+
+
+def _is_absent(problem: EnvironmentProblem) -> bool:
+    """Whether the hub says that it has no such repository or revision; a gated one is there."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    cause = problem.__cause__
+    absent = isinstance(cause, RepositoryNotFoundError | RevisionNotFoundError)
+    return absent and not isinstance(cause, GatedRepoError)
 
 
 def _locked(entry: Any) -> LockedFile:

@@ -41,10 +41,16 @@ def options(row: Row) -> dict[str, str]:
     {'A': 'a', 'B': 'b'}
     >>> options({"choices": {"choice_id": [0, 1], "choice": ["a", "b"]}})
     {'A': 'a', 'B': 'b'}
+
+    Raises:
+        ValueError: two have the same number.
     """
     choices = row["choices"]
     if isinstance(choices, Mapping):
         numbered = sorted(zip(choices["choice_id"], choices["choice"], strict=True))
     else:
         numbered = sorted((choice["choice_id"], choice["choice"]) for choice in choices)
+    numbers = [number for number, _ in numbered]
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(f"the numbers of its choices are {numbers}")
     return lettered(text for _, text in numbered)

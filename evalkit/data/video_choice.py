@@ -50,6 +50,9 @@ def split_question(text: str) -> tuple[str, dict[str, str]]:
     ('What moves?', {'A': 'a cat', 'B': 'a dog'})
     >>> split_question("Is (A) right?")
     ('Is (A) right?', {})
+
+    Raises:
+        ValueError: a letter is skipped or repeated.
     """
     asked: list[str] = []
     options: dict[str, str] = {}
@@ -57,30 +60,33 @@ def split_question(text: str) -> tuple[str, dict[str, str]]:
         found = _INLINE.fullmatch(line.strip())
         if found and found[1] == string.ascii_uppercase[len(options)]:
             options[found[1]] = found[2].strip()
+        elif found and options:
+            raise ValueError(f"its option ({found[1]}) stands after ({[*options][-1]})")
         elif options:
-            last = string.ascii_uppercase[len(options) - 1]
+            last = [*options][-1]
             options[last] = f"{options[last]} {line.strip()}".strip()
         else:
             asked.append(line.strip())
     return "\n".join(asked), options
 
 
-def letter_of(answer: str, candidates: Iterable[str]) -> str:
-    """The letter of the first candidate that is the answer (data sets repeat some candidates).
+def letter_of(answer: str, candidates: Iterable[str], *, first: bool = False) -> str:
+    """The letter of the candidate that is the answer; the ``first`` if several are, where the official script
+    of a data set does so.
 
     Raises:
-        EnvironmentProblem: none of them is.
+        EnvironmentProblem: none of them is, or several are.
 
-    >>> letter_of("a dog", ["a cat", "a dog", "a dog"])
-    'B'
+    >>> letter_of("a dog", ["a cat", "a dog"]), letter_of("a dog", ["a dog", "a dog"], first=True)
+    ('B', 'A')
     """
     wanted = answer.strip()
-    for letter, text in lettered(candidates).items():
-        if text.strip() == wanted:
-            return letter
+    letters = [letter for letter, text in lettered(candidates).items() if text.strip() == wanted]
+    if len(letters) == 1 or (letters and first):
+        return letters[0]
     raise EnvironmentProblem(
         f"a question with the answer {answer!r}",
-        "the answer is none of its candidates",
+        f"the answer is {'each of ' + ', '.join(letters) if letters else 'none of its candidates'}",
         "use the repository and revision that the task declares (`evalkit tasks show NAME`)",
     )
 

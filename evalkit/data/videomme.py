@@ -48,9 +48,10 @@ EXAMPLE: Row = {
 def repository() -> HubDataset:
     """900 videos in zip archives, three questions each; subtitles for 744 of them."""
     return HubDataset(
-        "lmms-lab/Video-MME",
+        "lmms-eval/Video-MME",
         "videomme",
         split="test",
+        aliases=("lmms-lab/Video-MME",),
         columns={
             "videoID": TEXT,
             "question_id": TEXT,

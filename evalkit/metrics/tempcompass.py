@@ -58,6 +58,9 @@ class TempCompassAccuracy:
             raise ValueError(f"the right answer must begin with its letter, A to D, not {right!r}")
         if kind == "yes_no" and right not in ("yes", "no"):
             raise ValueError(f"the right answer must be yes or no, not {right!r}")
+        lines = [line.strip() for line in answer.question.split("\n")[1:]]
+        if kind != "yes_no" and right.strip() not in lines:
+            raise ValueError(f"the right answer {right!r} is none of the lines of its question")
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``acc`` with its breakdown; ``official_acc`` over the answers that a rule matches, with its

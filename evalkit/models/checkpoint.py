@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ TOKENIZER = (
     "chat_template.json",
     "chat_template.jinja",
 )
+# Templates beside the default one, as transformers' `CHAT_TEMPLATE_DIR`.
+TEMPLATES = "additional_chat_templates/*.jinja"
 PROCESSOR = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
 
 # What peft calls its parameters, and the parts of a model that it wraps.
@@ -77,10 +79,18 @@ class CheckpointFiles:
             "weights": (*index, *self.weights),
             "config": tuple(_there(self.folder, (CONFIG,))),
             "generation config": tuple(_there(self.folder, (GENERATION,))),
-            "tokenizer": tuple(_there(self.text, TOKENIZER)),
+            "tokenizer": tuple(_text_files(self.text)),
             "processor": tuple(_there(self.pixels, PROCESSOR)),
             "adapter": tuple(adapter),
         }
+
+    def processor_groups(self, text: Path, pixels: Path) -> Sequence[tuple[Path, Sequence[Path]]]:
+        """The files that say how prompts and pixels are made, by the folder that they lie in."""
+        return (
+            (self.folder, _there(self.folder, (CONFIG,))),
+            (text, _text_files(text)),
+            (pixels, _there(pixels, PROCESSOR)),
+        )
 
     @property
     def all(self) -> tuple[Path, ...]:
@@ -274,6 +284,10 @@ def _first(adapter: Path | None, base: Path, names: tuple[str, ...], needed: tup
             f"copy {needed[0]} into it, or remove {own[0].name}",
         )
     return adapter
+
+
+def _text_files(folder: Path) -> list[Path]:
+    return [*_there(folder, TOKENIZER), *sorted(folder.glob(TEMPLATES))]
 
 
 def _there(folder: Path, names: Iterable[str]) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from evalkit.models.generation import DecodingRules
+from evalkit.models.normalise import Normalisations
 from evalkit.types import VisionInput
 
 CONNECTORS = ("visual.merger", "visual.deepstack_merger_list", "multi_modal_projector", "image_newline")
@@ -37,11 +37,13 @@ class Features:
 class Encode(Protocol):
     """A family's way from pixels to features: media of any sizes in one call, results in their order."""
 
-    def __call__(self, model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> list[Features]: ...
+    def __call__(
+        self, model: Any, media: Sequence[VisionInput], normalise: Normalisations
+    ) -> list[Features]: ...
 
 
 def encoded_for(
-    models: Sequence[Any], encode: Encode, media: Sequence[VisionInput], rules: DecodingRules
+    models: Sequence[Any], encode: Encode, media: Sequence[VisionInput], normalise: Normalisations
 ) -> list[list[Features]]:
     """Features of media for each of several models of one tower: it sees them once.
 
@@ -53,10 +55,10 @@ def encoded_for(
         kinds.setdefault(tuple(part.data_ptr() for part in _weights(_connectors(model))), []).append(number)
     distinct = [models[numbers[0]] for numbers in kinds.values()]
     if len(distinct) == 1:
-        return [encode(models[0], media, rules)] * len(models)
+        return [encode(models[0], media, normalise)] * len(models)
     found: list[list[Features]] = [[] for _ in models]
     with _side_by_side(distinct):
-        together = encode(distinct[0], media, rules)
+        together = encode(distinct[0], media, normalise)
     for each in together:
         layers = [layer.chunk(len(distinct), dim=-1) for layer in (each.tokens, *each.deep)]
         for numbers, parts in zip(kinds.values(), zip(*layers, strict=True), strict=True):

@@ -20,16 +20,13 @@ LOOP_TOKENS = 64
 class DecodingRules:
     """``stop``: ids that end an answer. ``banned``: ids never generated (visual placeholders, padding).
 
-    ``visual``: ids of visual placeholders. ``pad``: any id that is none. ``mean`` and ``std``: of the
-    image processor, per colour channel, for pixels in [0, 1].
+    ``visual``: ids of visual placeholders. ``pad``: any id that is none.
     """
 
     stop: frozenset[int]
     banned: tuple[int, ...]
     visual: tuple[int, ...]
     pad: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 @dataclass(eq=False)

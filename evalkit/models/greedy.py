@@ -8,11 +8,6 @@ from typing import Any
 from evalkit.errors import EnvironmentProblem
 from evalkit.models.checkpoint import GENERATION, CheckpointFiles, read_json
 from evalkit.models.generation import DecodingRules
-from evalkit.models.preprocess import image_settings
-
-# OpenAI CLIP's, which image processors fall back on.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 # Of a generation configuration, what our decoding takes, or what changes no answer.
 _TAKEN = (
@@ -88,13 +83,8 @@ def generation_note(files: CheckpointFiles) -> str | None:
     return f"decoding is greedy: of the checkpoint's generation_config.json, {spelled} is ignored"
 
 
-def decoding_rules(files: CheckpointFiles, tokenizer: Any) -> DecodingRules:
-    """Stop on every end token that the checkpoint names, and at the end of a turn in any case.
-
-    Raises:
-        EnvironmentProblem: its configuration is unreadable.
-    """
-    config, generation = _configs(files)
+def decoding_rules(config: Any, generation: Any, tokenizer: Any) -> DecodingRules:
+    """Stop on every end token that the checkpoint names, and at the end of a turn in any case."""
     named = [
         generation.eos_token_id,
         config.get_text_config().eos_token_id,
@@ -108,16 +98,15 @@ def decoding_rules(files: CheckpointFiles, tokenizer: Any) -> DecodingRules:
     # Qwen pads with <|endoftext|>, which is an end token too: that must stay possible.
     placeholders = {config.image_token_id, getattr(config, "video_token_id", config.image_token_id)}
     banned = ({pad} | placeholders) - stop
-    processor = image_settings(files.pixels)
-    mean, std = (
-        tuple(processor.get(key) or usual)
-        for key, usual in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD))
-    )
-    return DecodingRules(frozenset(stop), tuple(sorted(banned)), tuple(sorted(placeholders)), pad, mean, std)
+    return DecodingRules(frozenset(stop), tuple(sorted(banned)), tuple(sorted(placeholders)), pad)
 
 
-def _configs(files: CheckpointFiles) -> tuple[Any, Any]:
-    """The model's configuration and its generation configuration, as ``from_pretrained`` reads them."""
+def read_configs(files: CheckpointFiles) -> tuple[Any, Any]:
+    """The model's configuration and its generation configuration, as ``from_pretrained`` reads them.
+
+    Raises:
+        EnvironmentProblem: one is unreadable.
+    """
     from transformers import AutoConfig, GenerationConfig
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from evalkit.errors import EnvironmentProblem, UsageError
-from evalkit.models.base import Card, Model, Placing, Preprocessor, fingerprint_of
-from evalkit.models.checkpoint import CheckpointFiles, read_json
+from evalkit.models.base import Card, Model, Placing, fingerprint_of
+from evalkit.models.checkpoint import CheckpointFiles
 from evalkit.models.compile import compile_parts
 from evalkit.models.decoder import HfDecoder
 from evalkit.models.detokenize import Detokenizer, control_tokens
@@ -20,17 +20,18 @@ from evalkit.models.families import Family
 from evalkit.models.features import Encode, same_tower, share_weights
 from evalkit.models.generation import DecodingRules
 from evalkit.models.graphs import cuda_graph
-from evalkit.models.greedy import decoding_rules, generation_note
+from evalkit.models.greedy import decoding_rules, generation_note, read_configs
 from evalkit.models.identity import identity_of
 from evalkit.models.memory import devices_of, free_bytes, token_budget
-from evalkit.models.preprocess import ChatPreprocessor, neutralise, tokenizer_file
+from evalkit.models.preprocess import ChatPreprocessor
+from evalkit.models.processor import Processor, load_processor
 from evalkit.models.source import Source
 from evalkit.models.vision import KEPT_BYTES, Vision
 from evalkit.models.weights import load_weights
 from evalkit.rope.install import Installed, install
 from evalkit.rope.variants import RopeVariant
 from evalkit.stats import Stats
-from evalkit.types import FixedPart, Locate, MediaKind, MediaRef, Text
+from evalkit.types import FixedPart, MediaKind
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,45 @@ class Adapter:
         model_class: name of the transformers class.
         placeholders: what an image and a video become in the rendered chat.
         locate: wording of a referring expression, with ``{}`` for the phrase.
-        preprocessor: reads the settings of a checkpoint folder and of its processor's.
+        preprocessor: makes what a checkpoint's processor makes, without torch.
         encode: features of media, as the language model takes them.
+        note: what a user should know of a checkpoint's processor, if anything.
     """
 
     family: Family
     model_class: str
     placeholders: Mapping[MediaKind, str]
     locate: str
-    preprocessor: Callable[[Path, Path], ChatPreprocessor]
+    preprocessor: Callable[[Processor], ChatPreprocessor]
     encode: Encode
+    note: Callable[[Processor], str | None] = lambda processor: None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a checkpoint says apart from its weights; its files are not hashed yet."""
+
+    read: CheckpointFiles
+    config: Any
+    generation: Any
+    processor: Processor
+    preprocessor: ChatPreprocessor
+    rules: DecodingRules
+
+
+def open_checkpoint(adapter: Adapter, source: Source, where: Placing) -> Opened:
+    """Read a checkpoint's configuration, tokenizer and processor.
+
+    Raises:
+        EnvironmentProblem: a file is missing, unreadable, or says what can't be followed.
+    """
+    read = source.files()
+    config, generation = read_configs(read)
+    processor = load_processor(read, config)
+    processor.check_template(adapter.family.name, adapter.locate, adapter.placeholders)
+    preprocessor = adapter.preprocessor(processor).showing(where.max_frames, where.visual_tokens)
+    rules = decoding_rules(config, generation, processor.tokenizer)
+    return Opened(read, config, generation, processor, preprocessor, rules)
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -67,14 +97,9 @@ def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, 
     """
     device = _device(where.device)
     dtype = _dtype(where.dtype, device)
-    read = source.files()
-    state = read.state()
-    preprocessor = adapter.preprocessor(read.folder, read.pixels).showing(
-        where.max_frames, where.visual_tokens
-    )
-    preprocessor = replace(preprocessor, tokenizer_file=tokenizer_file(read.text))
-    tokenizer = _tokenizer(adapter, read.text)
-    rules = decoding_rules(read, tokenizer)
+    state = source.files().state()
+    found = open_checkpoint(adapter, source, where)
+    read, processor, preprocessor, rules = found.read, found.processor, found.preprocessor, found.rules
     merged = source.adapter and f"the adapter `{source.adapter.name}` is merged into `{source.base}`"
     return HfCard(
         adapter=adapter,
@@ -86,11 +111,11 @@ def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, 
         dtype=dtype,
         device_map=where.device_map,
         compiled=where.compiled,
-        identity=identity_of(read, preprocessor, str(tokenizer.chat_template), rules, dtype, device, where),
-        notes=tuple(each for each in (merged, generation_note(read)) if each),
+        identity=identity_of(read, preprocessor, processor, rules, dtype, device, where),
+        notes=tuple(each for each in (merged, generation_note(read), adapter.note(processor)) if each),
         revision=source.revision,
         rules=rules,
-        tokenizer=tokenizer,
+        processor=processor,
         preprocessor=preprocessor,
     )
 
@@ -112,8 +137,8 @@ class HfCard:
     notes: tuple[str, ...]
     revision: str | None
     rules: DecodingRules
-    tokenizer: Any
-    preprocessor: Preprocessor
+    processor: Processor
+    preprocessor: ChatPreprocessor
     compile_seconds: float = 0.0
 
     @property
@@ -150,7 +175,7 @@ class HfCard:
 
     def render(self, parts: Sequence[FixedPart]) -> str:
         """One user turn through the checkpoint's own chat template."""
-        return render(self.tokenizer, parts, self.family, self.adapter.locate)
+        return self.processor.render(parts, self.family, self.adapter.locate)
 
     def load(self) -> HfModel:
         """Load the weights and install the variant.
@@ -159,7 +184,14 @@ class HfCard:
             UsageError: the variant doesn't fit the model.
             EnvironmentProblem: the weights are damaged, changed meanwhile, or don't fit into memory.
         """
-        module = load_weights(self.adapter.model_class, self.read, self.dtype, self.device, self.device_map)
+        module = load_weights(
+            self.adapter.model_class,
+            self.read,
+            self.preprocessor.tokenizer_file,
+            self.dtype,
+            self.device,
+            self.device_map,
+        )
         if self.read.state() != self.state:
             raise EnvironmentProblem(
                 f"checkpoint `{self.folder}` changed while it was loaded",
@@ -197,7 +229,7 @@ class HfModel(HfCard):
     @cached_property
     def vision(self) -> Vision:
         """Its vision tower, with what it saw last."""
-        return Vision(self.module, self.adapter.encode, self.rules)
+        return Vision(self.module, self.adapter.encode, self.processor.normalise)
 
     def has_room_for(self, other: Card) -> bool:
         """See :class:`evalkit.models.base.Model`."""
@@ -208,8 +240,7 @@ class HfModel(HfCard):
         if not isinstance(first, HfModel):
             return
         share_weights(self.module, first.module)
-        same_pixels = (self.rules.mean, self.rules.std) == (first.rules.mean, first.rules.std)
-        if same_pixels and same_tower(self.module, first.module):
+        if self.vision.normalise == first.vision.normalise and same_tower(self.module, first.module):
             circle = [*(first.vision.circle or [first.vision]), self.vision]
             for vision in circle:
                 vision.circle = circle
@@ -237,30 +268,9 @@ class HfModel(HfCard):
     @cached_property
     def detokenize(self) -> Detokenizer:
         """The text of generated tokens."""
-        chat = _probe(self.tokenizer, self.adapter)
-        return Detokenizer(self.tokenizer, control_tokens(self.tokenizer, chat, self.rules.stop))
-
-
-def render(tokenizer: Any, parts: Sequence[FixedPart], family: str, locate: str) -> str:
-    """One user turn as chat text, with one placeholder per medium.
-
-    Special tokens in the question's own text are broken up, so that they stay text.
-    """
-    specials = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
-    content = [_content(part, specials, family, locate) for part in parts]
-    text: str = tokenizer.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
-    return text
-
-
-def _content(part: FixedPart, specials: Sequence[str], family: str, locate: str) -> dict[str, str]:
-    if isinstance(part, MediaRef):
-        return {"type": part.kind}
-    # The wording itself may have special tokens of the family; the phrase may not.
-    if isinstance(part, Locate):
-        return {"type": "text", "text": locate.format(neutralise(part.phrase, specials))}
-    return {"type": "text", "text": neutralise(part.wording(family), specials)}
+        tokenizer, adapter = self.processor.tokenizer, self.adapter
+        chat = self.processor.check_template(self.family, adapter.locate, adapter.placeholders)
+        return Detokenizer(tokenizer, control_tokens(tokenizer, chat, self.rules.stop))
 
 
 def _device(name: str) -> torch.device:
@@ -297,40 +307,3 @@ def _check_attention(model: Any, name: str) -> None:
             "its config says `use_sliding_window: true`, which evalkit's engine does not do",
             "set it to false if the model was trained so (as all published checkpoints of its family are)",
         )
-
-
-def _tokenizer(adapter: Adapter, folder: Path) -> Any:
-    """The checkpoint's tokenizer, whose chat template is checked to name every medium once."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 - its readers raise anything on damaged files
-        raise EnvironmentProblem(
-            f"the tokenizer of `{folder}` can't be loaded",
-            next(iter(str(error).splitlines()), "") or type(error).__name__,
-            "copy tokenizer.json and tokenizer_config.json of the base model into the folder",
-        ) from None
-    # The processor's, which transformers takes first: the tokenizer's own may know of no media.
-    if (folder / "chat_template.json").is_file():
-        tokenizer.chat_template = read_json(folder / "chat_template.json").get("chat_template")
-    if tokenizer.chat_template is None:
-        raise EnvironmentProblem(
-            f"the tokenizer of `{folder}` has no chat template",
-            "prompts can't be written the way the model was trained on",
-            "copy tokenizer_config.json (or chat_template.json) of the base model into the folder",
-        )
-    probe = _probe(tokenizer, adapter)
-    if any(probe.count(placeholder) != 1 for placeholder in adapter.placeholders.values()):
-        raise EnvironmentProblem(
-            f"the chat template of `{folder}` is not that of the family `{adapter.family.name}`",
-            ", ".join(f"an {kind} must become {text}" for kind, text in adapter.placeholders.items()),
-            "use the base model's chat template",
-        )
-    return tokenizer
-
-
-def _probe(tokenizer: Any, adapter: Adapter) -> str:
-    """A chat with both kinds of media."""
-    parts: list[FixedPart] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
-    return render(tokenizer, parts, adapter.family.name, adapter.locate)

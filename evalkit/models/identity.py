@@ -17,6 +17,7 @@ from evalkit.models.base import Placing
 from evalkit.models.checkpoint import CheckpointFiles
 from evalkit.models.generation import LOOP_PERIOD, LOOP_REPEATS, LOOP_TOKENS, DecodingRules
 from evalkit.models.preprocess import ChatPreprocessor
+from evalkit.models.processor import Processor
 
 ENGINE = "evalkit 1"
 """The engine and its arithmetic: raise the number when answers in 16 bits may come out otherwise."""
@@ -33,7 +34,7 @@ LIBRARIES = (
 def identity_of(
     files: CheckpointFiles,
     preprocessor: ChatPreprocessor,
-    template: str,
+    processor: Processor,
     rules: DecodingRules,
     dtype: torch.dtype,
     device: torch.device,
@@ -46,8 +47,8 @@ def identity_of(
     """
     read = replace(preprocessor, tokenizer_file="")
     found = _digests(files) | {
-        "chat template": _digest(template),
-        "preprocessing": _digest(f"{read!r} {rules.mean} {rules.std}"),
+        "chat template": _digest(processor.template),
+        "preprocessing": _digest(f"{read!r} {processor.normalise!r}"),
         "shown": f"{preprocessor.frames.max_frames} frames, {preprocessor.visual_tokens} visual tokens",
         "generation": _spelled(rules),
         "dtype": str(dtype).removeprefix("torch."),

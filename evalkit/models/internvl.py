@@ -9,16 +9,16 @@ from typing import Any
 from evalkit.models import hf, tiles
 from evalkit.models.families import FAMILIES
 from evalkit.models.features import Features
-from evalkit.models.generation import DecodingRules
 from evalkit.models.internvl_preprocess import InternVLPreprocessor
+from evalkit.models.normalise import Normalisations, normalised
 from evalkit.types import VisionInput
 
 
-def encode(model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> list[Features]:
+def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) -> list[Features]:
     """See :class:`evalkit.models.vision.Encode`."""
     found = []
     for run in tiles.runs(media):
-        pixels = tiles.pixels([each.patches for each in run], rules, model.device)
+        pixels = normalised([(each, each.patches) for each in run], normalise, model.device)
         output = model.model.get_image_features(pixels.to(model.dtype)).pooler_output
         sizes = [len(each.patches) for each in run]
         found += [Features(tokens.flatten(0, 1)) for tokens in output.split(sizes)]
@@ -31,7 +31,7 @@ ADAPTER = hf.Adapter(
     InternVLPreprocessor.placeholders,
     # As InternVL's evaluation of RefCOCO words it; answers are <box>[[x1, y1, x2, y2]]</box>.
     "Please provide the bounding box coordinates of the region this sentence describes: <ref>{}</ref>",
-    InternVLPreprocessor.from_folder,
+    InternVLPreprocessor.from_processor,
     encode,
 )
 describe = partial(hf.describe, ADAPTER)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
 
 from evalkit.data.images import image_size, load_image, resize
-from evalkit.models.preprocess import (
-    ChatPreprocessor,
-    Shown,
-    image_settings,
-    info_of,
-    read_settings,
-    tokenizer_file,
-)
+from evalkit.models.preprocess import ChatPreprocessor, Shown, info_of
 from evalkit.models.tiles import cut
 from evalkit.types import MediaKind, MediaRef, VisionInput
+
+if TYPE_CHECKING:
+    from evalkit.models.processor import Processor
 
 Grid = tuple[int, int, int]
 
@@ -35,32 +30,39 @@ class InternVLPreprocessor(ChatPreprocessor):
     and frames are limited so that a request stays within the paper's cap on visual tokens.
     """
 
-    tile: int = 448
-    side: int = 16
-    least: int = 1
-    most: int = 12
+    tile: int = field(kw_only=True)
+    side: int = field(kw_only=True)
+    least: int = field(kw_only=True)
+    most: int = field(kw_only=True)
     layout: Literal["blocks", "mosaic"] = "blocks"
 
     placeholders: ClassVar[Mapping[MediaKind, str]] = {"image": "<IMG_CONTEXT>", "video": "<video>"}
     pads: ClassVar[tuple[str, ...]] = ("<IMG_CONTEXT>",)
 
     @classmethod
-    def from_folder(cls, folder: Path, pixels: Path | None = None) -> InternVLPreprocessor:
-        """Read a checkpoint folder's configuration; ``pixels`` is the folder of its processor's, if another.
+    def from_processor(cls, given: Processor) -> InternVLPreprocessor:
+        """Preprocess as a checkpoint's processor does.
 
         Raises:
-            EnvironmentProblem: a file is missing or unreadable.
+            EnvironmentProblem: it does what ours doesn't, or was made for another model.
         """
-        config = read_settings(folder / "config.json", required=True)
-        image = image_settings(pixels or folder)
-        vision = config["vision_config"]
-        tile, patch = _number(vision.get("image_size", 448)), _number(vision.get("patch_size", 14))
+        image = given.known("image", "GotOcr2ImageProcessor")
+        given.known("video", "InternVLVideoProcessor")
+        tile, own, tower = given.side("image"), given.own, given.config.vision_config
+        side = int(tile // _number(tower.patch_size) * given.config.downsample_ratio)
+        given.agree("the size of tiles", tile, _number(tower.image_size))
+        given.agree("the size of frames", given.side("video"), tile)
+        given.agree("the number of tokens of a tile", own.image_seq_length, side**2)
+        found = (own.start_image_token, own.image_token, own.end_image_token, own.video_token)
+        if found != ("<img>", cls.pads[0], "</img>", cls.placeholders["video"]):
+            raise given.refusal(f"its tokens of images and videos are {', '.join(map(str, found))}")
         return cls(
-            tokenizer_file(folder),
+            given.tokenizer_file,
             tile=tile,
-            side=int(tile // patch * config.get("downsample_ratio", 0.5)),
-            least=int(image.get("min_patches", 1)),
-            most=int(image.get("max_patches", 12)),
+            side=side,
+            # transformers' processor has images cut up whatever `crop_to_patches` says.
+            least=int(image.min_patches),
+            most=int(image.max_patches),
         )
 
     def show_image(self, ref: MediaRef, among: Sequence[MediaRef]) -> Shown:

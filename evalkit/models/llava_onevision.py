@@ -12,26 +12,26 @@ from torch import Tensor
 from evalkit.models import hf, tiles
 from evalkit.models.families import FAMILIES
 from evalkit.models.features import Features
-from evalkit.models.generation import DecodingRules
 from evalkit.models.llava_preprocess import LlavaPreprocessor
+from evalkit.models.normalise import Normalisations, normalised
 from evalkit.types import VisionInput
 
 
-def encode(model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> list[Features]:
+def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) -> list[Features]:
     """See :class:`evalkit.models.vision.Encode`."""
     found: dict[int, Features] = {}
     for each in media:
         if each.kind == "video":
-            found[id(each)] = Features(_video(model, each, rules))
+            found[id(each)] = Features(_video(model, each, normalise))
     for cut_up in (True, False):
         images = [each for each in media if each.kind == "image" and (len(each.patches) > 1) == cut_up]
         for run in tiles.runs(images):
-            found |= zip(map(id, run), _images(model, run, rules, cut_up), strict=False)
+            found |= zip(map(id, run), _images(model, run, normalise, cut_up), strict=False)
     return [found[id(each)] for each in media]
 
 
 def _images(
-    model: Any, images: Sequence[VisionInput], rules: DecodingRules, cut_up: bool
+    model: Any, images: Sequence[VisionInput], normalise: Normalisations, cut_up: bool
 ) -> Iterator[Features]:
     """Images in tiles, or whole ones. The latter transformers knows by there being several in a row."""
     if not cut_up and len(images) == 1:
@@ -41,7 +41,7 @@ def _images(
         len(images), most, *images[0].patches.shape[1:], device=model.device, dtype=model.dtype
     )
     for number, each in enumerate(images):
-        padded[number, : len(each.patches)] = tiles.pixels([each.patches], rules, model.device)
+        padded[number, : len(each.patches)] = normalised([(each, each.patches)], normalise, model.device)
     found = model.model.get_image_features(
         padded,
         torch.tensor([each.grid[1:] for each in images]),
@@ -53,9 +53,9 @@ def _images(
     return map(Features, found.pooler_output)
 
 
-def _video(model: Any, video: VisionInput, rules: DecodingRules) -> Tensor:
+def _video(model: Any, video: VisionInput, normalise: Normalisations) -> Tensor:
     output = model.model.get_video_features(
-        tiles.pixels([video.patches], rules, model.device)[None].to(model.dtype),
+        normalised([(video, video.patches)], normalise, model.device)[None].to(model.dtype),
         vision_feature_layer=model.config.vision_feature_layer,
         vision_feature_select_strategy=model.config.vision_feature_select_strategy,
     )
@@ -71,7 +71,7 @@ ADAPTER = hf.Adapter(
     LlavaPreprocessor.placeholders,
     # As LLaVA's training data words it; answers are fractions of the image, [x1, y1, x2, y2].
     "Please provide the bounding box coordinate of the region this sentence describes: {}",
-    LlavaPreprocessor.from_folder,
+    LlavaPreprocessor.from_processor,
     encode,
 )
 describe = partial(hf.describe, ADAPTER)

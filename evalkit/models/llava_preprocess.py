@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from PIL import Image
 
 from evalkit.data.images import image_size, load_image, resize
-from evalkit.models.preprocess import (
-    ChatPreprocessor,
-    Shown,
-    image_settings,
-    info_of,
-    read_settings,
-    tokenizer_file,
-)
+from evalkit.models.preprocess import ChatPreprocessor, Shown, info_of
 from evalkit.models.tiles import cut
 from evalkit.rope.hosts.llava_onevision import Anyres
 from evalkit.types import MediaKind, MediaRef, VisionInput
+
+if TYPE_CHECKING:
+    from evalkit.models.processor import Processor
 
 
 @dataclass(frozen=True)
@@ -33,26 +28,34 @@ class LlavaPreprocessor(ChatPreprocessor):
     """
 
     anyres: Anyres = field(kw_only=True)
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: tuple[float, float, float] = field(kw_only=True)
 
     placeholders: ClassVar[Mapping[MediaKind, str]] = {"image": "<image>", "video": "<video>"}
     pads: ClassVar[tuple[str, ...]] = ("<image>", "<video>")
 
     @classmethod
-    def from_folder(cls, folder: Path, pixels: Path | None = None) -> LlavaPreprocessor:
-        """Read a checkpoint folder's configuration; ``pixels`` is the folder of its processor's, if another.
+    def from_processor(cls, given: Processor) -> LlavaPreprocessor:
+        """Preprocess as a checkpoint's processor does.
 
         Raises:
-            EnvironmentProblem: a file is missing or unreadable.
+            EnvironmentProblem: it does what ours doesn't, or was made for another model.
         """
-        config = read_settings(folder / "config.json", required=True)
-        image = image_settings(pixels or folder)
-        vision = config["vision_config"]
-        size, patch = int(vision.get("image_size", 384)), int(vision.get("patch_size", 14))
-        most = str(config.get("vision_aspect_ratio", "anyres_max_9")).removeprefix("anyres_max_")
-        canvases = tuple((int(h), int(w)) for h, w in config["image_grid_pinpoints"])
-        mean = tuple(image.get("image_mean") or (0.5, 0.5, 0.5))
-        return cls(tokenizer_file(folder), anyres=Anyres(canvases, size, size // patch, int(most)), mean=mean)
+        image = given.known("image", "LlavaOnevisionImageProcessor")
+        given.known("video", "LlavaOnevisionVideoProcessor")
+        tile, tower, own = given.side("image"), given.config.vision_config, given.own
+        side = int(tower.image_size) // int(tower.patch_size)
+        canvases = [[int(each) for each in canvas] for canvas in image.image_grid_pinpoints]
+        given.agree("the size of tiles", tile, int(tower.image_size))
+        given.agree("the size of frames", given.side("video"), tile)
+        cut_to = [list(each) for each in given.config.image_grid_pinpoints]
+        given.agree("`image_grid_pinpoints`", canvases, cut_to)
+        given.agree("`vision_aspect_ratio`", own.vision_aspect_ratio, given.config.vision_aspect_ratio)
+        given.agree("the number of tokens of a tile", own.num_image_tokens, side**2)
+        strategy = given.config.vision_feature_select_strategy
+        given.agree("`vision_feature_select_strategy`", own.vision_feature_select_strategy, strategy)
+        most = int(str(own.vision_aspect_ratio).removeprefix("anyres_max_"))
+        anyres = Anyres(tuple((height, width) for height, width in canvases), tile, side, most)
+        return cls(given.tokenizer_file, anyres=anyres, mean=given.normalise["image"].mean)
 
     def show_image(self, ref: MediaRef, among: Sequence[MediaRef]) -> Shown:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""

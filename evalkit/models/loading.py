@@ -39,9 +39,22 @@ def describe_model(name: str, rope: str = "auto", where: Placing | None = None) 
         UsageError: no such checkpoint, family, variant, dtype or device name.
         EnvironmentProblem: the checkpoint or the device can't be used.
     """
-    where = where or Placing()
+    family, source, variant = find_model(name, rope)
+    card: Card = importlib.import_module(FAMILIES[family].module).describe(
+        source, name, variant, where or Placing()
+    )
+    return card
+
+
+def find_model(name: str, rope: str = "auto") -> tuple[str, Source | None, RopeVariant]:
+    """The family, the folders and the variant that a model's name stands for; a mock has no folders.
+
+    Raises:
+        UsageError: no such checkpoint, family or variant.
+        EnvironmentProblem: it can't be downloaded or read.
+    """
     if name.partition(":")[0] == "mock":
-        return _describe("mock", None, name, _variant(rope, None, "mock"), where)
+        return "mock", None, _variant(rope, None, "mock")
     source = find(name, str(_variant(rope, None, "qwen2_5_vl")))
     family = str(read_config(source.folder).get("model_type"))
     if family not in FAMILIES or family == "mock":
@@ -51,13 +64,7 @@ def describe_model(name: str, rope: str = "auto", where: Placing | None = None) 
             f"evalkit can run: {', '.join(known)}.{did_you_mean(family, known)}",
             "choose a checkpoint of one of these families (`evalkit models`)",
         )
-    return _describe(family, source, name, _variant(rope, source.rope, family), where)
-
-
-def _describe(family: str, source: Source | None, name: str, variant: RopeVariant, where: Placing) -> Card:
-    module = importlib.import_module(FAMILIES[family].module)
-    card: Card = module.describe(source, name, variant, where)
-    return card
+    return family, source, _variant(rope, source.rope, family)
 
 
 def _variant(rope: str, trained_with: Any, family: str) -> RopeVariant:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -19,7 +17,7 @@ from evalkit.data.media import media_digest, unreadable
 from evalkit.data.sampling import FrameRule, Frames, choose_frames, expected_count
 from evalkit.data.video import open_reader, probe
 from evalkit.data.video.probe import opened
-from evalkit.errors import EnvironmentProblem, MediaError
+from evalkit.errors import MediaError
 from evalkit.types import MediaInfo, MediaKind, MediaRef, Prepared, Request, VisionInput
 
 if TYPE_CHECKING:
@@ -223,16 +221,6 @@ class ChatPreprocessor:
                 yield sum(sizes), each.separators, each.info.kind
 
 
-def prepare_alike(one: object, other: object) -> bool:
-    """Whether two preprocessors make the same of every request; tokenizers are compared by their files."""
-    if isinstance(one, ChatPreprocessor) and isinstance(other, ChatPreprocessor):
-        files = [Path(each.tokenizer_file) for each in (one, other)]
-        if files[0] != files[1] and files[0].read_bytes() != files[1].read_bytes():
-            return False
-        one, other = (replace(each, tokenizer_file="") for each in (one, other))
-    return one == other
-
-
 def info_of(
     ref: MediaRef, size: tuple[int, int], shown: tuple[int, int], tokens: int, chosen: Frames | None = None
 ) -> MediaInfo:
@@ -291,58 +279,3 @@ def tokenizer_of(path: str) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def read_settings(path: Path, required: bool) -> Mapping[str, Any]:
-    """A JSON file of a checkpoint.
-
-    Raises:
-        EnvironmentProblem: it is unreadable, or required and missing.
-    """
-    if not required and not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, Mapping):
-            raise ValueError(f"it holds a {type(content).__name__} instead of settings by name")
-    except (OSError, ValueError, RecursionError) as error:
-        raise EnvironmentProblem(
-            f"`{path}` can't be read", str(error), "copy the base model's file into the checkpoint's folder"
-        ) from None
-    return content
-
-
-def image_settings(folder: Path) -> Mapping[str, Any]:
-    """Settings of a checkpoint's image processor: as transformers 5 saves them, among those of its whole
-    processor, or else in a file of their own.
-
-    Raises:
-        EnvironmentProblem: they are unreadable or missing.
-    """
-    nested = read_settings(folder / "processor_config.json", required=False).get("image_processor")
-    return nested or read_settings(folder / "preprocessor_config.json", required=True)
-
-
-def video_settings(folder: Path) -> Mapping[str, Any]:
-    """The same of its video processor; none where the checkpoint has none.
-
-    Raises:
-        EnvironmentProblem: they are unreadable.
-    """
-    nested = read_settings(folder / "processor_config.json", required=False).get("video_processor")
-    return nested or read_settings(folder / "video_preprocessor_config.json", required=False)
-
-
-def tokenizer_file(folder: Path) -> str:
-    """The checkpoint's tokenizer.
-
-    Raises:
-        EnvironmentProblem: it is missing.
-    """
-    if not (folder / "tokenizer.json").is_file():
-        raise EnvironmentProblem(
-            f"`{folder}` has no tokenizer.json",
-            "prompts are tokenized with the `tokenizers` library",
-            "save the tokenizer with `AutoTokenizer.from_pretrained(...).save_pretrained(folder)`",
-        )
-    return str(folder / "tokenizer.json")

@@ -14,7 +14,7 @@ ADAPTER = hf.Adapter(
     "Qwen2_5_VLForConditionalGeneration",
     QwenPreprocessor.placeholders,
     "Locate {} in this image and output the bbox coordinates in JSON format.",
-    QwenPreprocessor.from_folder,
+    QwenPreprocessor.from_processor,
     encode,
 )
 describe = partial(hf.describe, ADAPTER)

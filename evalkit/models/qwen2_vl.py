@@ -16,7 +16,7 @@ ADAPTER = hf.Adapter(
     # The model answers with <|box_start|>(x1,y1),(x2,y2)<|box_end|>. Its evaluation code is not
     # published; this is the wording that the Qwen team gives for its successors.
     "Locate {} in this image and output the bbox coordinates.",
-    QwenPreprocessor.from_folder,
+    QwenPreprocessor.from_processor,
     encode,
 )
 describe = partial(hf.describe, ADAPTER)

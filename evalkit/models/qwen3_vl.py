@@ -6,15 +6,29 @@ from functools import partial
 
 from evalkit.models import hf
 from evalkit.models.families import FAMILIES
+from evalkit.models.processor import Processor
 from evalkit.models.qwen_preprocess import QwenPreprocessor
 from evalkit.models.qwen_vision import encode
+
+
+def _video_limits_note(processor: Processor) -> str | None:
+    if processor.sources["video"] != "preprocessor_config.json":
+        return None
+    most = processor.part("video").size["longest_edge"]
+    return (
+        "the checkpoint has no settings of its own for videos: as in transformers, all frames of a video "
+        f"share the limits of one image ({most:,} pixels); copy the base model's "
+        "video_preprocessor_config.json into the folder to have its own"
+    )
+
 
 ADAPTER = hf.Adapter(
     FAMILIES["qwen3_vl"],
     "Qwen3VLForConditionalGeneration",
     QwenPreprocessor.placeholders,
     "Locate {} in this image and output the bbox coordinates in JSON format.",
-    partial(QwenPreprocessor.from_folder, by_frame=True),
+    partial(QwenPreprocessor.from_processor, by_frame=True),
     encode,
+    _video_limits_note,
 )
 describe = partial(hf.describe, ADAPTER)

@@ -7,11 +7,11 @@ in well under a second.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,30 +19,28 @@ from PIL import Image
 
 from evalkit.data.images import Pixels, image_size, load_image, resize, smart_resize
 from evalkit.data.media import unreadable
-from evalkit.models.preprocess import (
-    ChatPreprocessor,
-    Shown,
-    image_settings,
-    info_of,
-    tokenizer_file,
-    video_settings,
-)
+from evalkit.models.preprocess import ChatPreprocessor, Shown, info_of
 from evalkit.types import MediaKind, MediaRef, VisionInput
+
+if TYPE_CHECKING:
+    from evalkit.models.processor import Processor
 
 
 @dataclass(frozen=True)
 class PixelLimits:
-    """How many pixels a medium is shown with.
+    """How many pixels a medium is shown with, as the checkpoint's processor says.
 
-    Images: the checkpoint's own limits. Video frames: the checkpoint's, else ``qwen-vl-utils``'s
-    (128 to 768 tokens a frame). The cap on visual tokens, shared evenly by the media of a request, beats
-    every minimum.
+    ``video_min`` and ``video_max`` are those of a frame, or (Qwen3-VL) of all frames of a video together.
+    ``video_tokens``: where the processor bounds frames by the length of the video
+    (``cap_pixels_per_frame``), its ``max_video_tokens``. The cap on visual tokens, shared evenly by the media
+    of a request, beats every minimum.
     """
 
-    image_min: int = 4 * 28 * 28
-    image_max: int = 16384 * 28 * 28
-    frame_min: int = 128 * 28 * 28
-    frame_max: int = 768 * 28 * 28
+    image_min: int
+    image_max: int
+    video_min: int
+    video_max: int
+    video_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,10 @@ class QwenPreprocessor(ChatPreprocessor):
     videos are those of all frames together.
     """
 
+    limits: PixelLimits = field(kw_only=True)
     patch: int = 14
     merge: int = 2
     temporal_patch: int = 2
-    limits: PixelLimits = field(default_factory=PixelLimits)
     by_frame: bool = False
 
     placeholders: ClassVar[Mapping[MediaKind, str]] = {
@@ -68,26 +66,35 @@ class QwenPreprocessor(ChatPreprocessor):
     pads: ClassVar[tuple[str, ...]] = ("<|image_pad|>", "<|video_pad|>")
 
     @classmethod
-    def from_folder(
-        cls, folder: Path, pixels: Path | None = None, *, by_frame: bool = False
-    ) -> QwenPreprocessor:
-        """Read a checkpoint's processor configuration; ``pixels`` is its folder, if not the tokenizer's.
+    def from_processor(cls, given: Processor, *, by_frame: bool = False) -> QwenPreprocessor:
+        """Preprocess as a checkpoint's processor does.
 
         Raises:
-            EnvironmentProblem: a file is missing or unreadable.
+            EnvironmentProblem: it does what ours doesn't, or was made for another model.
         """
-        image = image_settings(pixels or folder)
-        video = video_settings(pixels or folder)
-        patch, merge = int(image.get("patch_size", 14)), int(image.get("merge_size", 2))
-        token = (patch * merge) ** 2
-        image_min, image_max = _pixel_range(image, (4 * token, 16384 * token))
-        frame_min, frame_max = _pixel_range(video, (128 * token, 768 * token))
+        image = given.known("image", "Qwen2VLImageProcessor")
+        video = given.known("video", "Qwen3VLVideoProcessor" if by_frame else "Qwen2VLVideoProcessor")
+        tower = given.config.vision_config
+        sizes = ("patch_size", "temporal_patch_size")
+        for part in (image, video):
+            for name in sizes:
+                given.agree(f"`{name}`", getattr(part, name), getattr(tower, name))
+            given.agree("`merge_size`", part.merge_size, tower.spatial_merge_size)
+        if by_frame and dict(video.size) == dict(type(video).size):
+            raise given.refusal(
+                f"nothing says how many pixels a video has: {video.size['longest_edge']} is the default of "
+                "transformers' class, made for one frame and applied to all frames together",
+                "copy video_preprocessor_config.json of the base model into the folder",
+            )
+        capped = getattr(video, "cap_pixels_per_frame", None)
+        tokens = int(video.max_video_tokens) if capped else None
+        limits = PixelLimits(*_pixel_range(given, "image"), *_pixel_range(given, "video"), tokens)
         return cls(
-            tokenizer_file(folder),
-            patch=patch,
-            merge=merge,
-            temporal_patch=int(image.get("temporal_patch_size", 2)),
-            limits=PixelLimits(image_min, image_max, frame_min, frame_max),
+            given.tokenizer_file,
+            limits=limits,
+            patch=int(image.patch_size),
+            merge=int(image.merge_size),
+            temporal_patch=int(image.temporal_patch_size),
             by_frame=by_frame,
         )
 
@@ -163,21 +170,58 @@ class QwenPreprocessor(ChatPreprocessor):
 
     def _shown_size(self, ref: MediaRef, size: tuple[int, int], frames: int, share: int) -> tuple[int, int]:
         """Pixels ``(width, height)`` of an image, or of each of so many frames."""
-        limits = self.limits
-        low, high = limits.image_min, limits.image_max
         cap = self.visual_tokens * self.factor**2 // share
-        if ref.kind == "video":
-            low, high = limits.frame_min, limits.frame_max
-            padded = frames + -frames % self.temporal_patch
-            if self.by_frame:
-                low, high = low // padded, high // padded
-            cap = cap * self.temporal_patch // padded
-        # One token is the least that can be shown, whatever the cap.
-        high = max(min(high, cap), self.factor**2)
         try:
-            return smart_resize(size, self.factor, min(low, high), high)
+            if ref.kind == "image":
+                return self._within(size, self.limits.image_min, self.limits.image_max, cap)
+            steps = -(-frames // self.temporal_patch)
+            if not self.by_frame:
+                return self._within(size, self.limits.video_min, self._most_of_frame(frames), cap // steps)
+            shown = self._shown_together(size, frames)
+            if shown[0] * shown[1] * steps <= cap:
+                return shown
+            return self._within(size, 0, cap // steps, cap // steps)
         except ValueError as error:
             raise unreadable(ref, str(error)) from None
+
+    def _within(self, size: tuple[int, int], low: int, high: int, cap: int) -> tuple[int, int]:
+        # One token is the least that can be shown, whatever the cap.
+        high = max(min(high, cap), self.factor**2)
+        return smart_resize(size, self.factor, min(low, high), high)
+
+    def _most_of_frame(self, frames: int) -> int:
+        """The most pixels of a frame: ``Qwen2VLVideoProcessor.resize`` in transformers."""
+        limits = self.limits
+        if limits.video_tokens is None:
+            return limits.video_max
+        together = int(limits.video_tokens * self.factor**2 * 0.9)
+        share = together * self.temporal_patch // frames
+        return max(min(limits.video_max, share), int(limits.video_min * 1.05))
+
+    def _shown_together(self, size: tuple[int, int], frames: int) -> tuple[int, int]:
+        """The size of frames that share one budget: ``Qwen3VLVideoProcessor.resize`` in transformers."""
+        limits, factor, depth = self.limits, self.factor, self.temporal_patch
+        high = limits.video_max
+        if limits.video_tokens is not None:
+            each = min(limits.video_tokens * factor**2, high // frames)
+            high = max(each, int(limits.video_min * 1.05)) * frames
+        width, height = size
+        if height < factor or width < factor:
+            scale = max(factor / height, factor / width)
+            width, height = int(width * scale), int(height * scale)
+        if max(size) / min(size) > 200:
+            raise ValueError("one side is more than 200 times the other")
+        # A frame alone, which transformers refuses, stands still for a second one.
+        counted = max(round(frames / depth), 1) * depth
+        shown = [round(side / factor) * factor for side in (width, height)]
+        pixels = counted * shown[0] * shown[1]
+        if pixels > high:
+            beta = math.sqrt(frames * height * width / high)
+            shown = [max(factor, math.floor(side / beta / factor) * factor) for side in (width, height)]
+        elif pixels < limits.video_min:
+            beta = math.sqrt(limits.video_min / (frames * height * width))
+            shown = [math.ceil(side * beta / factor) * factor for side in (width, height)]
+        return shown[0], shown[1]
 
     def _block(self, grid: tuple[int, int, int]) -> tuple[int, int, int]:
         frames, height, width = grid
@@ -204,9 +248,10 @@ class QwenPreprocessor(ChatPreprocessor):
         return ordered.reshape(grid[0] * grid[1] * grid[2], -1), grid
 
 
-def _pixel_range(config: Mapping[str, Any], usual: tuple[int, int]) -> tuple[int, int]:
-    """Smallest and largest number of pixels, in the old spelling or the new one."""
-    size = config.get("size") or {}
-    low = config.get("min_pixels") or size.get("shortest_edge") or usual[0]
-    high = config.get("max_pixels") or size.get("longest_edge") or usual[1]
-    return int(low), int(high)
+def _pixel_range(given: Processor, kind: MediaKind) -> tuple[int, int]:
+    """Smallest and largest number of pixels that a processor says."""
+    size = given.part(kind).size
+    low, high = size["shortest_edge"], size["longest_edge"]
+    if not all(isinstance(each, int) and each > 0 for each in (low, high)):
+        raise given.refusal(f"its {kind} processor has no limits of pixels, only size={dict(size)}")
+    return low, high

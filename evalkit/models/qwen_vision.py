@@ -13,8 +13,8 @@ from torch.nn.functional import linear
 
 from evalkit.models.attention import vision_attention
 from evalkit.models.features import Features
-from evalkit.models.generation import DecodingRules
 from evalkit.models.memory import patches_at_once
+from evalkit.models.normalise import Normalisations, normalised
 from evalkit.models.transfer import sent
 from evalkit.types import VisionInput
 
@@ -22,15 +22,14 @@ Piece = tuple[int, int, int]
 """A medium's number, and which of its temporal steps: from, up to."""
 
 
-def encode(model: Any, media: Sequence[VisionInput], rules: DecodingRules) -> list[Features]:
+def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) -> list[Features]:
     """See :class:`evalkit.models.vision.Encode`."""
     tower = model.model.visual
     parts: list[list[Features]] = [[] for _ in media]
     for run in _runs(media, patches_at_once(model.device)):
         grids = torch.tensor([(end - begin, *media[number].grid[1:]) for number, begin, end in run])
-        pixels = _pixels(
-            [_frames(media[number], begin, end) for number, begin, end in run], rules, model.device
-        )
+        steps = [(media[number], _frames(media[number], begin, end)) for number, begin, end in run]
+        pixels = normalised(steps, normalise, model.device)
         output = shown(tower, pixels.to(tower.dtype), grids)
         sizes = (grids.prod(dim=1) // tower.spatial_merge_size**2).tolist()
         layers = [output.pooler_output, *getattr(output, "deepstack_features", ())]
@@ -125,16 +124,3 @@ def _runs(media: Sequence[VisionInput], patches: int) -> Iterator[list[Piece]]:
 def _frames(medium: VisionInput, begin: int, end: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     size = medium.grid[1] * medium.grid[2]
     return medium.patches[begin * size : end * size]
-
-
-def _pixels(
-    patches: Sequence[np.ndarray[Any, np.dtype[np.uint8]]], rules: DecodingRules, device: torch.device
-) -> Tensor:
-    """Normalised patches ``[n, channels * ...]`` of all media, one after the other.
-
-    Bytes travel to the device; the arithmetic there is that of transformers' fast image processor.
-    """
-    pixels = torch.cat([sent(torch.from_numpy(each), device) for each in patches]).float()
-    pixels = pixels.view(len(pixels), 3, -1)
-    mean, std = (sent(torch.tensor(values) * 255, device).view(1, 3, 1) for values in (rules.mean, rules.std))
-    return pixels.sub_(mean).div_(std).view(len(pixels), -1)

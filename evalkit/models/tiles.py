@@ -1,19 +1,13 @@
-"""Square tiles: from pictures to bytes, and from bytes to normalised pixels."""
+"""Square tiles: pictures cut up, and how many are shown at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.types import VisionInput
-
-if TYPE_CHECKING:
-    import torch
-
-    from evalkit.models.generation import DecodingRules
 
 TILES = 64
 """Tiles or frames shown to the vision tower at a time, if they are several media."""
@@ -38,14 +32,3 @@ def runs(media: Sequence[VisionInput]) -> Iterator[list[VisionInput]]:
         run.append(each)
     if run:
         yield run
-
-
-def pixels(tiles: Sequence[Bytes], rules: DecodingRules, device: torch.device) -> torch.Tensor:
-    """Tiles ``[n, 3, side, side]`` of several media, one after the other and normalised."""
-    import torch
-
-    from evalkit.models.transfer import sent
-
-    values = sent(torch.from_numpy(np.concatenate(list(tiles))), device).float()
-    mean, std = (sent(torch.tensor(each) * 255, device).view(1, 3, 1, 1) for each in (rules.mean, rules.std))
-    return (values - mean) / std

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from evalkit.models.features import Encode, Features, encoded_for
 from evalkit.models.generation import DecodingRules
+from evalkit.models.normalise import Normalisations
 from evalkit.models.transfer import sent
 from evalkit.stats import Stats
 from evalkit.types import Prepared, VisionInput
@@ -30,7 +31,7 @@ class Vision:
 
     model: Any
     encode: Encode
-    rules: DecodingRules
+    normalise: Normalisations
     circle: Sequence[Vision] = ()
     _kept: OrderedDict[Hashable, Features] = field(default_factory=OrderedDict)
 
@@ -44,7 +45,7 @@ class Vision:
         media = [(_identity(item, number), each) for item in items for number, each in enumerate(item.vision)]
         if one_by_one:
             stats.counts["media"] += len(media)
-            return [self.encode(self.model, [each], self.rules)[0] for _, each in media]
+            return [self.encode(self.model, [each], self.normalise)[0] for _, each in media]
         wanted = {key: each for key, each in media if key not in self._kept}
         found = self._encoded(wanted, stats)
         found |= {key: self._kept[key] for key, _ in media if key in self._kept}
@@ -62,7 +63,7 @@ class Vision:
             return {}
         circle = self.circle or [self]
         seen = encoded_for(
-            [vision.model for vision in circle], self.encode, list(wanted.values()), self.rules
+            [vision.model for vision in circle], self.encode, list(wanted.values()), self.normalise
         )
         found: dict[Hashable, Features] = {}
         for vision, features in zip(circle, seen, strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +13,20 @@ from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models.adapters import merge_adapter
 from evalkit.models.aligned import align_tower
 from evalkit.models.checkpoint import CheckpointFiles
-from evalkit.models.preprocess import tokenizer_file, tokenizer_of
+from evalkit.models.preprocess import tokenizer_of
 from evalkit.models.quantised import advice, check_known, quantisation
 
 
 def load_weights(
-    model_class: str, files: CheckpointFiles, dtype: torch.dtype, device: torch.device, device_map: str | None
+    model_class: str,
+    files: CheckpointFiles,
+    tokenizer_file: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    device_map: str | None,
 ) -> Any:
     """A transformers model in evaluation mode, whose every weight comes from a checkpoint; all of that
-    are taken, and its adapter is merged.
+    are taken, its adapter is merged, and there is an embedding for every token of the tokenizer.
 
     Raises:
         UsageError: there is no such device map.
@@ -51,7 +55,7 @@ def load_weights(
         _check_keys(report)
         if files.adapter is not None:
             model = merge_adapter(model, files.adapter)
-        _check_tokens(model, files.text)
+        _check_tokens(model, tokenizer_file)
         if any(each.is_meta for each in model.parameters()):
             raise torch.OutOfMemoryError(f"device map `{device_map}` leaves weights outside the devices")
         if device_map:
@@ -98,9 +102,9 @@ def _check_keys(report: Mapping[str, Any]) -> None:
         raise ValueError(str(report["error_msgs"][0]))
 
 
-def _check_tokens(model: Any, folder: Path) -> None:
+def _check_tokens(model: Any, tokenizer_file: str) -> None:
     """The model has an embedding for every token of the tokenizer."""
-    most = max(tokenizer_of(tokenizer_file(folder)).get_vocab(with_added_tokens=True).values(), default=-1)
+    most = max(tokenizer_of(tokenizer_file).get_vocab(with_added_tokens=True).values(), default=-1)
     rows = model.get_input_embeddings().weight.shape[0]
     if most >= rows:
         raise ValueError(f"its tokenizer counts to {most}, and there are {rows} embeddings")

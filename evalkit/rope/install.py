@@ -74,7 +74,7 @@ def install(model: nn.Module, variant: RopeVariant) -> Installed:
     """
     uninstall(model)
     base, text_model, host = _parts(model)
-    bound = variant.with_defaults(**_model_values(base.config))
+    bound = variant.with_defaults(**model_values(base.config))
     designs, uses = bound.position.tracks(len(text_model.layers))
     steps = [step for design in designs for step in design.text_step]
     rotary = _rotary(variant, text_model, steps)
@@ -144,7 +144,7 @@ def _parts(model: Any) -> tuple[Any, Any, Host]:
     return base, text_model, HOSTS[family]
 
 
-def _model_values(config: Any) -> dict[str, Any]:
+def model_values(config: Any) -> dict[str, Any]:
     """What a model decides about time: Qwen2.5-VL alone counts it in seconds."""
     if config.model_type != "qwen2_5_vl":
         return {"absolute_time": False}

@@ -33,7 +33,7 @@ class MiniDataset:
     """``n`` questions of one kind: ``mini_docvqa``, ``mini_chartqa``, ``mini_refcoco`` or ``mini_video``.
 
     Implements ``task.Dataset``. A row of ``mini_refcoco`` is an object with all its expressions, as
-    in ``lmms-lab/RefCOCO``; ``n`` counts expressions.
+    in ``lmms-lab-encoder/RefCOCO``; ``n`` counts expressions.
     """
 
     name: str

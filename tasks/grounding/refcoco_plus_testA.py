@@ -10,8 +10,9 @@ task = Task(
     title="RefCOCO+ testA",
     paper_row="RefCOCO+_testA",
     dataset=HubDataset(
-        "lmms-lab/RefCOCOplus",
+        "lmms-lab-encoder/RefCOCOplus",
         split="testA",
+        aliases=("lmms-lab/RefCOCOplus",),
         columns=refcoco.EXTENT_COLUMNS,
     ),
     expand=refcoco.extent_expressions,

@@ -10,8 +10,9 @@ task = Task(
     title="RefCOCO+ testB",
     paper_row="RefCOCO+_testB",
     dataset=HubDataset(
-        "lmms-lab/RefCOCOplus",
+        "lmms-lab-encoder/RefCOCOplus",
         split="testB",
+        aliases=("lmms-lab/RefCOCOplus",),
         columns=refcoco.EXTENT_COLUMNS,
     ),
     expand=refcoco.extent_expressions,

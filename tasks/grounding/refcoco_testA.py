@@ -10,8 +10,9 @@ task = Task(
     title="RefCOCO testA",
     paper_row="RefCOCO_testA",
     dataset=HubDataset(
-        "lmms-lab/RefCOCO",
+        "lmms-lab-encoder/RefCOCO",
         split="testA",
+        aliases=("lmms-lab/RefCOCO",),
         columns=refcoco.EXTENT_COLUMNS,
     ),
     expand=refcoco.extent_expressions,

@@ -10,8 +10,9 @@ task = Task(
     title="RefCOCO testB",
     paper_row="RefCOCO_testB",
     dataset=HubDataset(
-        "lmms-lab/RefCOCO",
+        "lmms-lab-encoder/RefCOCO",
         split="testB",
+        aliases=("lmms-lab/RefCOCO",),
         columns=refcoco.EXTENT_COLUMNS,
     ),
     expand=refcoco.extent_expressions,

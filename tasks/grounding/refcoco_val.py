@@ -1,6 +1,6 @@
 """RefCOCO val (UNC split): find the object that an expression refers to.
 
-Never from lmms-lab/RefCOCO: its `val` mixes Google's split with the UNC one (8,811 objects
+Never from lmms-lab-encoder/RefCOCO: its `val` mixes Google's split with the UNC one (8,811 objects
 instead of 3,811).
 """
 

@@ -10,8 +10,9 @@ task = Task(
     title="RefCOCOg test",
     paper_row="RefCOCOg_test",
     dataset=HubDataset(
-        "lmms-lab/RefCOCOg",
+        "lmms-lab-encoder/RefCOCOg",
         split="test",
+        aliases=("lmms-lab/RefCOCOg",),
         columns=refcoco.EXTENT_COLUMNS,
     ),
     expand=refcoco.extent_expressions,

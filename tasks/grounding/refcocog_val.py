@@ -1,6 +1,6 @@
 """RefCOCOg val (UMD split): find the object that a long expression refers to.
 
-Never from lmms-lab/RefCOCOg: its `val` mixes Google's split with the UMD one (about 7,570 objects
+Never from lmms-lab-encoder/RefCOCOg: its `val` mixes Google's split with the UMD one (about 7,570 objects
 instead of 2,573).
 """
 

@@ -14,8 +14,9 @@ task = Task(
     title="AI2D",
     paper_row="AI2D",
     dataset=HubDataset(
-        "lmms-lab/ai2d",
+        "lmms-lab-encoder/ai2d",
         split="test",
+        aliases=("lmms-lab/ai2d",),
         columns={"question": TEXT, "options": OPTIONS, "answer": NAME, "image": IMAGE},
     ),
     prompt=lambda row: (image(row["image"]), choice(row["question"], lettered(row["options"]))),

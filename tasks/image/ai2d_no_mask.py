@@ -28,7 +28,7 @@ task = Task(
     size=3088,
     licence="CC-BY-SA-4.0 (unverified)",
     citation="Kembhavi et al., A Diagram Is Worth A Dozen Images, ECCV 2016 (arXiv:1603.07396)",
-    notes="Not comparable with `ai2d`. The repository's schema is unverified.",
+    notes="Not comparable with `ai2d`.",
     peers="`ai2d_no_mask` reads answers as `ai2d` does there: only a leading letter with a full stop, or "
     "nothing but the letter.",
     example={

@@ -14,8 +14,9 @@ task = Task(
     title="ChartQA test",
     paper_row="ChartQA",
     dataset=HubDataset(
-        "lmms-lab/ChartQA",
+        "lmms-lab-encoder/ChartQA",
         split="test",
+        aliases=("lmms-lab/ChartQA",),
         columns={"type": TEXT, "question": TEXT, "answer": TEXT, "image": IMAGE},
     ),
     prompt=lambda row: (

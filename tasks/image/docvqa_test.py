@@ -11,9 +11,10 @@ task = Task(
     category="image",
     title="DocVQA test (submission)",
     dataset=HubDataset(
-        "lmms-lab/DocVQA",
+        "lmms-lab-encoder/DocVQA",
         "DocVQA",
         split="test",
+        aliases=("lmms-lab/DocVQA",),
         columns={
             "questionId": NAME,
             "question": TEXT,
@@ -34,7 +35,6 @@ task = Task(
     tags=("submission",),
     licence="Apache-2.0 (repository); documents from the UCSF Industry Documents Library",
     citation="Mathew et al., DocVQA: A Dataset for VQA on Document Images, WACV 2021 (arXiv:2007.00398)",
-    notes="The number of questions is unverified.",
     example={
         "questionId": "57344",
         "question": "What is the date of the letter?",

@@ -11,9 +11,10 @@ task = Task(
     title="DocVQA val",
     paper_row="DocVQA",
     dataset=HubDataset(
-        "lmms-lab/DocVQA",
+        "lmms-lab-encoder/DocVQA",
         "DocVQA",
         split="validation",
+        aliases=("lmms-lab/DocVQA",),
         columns={
             "questionId": NAME,
             "question": TEXT,

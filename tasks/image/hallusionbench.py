@@ -17,8 +17,9 @@ task = Task(
     category="image",
     title="HallusionBench (image)",
     dataset=HubDataset(
-        "lmms-lab/HallusionBench",
+        "lmms-lab-encoder/HallusionBench",
         split="image",
+        aliases=("lmms-lab/HallusionBench",),
         columns={
             **dict.fromkeys(NAMES, NAME),
             "visual_input": NAME,

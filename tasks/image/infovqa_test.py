@@ -11,9 +11,10 @@ task = Task(
     category="image",
     title="InfoVQA test (submission)",
     dataset=HubDataset(
-        "lmms-lab/DocVQA",
+        "lmms-lab-encoder/DocVQA",
         "InfographicVQA",
         split="test",
+        aliases=("lmms-lab/DocVQA",),
         columns={"questionId": NAME, "question": TEXT, "image": IMAGE, "image_url": TEXT},
     ),
     prompt=lambda row: (image(row["image"]), short_answer(row["question"])),
@@ -28,7 +29,6 @@ task = Task(
     tags=("submission",),
     licence="Apache-2.0 (repository); infographics belong to their publishers",
     citation="Mathew et al., InfographicVQA, WACV 2022 (arXiv:2104.12756)",
-    notes="The number of questions is unverified.",
     example={
         "questionId": "80001",
         "question": "What share of people walk to work?",

@@ -16,9 +16,10 @@ task = Task(
     title="InfoVQA val",
     paper_row="InfoVQA",
     dataset=HubDataset(
-        "lmms-lab/DocVQA",
+        "lmms-lab-encoder/DocVQA",
         "InfographicVQA",
         split="validation",
+        aliases=("lmms-lab/DocVQA",),
         columns={
             "questionId": NAME,
             "question": TEXT,
@@ -43,7 +44,7 @@ task = Task(
     size=2801,
     licence="Apache-2.0 (repository); infographics belong to their publishers",
     citation="Mathew et al., InfographicVQA, WACV 2022 (arXiv:2104.12756)",
-    notes="A question may have several types and counts in each. The number of questions is unverified.",
+    notes="A question may have several types and counts in each.",
     peers="`infovqa_val` gives the same score for the same answers.",
     example={
         "questionId": "65718",

@@ -24,6 +24,7 @@ task = Task(
     tags=("submission",),
     licence=mmbench.LICENCE,
     citation=mmbench.CITATION,
-    notes="Every rotation of every question is answered. The number of questions could not be verified.",
+    notes="Every rotation of every question is answered. The repository has 6,666 rows; "
+    "whether all rotations are among them could not be verified.",
     example=mmbench.EXAMPLE,
 )

@@ -10,8 +10,9 @@ task = Task(
     category="image",
     title="POPE",
     dataset=HubDataset(
-        "lmms-lab/POPE",
+        "lmms-lab-encoder/POPE",
         split="test",
+        aliases=("lmms-lab/POPE",),
         columns={
             "question_id": NAME,
             "question": TEXT,

@@ -12,7 +12,10 @@ task = Task(
     title="RealWorldQA",
     paper_row="RealWorldQA",
     dataset=HubDataset(
-        "lmms-lab/RealWorldQA", split="test", columns={"question": TEXT, "answer": TEXT, "image": IMAGE}
+        "lmms-lab-encoder/RealWorldQA",
+        split="test",
+        aliases=("lmms-lab/RealWorldQA",),
+        columns={"question": TEXT, "answer": TEXT, "image": IMAGE},
     ),
     # The question says itself how to answer.
     prompt=lambda row: (image(row["image"]), text(row["question"])),

@@ -11,8 +11,9 @@ task = Task(
     category="image",
     title="SEED-Bench image",
     dataset=HubDataset(
-        "lmms-lab/SEED-Bench",
+        "lmms-lab-encoder/SEED-Bench",
         split="test",
+        aliases=("lmms-lab/SEED-Bench",),
         columns={
             "question_id": NAME,
             "question_type_id": NAME,

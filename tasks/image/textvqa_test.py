@@ -11,8 +11,9 @@ task = Task(
     category="image",
     title="TextVQA test (submission)",
     dataset=HubDataset(
-        "lmms-lab/textvqa",
+        "lmms-lab-encoder/textvqa",
         split="test",
+        aliases=("lmms-lab/textvqa",),
         columns={"question_id": NAME, "image_id": TEXT, "question": TEXT, "image": IMAGE},
     ),
     prompt=lambda row: (image(row["image"]), short_answer(row["question"])),

@@ -11,8 +11,9 @@ task = Task(
     title="TextVQA val",
     paper_row="TextVQA",
     dataset=HubDataset(
-        "lmms-lab/textvqa",
+        "lmms-lab-encoder/textvqa",
         split="validation",
+        aliases=("lmms-lab/textvqa",),
         columns={"question_id": NAME, "image_id": TEXT, "question": TEXT, "image": IMAGE, "answers": ANSWERS},
     ),
     prompt=lambda row: (image(row["image"]), short_answer(row["question"])),

@@ -20,8 +20,9 @@ task = Task(
     title="Charades-STA",
     paper_row="Charades-STA",
     dataset=HubDataset(
-        "lmms-lab/charades_sta",
+        "lmms-eval/charades_sta",
         split="test",
+        aliases=("lmms-lab/charades_sta",),
         columns={"video": TEXT, "caption": TEXT, "timestamp": NUMBERS},
         archives=("*.zip",),
         files={"path": ("{video}", f"{charades.FOLDER}/{{video}}", f"charades/{charades.FOLDER}/{{video}}")},

@@ -48,8 +48,7 @@ task = Task(
     citation="Wu et al., LongVideoBench: A Benchmark for Long-context Interleaved Video-Language "
     "Understanding, NeurIPS 2024 Datasets and Benchmarks (arXiv:2407.15754)",
     notes="Durations are upper bounds in seconds: 15, 60, 600, 3600. Two to five options. The official "
-    "script draws an option where it can read none; here such an answer is wrong. The number of questions "
-    "is unverified.",
+    "script draws an option where it can read none; here such an answer is wrong.",
     peers="`longvideobench_val_v` draws an option without a seed where it reads none.",
     example={
         "id": "86CxyhFV9MI_0",

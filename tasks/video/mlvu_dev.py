@@ -27,8 +27,7 @@ task = Task(
     licence=mlvu.LICENCE,
     citation=mlvu.CITATION,
     notes="The paper's digits fit the mean over questions. MLVU's authors report M-Avg, the unweighted "
-    "mean of the seven task types in the breakdown. Their own files hold 2,175 questions; "
-    "the number in this repository is unverified.",
+    "mean of the seven task types in the breakdown. Their own files hold 2,175 questions.",
     peers="`mlvu_dev` reports M-Avg, which is `macro_acc` here; the paper's digits fit `acc`.",
     example=mlvu.EXAMPLE,
 )

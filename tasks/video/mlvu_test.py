@@ -25,9 +25,8 @@ task = Task(
     size=502,
     licence=mlvu.LICENCE,
     citation=mlvu.CITATION,
-    notes="`macro_acc` is the authors' M-Avg, the mean of nine task types. The repository (the one "
-    "that lmms-eval "
-    "scores) and its schema are unverified.",
+    notes="`macro_acc` is the authors' M-Avg, the mean of nine task types. The repository is the one "
+    "that lmms-eval scores.",
     peers="`mlvu_test` can read only A to D of up to six options. Ours reads all.",
     example=mlvu.EXAMPLE,
 )

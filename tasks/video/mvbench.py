@@ -15,7 +15,7 @@ task = Task(
         video(**mvbench.clip(row)),
         text(watch_closely(row["question"], mvbench.options(row))),
     ),
-    reference=lambda row: letter_of(row["answer"], row["candidates"]),
+    reference=lambda row: letter_of(row["answer"], row["candidates"], first=True),
     # The repository has no ids.
     id=lambda row: f"{row['config']}-{row['row_number']}",
     cluster=lambda row: f"{mvbench.FOLDERS[row['config']]}/{row['video']}",

@@ -18,9 +18,10 @@ task = Task(
     category="video",
     title="NExT-QA MC test",
     dataset=HubDataset(
-        "lmms-lab/NExTQA",
+        "lmms-eval/NExTQA",
         "MC",
         split="test",
+        aliases=("lmms-lab/NExTQA",),
         columns={
             "video": NAME,
             "question": TEXT,

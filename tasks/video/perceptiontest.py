@@ -16,9 +16,10 @@ task = Task(
     category="video",
     title="Perception Test MC val",
     dataset=HubDataset(
-        "lmms-lab/PerceptionTest_Val",
+        "lmms-eval/PerceptionTest_Val",
         "mc_question_val",
         split="validation",
+        aliases=("lmms-lab/PerceptionTest_Val",),
         columns={
             "video_name": TEXT,
             "question": TEXT,
@@ -44,10 +45,11 @@ task = Task(
     meta=lambda row: {"question": row["question"], "options": lettered(row["options"])},
     metric=MultipleChoice(),
     max_new_tokens=16,
+    size=19140,
     licence="CC-BY-4.0 (unverified)",
     citation="Patraucean et al., Perception Test: A Diagnostic Benchmark for Multimodal Video Models, "
     "NeurIPS 2023 Datasets and Benchmarks (arXiv:2305.13786)",
-    notes="The number of questions is not declared: it could not be verified.",
+    notes="The validation questions: those of the test split are answered on a server.",
     peers="`perceptiontest_val_mc` takes the article in `A person ...` for option A.",
     example={
         "video_name": "video_8241",

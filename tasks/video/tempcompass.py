@@ -16,9 +16,10 @@ task = Task(
     category="video",
     title="TempCompass",
     dataset=HubDataset(
-        "lmms-lab/TempCompass",
+        "lmms-eval/TempCompass",
         tuple(ENDINGS),
         split="test",
+        aliases=("lmms-lab/TempCompass",),
         columns={"video_id": TEXT, "question": TEXT, "answer": TEXT, "dim": TEXT},
         archives=("*.zip",),
         files={"path": ("videos/{video_id}.mp4", "{video_id}.mp4")},

@@ -28,14 +28,14 @@ def problem(dataset, root):
 
 def test_rows_come_in_order_with_encoded_images(tmp_path, shared):
     written = build_chartqa_mirror(shared, tmp_path)
-    rows = read(HubDataset("lmms-lab/ChartQA", split="test"), tmp_path)
+    rows = read(HubDataset("lmms-lab-encoder/ChartQA", split="test"), tmp_path)
     assert [row["row_number"] for row in rows] == list(range(60))
     assert [{k: v for k, v in row.items() if k != "row_number"} for row in rows] == written
 
 
 def test_shards_follow_one_another(tmp_path):
     written = build_docvqa_mirror(tmp_path)
-    rows = read(HubDataset("lmms-lab/DocVQA", "DocVQA", split="validation"), tmp_path)
+    rows = read(HubDataset("lmms-lab-encoder/DocVQA", "DocVQA", split="validation"), tmp_path)
     assert [row["questionId"] for row in rows] == [row["questionId"] for row in written]
 
 
@@ -48,10 +48,15 @@ def test_configurations_follow_one_another_in_the_order_declared(tmp_path):
 
 def test_describe_before_and_after_reading(tmp_path):
     build_docvqa_mirror(tmp_path)
-    dataset = HubDataset("lmms-lab/DocVQA", "DocVQA", split="validation")
-    declared = {"repo": "lmms-lab/DocVQA", "config": "DocVQA", "split": "validation", "revision": "main"}
+    dataset = HubDataset("lmms-lab-encoder/DocVQA", "DocVQA", split="validation")
+    declared = {
+        "repo": "lmms-lab-encoder/DocVQA",
+        "config": "DocVQA",
+        "split": "validation",
+        "revision": "main",
+    }
     assert dataset.describe() == declared
-    notes = tmp_path / "lmms-lab/DocVQA/.cache/huggingface/download/README.md.metadata"
+    notes = tmp_path / "lmms-lab-encoder/DocVQA/.cache/huggingface/download/README.md.metadata"
     notes.parent.mkdir(parents=True)
     notes.write_text("539088ef8a8ada01ac8e2e6d4e372586748a265e\nabc\n1\n")
     read(dataset, tmp_path)
@@ -60,30 +65,30 @@ def test_describe_before_and_after_reading(tmp_path):
 
 
 def test_missing_data_root(tmp_path):
-    error = problem(HubDataset("lmms-lab/ChartQA"), tmp_path / "nowhere")
+    error = problem(HubDataset("lmms-lab-encoder/ChartQA"), tmp_path / "nowhere")
     assert "nowhere" in error.what
     assert "--data-root" in error.fix
 
 
 def test_missing_repository_names_path_and_download_and_neighbour(tmp_path):
     build_docvqa_mirror(tmp_path)
-    error = problem(HubDataset("lmms-lab/DocVQAs"), tmp_path)
-    assert str(tmp_path / "lmms-lab/DocVQAs") in error.why
-    assert "Did you mean `lmms-lab/DocVQA`?" in error.why
-    expected = tmp_path / "lmms-lab/DocVQAs"
-    assert error.fix == f"hf download lmms-lab/DocVQAs --repo-type dataset --local-dir {expected}"
+    error = problem(HubDataset("lmms-lab-encoder/DocVQAs"), tmp_path)
+    assert str(tmp_path / "lmms-lab-encoder/DocVQAs") in error.why
+    assert "Did you mean `lmms-lab-encoder/DocVQA`?" in error.why
+    expected = tmp_path / "lmms-lab-encoder/DocVQAs"
+    assert error.fix == f"hf download lmms-lab-encoder/DocVQAs --repo-type dataset --local-dir {expected}"
 
 
 def test_wrong_split_lists_the_splits(tmp_path):
     build_docvqa_mirror(tmp_path)
-    error = problem(HubDataset("lmms-lab/DocVQA", "DocVQA", split="validations"), tmp_path)
+    error = problem(HubDataset("lmms-lab-encoder/DocVQA", "DocVQA", split="validations"), tmp_path)
     assert "only validation" in error.why
     assert "Did you mean `validation`?" in error.why
 
 
 def test_wrong_configuration_lists_the_configurations(tmp_path):
     build_docvqa_mirror(tmp_path)
-    error = problem(HubDataset("lmms-lab/DocVQA", "InfographicVQA", split="validation"), tmp_path)
+    error = problem(HubDataset("lmms-lab-encoder/DocVQA", "InfographicVQA", split="validation"), tmp_path)
     assert "InfographicVQA" in error.what
     assert "DocVQA" in error.why
 
@@ -98,7 +103,7 @@ def test_a_configuration_without_files_is_an_error_and_not_skipped(tmp_path):
 def test_missing_columns_are_named(tmp_path):
     build_docvqa_mirror(tmp_path)
     dataset = HubDataset(
-        "lmms-lab/DocVQA", "DocVQA", split="validation", columns=("question", "ocr", "boxes")
+        "lmms-lab-encoder/DocVQA", "DocVQA", split="validation", columns=("question", "ocr", "boxes")
     )
     error = problem(dataset, tmp_path)
     assert "`ocr`, `boxes`" in error.why
@@ -110,8 +115,8 @@ def test_missing_columns_are_named(tmp_path):
 )
 def test_damaged_file_is_one_clear_error(tmp_path, content):
     build_docvqa_mirror(tmp_path)
-    (tmp_path / "lmms-lab/DocVQA/DocVQA/validation-00001-of-00002.parquet").write_bytes(content)
-    error = problem(HubDataset("lmms-lab/DocVQA", "DocVQA", split="validation"), tmp_path)
+    (tmp_path / "lmms-lab-encoder/DocVQA/DocVQA/validation-00001-of-00002.parquet").write_bytes(content)
+    error = problem(HubDataset("lmms-lab-encoder/DocVQA", "DocVQA", split="validation"), tmp_path)
     assert "download it again" in error.fix
     assert "\n" not in error.why
 
@@ -187,15 +192,18 @@ def test_offline_without_cache(tmp_path):
     code = (
         "from evalkit.data.hub import HubDataset\n"
         "from evalkit.errors import EnvironmentProblem\n"
-        "try:\n    list(HubDataset('lmms-lab/ChartQA').rows(None))\n"
+        "try:\n    list(HubDataset('lmms-lab-encoder/ChartQA').rows(None))\n"
         "except EnvironmentProblem as error:\n    print(error)\n"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
-    assert done.stdout.startswith("data set `lmms-lab/ChartQA`")
-    assert "hf download lmms-lab/ChartQA --repo-type dataset --local-dir DIR/lmms-lab/ChartQA" in done.stdout
+    assert done.stdout.startswith("data set `lmms-lab-encoder/ChartQA`")
+    assert (
+        "hf download lmms-lab-encoder/ChartQA --repo-type dataset --local-dir DIR/lmms-lab-encoder/ChartQA"
+        in done.stdout
+    )
 
 
 def test_the_way_through_the_hubs_cache_gives_the_same_rows(tmp_path, monkeypatch):
@@ -204,8 +212,10 @@ def test_the_way_through_the_hubs_cache_gives_the_same_rows(tmp_path, monkeypatc
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     written = build_docvqa_mirror(tmp_path)
-    dataset = HubDataset("lmms-lab/DocVQA", "DocVQA", split="validation")
-    assert list(dataset._read(str(tmp_path / "lmms-lab/DocVQA"), "DocVQA", revision="main")) == written
+    dataset = HubDataset("lmms-lab-encoder/DocVQA", "DocVQA", split="validation")
+    assert (
+        list(dataset._read(str(tmp_path / "lmms-lab-encoder/DocVQA"), "DocVQA", revision="main")) == written
+    )
 
 
 def test_importing_loads_nothing_heavy():

@@ -79,7 +79,7 @@ def run(tmp_path: Path, tasks: str, *words: str) -> dict[str, Any]:
 def test_what_was_pulled_runs_offline_and_read_only(tmp_path: Path, hub: Hub, endpoint: str) -> None:
     shown = data(tmp_path, endpoint, "pull", "chartqa", "videomme", "longvideobench", "--dry-run")
     assert shown.returncode == 0, shown.stderr
-    assert "lmms-lab/ChartQA at" in shown.stderr
+    assert "lmms-lab-encoder/ChartQA at" in shown.stderr
     assert "to fetch" in shown.stderr
     assert not (tmp_path / "data").exists()
     done = data(tmp_path, endpoint, "pull", "chartqa", "videomme", "longvideobench")
@@ -88,7 +88,7 @@ def test_what_was_pulled_runs_offline_and_read_only(tmp_path: Path, hub: Hub, en
     lock = read_lock(tmp_path / "data" / NAME)
     assert {repo: entry.commit for repo, entry in lock.items()} == {
         repo: hub.commit(repo)
-        for repo in ("lmms-lab/ChartQA", "lmms-lab/Video-MME", "longvideobench/LongVideoBench")
+        for repo in ("lmms-lab-encoder/ChartQA", "lmms-eval/Video-MME", "longvideobench/LongVideoBench")
     }
     text = (tmp_path / "data" / NAME).read_text()
     assert str(tmp_path) not in text
@@ -105,12 +105,12 @@ def test_what_was_pulled_runs_offline_and_read_only(tmp_path: Path, hub: Hub, en
     again = data(tmp_path, endpoint, "pull", "chartqa", "videomme", "longvideobench")
     assert again.returncode == 0, again.stderr
     assert (
-        sum(hub.sent.get(path, 0) for path in hub.repos["lmms-lab/Video-MME"] if path.endswith(".zip")) == 0
+        sum(hub.sent.get(path, 0) for path in hub.repos["lmms-eval/Video-MME"] if path.endswith(".zip")) == 0
     )
 
 
 def test_only_the_split_that_a_task_reads_is_fetched(tmp_path: Path, hub: Hub, endpoint: str) -> None:
-    repo = hub.repos["lmms-lab/DocVQA"]
+    repo = hub.repos["lmms-lab-encoder/DocVQA"]
     repo["README.md"] = repo["README.md"].replace(
         b"    path: DocVQA/validation-*",
         b"    path: DocVQA/validation-*\n  - split: test\n    path: DocVQA/test-*",
@@ -118,7 +118,7 @@ def test_only_the_split_that_a_task_reads_is_fetched(tmp_path: Path, hub: Hub, e
     repo["DocVQA/test-00000-of-00001.parquet"] = repo["DocVQA/validation-00000-of-00002.parquet"]
     done = data(tmp_path, endpoint, "pull", "docvqa_val")
     assert done.returncode == 0, done.stderr
-    there = {path.name for path in (tmp_path / "data/lmms-lab/DocVQA/DocVQA").iterdir()}
+    there = {path.name for path in (tmp_path / "data/lmms-lab-encoder/DocVQA/DocVQA").iterdir()}
     assert there == {f"validation-0000{number}-of-00002.parquet" for number in (0, 1)}
     assert run(tmp_path, "docvqa_val")["docvqa_val"]["n"] == 3
 
@@ -133,7 +133,9 @@ def test_a_bad_connection_is_mended(tmp_path: Path, hub: Hub, endpoint: str, fau
             assert done.returncode == 4
             done = data(tmp_path, endpoint, "pull", "chartqa")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "data/lmms-lab/ChartQA" / path).read_bytes() == hub.repos["lmms-lab/ChartQA"][path]
+    assert (tmp_path / "data/lmms-lab-encoder/ChartQA" / path).read_bytes() == hub.repos[
+        "lmms-lab-encoder/ChartQA"
+    ][path]
     assert hub.faults[path] == []
 
 
@@ -144,7 +146,7 @@ def test_what_stays_damaged_is_refused(tmp_path: Path, hub: Hub, endpoint: str) 
     assert done.returncode == 4
     assert "its content is damaged" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "data/lmms-lab/ChartQA" / path).exists()
+    assert not (tmp_path / "data/lmms-lab-encoder/ChartQA" / path).exists()
 
 
 def test_a_killed_pull_goes_on(tmp_path: Path, hub: Hub, endpoint: str) -> None:
@@ -152,7 +154,7 @@ def test_a_killed_pull_goes_on(tmp_path: Path, hub: Hub, endpoint: str) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("data/other.mp4", os.urandom(30_000_000))
-    hub.repos["lmms-lab/Video-MME"][name] = buffer.getvalue()
+    hub.repos["lmms-eval/Video-MME"][name] = buffer.getvalue()
     hub.faults[name] = ["stall"]
     words = ["data", "pull", "chartqa", "videomme", "--data-root", str(tmp_path / "data")]
     process = subprocess.Popen(
@@ -161,7 +163,7 @@ def test_a_killed_pull_goes_on(tmp_path: Path, hub: Hub, endpoint: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    notes = tmp_path / "data/lmms-lab/Video-MME/.cache"
+    notes = tmp_path / "data/lmms-eval/Video-MME/.cache"
     while process.poll() is None and not any(
         path.stat().st_size > 1e7 for path in notes.rglob("*.incomplete") if path.exists()
     ):
@@ -174,18 +176,18 @@ def test_a_killed_pull_goes_on(tmp_path: Path, hub: Hub, endpoint: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "data/test-00000-of-00001.parquet" not in hub.sent
     assert not list(notes.rglob("*.incomplete"))
-    assert (tmp_path / "data/lmms-lab/Video-MME/data/other.mp4").stat().st_size == 30_000_000
+    assert (tmp_path / "data/lmms-eval/Video-MME/data/other.mp4").stat().st_size == 30_000_000
     assert run(tmp_path, "videomme")["videomme"]["n"] == 6
 
 
 def test_a_subset_takes_only_its_videos_out_of_the_archives(tmp_path: Path, hub: Hub, endpoint: str) -> None:
     done = data(tmp_path, endpoint, "pull", "videomme", "--limit", "1")
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "data/lmms-lab/Video-MME"
+    folder = tmp_path / "data/lmms-eval/Video-MME"
     assert not list(folder.glob("*.zip"))
     videos = list(folder.rglob("*.mp4"))
     assert len(videos) == 1
-    lock = read_lock(tmp_path / "data" / NAME)["lmms-lab/Video-MME"]
+    lock = read_lock(tmp_path / "data" / NAME)["lmms-eval/Video-MME"]
     assert {path for path in lock.members if path.endswith(".mp4")} == {str(videos[0].relative_to(folder))}
     assert run(tmp_path, "videomme", "--limit", "1")["videomme"]["n"] == 1
     assert data(tmp_path, None, "check", "videomme", "--limit", "1").stdout.count("mp4") == 0
@@ -201,8 +203,8 @@ def test_check_names_what_is_wrong(tmp_path: Path, hub: Hub, endpoint: str) -> N
     ]
     assert whole.returncode == 4
     assert "fix: evalkit data pull chartqa videomme --data-root" in whole.stderr
-    root = tmp_path / "data/lmms-lab"
-    chart = root / "ChartQA/data/test-00000-of-00001.parquet"
+    root = tmp_path / "data/lmms-eval"
+    chart = tmp_path / "data/lmms-lab-encoder/ChartQA/data/test-00000-of-00001.parquet"
     chart.write_bytes(chart.read_bytes()[:-5])
     for path in root.glob("Video-MME/**/*.mp4"):
         path.unlink()
@@ -210,9 +212,9 @@ def test_check_names_what_is_wrong(tmp_path: Path, hub: Hub, endpoint: str) -> N
         path.unlink()
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     found = data(tmp_path, None, "check", "chartqa", "videomme").stdout
-    assert "lmms-lab/ChartQA: data/test-00000-of-00001.parquet: " in found
+    assert "lmms-lab-encoder/ChartQA: data/test-00000-of-00001.parquet: " in found
     assert "bytes instead of" in found
-    assert "lmms-lab/Video-MME: videos_chunked_01.zip: missing" in found
+    assert "lmms-eval/Video-MME: videos_chunked_01.zip: missing" in found
     assert "videomme: no file `data/" in found
     assert data(tmp_path, endpoint, "pull", "chartqa", "videomme").returncode == 0
     assert data(tmp_path, None, "check", "chartqa", "videomme").stdout == whole.stdout
@@ -221,20 +223,22 @@ def test_check_names_what_is_wrong(tmp_path: Path, hub: Hub, endpoint: str) -> N
 def test_a_lock_file_holds_a_commit(tmp_path: Path, hub: Hub, endpoint: str) -> None:
     lock = tmp_path / "repo/evalkit.lock.json"
     assert data(tmp_path, endpoint, "pull", "chartqa", "--lock", str(lock)).returncode == 0
-    first = hub.commit("lmms-lab/ChartQA")
-    assert read_lock(lock)["lmms-lab/ChartQA"].commit == first
-    hub.repos["lmms-lab/ChartQA"]["extra.txt"] = b"new"
+    first = hub.commit("lmms-lab-encoder/ChartQA")
+    assert read_lock(lock)["lmms-lab-encoder/ChartQA"].commit == first
+    hub.repos["lmms-lab-encoder/ChartQA"]["extra.txt"] = b"new"
     # This server has only the newest commit, so following the lock shows as an unknown revision.
     held = data(tmp_path, endpoint, "pull", "chartqa", "--lock", str(lock))
     assert held.returncode == 4
     assert first in held.stderr
     newer = data(tmp_path, endpoint, "pull", "chartqa", "--lock", str(lock), "--update")
     assert newer.returncode == 0, newer.stderr
-    assert read_lock(lock)["lmms-lab/ChartQA"].commit == hub.commit("lmms-lab/ChartQA") != first
+    assert (
+        read_lock(lock)["lmms-lab-encoder/ChartQA"].commit == hub.commit("lmms-lab-encoder/ChartQA") != first
+    )
 
 
 def test_what_the_hub_refuses_is_said(tmp_path: Path, hub: Hub, endpoint: str) -> None:
-    hub.gated.add("lmms-lab/ChartQA")
+    hub.gated.add("lmms-lab-encoder/ChartQA")
     gated = data(tmp_path, endpoint, "pull", "chartqa")
     assert gated.returncode == 4
     assert "HF_TOKEN" in gated.stderr
@@ -257,4 +261,4 @@ def test_a_run_without_a_mirror_reads_the_hub(tmp_path: Path, hub: Hub, endpoint
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "run/manifest.json").read_text())
-    assert manifest["evaluations"][0]["task"]["dataset"]["commit"] == hub.commit("lmms-lab/ChartQA")
+    assert manifest["evaluations"][0]["task"]["dataset"]["commit"] == hub.commit("lmms-lab-encoder/ChartQA")

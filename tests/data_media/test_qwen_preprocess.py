@@ -5,12 +5,14 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from family_folders import preprocessor_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,7 +20,7 @@ from PIL import Image
 from evalkit.data.video import open_reader, probe
 from evalkit.errors import MediaError
 from evalkit.models.preprocess import neutralise
-from evalkit.models.qwen_preprocess import PixelLimits, QwenPreprocessor
+from evalkit.models.qwen_preprocess import QwenPreprocessor
 from evalkit.types import MediaRef, Request
 from evalkit.zoo import resolve
 
@@ -32,7 +34,7 @@ def folder() -> Path:
 
 @pytest.fixture(scope="module")
 def preprocessor(folder: Path) -> QwenPreprocessor:
-    return QwenPreprocessor.from_folder(folder)
+    return preprocessor_of(folder)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,7 @@ def test_an_odd_number_of_frames_ends_on_a_still(preprocessor: QwenPreprocessor)
 def test_the_estimate_is_what_prepare_gives(
     tmp_path_factory: pytest.TempPathFactory, width: int, height: int, share: int
 ) -> None:
-    preprocessor = QwenPreprocessor.from_folder(resolve("tiny", "mrope"))
+    preprocessor = preprocessor_of(resolve("tiny", "mrope"))
     path = tmp_path_factory.mktemp("image") / "i.png"
     Image.new("RGB", (width, height)).save(path)
     asked = request(IMAGE * share + "?", *[MediaRef("image", path=str(path))] * share)
@@ -150,9 +152,9 @@ def test_the_estimate_is_what_prepare_gives(
 
 
 def test_all_media_of_a_request_stay_below_the_cap(folder: Path, tmp_path: Path) -> None:
-    base = QwenPreprocessor.from_folder(folder)
-    limits = PixelLimits(image_min=3136, image_max=10**9)
-    small = QwenPreprocessor(base.tokenizer_file, limits=limits, visual_tokens=64)
+    base = preprocessor_of(folder)
+    limits = replace(base.limits, image_max=10**9)
+    small = replace(base, limits=limits, visual_tokens=64)
     Image.new("RGB", (2000, 1500)).save(tmp_path / "i.png")
     media = [MediaRef("image", path=str(tmp_path / "i.png"))] * 4
     prepared = small.prepare(request(IMAGE * 4, *media))
@@ -160,8 +162,8 @@ def test_all_media_of_a_request_stay_below_the_cap(folder: Path, tmp_path: Path)
 
 
 def test_a_long_video_stays_below_the_cap(folder: Path, shared: Path) -> None:
-    base = QwenPreprocessor.from_folder(folder)
-    small = QwenPreprocessor(base.tokenizer_file).showing(None, 200)
+    base = preprocessor_of(folder)
+    small = base.showing(None, 200)
     path = str(shared / "media/videos/univtg_charades.mp4")
     prepared = small.prepare(request(VIDEO, MediaRef("video", path=path)))
     assert prepared.media[0].tokens <= 200
@@ -170,7 +172,7 @@ def test_a_long_video_stays_below_the_cap(folder: Path, shared: Path) -> None:
 
 def test_the_paper_s_limits_on_frames_and_tokens_may_be_changed(folder: Path, shared: Path) -> None:
     video = MediaRef("video", path=str(shared / "media/videos/univtg_charades.mp4"))
-    usual = QwenPreprocessor.from_folder(folder)
+    usual = preprocessor_of(folder)
     few = usual.showing(8, None)
     shown = [each.prepare(request(VIDEO, video)) for each in (usual, few, few.showing(3, 100))]
     assert [len(each.media[0].frames) for each in shown][1:] == [8, 2]
@@ -191,16 +193,17 @@ def test_frames_never_lie_in_memory_at_full_size(folder: Path, tmp_path: Path) -
             frame = av.VideoFrame.from_ndarray(np.roll(picture, number, axis=1), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    pickled = tmp_path / "preprocessor"
+    pickled.write_bytes(pickle.dumps(preprocessor_of(folder)))
     script = (
-        "import resource, sys; from pathlib import Path; from evalkit.types import MediaRef, Request;"
-        "from evalkit.models.qwen_preprocess import QwenPreprocessor as P;"
-        "p = P.from_folder(Path(sys.argv[1])).showing(2048, 8192);"
+        "import pickle, resource, sys; from evalkit.types import MediaRef, Request;"
+        "p = pickle.load(open(sys.argv[1], 'rb')).showing(2048, 8192);"
         "rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = rss();"
         f"r = Request('k', 't', 's', {VIDEO!r}, (MediaRef('video', sys.argv[2]),), 8);"
         "m = p.prepare(r).media[0]; print(len(m.frames), *m.input_size, rss() - before)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(folder), str(path)], capture_output=True, text=True
+        [sys.executable, "-c", script, str(pickled), str(path)], capture_output=True, text=True
     )
     frames, width, height, kib = map(int, done.stdout.split())
     assert frames == 2048

@@ -20,7 +20,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_corrupt_image_is_one_error_and_mending_it_runs_one_sample(shared: Path, tmp_path: Path) -> None:
     rows = build_chartqa_mirror(shared, tmp_path / "data")
-    path = tmp_path / "data/lmms-lab/ChartQA/data/test-00000-of-00001.parquet"
+    path = tmp_path / "data/lmms-lab-encoder/ChartQA/data/test-00000-of-00001.parquet"
     schema = {field.name: field.type for field in pq.read_schema(path)}
     broken = [dict(row) for row in rows]
     image = rows[7]["image"]

@@ -14,7 +14,7 @@ import pytest
 
 from evalkit.store import RunDir
 
-PARQUET = "lmms-lab/ChartQA/data/test-00000-of-00001.parquet"
+PARQUET = "lmms-lab-encoder/ChartQA/data/test-00000-of-00001.parquet"
 
 
 @pytest.fixture
@@ -55,7 +55,9 @@ def test_a_run_goes_on_and_counts_them(data: Path, tmp_path: Path) -> None:
     assert "5 of 8 samples have a score" in done.stdout
     assert "3 error of 8" in done.stdout
     assert "3 failed and 0 missing" in done.stderr
-    assert "row 2 of data set `lmms-lab/ChartQA`, split `test`: column `answer` is null" in done.stderr
+    assert (
+        "row 2 of data set `lmms-lab-encoder/ChartQA`, split `test`: column `answer` is null" in done.stderr
+    )
     records = [each for each in RunDir.open(tmp_path / "out").records() if each.task == "chartqa"]
     failed = [record for record in records if record.failed]
     assert [(each.sample_id, each.index) for each in failed] == [("2", 2), ("4", 4), ("5", 5)]
@@ -107,7 +109,7 @@ def test_data_check_names_every_bad_row(data: Path) -> None:
     assert "chartqa: 3 of 8 samples can't be asked" in done.stdout
     for number, column in ((2, "answer"), (4, "question"), (5, "image")):
         assert (
-            f"row {number} of data set `lmms-lab/ChartQA`, split `test`: column `{column}` is null"
+            f"row {number} of data set `lmms-lab-encoder/ChartQA`, split `test`: column `{column}` is null"
             in done.stdout
         )
     assert "mend these rows" in done.stderr
@@ -181,7 +183,7 @@ def test_a_broken_image_is_named_by_its_row_not_by_the_cache(data: Path, tmp_pat
     errors = {each.index: str(each.error) for each in RunDir.open(tmp_path / "out").records() if each.failed}
     for number in (6, 7):
         assert (
-            f"image of row {number} of data set `lmms-lab/ChartQA`, split `test` can't be used"
+            f"image of row {number} of data set `lmms-lab-encoder/ChartQA`, split `test` can't be used"
             in errors[number]
         )
         assert "cache" not in errors[number]

@@ -88,7 +88,7 @@ def test_files_that_commands_are_given(
 def test_files_of_a_mirror(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("test-00000-of-00001.parquet", "test.jsonl"):
         root = tmp_path / name.replace(".", "-")
-        put(root / "lmms-lab/ChartQA/data" / name, JUNK[kind])
+        put(root / "lmms-lab-encoder/ChartQA/data" / name, JUNK[kind])
         words = (
             "run",
             "--model",
@@ -103,7 +103,7 @@ def test_files_of_a_mirror(kind: str, tmp_path: Path, capsys: pytest.CaptureFixt
         code, _, err = said(capsys, *words, "--workers", "0")
         one_message(code, err)
         assert code == 4
-        assert "lmms-lab/ChartQA" in err
+        assert "lmms-lab-encoder/ChartQA" in err
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_png_comments_may_be_of_any_size(tmp_path: Path) -> None:
 
 def test_an_empty_shard_of_many_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mirrors_image.build_chartqa_drawn_mirror(tmp_path)
-    folder = tmp_path / "lmms-lab/ChartQA/data"
+    folder = tmp_path / "lmms-lab-encoder/ChartQA/data"
     (path,) = folder.glob("*.parquet")
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     words = ("run", "--model", "mock", "--tasks", "chartqa", "--data-root", tmp_path, "--workers", "0")

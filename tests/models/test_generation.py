@@ -20,9 +20,8 @@ from evalkit.types import Generation, Prepared
 
 VARIANTS = ("vanilla", "mrope", "mrope-i", "mrope-i(spatial_reset=false)", "mhrope")
 BANNED = (IMAGE_PAD, VIDEO_PAD, PAD)
-CLIP = {"mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28)}
 VISUAL = (IMAGE_PAD, VIDEO_PAD)
-RULES = DecodingRules(frozenset({EOS}), BANNED, VISUAL, PAD, **CLIP)
+RULES = DecodingRules(frozenset({EOS}), BANNED, VISUAL, PAD)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +123,7 @@ def test_every_row_keeps_its_own_limit_and_stops(model: Any) -> None:
     first, second = generate(model, installed, [short, long])
     assert (len(first.token_ids), first.finish_reason) == (3, "length")
     assert (len(second.token_ids), second.finish_reason) == (9, "length")
-    ending = DecodingRules(frozenset({second.token_ids[4]}), BANNED, VISUAL, PAD, **CLIP)
+    ending = DecodingRules(frozenset({second.token_ids[4]}), BANNED, VISUAL, PAD)
     _, again = generate(model, installed, [short, long], ending)
     place = second.token_ids.index(second.token_ids[4])
     assert (again.token_ids, again.finish_reason) == (second.token_ids[:place], "stop")
@@ -133,7 +132,7 @@ def test_every_row_keeps_its_own_limit_and_stops(model: Any) -> None:
 def test_placeholders_are_never_generated(model: Any) -> None:
     installed = install(model, parse_variant("mrope"))
     wanted = generate(model, installed, [PROMPTS[0]])[0].token_ids[0]
-    rules = DecodingRules(RULES.stop, (*BANNED, wanted), VISUAL, PAD, **CLIP)
+    rules = DecodingRules(RULES.stop, (*BANNED, wanted), VISUAL, PAD)
     assert wanted not in generate(model, installed, [PROMPTS[0]], rules)[0].token_ids
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from reference import decoder
+from reference import NORMALISE, decoder
 from test_family_loading import save
 from tiny_families import TINY
 from tiny_qwen import save_checkpoint
@@ -60,10 +60,10 @@ def test_features_for_several_models_are_those_for_each_alone(name: str) -> None
         return TINY[name].encode(model, media, rules)
 
     with torch.inference_mode():
-        together = encoded_for(models, counted, media, TINY[name].rules)
+        together = encoded_for(models, counted, media, NORMALISE)
         assert calls["tower"] == 1
         for model, found in zip(models, together, strict=True):
-            alone = TINY[name].encode(model, media, TINY[name].rules)
+            alone = TINY[name].encode(model, media, NORMALISE)
             for one, other in zip(found, alone, strict=True):
                 torch.testing.assert_close(one.tokens, other.tokens, rtol=0, atol=0)
                 assert len(one.deep) == len(other.deep)
@@ -77,7 +77,7 @@ def test_features_for_several_models_are_those_for_each_alone(name: str) -> None
 def test_the_connectors_are_put_back(name: str) -> None:
     models = variants_of(name)
     before = dict(models[0].named_parameters())
-    encoded_for(models, TINY[name].encode, TINY[name].prompts[2].vision, TINY[name].rules)
+    encoded_for(models, TINY[name].encode, TINY[name].prompts[2].vision, NORMALISE)
     after = dict(models[0].named_parameters())
     assert before.keys() == after.keys()
     assert all(before[key] is after[key] for key in before)
@@ -211,7 +211,7 @@ def test_the_decoder_of_a_model_is_untouched_by_others() -> None:
         installed = install(model, parse_variant("mrope-i"))
         one = decoder(model, installed, family.rules, family.encode)
         ((_, before),) = answer(one, [Unit((item,), item.prefix)])
-        encoded_for(models, family.encode, item.vision, family.rules)
+        encoded_for(models, family.encode, item.vision, NORMALISE)
         one = decoder(model, installed, family.rules, family.encode)
         ((_, after),) = answer(one, [Unit((item,), item.prefix)])
         assert before == after

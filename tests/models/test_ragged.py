@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference import NORMALISE
 from test_techniques import SOME, alone, new, put, questions, texts
 from tiny_families import TINY
 from torch import Tensor
@@ -65,14 +66,14 @@ def test_a_widened_tower_sees_what_it_saw() -> None:
     family = TINY["qwen2_5_vl"]
     model = family.model()
     media = [each for item in family.prompts for each in item.vision]
-    before = family.encode(model, media, family.rules)
+    before = family.encode(model, media, NORMALISE)
     widths = [model.model.visual.blocks[0].mlp.gate_proj.out_features]
     for odd in model.model.visual.blocks:
         narrowed(odd.mlp, widths[0] - 3)
-    narrow = family.encode(model, media, family.rules)
+    narrow = family.encode(model, media, NORMALISE)
     align_tower(model)
     widths.append(model.model.visual.blocks[0].mlp.gate_proj.out_features)
-    wide = family.encode(model, media, family.rules)
+    wide = family.encode(model, media, NORMALISE)
     assert widths[1] % MULTIPLE == 0
     assert (widths[0] - 3) % MULTIPLE != 0
     for one, other, first in zip(narrow, wide, before, strict=True):

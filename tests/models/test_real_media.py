@@ -14,7 +14,7 @@ from evalkit.engine.run import run_requests
 from evalkit.engine.techniques import Techniques
 from evalkit.models import load_model
 from evalkit.models.base import Model
-from evalkit.models.qwen_vision import _pixels
+from evalkit.models.normalise import normalised
 from evalkit.types import MediaRef, Part, Request, Response, Text
 
 
@@ -75,6 +75,6 @@ def test_pixels_are_those_of_transformers(checkpoint: Path, tmp_path: Path) -> N
     ref = MediaRef("image", path=str(tmp_path / "a.png"))
     prepared = model.preprocessor.prepare(Request("k", "t", "s", model.render([ref]), (ref,), 1))
     (shown,) = prepared.vision
-    ours = _pixels([shown.patches], model.rules, torch.device("cpu"))
+    ours = normalised([(shown, shown.patches)], model.processor.normalise, torch.device("cpu"))
     torch.testing.assert_close(ours, theirs["pixel_values"].reshape(ours.shape), rtol=0, atol=1e-6)
     assert torch.equal(torch.tensor([shown.grid]), theirs["image_grid_thw"])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reference import decoder
+from reference import NORMALISE, decoder
 from test_families import MORE, recomputed
 from tiny_families import TINY, TinyFamily
 from tiny_qwen import EOS
@@ -129,10 +129,10 @@ def test_packs_are_cut_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_video_may_be_shown_in_parts(family_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     family, model, _ = put(family_name, "mrope-i")
     media = [each for item in family.prompts for each in item.vision]
-    whole = qwen_vision.encode(model, media, family.rules)
-    single = [qwen_vision.encode(model, [each], family.rules)[0] for each in media]
+    whole = qwen_vision.encode(model, media, NORMALISE)
+    single = [qwen_vision.encode(model, [each], NORMALISE)[0] for each in media]
     monkeypatch.setattr(qwen_vision, "patches_at_once", lambda device: 40)
-    cut = qwen_vision.encode(model, media, family.rules)
+    cut = qwen_vision.encode(model, media, NORMALISE)
     for each, other, third in zip(whole, cut, single, strict=True):
         for ours in (other, third):
             torch.testing.assert_close(each.tokens, ours.tokens, rtol=1e-5, atol=1e-5)
@@ -143,12 +143,8 @@ def test_a_video_may_be_shown_in_parts(family_name: str, monkeypatch: pytest.Mon
 def test_features_are_those_of_the_untouched_tower(family_name: str) -> None:
     family, model, _ = put(family_name, "mrope-i")
     for item in family.prompts:
-        for medium, ours in zip(
-            item.vision, qwen_vision.encode(model, item.vision, family.rules), strict=True
-        ):
-            shown = family.media_inputs(
-                model, [Prepared("k", *(item.input_ids,) * 2, (medium,), 1)], {}, family.rules
-            )
+        for medium, ours in zip(item.vision, qwen_vision.encode(model, item.vision, NORMALISE), strict=True):
+            shown = family.media_inputs(model, [Prepared("k", *(item.input_ids,) * 2, (medium,), 1)], {})
             with torch.inference_mode():
                 theirs = model.model.visual(*shown.values())
             torch.testing.assert_close(ours.tokens, theirs.pooler_output, rtol=1e-5, atol=1e-5)
@@ -168,7 +164,7 @@ def test_one_call_of_attention_for_all_windows(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(attention, "scaled_dot_product_attention", counted)
     media = [family.prompt(f"{n}", ("image", 2)).vision[0] for n in range(5)]
-    qwen_vision.encode(model, media, family.rules)
+    qwen_vision.encode(model, media, NORMALISE)
     assert len(calls) == len(model.model.visual.blocks)
     assert calls[0][0] == 5
 

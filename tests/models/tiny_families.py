@@ -169,8 +169,7 @@ class TinyFamily:
     @property
     def rules(self) -> DecodingRules:
         banned = (IMAGE_PAD, VIDEO_PAD, PAD)
-        half = (0.5, 0.5, 0.5)
-        return DecodingRules(frozenset({EOS}), banned, (IMAGE_PAD, VIDEO_PAD), PAD, half, half)
+        return DecodingRules(frozenset({EOS}), banned, (IMAGE_PAD, VIDEO_PAD), PAD)
 
     def prompt(self, key: str, *parts: int | Medium, limit: int = 8) -> Prepared:
         """A prompt out of text lengths and media; contents depend on ``key`` only."""
@@ -220,7 +219,7 @@ def _media(family: TinyFamily, model: Any, item: Prepared) -> dict[str, Any]:
     if not item.vision:
         return {}
     inputs = {"input_ids": torch.from_numpy(item.input_ids)[None]}
-    return family.media_inputs(model, [item], inputs, family.rules)
+    return family.media_inputs(model, [item], inputs)
 
 
 def _llava_own(model: Any, item: Prepared) -> dict[str, Any]:

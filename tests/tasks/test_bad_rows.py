@@ -14,9 +14,12 @@ import mirrors_video
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mirrors import EXTENT_SCHEMA, build_docvqa_mirror, build_mmmu_mirror, png, write_parquet, write_readme
+from mirrors import IMAGE, build_docvqa_mirror, build_mmmu_mirror, png, schema_for, write_parquet, write_split
+from mirrors_grounding import build_screenspot_mirror
+from mirrors_mvbench import build_mvbench_mirror
 
 from evalkit.data.hub import HubDataset
+from evalkit.data.schemas import schemas
 from evalkit.errors import EnvironmentProblem, ExitCode, UsageError
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.boxes import BoxAccuracy
@@ -40,6 +43,10 @@ BUILDERS: dict[str, Build] = {
     "star_val": mirrors_video.build_star_mirror,
     "tempcompass": mirrors_video.build_tempcompass_mirror,
     "mlvu_dev": mirrors_video.build_mlvu_mirror,
+    "lvbench": mirrors_video.build_lvbench_mirror,
+    "egoschema_subset": mirrors_video.build_egoschema_mirror,
+    "mvbench": build_mvbench_mirror,
+    "screenspot": build_screenspot_mirror,
 }
 
 
@@ -50,13 +57,15 @@ def spoilt(name: str, root: Path, change: Row, place: int = 0) -> tuple[list[Sam
     good = list(task.samples(str(root)))
     dataset = task.dataset
     assert isinstance(dataset, HubDataset)
-    first = dataset.configs[0] or "data"
-    found = sorted((root / dataset.repo).glob(f"**/{dataset.split}-*.parquet"))
-    path = next((each for each in found if each.parent.name == first), found[0])
-    schema = pq.read_schema(path)
-    rows = pq.read_table(path).to_pylist()
+    part = schemas()[dataset.repo].part(dataset.configs[0])
+    config = dataset.configs[0] or part.configs[0]
+    path = root / dataset.repo / part.files.format(config=config, split=dataset.split, shard="00000")
+    rows = json.loads(path.read_text()) if path.suffix == ".json" else pq.read_table(path).to_pylist()
     rows[place] |= change
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(path)), path)
     return list(task.samples(str(root))), good
 
 
@@ -109,10 +118,40 @@ CASES: list[tuple[str, Row, str]] = [
     ("nextqa", {"a3": None}, "column `a3` is null"),
     ("nextqa", {"type": "XX"}, "KeyError: 'X'"),
     ("star_val", {"answer": "The lamp."}, "the answer is none of its candidates"),
-    ("star_val", {"choices": [{"choice_id": 0, "choice": None}] * 2}, "an option is None"),
+    ("star_val", {"choices": [{"choice_id": n, "choice": None} for n in range(2)]}, "an option is None"),
+    ("star_val", {"choices": [{"choice_id": 0, "choice": "a"}] * 2}, "the numbers of its choices are [0, 0]"),
+    (
+        "star_val",
+        {"choices": [{"choice_id": n, "choice": "The lamp."} for n in range(2)], "answer": "The lamp."},
+        "the answer is each of A, B",
+    ),
+    ("star_val", {"choices": []}, "column `choices` is an empty list"),
     ("star_val", {"start": float("nan")}, "column `start` is null"),
     ("tempcompass", {"answer": "dunking"}, "must begin with its letter"),
-    ("mlvu_dev", {"question": "What?\n(A) red\n(C) blue", "answer": "C"}, "none of its candidates"),
+    ("tempcompass", {"answer": "C. passing"}, "is none of the lines of its question"),
+    ("tempcompass", {"answer": "B. dunking"}, "is none of the lines of its question"),
+    ("tempcompass", {"question": "What is he doing?"}, "is none of the lines of its question"),
+    ("mlvu_dev", {"question": "What?\n(A) red\n(C) blue", "answer": "C"}, "its option (C) stands after (A)"),
+    ("mlvu_dev", {"question": "What?\n(A) red\n(A) blue"}, "its option (A) stands after (A)"),
+    ("mlvu_dev", {"answer": "pink"}, "the answer is none of its candidates"),
+    ("mlvu_dev", {"question": "What?\n(A) red\n(B) red", "answer": "red"}, "the answer is each of A, B"),
+    ("mlvu_dev", {"question": "What?\n(A) B\n(B) red", "answer": "B"}, "and another one's text"),
+    ("mlvu_dev", {"question": "What?", "candidates": []}, "none of its candidates"),
+    ("lvbench", {"question": "What year?"}, "no options can be read in its question"),
+    ("lvbench", {"question": "What year?\n(A) 1636"}, "1 option can be read in its question"),
+    ("lvbench", {"answer": "E"}, "E is not among the options"),
+    ("mmstar", {"question": "What is shape 0?"}, "no options can be read in its question"),
+    ("seedbench_image", {"answer": "E"}, "E is not among the options"),
+    ("hallusionbench", {"gt_answer": "2"}, "must be"),
+    ("egoschema_subset", {"answer": "5"}, "F is not among the options"),
+    ("egoschema_subset", {"answer": None}, "column `answer` is null"),
+    ("egoschema_subset", {"option": ["B. x", "A. y"]}, "the letters written before the options are B, A"),
+    ("perceptiontest", {"answer_id": "3"}, "D is not among the options"),
+    ("perceptiontest", {"options": []}, "column `options` is an empty list"),
+    ("nextqa", {"answer": 5}, "F is not among the options"),
+    ("mvbench", {"answer": "It flies."}, "the answer is none of its candidates"),
+    ("mvbench", {"candidates": []}, "column `candidates` is an empty list"),
+    ("screenspot", {"bbox": [12.0, 24.0, 48.0, 48.0]}, "is not in shares of the screenshot's size"),
 ]
 
 
@@ -169,9 +208,7 @@ def test_a_bad_object_is_one_error_for_all_its_expressions(change: Row, said: st
         for number in range(3)
     ]
     rows[1] |= change
-    folder = tmp_path / "lmms-lab/RefCOCO"
-    write_parquet(folder / "data/testA-00000-of-00001.parquet", rows, EXTENT_SCHEMA)
-    write_readme(folder, {"default": {"testA": "data/testA-*"}})
+    write_split(tmp_path, "lmms-lab-encoder/RefCOCO", "testA", rows)
     found = list(load_task("refcoco_testA").samples(str(tmp_path)))
     bad = [each for each in found if each.problem]
     assert len(found) - len(bad) == 4
@@ -181,7 +218,7 @@ def test_a_bad_object_is_one_error_for_all_its_expressions(change: Row, said: st
 
 
 def test_a_column_of_another_type_is_refused_with_both_named(tmp_path: Path) -> None:
-    folder = tmp_path / "lmms-lab/ChartQA"
+    folder = tmp_path / "lmms-lab-encoder/ChartQA"
     rows = [
         {"type": "human_test", "question": "?", "answer": float(n), "image": {"bytes": png(), "path": None}}
         for n in range(2)
@@ -190,7 +227,7 @@ def test_a_column_of_another_type_is_refused_with_both_named(tmp_path: Path) -> 
         "type": pa.string(),
         "question": pa.string(),
         "answer": pa.float64(),
-        "image": mirrors_image.IMAGE,
+        "image": IMAGE,
     }
     write_parquet(folder / "data/test-00000-of-00001.parquet", rows, schema)
     with pytest.raises(
@@ -205,21 +242,22 @@ def test_a_column_of_another_type_is_refused_with_both_named(tmp_path: Path) -> 
     [
         (pa.binary(), png(), "`image` holds raw bytes"),
         (pa.string(), base64.b64encode(png()).decode(), "`image` holds text"),
-        (pa.list_(mirrors_image.IMAGE), [{"bytes": png(), "path": None}], "`image` holds a list of image"),
+        (pa.list_(IMAGE), [{"bytes": png(), "path": None}], "`image` holds a list of image"),
     ],
 )
 def test_images_of_another_type_are_refused(kind: pa.DataType, cell: Any, said: str, tmp_path: Path) -> None:
     rows = [{"type": "human_test", "question": "?", "answer": "1", "image": cell} for _ in range(2)]
     schema = {"type": pa.string(), "question": pa.string(), "answer": pa.string(), "image": kind}
-    write_parquet(tmp_path / "lmms-lab/ChartQA/data/test-00000-of-00001.parquet", rows, schema)
+    write_parquet(tmp_path / "lmms-lab-encoder/ChartQA/data/test-00000-of-00001.parquet", rows, schema)
     with pytest.raises(EnvironmentProblem, match=f"{said}; the task declares an image"):
         list(load_task("chartqa").samples(str(tmp_path)))
 
 
 def test_options_that_are_the_text_of_a_list_are_refused(tmp_path: Path) -> None:
     rows = [{**row, "options": str(row["options"])} for row in mirrors_image.build_ai2d_mirror(tmp_path)]
-    schema = dict.fromkeys(rows[0], pa.string()) | {"image": mirrors_image.IMAGE}
-    mirrors_image.write(tmp_path, "lmms-lab/ai2d", "test", rows, schema)
+    schema = schema_for("lmms-lab-encoder/ai2d") | {"options": pa.string()}
+    path = tmp_path / "lmms-lab-encoder/ai2d/data/test-00000-of-00001.parquet"
+    write_parquet(path, rows, schema)
     with pytest.raises(EnvironmentProblem, match="`options` holds text; the task declares a list of text"):
         list(load_task("ai2d").samples(str(tmp_path)))
 
@@ -253,14 +291,14 @@ def test_mmmu_s_options_must_be_a_list_in_source_text(stored: str, said: str, tm
 @pytest.mark.parametrize("empty", ["all", "one of two shards"])
 def test_an_empty_split_is_named(empty: str, tmp_path: Path) -> None:
     rows = mirrors_image.build_chartqa_drawn_mirror(tmp_path)
-    folder = tmp_path / "lmms-lab/ChartQA/data"
+    folder = tmp_path / "lmms-lab-encoder/ChartQA/data"
     (path,) = folder.glob("*.parquet")
     none = pq.read_table(path).slice(0, 0)
     if empty == "all":
         pq.write_table(none, path)
         with pytest.raises(EnvironmentProblem) as caught:
             list(load_task("chartqa").samples(str(tmp_path)))
-        assert "lmms-lab/ChartQA" in caught.value.what
+        assert "lmms-lab-encoder/ChartQA" in caught.value.what
         assert "split `test`" in caught.value.what
         assert "empty" in caught.value.why
     else:
@@ -461,4 +499,4 @@ def test_bad_rows_don_t_change_what_a_limit_chooses(tmp_path: Path) -> None:
 def test_media_say_where_they_are_from(tmp_path: Path) -> None:
     found, _ = spoilt("chartqa", tmp_path, {})
     (ref,) = [part for part in found[1].parts if isinstance(part, MediaRef)]
-    assert ref.source == "row 1 of data set `lmms-lab/ChartQA`, split `test`"
+    assert ref.source == "row 1 of data set `lmms-lab-encoder/ChartQA`, split `test`"

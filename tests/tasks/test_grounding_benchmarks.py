@@ -18,9 +18,9 @@ from evalkit.types import Locate
 
 CORNERS = {"refcoco_plus_val": "jxu124/refcocoplus", "refcocog_val": "jxu124/refcocog"}
 EXTENTS = {
-    "refcoco_plus_testA": ("lmms-lab/RefCOCOplus", "testA"),
-    "refcoco_plus_testB": ("lmms-lab/RefCOCOplus", "testB"),
-    "refcocog_test": ("lmms-lab/RefCOCOg", "test"),
+    "refcoco_plus_testA": ("lmms-lab-encoder/RefCOCOplus", "testA"),
+    "refcoco_plus_testB": ("lmms-lab-encoder/RefCOCOplus", "testB"),
+    "refcocog_test": ("lmms-lab-encoder/RefCOCOg", "test"),
 }
 EXPECTED = [(box, phrase) for box, phrases in zip(BOXES, PHRASES, strict=True) for phrase in phrases]
 

@@ -12,13 +12,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import transformers
-from family_folders import save_folder
+from family_folders import processor_of, save_folder
 from forked import evalkit
 from mirrors import build_videomme_mirror
 
 from evalkit.errors import UsageError
-from evalkit.models import hf, internvl, llava_onevision, qwen2_vl, qwen3_vl
+from evalkit.models import internvl, llava_onevision, qwen2_vl, qwen3_vl
 from evalkit.registry import load_task
 from evalkit.requests import build_request
 from evalkit.types import Cue, MediaRef, Sample, Subtitled, Text
@@ -44,14 +43,14 @@ def card(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A checkpoint without weights: what renders and prepares."""
     adapter = ADAPTERS[request.param]
     folder = save_folder(tmp_path_factory.mktemp("checkpoint") / request.param, request.param)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    processor = processor_of(folder)
 
     def render(parts: Sequence[Any]) -> str:
-        return hf.render(tokenizer, parts, request.param, adapter.locate)
+        return processor.render(parts, request.param, adapter.locate)
 
     return SimpleNamespace(
-        preprocessor=adapter.preprocessor(folder),
-        tokenizer=tokenizer,
+        preprocessor=adapter.preprocessor(processor),
+        tokenizer=processor.tokenizer,
         render=render,
         fingerprint="f",
         variant="mrope",
@@ -162,7 +161,7 @@ def mirror(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{number}\n00:00:{cue.start:06.3f} --> 00:00:{cue.end:06.3f}\n{cue.text}".replace(".", ",")
         for number, cue in enumerate(CUES, 1)
     )
-    with zipfile.ZipFile(root / "lmms-lab/Video-MME/subtitle.zip", "w") as archive:
+    with zipfile.ZipFile(root / "lmms-eval/Video-MME/subtitle.zip", "w") as archive:
         archive.writestr("subtitle/fFjv93ACGo8.srt", srt)
     return root
 

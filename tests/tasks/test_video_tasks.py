@@ -52,18 +52,18 @@ def test_every_sample(tmp_path, shared):
 
 def test_archives_are_unpacked_once_and_not_beside_the_mirror(tmp_path, shared):
     build_videomme_mirror(shared, tmp_path)
-    before = sorted(path for path in (tmp_path / "lmms-lab").rglob("*"))
+    before = sorted(path for path in (tmp_path / "lmms-eval").rglob("*"))
     first = samples("videomme", tmp_path)[0].parts[0].path
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.mp4")}
     assert len(times) == 2
     assert samples("videomme", tmp_path)[0].parts[0].path == first
     assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.mp4")}
-    assert sorted(path for path in (tmp_path / "lmms-lab").rglob("*")) == before
+    assert sorted(path for path in (tmp_path / "lmms-eval").rglob("*")) == before
 
 
 def test_a_folder_that_is_unpacked_already_is_used(tmp_path, shared):
     build_videomme_mirror(shared, tmp_path)
-    folder = tmp_path / "lmms-lab/Video-MME"
+    folder = tmp_path / "lmms-eval/Video-MME"
     for archive in folder.glob("*.zip"):
         zipfile.ZipFile(archive).extractall(folder)
     assert samples("videomme", tmp_path)[0].parts[0].path == str(folder / "data/fFjv93ACGo8.mp4")
@@ -75,7 +75,7 @@ def test_a_folder_that_is_unpacked_already_is_used(tmp_path, shared):
 
 def test_a_missing_video_stays_a_sample_and_none_at_all_is_an_error(tmp_path, shared):
     build_videomme_mirror(shared, tmp_path)
-    folder = tmp_path / "lmms-lab/Video-MME"
+    folder = tmp_path / "lmms-eval/Video-MME"
     (folder / "videos_chunked_02.zip").unlink()
     found = samples("videomme", tmp_path)
     assert len(found) == 6
@@ -84,12 +84,12 @@ def test_a_missing_video_stays_a_sample_and_none_at_all_is_an_error(tmp_path, sh
     with pytest.raises(EnvironmentProblem) as caught:
         samples("videomme", tmp_path)
     assert "none of the 6 is there" in caught.value.why
-    assert "hf download lmms-lab/Video-MME" in caught.value.fix
+    assert "hf download lmms-eval/Video-MME" in caught.value.fix
 
 
 def test_an_archive_that_escapes_is_refused(tmp_path, shared):
     build_videomme_mirror(shared, tmp_path)
-    with zipfile.ZipFile(tmp_path / "lmms-lab/Video-MME/videos_chunked_02.zip", "a") as archive:
+    with zipfile.ZipFile(tmp_path / "lmms-eval/Video-MME/videos_chunked_02.zip", "a") as archive:
         archive.writestr("../../evil.mp4", b"x")
     with pytest.raises(UnsafeArchive):
         samples("videomme", tmp_path)
@@ -131,7 +131,7 @@ def test_subtitles_follow_the_times_given(tmp_path):
 @pytest.mark.parametrize("content", [None, b"no video"])
 def test_with_subtitles_a_video_that_can_not_be_read_stays_a_sample(tmp_path, shared, content):
     build_videomme_mirror(shared, tmp_path)
-    folder = tmp_path / "lmms-lab/Video-MME"
+    folder = tmp_path / "lmms-eval/Video-MME"
     (folder / "videos_chunked_01.zip").unlink()
     if content:
         (folder / "data").mkdir()

@@ -10,7 +10,6 @@ from evalkit.engine.run import Answers, Settings, answers
 from evalkit.errors import EvalkitError
 from evalkit.models import describe_model
 from evalkit.models.base import Card, Model
-from evalkit.models.preprocess import prepare_alike
 from evalkit.provenance import usable_cores
 from evalkit.types import Request
 
@@ -61,4 +60,4 @@ class Local:
     def _suits(self, card: Card) -> bool:
         """Whether a model may join those that are loaded."""
         first = self.models[0]
-        return prepare_alike(first.preprocessor, card.preprocessor) and first.has_room_for(card)
+        return first.preprocessor == card.preprocessor and first.has_room_for(card)
