@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LMMS := .venv-lmms
+INSPECT := .venv-inspect
 
 # Compiled modules are kept, whatever the machine is set to: many processes start here, and each would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lmms lint types bench bench-gpu zoo clean
+.PHONY: demo test lmms inspect lint types bench bench-gpu zoo clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evalkit needs Python 3.11 or newer; \`$(PYTHON)\` is older. Try: make PYTHON=python3.12"; exit 4; }
@@ -31,6 +32,16 @@ $(LMMS)/.ready: $(READY) pyproject.toml
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LMMS)
 	sed '/^av==/d; /^protobuf==/d' constraints.txt | \
 		$(BIN)/uv pip install --quiet --python $(LMMS)/bin/python --constraint - --editable '.[lmms]'
+	@touch $@
+
+# inspect_ai in an environment of its own (it needs older versions of fsspec and python-dateutil): the tests of its logs run there.
+inspect: $(INSPECT)/.ready
+
+$(INSPECT)/.ready: $(READY) pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(INSPECT)
+	sed '/^fsspec==/d; /^python-dateutil==/d' constraints.txt | \
+		$(BIN)/uv pip install --quiet --python $(INSPECT)/bin/python --constraint - \
+		--editable '.[inspect]' hypothesis pytest pytest-timeout
 	@touch $@
 
 lint: $(READY)
@@ -68,4 +79,4 @@ zoo: $(READY)
 	$(BIN)/python -m evalkit.zoo.train
 
 clean:
-	rm -rf $(VENV) $(LMMS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LMMS) $(INSPECT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,6 +14,8 @@ from typing import Any
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.execute import execute
 from evalkit.finish import Outcome, rescore, scored_anew
+from evalkit.interchange.bring import ImportOrder, bring, store
+from evalkit.metrics.reasoning import TAGS
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
 from evalkit.report.comparison import Comparison
@@ -73,6 +75,32 @@ def score_run(run: PathLike, official_random: int | None = None, reasoning: str 
     reasoning from answers.
     """
     return rescore(RunDir.open(Path(run)), official_random=official_random, reasoning=reasoning)
+
+
+def import_results(*files: PathLike, task: str, model: str, output: PathLike, **options: Any) -> Outcome:
+    """Make a run of files of lmms-eval, VLMEvalKit or Inspect, or add them to one; ``options`` are those of
+    :class:`evalkit.interchange.bring.ImportOrder`.
+
+    Raises:
+        EvalkitError: a file can't be read, or is not about the task.
+    """
+    run = RunDir.create(Path(output))
+    rule = run.manifest().scoring.reasoning if run.begun else TAGS
+    return store(bring(ImportOrder([Path(path) for path in files], task, model, **options), rule), run)
+
+
+def export_inspect(
+    run: PathLike, output: PathLike, arm: str | None = None, task: str | None = None
+) -> list[Path]:
+    """Write a stored run as logs of Inspect, one for each arm and task, and return where.
+
+    Raises:
+        UsageError: the run has no such arm or task, or ``output`` is one file and there are several.
+        EnvironmentProblem: inspect_ai is not installed.
+    """
+    from evalkit.interchange.inspect_export import export
+
+    return export(open_run(RunDir.open(Path(run))), Path(output), arm, task)
 
 
 def compare(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evalkit.bridges import lmms
 from evalkit.errors import EvalkitError
@@ -16,8 +17,12 @@ from evalkit.report.comparison import Comparison
 from evalkit.report.results import Results, open_run
 from evalkit.scoring import score_records
 from evalkit.store import Evaluation, Inputs, Invocation, Manifest, Record, RunDir
+from evalkit.store.frames import records_frame
 from evalkit.submissions import Entry, file_name
 from evalkit.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The metric of an evaluation; None where another program scores, which may not be here.
 FindMetric = Callable[[Evaluation], Metric | None]
@@ -63,6 +68,10 @@ class Outcome:
     def comparison(self) -> Comparison:
         """The comparison table, as far as the command got."""
         return self.results.comparison()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The scored records as a frame, one row each (:mod:`evalkit.store.frames`)."""
+        return records_frame(self.records)
 
 
 def rescore(

@@ -262,9 +262,9 @@ def _missing(dataset: HubDataset, row: Row, roots: Sequence[Path]) -> Iterator[s
 
 
 def _unreadable(sample: Sample) -> str | None:
-    """What is wrong with the header of an image that a row holds."""
-    for part in sample.parts:
-        if isinstance(part, MediaRef) and part.data is not None:
+    """What is wrong with the header of an image that a row holds, or names by its place on this machine."""
+    for part in (each for each in sample.parts if isinstance(each, MediaRef) and each.kind == "image"):
+        if part.data is not None or Path(str(part.path)).is_absolute():
             try:
                 image_size(part)
             except MediaError as error:

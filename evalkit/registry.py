@@ -14,7 +14,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -122,6 +122,7 @@ def load_task(name: str, tasks_dirs: Sequence[str] = ()) -> Task:
     Raises:
         UsageError: there is no such task, its file fails, or it is not what it declares to be.
     """
+    from evalkit.data.sources import Placed
     from evalkit.task import Task
 
     infos = {info.name: info for info in declared(tasks_dirs)}
@@ -133,6 +134,8 @@ def load_task(name: str, tasks_dirs: Sequence[str] = ()) -> Task:
         raise _bad_file(
             info.path, "`task` is not an `evalkit.task.Task`", f"write `task = Task(...)`; {_HOW}"
         )
+    if isinstance(task.dataset, Placed):
+        return replace(task, dataset=task.dataset.placed(info.path.parent))
     return task
 
 

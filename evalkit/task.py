@@ -1,4 +1,4 @@
-"""What a benchmark file is written with: ``from evalkit.task import Task, HubDataset, ...``.
+"""What a benchmark file is written with: ``from evalkit.task import Task, HubDataset, Rows, ...``.
 
 A benchmark is a declaration, not a program: where the data is, how a row becomes a prompt, which
 metric judges the answer, which categories it reports. It knows nothing of models, batches or GPUs.
@@ -26,12 +26,14 @@ from evalkit.checks import (
 )
 from evalkit.data.columns import name_of, shown
 from evalkit.data.hub import HubDataset
+from evalkit.data.rows import Rows
+from evalkit.data.sources import Locating
 from evalkit.errors import EnvironmentProblem, EvalkitError, UsageError
 from evalkit.metrics.base import Answer, Metric
 from evalkit.submissions import Submission
 from evalkit.types import Category, Locate, MediaRef, Part, Sample, Text
 
-__all__ = ["Dataset", "HubDataset", "Row", "Task", "Text", "image", "locate", "text", "video"]
+__all__ = ["Dataset", "HubDataset", "Row", "Rows", "Task", "Text", "image", "locate", "text", "video"]
 
 Row = Mapping[str, Any]
 
@@ -179,7 +181,7 @@ class Task:
         }
         unread = Sample(
             id=sample_id,
-            parts=reading.take("prompt", self.prompt, checked_parts, ()),
+            parts=reading.take("prompt", self.prompt, self._checked_parts, ()),
             reference=reading.take("reference", self.reference, checked_plain, None),
             cluster_id=reading.take("cluster", self.cluster, checked_id, sample_id),
             groups={name: label for name, label in groups.items() if label != ()},
@@ -209,6 +211,13 @@ class Task:
         check_reference(self.metric, answer)
         return sample
 
+    def _checked_parts(self, value: Any) -> tuple[Part, ...]:
+        """Pieces of a prompt, with the media that a row names where the data set has them."""
+        found, dataset = checked_parts(value), self.dataset
+        if not isinstance(dataset, Locating):
+            return found
+        return tuple(dataset.locate(part) if isinstance(part, MediaRef) else part for part in found)
+
     def _checked_id(self, value: Any) -> str:
         found = checked_id(value)
         if self.submission is not None and self.submission.numbered and not found.isdecimal():
@@ -228,7 +237,7 @@ class Task:
             number = known["row_number"]
         if "config" in about:
             about["config"] = str(known.get("config", about["config"]))
-        parts = [f"row {number} of data set `{about.get('repo', self.name)}`"]
+        parts = [f"row {number} of data set `{about.get('repo') or about.get('file', self.name)}`"]
         parts += [f"{name} `{about[name]}`" for name in ("config", "split") if about.get(name)]
         return ", ".join(parts)
 

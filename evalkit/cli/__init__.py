@@ -18,6 +18,8 @@ _COMMANDS = {
     "report": "Write one HTML page with tables, plots and every answer.",
     "advise": "Rank variants for your own tasks, with the probability that each is the best.",
     "score": "Score a predictions file, or re-score a stored run.",
+    "import": "Make a run of results of lmms-eval, VLMEvalKit or Inspect.",
+    "export": "Write a run as logs of Inspect.",
     "ci": "Store what models answer on small subsets, and check that it stays so.",
     "leaderboard": "Write or update a leaderboard CSV.",
     "tasks": "List benchmarks, or show one.",
@@ -26,6 +28,8 @@ _COMMANDS = {
     "models": "List model families, or show one.",
     "bench": "Measure speed against named baselines.",
 }
+# A module can't be called as a statement is.
+_MODULES = {"import": "import_"}
 
 
 class LazyGroup(click.Group):
@@ -39,7 +43,7 @@ class LazyGroup(click.Group):
         """Import ``evalkit.cli.<name>``; the module calls its click command ``command``."""
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"evalkit.cli.{cmd_name}")
+        module = importlib.import_module(f"evalkit.cli.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 

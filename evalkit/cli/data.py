@@ -52,17 +52,21 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
     Repeating the command goes on where it stopped. Afterwards runs need no network:
     `evalkit run --tasks ... --data-root DIR`.
     """
+    from evalkit.data.hub import HubDataset
     from evalkit.pull import plan, pull, summary
 
     order = _order(lock=lock, update=update, **options)
     told = _Told(as_json)
-    if dry_run:
+    local = not any(isinstance(task.dataset, HubDataset) for task in order.tasks)
+    if dry_run or local:
         plans = plan(order)
         told.planned(plans, 0)
     else:
         plans = pull(order, told)
     if as_json:
         click.echo(to_json(summary(plans)))
+    elif local:
+        click.echo("nothing to fetch: these tasks' data are on this machine")
     elif not dry_run:
         click.echo(f"{len(plans)} data sets are in {order.data_root}")
     return ExitCode.OK
@@ -75,6 +79,7 @@ def check_command(as_json: bool, **options: Any) -> int:
     """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1);
     under which name each repository is there that has several.
     """
+    from evalkit.data.hub import HubDataset
     from evalkit.pull import check
 
     order = _order(**options)
@@ -89,8 +94,9 @@ def check_command(as_json: bool, **options: Any) -> int:
     if found.bad:
         click.echo("fix: mend these rows; until then, a run counts each as an error", err=True)
     if found.missing:
-        words = " ".join(task.name for task in order.tasks)
-        click.echo(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
+        words = " ".join(task.name for task in order.tasks if isinstance(task.dataset, HubDataset))
+        if words:
+            click.echo(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
         return ExitCode.ENVIRONMENT
     return ExitCode.CHECK_FAILED if found.bad else ExitCode.OK
 
@@ -130,17 +136,18 @@ def _order(
     lock: Path | None = None,
     update: bool = False,
 ) -> Order:
+    from evalkit.data.hub import HubDataset
     from evalkit.pull import Order
 
     root = data_root or os.environ.get("EVALKIT_DATA")
-    if root is None:
-        raise UsageError(
-            "no mirror given", "the data need a place", "add `--data-root DIR`, or set EVALKIT_DATA"
-        )
     if subset not in (None, "ci"):
         raise UsageError(f"subset `{subset}`", "there is none of this name", "use `ci`")
     chosen = [load_task(name, tasks_dirs) for name in resolve(tasks, tasks_dirs)]
-    return Order(chosen, Path(root).expanduser(), limit, subset, lock, update)
+    if root is None and any(isinstance(task.dataset, HubDataset) for task in chosen):
+        raise UsageError(
+            "no mirror given", "the data need a place", "add `--data-root DIR`, or set EVALKIT_DATA"
+        )
+    return Order(chosen, Path(root or ".").expanduser(), limit, subset, lock, update)
 
 
 def _bytes(count: float) -> str:

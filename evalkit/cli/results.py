@@ -11,6 +11,7 @@ from evalkit.finish import Outcome
 from evalkit.plain import to_json
 from evalkit.report import tables
 from evalkit.report.comparison import Comparison
+from evalkit.store import IMPORTED
 
 
 def show_outcome(outcome: Outcome, as_json: bool) -> int:
@@ -31,7 +32,7 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
         click.echo(
             f"evalkit: incomplete: {outcome.failed} failed and {outcome.missing} missing samples\n"
             f"  why: see `error` in {outcome.run.path / 'records.jsonl'}{_first_error(outcome)}\n"
-            "  fix: mend the cause and run the same command again; only these samples are run",
+            f"  fix: {_way_on(outcome)}",
             err=True,
         )
     unreliable = comparison.unreliable()
@@ -46,6 +47,12 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
     if outcome.problems:
         return int(outcome.problems[0].exit_code)
     return int(ExitCode.INCOMPLETE if outcome.missing or outcome.failed or unreliable else ExitCode.OK)
+
+
+def _way_on(outcome: Outcome) -> str:
+    if outcome.invocation and outcome.invocation.engine == IMPORTED:
+        return "import a file that has them; the other program must run these samples again"
+    return "mend the cause and run the same command again; only these samples are run"
 
 
 def _show(outcome: Outcome, comparison: Comparison) -> None:

@@ -7,17 +7,20 @@ from typing import Any
 
 import click
 
+from evalkit.cli.import_ import matching_options, with_root
 from evalkit.cli.options import json_option, official_random_option, reasoning_option, tasks_dir_option
 from evalkit.cli.show import fields
+from evalkit.errors import UsageError
 from evalkit.metrics.reasoning import TAGS
 from evalkit.plain import to_json
 
 
 @click.command("score")
-@click.argument("what", type=click.Path(path_type=Path), metavar="FILE.jsonl|RUN")
-@click.option("--task", help="Only this task's lines of the file.")
+@click.argument("what", type=click.Path(path_type=Path), metavar="FILE|RUN")
+@click.option("--task", help="Only this task's lines of the file; of another program's file, whose it is.")
 @official_random_option
 @reasoning_option
+@matching_options
 @tasks_dir_option
 @json_option
 def command(
@@ -27,10 +30,12 @@ def command(
     reasoning: str | None,
     tasks_dirs: tuple[str, ...],
     as_json: bool,
+    **matching: Any,
 ) -> int:
     """Score a file of predictions (one JSON object a line, each naming its task), or a stored run.
 
-    A run is scored again from what it stored: no model, data set or GPU is needed.
+    A run is scored again from what it stored: no model, data set or GPU is needed. Files of lmms-eval,
+    VLMEvalKit and Inspect are scored as `evalkit import` would, with `--task`.
     """
     if what.is_dir():
         from evalkit.cli.results import show_outcome
@@ -38,20 +43,39 @@ def command(
         from evalkit.store import RunDir
 
         return show_outcome(rescore(RunDir.open(what), tasks_dirs, official_random, reasoning), as_json)
-    from evalkit.score_file import score_file
+    from evalkit.interchange.formats import is_foreign
 
-    found = score_file(
-        what,
-        task=task,
-        tasks_dirs=tasks_dirs,
-        official_random=official_random,
-        reasoning=reasoning or TAGS,
-    )
+    if is_foreign(what):
+        found = _foreign(what, task, official_random, reasoning or TAGS, tasks_dirs=tasks_dirs, **matching)
+    else:
+        from evalkit.score_file import score_file
+
+        found = score_file(
+            what,
+            task=task,
+            tasks_dirs=tasks_dirs,
+            official_random=official_random,
+            reasoning=reasoning or TAGS,
+        )
     click.echo(to_json(found) if as_json else "\n\n".join(map(_block, found, found.values())))
     return 0
+
+
+def _foreign(what: Path, task: str | None, seed: int | None, rule: str, **options: Any) -> dict[str, Any]:
+    from evalkit.interchange.bring import ImportOrder
+    from evalkit.interchange.scores import score_answers
+
+    if task is None:
+        raise UsageError(
+            f"results `{what}` without `--task`",
+            "which task of evalkit another program's file is about is not ours to guess",
+            "give it with `--task`; see `evalkit tasks`",
+        )
+    return score_answers(ImportOrder([what], task, "answers", **with_root(options)), seed, rule)
 
 
 def _block(task: str, result: dict[str, Any]) -> str:
     shown = {name: f"{value:.4f}" for name, value in result["scores"].items()}
     rates = ", ".join(f"{name} {rate:.1%}" for name, rate in result["rates"].items())
-    return fields(f"{task} (n = {result['n']}; {rates}; reasoning by {result['reasoning']})", shown)
+    title = f"{task} (n = {result['n']}; {rates}; reasoning by {result['reasoning']})"
+    return "\n".join([fields(title, shown), *(f"  - {note}" for note in result.get("notes", ()))])

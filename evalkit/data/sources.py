@@ -1,10 +1,12 @@
-"""What a data set may tell of the files that it reads."""
+"""What a data set may tell of the files that it reads, and be told of where it is declared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
+
+from evalkit.types import MediaRef
 
 
 @runtime_checkable
@@ -13,4 +15,26 @@ class Local(Protocol):
 
     def sources(self, data_root: str | None) -> Sequence[Path] | None:
         """Files and folders; None if rows come from elsewhere."""
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A data set whose relative paths count from the folder of the file that declares its task."""
+
+    def placed(self, folder: Path) -> Self:
+        """The same, declared in ``folder``."""
+        ...
+
+
+@runtime_checkable
+class Locating(Protocol):
+    """A data set that knows where the media lie that its rows name."""
+
+    def locate(self, ref: MediaRef) -> MediaRef:
+        """The medium as a file on this machine.
+
+        Raises:
+            ValueError: it can't be one; says why.
+        """
         ...

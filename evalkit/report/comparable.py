@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from evalkit.errors import UsageError
 from evalkit.report.comparison import Arm
-from evalkit.store import Scoring, TaskEntry
+from evalkit.store import IMPORTED, Evaluation, Scoring, TaskEntry
 from evalkit.store.records import Record
 
 # What a run's manifest says of a task that changes scores.
@@ -32,9 +32,7 @@ def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Seq
         having = [arm for arm in arms if records[arm.name].get(task)]
         for arm in having[1:]:
             first = having[0]
-            problem = _difference(
-                records[first.name][task], records[arm.name][task], prompts=first.family == arm.family
-            )
+            problem = _difference(records[first.name][task], records[arm.name][task], first, arm)
             if problem:
                 raise UsageError(
                     f"`{first.name}` ({first.run}) and `{arm.name}` ({arm.run}) can't be compared on {task}",
@@ -42,6 +40,33 @@ def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Seq
                     "run both with the same `--limit`, data and evalkit version; or compare what they share "
                     "(`--allow-mismatch`)",
                 )
+
+
+def check_origins(evaluations: Iterable[tuple[str, Evaluation]]) -> None:
+    """Refuse arms that different programs asked; each evaluation with who was asked (arm and run).
+
+    Raises:
+        UsageError: names the task, the arms and the programs.
+    """
+    for where, problem in origin_differences(evaluations):
+        raise UsageError(
+            f"{where} can't be compared",
+            problem,
+            "compare the answers all the same, with that said beside the table: `--allow-mismatch`",
+        )
+
+
+def origin_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterator[tuple[str, str]]:
+    """Which arms different programs asked."""
+    first: dict[str, tuple[str, Evaluation]] = {}
+    for who, each in evaluations:
+        other, known = first.setdefault(each.task.name, (who, each))
+        one, two = (found.protocol.answered_by or "evalkit" for found in (known, each))
+        if one != two:
+            yield (
+                f"{each.task.name} of `{other}` and `{who}`",
+                f"one was asked by {one}, the other by {two}: prompts, pixels, frames and limits differ",
+            )
 
 
 def check_protocols(tasks: Iterable[tuple[str, TaskEntry]], runs: Mapping[str, Scoring]) -> None:
@@ -99,16 +124,16 @@ def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, list[Re
                 )
         for arm in having[1:]:
             first = having[0]
-            problem = _difference(
-                records[first.name][task], records[arm.name][task], prompts=first.family == arm.family
-            )
+            problem = _difference(records[first.name][task], records[arm.name][task], first, arm)
             if problem:
                 notes.append(f"mismatch on {task} between {first.name} and {arm.name}: {problem}")
     return notes
 
 
-def _difference(first: Sequence[Record], second: Sequence[Record], prompts: bool) -> str | None:
-    """What differs between two arms' questions, or None."""
+def _difference(first: Sequence[Record], second: Sequence[Record], one: Arm, two: Arm) -> str | None:
+    """What differs between two arms' questions, or None. Which media another program showed is not known."""
+    prompts = one.family == two.family
+    media = IMPORTED not in (one.family, two.family)
     left = {record.sample_id: record for record in first}
     right = {record.sample_id: record for record in second}
     if left.keys() != right.keys():
@@ -118,7 +143,7 @@ def _difference(first: Sequence[Record], second: Sequence[Record], prompts: bool
         other = right[sample_id]
         if record.failed or other.failed:
             continue
-        if record.media != other.media:
+        if media and record.media != other.media:
             return f"sample `{sample_id}` was shown with different media (content, frames or size)"
         if record.reference != other.reference:
             return f"sample `{sample_id}` has different references"

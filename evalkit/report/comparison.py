@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.plain import finite
 from evalkit.report.aggregate import Cell, Column, category_means
+from evalkit.report.frames import comparison_frame
 from evalkit.report.paired import Difference
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,10 @@ class Comparison:
             found |= {"published": published, "reference_notes": list(self.reference_notes)}
         without: dict[str, Any] = finite(found)
         return without
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with one row for each arm and benchmark (:mod:`evalkit.report.frames`)."""
+        return comparison_frame(self)
 
 
 def _official(cell: Cell) -> list[str]:

@@ -11,7 +11,9 @@ from evalkit.metrics.base import Metric
 from evalkit.registry import load_task
 from evalkit.report.comparable import (
     check_comparable,
+    check_origins,
     check_protocols,
+    origin_differences,
     protocol_differences,
     restrict_to_shared,
     scoring_differences,
@@ -82,21 +84,29 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Gathere
             records[name] = found[arm.name]
             origin[name] = (part, arm.name)
             arms.append(replace(arm, name=name))
-    asked = [
-        (f"{each.arm} ({run})", each.task)
+    evaluated = [
+        (f"{each.arm} ({run})", each)
         for run, part in zip(names, parts, strict=True)
         for each in part.evaluations
     ]
+    asked = [(who, each.task) for who, each in evaluated]
     scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
     notes: list[str] = []
     if allow_mismatch:
         notes = restrict_to_shared(arms, records)
-        differing = (*protocol_differences(asked), *scoring_differences(scored))
+        differing = (
+            *origin_differences(evaluated),
+            *protocol_differences(asked),
+            *scoring_differences(scored),
+        )
         notes += [f"mismatch on {where}: {what}" for where, what in differing]
     else:
+        check_origins(evaluated)
         check_comparable(arms, records)
         check_protocols(asked, scored)
     comparison = _merged(arms, _kept(parts, origin, records), records if allow_mismatch else None)
+    for name, (part, own) in origin.items():
+        notes += part.import_notes(own, name)
     return Gathered(replace(comparison, notes=notes), records, origin)
 
 

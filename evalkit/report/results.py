@@ -103,7 +103,16 @@ class Results:
             }
             for arm in self.arms(run)
         }
-        return Comparison(self.arms(run or self.run.name), list(columns.values()), cells)
+        notes = [note for arm in self.arms(run) for note in self.import_notes(arm.name, arm.name)]
+        return Comparison(self.arms(run or self.run.name), list(columns.values()), cells, notes=notes)
+
+    def import_notes(self, arm: str, shown: str) -> list[str]:
+        """What is to be said of an arm's imported answers; ``shown`` is what the arm is called."""
+        return [
+            f"{shown} {task}: imported from {each.imported.source}: {'; '.join(each.imported.notes)}"
+            for task, each in self._of(arm)
+            if each.imported is not None
+        ]
 
     def _of(self, arm: str) -> list[tuple[str, Evaluation]]:
         return [(each.task.name, each) for each in self.evaluations if each.arm == arm]

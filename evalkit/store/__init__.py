@@ -5,9 +5,11 @@ from __future__ import annotations
 from evalkit.store.journal import Journal, JournalWriter, read_journal
 from evalkit.store.locks import exclusive
 from evalkit.store.manifest import (
+    IMPORTED,
     ArmEntry,
     Audit,
     Evaluation,
+    Imported,
     Inputs,
     Invocation,
     Manifest,
@@ -19,9 +21,11 @@ from evalkit.store.records import Record
 from evalkit.store.rundir import RunDir
 
 __all__ = [
+    "IMPORTED",
     "ArmEntry",
     "Audit",
     "Evaluation",
+    "Imported",
     "Inputs",
     "Invocation",
     "Journal",

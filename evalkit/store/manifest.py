@@ -19,6 +19,9 @@ from evalkit.spec import RunSpec
 from evalkit.types import Category
 
 FORMAT = 2
+IMPORTED = "imported"
+"""The family and engine of arms whose answers another program got."""
+
 Status = Literal["running", "complete", "incomplete"]
 Range = tuple[float, float]
 
@@ -67,24 +70,42 @@ class TaskEntry(Entry):
 
 
 class Protocol(Entry):
-    """Which samples of a task are asked and how they are shown and answered; None is the benchmark's own."""
+    """Which samples of a task are asked and how they are shown and answered; None is the benchmark's own.
+    ``answered_by`` is the other program that did, with its version; None is evalkit.
+    """
 
     limit: int | None = None
     subset: str | None = None
     max_frames: int | None = None
     visual_tokens: int | None = None
     mc_logits: bool = False
+    answered_by: str | None = None
 
     def __str__(self) -> str:
         parts = [self.subset or ("full" if self.limit is None else f"limit-{self.limit}")]
         parts += [f"max-frames-{self.max_frames}"] if self.max_frames else []
         parts += [f"visual-tokens-{self.visual_tokens}"] if self.visual_tokens else []
-        return " ".join([*parts, *(["mc-logits"] if self.mc_logits else [])])
+        parts += ["mc-logits"] if self.mc_logits else []
+        return " ".join([*parts, *([f"by {self.answered_by}"] if self.answered_by else [])])
 
     @property
     def whole(self) -> bool:
         """Whether all samples are asked."""
         return self.limit is None and self.subset is None
+
+
+class Imported(Entry):
+    """Where answers come from that another program got: its name and version, what it calls the task and the
+    model, its files with their hashes, whether references are those of the ``data`` or of the ``file``, and
+    what a reader must know of them (``notes``): what could not be matched, and where scores differ.
+    """
+
+    source: str
+    task: str
+    model: str
+    files: tuple[str, ...]
+    references: Literal["data", "file"]
+    notes: tuple[str, ...] = ()
 
 
 class Evaluation(Entry):
@@ -102,6 +123,7 @@ class Evaluation(Entry):
     plan: str
     tasks_dirs: tuple[str, ...] = ()
     figures: dict[str, float] | None = None
+    imported: Imported | None = None
 
     def same(self, other: Evaluation) -> bool:
         """Whether it is the same arm, task, protocol and set of requests."""

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from evalkit.errors import EvalkitError, UsageError
+from evalkit.store.frames import records_frame
 from evalkit.store.journal import Journal, JournalWriter, line_of, parsed, read_journal
 from evalkit.store.locks import FOLDER as LOCKS
 from evalkit.store.locks import exclusive, leases
@@ -26,6 +27,9 @@ from evalkit.store.manifest import FORMAT, Evaluation, Manifest, plan_digest, tu
 from evalkit.store.records import Record
 from evalkit.store.upgrade import upgraded
 from evalkit.validation import complaint
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TEMPORARY = ".tmp"
 _ERRORS = "surrogatepass"  # JSON has lone surrogates, and so may a model's text or a data set
@@ -169,6 +173,14 @@ class RunDir:
                 return [parsed(line) for line in lines]
         except ValueError as error:
             raise self._damaged("records.jsonl", str(error)) from None
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The scored records as a frame, one row each (:mod:`evalkit.store.frames`).
+
+        Raises:
+            UsageError: the run was never scored, or the file is damaged.
+        """
+        return records_frame(self.records())
 
     def write_scores(self, scores: Mapping[str, Any]) -> None:
         """Replace ``scores.json``."""

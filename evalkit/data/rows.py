@@ -1,0 +1,180 @@
+"""Rows of a file of one's own: JSON lines, CSV or Parquet, with a folder of images and videos.
+
+A row is what a line (or record) of the file holds. Nothing is mended in silence: a line that can't be read,
+or has other cells than its header, is an error of that row and names its line; a file that can't be told
+into rows at all is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from evalkit.data.archives import is_inside
+from evalkit.data.columns import Kind, complaint, met, mistyped, shown
+from evalkit.data.file_hash import file_hash
+from evalkit.data.row_files import PROBLEM, READERS, Unreadable, with_images
+from evalkit.errors import EnvironmentProblem, UsageError, did_you_mean
+from evalkit.types import MediaRef
+
+Row = Mapping[str, Any]
+
+_HEAD = 64
+"""Rows that show which columns there are, and what they hold, where the file has no schema."""
+
+_FIX = "mend the file, or correct the task's `columns`"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet`` file.
+
+    Attributes:
+        file: the file; relative to the task file's folder. ``~`` is the home folder.
+        media: the folder below which the images and videos that rows name lie, by relative paths; by default
+            the file's own folder.
+        columns: columns that the task reads, by name or with what each holds
+            (:mod:`evalkit.data.columns`), as for ``HubDataset``. Cells of CSV are text: one that is declared
+            a number is read as one, and one that is declared a list or a record as JSON. In a column that is
+            declared of images, paths are images.
+        encoding: of JSON lines and CSV.
+    """
+
+    file: str
+    media: str | None = None
+    columns: tuple[str, ...] | Mapping[str, Kind] = ()
+    encoding: str = "utf-8"
+    folder: str = ""  # of the task's file, see `placed`
+    # What `describe` can tell only when rows were read.
+    _resolved: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def placed(self, folder: Path) -> Rows:
+        """The same with relative paths counted from ``folder``."""
+        return replace(self, folder=str(folder))
+
+    def rows(self, data_root: str | None) -> Iterator[Row]:
+        """Yield the rows in the file's order, each with its ``row_number``, from 0; ``data_root`` has no say.
+
+        Raises:
+            EnvironmentProblem: the file or folder is not there, can't be told into rows, has none, is not as
+                declared, or changes while it is read.
+            UsageError: the file is of another format.
+        """
+        path = self._path(self.file)
+        reader = READERS.get(path.suffix.lower())
+        if reader is None:
+            hint = did_you_mean(path.suffix, READERS)
+            raise UsageError(
+                f"data file `{path}`", f"`{path.suffix}` is not read.{hint}", f"use {', '.join(READERS)}"
+            )
+        try:
+            before = _state(path)
+            self._resolved.update(revision=f"sha256:{file_hash(path)}")
+            if self.media is not None and not self._media.is_dir():
+                raise self._problem(f"its media folder `{self._media}` is not there", "correct `media`")
+            columns = {column: self.kinds.get(column) for column in self.columns}
+            stored = (with_images(row, columns) for row in reader(path, self.encoding, columns))
+            number = -1
+            for number, row in enumerate(self._as_declared(stored)):
+                yield {"row_number": number, **row}
+            if number < 0:
+                raise self._problem("it has no rows", "put something in it")
+            if _state(path) != before:
+                raise self._problem("it was changed while it was read", "repeat the command")
+        except Unreadable as error:
+            raise self._problem(str(error), error.fix or _FIX) from None
+        except OSError as error:
+            raise self._problem(
+                error.strerror or str(error), "correct `file`; a relative path counts from the task's file"
+            ) from None
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """What the columns hold whose kind the task declares."""
+        return self.columns if isinstance(self.columns, Mapping) else {}
+
+    def check(self, row: Row) -> str | None:
+        """What is wrong with a row or its cells; None if they are as declared."""
+        if PROBLEM in row:
+            return str(row[PROBLEM])
+        absent = [column for column in self.columns if column not in row]
+        if absent and not (absent[0] in self.kinds and self.kinds[absent[0]].null):
+            return f"column `{absent[0]}` is absent"
+        found = (complaint(column, kind, row.get(column)) for column, kind in self.kinds.items())
+        return next((problem for problem in found if problem), None)
+
+    def locate(self, ref: MediaRef) -> MediaRef:
+        """The medium that a row names, as a file below the media folder.
+
+        Raises:
+            ValueError: the path is absolute, leads out of the folder, or nothing is there; says which.
+        """
+        name = ref.path
+        if name is None:
+            return ref
+        if os.path.isabs(name) or name.startswith("~"):
+            raise ValueError(f"{shown(name)} is an absolute path; write it relative to the media folder")
+        if not is_inside(name):
+            raise ValueError(f"{shown(name)} is no path below the media folder (`a/b.png`)")
+        path = self._media / name
+        try:
+            there = path.is_dir() if ref.frame_rate else path.is_file()
+        except OSError:  # a name that no file can have
+            there = False
+        if not there:
+            kind = "folder" if ref.frame_rate else "file"
+            raise ValueError(f"there is no {kind} {shown(name)} in the media folder `{self.media or '.'}`")
+        return replace(ref, path=str(path))
+
+    def describe(self) -> dict[str, str]:
+        """The file and the folder as the task names them; once it was read, also its content's hash."""
+        media = {"media": self.media} if self.media is not None else {}
+        return {"file": self.file, **media, **self._resolved}
+
+    def sources(self, data_root: str | None) -> Sequence[Path]:
+        """The file and the folder: all that decides the rows."""
+        return [self._path(self.file), *self.media_roots(data_root)]
+
+    def media_roots(self, data_root: str | None) -> Sequence[Path]:
+        """The folder in which files that rows name are looked up."""
+        return [self._media]
+
+    @property
+    def _media(self) -> Path:
+        return self._path(self.file).parent if self.media is None else self._path(self.media)
+
+    def _path(self, name: str) -> Path:
+        # Absolute, so that a run in another folder means the same file.
+        return (Path(self.folder) / Path(name).expanduser()).absolute()
+
+    def _as_declared(self, rows: Iterator[Row]) -> Iterator[Row]:
+        """The rows, unless a column is absent or holds something else throughout than the task declares."""
+        head = list(islice(rows, _HEAD))
+        good = [row for row in head if PROBLEM not in row]
+        if head and not good:
+            raise Unreadable(
+                f"none of its first {len(head)} lines is a row; of the first, {head[0][PROBLEM]}"
+            )
+        known = dict.fromkeys(name for row in good for name in row)
+        absent = [column for column in self.columns if column not in known] if good else []
+        if absent:
+            names = ", ".join(f"`{each}`" for each in absent)
+            raise Unreadable(
+                f"its rows have no {names}; they have {', '.join(f'`{each}`' for each in known)}"
+            )
+        wrong = mistyped(self.kinds, met(good, self.kinds))
+        if wrong:
+            raise Unreadable("; ".join(wrong))
+        return chain(head, rows)
+
+    def _problem(self, why: str, fix: str) -> EnvironmentProblem:
+        return EnvironmentProblem(f"data file `{self._path(self.file)}`", why, fix)
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -1,0 +1,1 @@
+"""Results that other programs made, into runs; and runs into their formats."""
