@@ -113,7 +113,7 @@ def test_a_long_answer_outgrows_its_place(name: str, text: str, monkeypatch: pyt
     monkeypatch.setattr(decoding, "joined", lambda parts, size: columns.append(size) or own(parts, size))
     found = texts(answer(new(name, model, installed), [Unit(tuple(items), items[0].prefix)]))
     assert columns or all(len(ids) < 70 for ids in found.values()), "some ended before"
-    assert found["q1"] == tuple(recomputed(model, family, items[1]))[: len(found["q1"])]
+    assert found["q1"] == tuple(recomputed(model, family, items[1], found["q1"]))[: len(found["q1"])]
     assert found == alone(name, model, installed, items)
 
 
