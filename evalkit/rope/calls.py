@@ -13,6 +13,7 @@ from evalkit.rope.hosts import Host
 from evalkit.rope.layout import Segment, TextRun
 from evalkit.rope.placement import Placement, place, positions_after
 from evalkit.rope.positions import PositionDesign
+from evalkit.rope.signature import cached
 
 
 class Positioner:
@@ -48,14 +49,23 @@ class Positioner:
         tokens: Tensor = model_kwargs.get("input_ids", inputs_tensor)
         tokens = inputs_tensor if tokens.shape[1] == 0 else tokens
         mask = inputs.pop("attention_mask", None)
-        past = cached(inputs.pop("past_key_values", None))
+        past = cached(inputs)
         if past and not self.host.described(inputs):
             return self._after(_count(tokens, mask), tokens.device)
         return self.of_forward(tokens, mask, 0, inputs)
 
     def of_forward(self, tokens: Tensor, mask: Tensor | None, past: int, inputs: Mapping[str, Any]) -> Tensor:
-        """Positions ``[1 + R, B, S]`` of ``tokens`` (ids or embeddings) after ``past`` cached ones."""
+        """Positions ``[1 + R, B, S]`` of ``tokens`` (ids or embeddings) after ``past`` cached ones.
+
+        Raises:
+            ValueError: images or videos after cached tokens, whose positions need the whole prompt.
+        """
         if past:
+            if self._visual(tokens):
+                raise ValueError(
+                    f"visual tokens after {past} cached ones: where they stand can't be told without the "
+                    "whole prompt; give `position_ids`, or the prompt in one call"
+                )
             return self._after(_count(tokens, mask, past), tokens.device)
         if tokens.is_floating_point():  # embeddings without ids: nothing says where media are
             kept = np.ones(tuple(tokens.shape[:2]), bool) if mask is None else mask.bool().cpu().numpy()
@@ -65,6 +75,13 @@ class Positioner:
             self.of_call(tokens, mask, inputs)
         assert self.last is not None
         return self.last.prompt.to(tokens.device)
+
+    def _visual(self, tokens: Tensor) -> bool:
+        """Whether ids stand for parts of images or videos; of embeddings that is not known."""
+        if tokens.is_floating_point():
+            return False
+        places = (getattr(self.config, f"{kind}_token_id", None) for kind in ("image", "video"))
+        return any(bool((tokens == place).any()) for place in places if place is not None)
 
     def _after(self, index: Tensor, device: torch.device) -> Tensor:
         """Positions of text after the last prompts, token numbers ``index [B, S]``."""
@@ -106,11 +123,6 @@ class Positioner:
         """``rope_deltas [B, 1]`` of the last prompts, relative to their *unpadded* lengths."""
         assert self.last is not None
         return (self.last.following[0] - self.last.lengths)[:, None].to(self.last.prompt.dtype)
-
-
-def cached(cache: Any) -> int:
-    """Number of tokens in a key-value cache."""
-    return 0 if cache is None else int(cache.get_seq_length())
 
 
 def _count(tokens: Tensor, mask: Tensor | None, past: int = 0) -> Tensor:
