@@ -10,6 +10,7 @@ from evalkit.models.base import Card, Model, Placing
 from evalkit.models.checkpoint import read_config
 from evalkit.models.families import FAMILIES
 from evalkit.models.source import Source, find
+from evalkit.provenance import refuse_untried
 from evalkit.rope.variants import RopeVariant, parse_variant
 
 
@@ -37,11 +38,12 @@ def describe_model(name: str, rope: str = "auto", where: Placing | None = None) 
 
     Raises:
         UsageError: no such checkpoint, family, variant, dtype or device name.
-        EnvironmentProblem: the checkpoint or the device can't be used.
+        EnvironmentProblem: the checkpoint or the device can't be used, torch or transformers is too old.
     """
     where = where or Placing()
     if name.partition(":")[0] == "mock":
         return _describe("mock", None, name, _variant(rope, None, "mock"), where)
+    refuse_untried()
     source = find(name, str(_variant(rope, None, "qwen2_5_vl")))
     family = str(read_config(source.folder).get("model_type"))
     if family not in FAMILIES or family == "mock":
