@@ -7,13 +7,14 @@ positioner as ``_evalkit_positioner``, and an instance's earlier ``forward`` as 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from evalkit.rope.calls import Positioner
-from evalkit.rope.signature import cached
+from evalkit.rope.signature import cache_in
 
 
 def get_rope_index(self: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -33,15 +34,20 @@ def get_rope_index(self: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> t
 def base_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
     """``forward`` of the model around the language model, with positions where none are given."""
     inputs = self._evalkit_signature.by_name(args, kwargs)
+    positioner: Positioner = self._evalkit_positioner
+    cache = cache_in(inputs)
     if inputs.get("position_ids") is None:
-        positioner: Positioner = self._evalkit_positioner
         tokens = inputs.get("input_ids")
         tokens = inputs["inputs_embeds"] if tokens is None else tokens
-        inputs["position_ids"] = positioner.of_forward(
-            tokens, inputs.get("attention_mask"), cached(inputs), inputs
-        )
+        inputs["position_ids"] = positioner.of_forward(tokens, inputs.get("attention_mask"), cache, inputs)
         self.rope_deltas = None if positioner.last is None else positioner.deltas().to(tokens.device)
-    return _forward(self, **inputs)
+    output = _forward(self, **inputs)
+    if cache is None:
+        cache = cache_in(
+            output if isinstance(output, Mapping) else {str(n): each for n, each in enumerate(output)}
+        )
+    positioner.remember(inputs["position_ids"], cache)
+    return output
 
 
 def text_forward(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -13,15 +13,22 @@ from typing import Any
 
 
 def cache_names(inputs: Mapping[str, Any]) -> list[str]:
-    """The names under which arguments of a call are key-value caches."""
-    return [name for name, value in inputs.items() if callable(getattr(value, "get_seq_length", None))]
+    """The names under which arguments of a call are key-value caches.
+
+    Raises:
+        TypeError: there are several caches.
+    """
+    names = [name for name, value in inputs.items() if callable(getattr(value, "get_seq_length", None))]
+    if any(inputs[name] is not inputs[names[0]] for name in names):
+        listed = ", ".join(f"`{name}`" for name in names)
+        raise TypeError(f"several key-value caches in one call: {listed}; give one")
+    return names
 
 
-def cached(inputs: Mapping[str, Any]) -> int:
-    """Number of tokens in the key-value cache among the arguments of a call; 0 without one."""
+def cache_in(inputs: Mapping[str, Any]) -> Any:
+    """The key-value cache among the arguments or the results of a call, or None."""
     names = cache_names(inputs)
-    _check_single(names, inputs)
-    return int(inputs[names[0]].get_seq_length()) if names else 0
+    return inputs[names[0]] if names else None
 
 
 @dataclass(frozen=True)
@@ -53,15 +60,7 @@ class Signature:
                 raise TypeError(f"`{name}` is given by position and by name")
             given[name] = value
         names = cache_names(given)
-        _check_single(names, given)
         if names and self.cache is not None:
             cache = given[names[0]]
             given = {name: value for name, value in given.items() if name not in names} | {self.cache: cache}
         return given
-
-
-def _check_single(names: Sequence[str], inputs: Mapping[str, Any]) -> None:
-    if any(inputs[name] is not inputs[names[0]] for name in names):
-        raise TypeError(
-            f"several key-value caches in one call: {', '.join(f'`{name}`' for name in names)}; give one"
-        )

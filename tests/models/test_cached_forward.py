@@ -6,12 +6,15 @@ version, and a model without a variant shows what that version itself understand
 
 from __future__ import annotations
 
+import copy
+import functools
 import inspect
 from typing import Any
 
 import pytest
 import torch
 from tiny_families import TINY, TinyFamily
+from tiny_qwen import EOS, PAD
 
 from evalkit.rope.install import install
 from evalkit.rope.signature import Signature
@@ -25,8 +28,13 @@ MORE = torch.tensor([[9, 8, 7, 6, 5]])
 Case = tuple[TinyFamily, Any]
 
 
+@functools.cache
+def family_model(name: str) -> Any:
+    return TINY[name].model()
+
+
 def with_variant(name: str, text: str) -> Case:
-    model = TINY[name].model()
+    model = family_model(name)
     install(model, parse_variant(text))
     return TINY[name], model
 
@@ -142,6 +150,68 @@ def test_two_caches_are_refused_and_one_under_two_names_is_not(family_name: str)
         model.model(input_ids=MORE, past_key_values=one, cache=other)
     twice = model.model(input_ids=MORE, past_key_values=one, cache=one).last_hidden_state
     torch.testing.assert_close(twice, model.model(input_ids=MORE, cache=other).last_hidden_state)
+
+
+@torch.inference_mode()
+def test_each_cache_goes_on_after_its_own_prompts(family_name: str) -> None:
+    """Other prompts, `generate` and copies in between change nothing."""
+    family, model = with_variant(family_name, "mrope-i")
+    expected, caches = [], []
+    for item in family.prompts[:4]:
+        ids = torch.from_numpy(item.input_ids)[None]
+        whole = torch.cat([ids, MORE], dim=1)
+        logits = model(input_ids=whole, **media(family, model, item, whole.shape[1])).logits[:, -5:]
+        expected.append(logits)
+        first = model(input_ids=ids, **media(family, model, item, item.length), use_cache=True)
+        caches.append(cache_of(first))
+    item = family.prompts[2]
+    common = {"do_sample": False, "max_new_tokens": 2, "suppress_tokens": [EOS, *family.rules.banned]}
+    done = model.generate(
+        input_ids=torch.from_numpy(item.input_ids)[None],
+        **media(family, model, item, item.length),
+        **common,
+        return_dict_in_generate=True,
+        pad_token_id=PAD,
+    )
+    model(input_ids=MORE)
+    whole = torch.cat([done.sequences, MORE], dim=1)
+    after = model(input_ids=whole, **media(family, model, item, whole.shape[1])).logits[:, -6:]
+    model(input_ids=MORE)
+    turn = whole[:, -6:]  # the last generated token is not in the cache
+    torch.testing.assert_close(model(input_ids=turn, cache=cache_of(done)).logits, after, **CLOSE)
+    for cache, logits in zip(caches, expected, strict=True):
+        copied = copy.deepcopy(cache)
+        torch.testing.assert_close(model(input_ids=MORE, cache=cache).logits, logits, **CLOSE)
+        torch.testing.assert_close(model(input_ids=MORE, cache=copied).logits, logits, **CLOSE)
+
+
+@torch.inference_mode()
+def test_other_rows_than_were_cached_are_refused(family_name: str) -> None:
+    _, model = with_variant(family_name, "mrope-i")
+    first = model(input_ids=torch.arange(3, 13).view(2, 5), use_cache=True)
+    cache = cache_of(first)
+    cache.batch_select_indices(torch.tensor([1]))
+    with pytest.raises(ValueError, match="1 rows go on after 2 prompts"):
+        model(input_ids=MORE, cache=cache)
+
+
+@torch.inference_mode()
+def test_a_cache_may_be_cut_back_into_the_last_text_and_no_further(family_name: str) -> None:
+    family, model = with_variant(family_name, "mrope-i")
+    for item in (family.prompts[0], family.prompts[4]):
+        kept = item.length - 3
+        whole = torch.cat([torch.from_numpy(item.input_ids)[None, :kept], MORE], dim=1)
+        expected = model(input_ids=whole, **media(family, model, item, whole.shape[1])).logits[:, kept:]
+        ids = torch.from_numpy(item.input_ids)[None]
+        cache = cache_of(model(input_ids=ids, **media(family, model, item, item.length), use_cache=True))
+        cache.crop(-3)
+        torch.testing.assert_close(model(input_ids=MORE, cache=cache).logits, expected, **CLOSE)
+    item = family.prompts[0]
+    ids = torch.from_numpy(item.input_ids)[None]
+    cache = cache_of(model(input_ids=ids, **media(family, model, item, item.length), use_cache=True))
+    cache.crop(4 - item.length)
+    with pytest.raises(ValueError, match=f"the cache was cut to 4 of its prompt's {item.length} tokens"):
+        model(input_ids=MORE, cache=cache)
 
 
 @torch.inference_mode()
