@@ -89,7 +89,7 @@ class Positioner:
         """Tie the last prompts, if these are their positions, to the key-value cache that holds them: other
         prompts may come before it is gone on with, and a copy of it goes on after the same.
         """
-        if cache is not None and self.last is not None and self._are_last(positions):
+        if cache is not None and self.last is not None and positions.ndim == 3 and self._are_last(positions):
             cache._evalkit_prompts = (id(self), self.last)
 
     def _prompts_in(self, cache: Any) -> Placement | None:

@@ -142,6 +142,15 @@ def test_arguments_by_position_are_read_as_the_family_orders_them(family_name: s
 
 
 @torch.inference_mode()
+def test_positions_of_text_may_be_given_as_rows(family_name: str) -> None:
+    family, model = with_variant(family_name, "mrope-i")
+    ids = torch.from_numpy(family.prompts[4].input_ids)[None]
+    expected = model(input_ids=ids).logits
+    given = model(input_ids=ids, position_ids=torch.arange(ids.shape[1])[None], use_cache=True)
+    torch.testing.assert_close(given.logits, expected, **CLOSE)
+
+
+@torch.inference_mode()
 def test_two_caches_are_refused_and_one_under_two_names_is_not(family_name: str) -> None:
     family, model = with_variant(family_name, "mrope-i")
     ids = torch.from_numpy(family.prompts[4].input_ids)[None]
