@@ -27,15 +27,17 @@ test: $(READY)
 
 # The part of the suite that versions of transformers and torch matter to, in environments of their own: once with the
 # oldest that are supported (`TESTED` in evalkit/provenance.py), once with what `pip install evalkit` takes today.
-COMPAT = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal -m 'not slow' \
-	tests/rope tests/models tests/data_media tests/house/test_versions.py tests/e2e/test_python_api.py
+COMPAT = tests/rope tests/data_media/test_family_preprocess.py tests/data_media/test_qwen_preprocess.py \
+	$(patsubst %,tests/models/test_%.py,adapters cached_forward checkpoint_files families family_loading generation \
+	install loading upstream) tests/house/test_versions.py tests/e2e/test_python_api.py
+RUN_COMPAT = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal -m 'not slow' $(COMPAT)
 # What the oldest can't be combined with at the versions of constraints.txt.
 FOLLOW = torch|torchvision|torchcodec|triton|(nvidia|cuda)-[a-z0-9-]*|setuptools|transformers|huggingface-hub
 PRINT_OLDEST = from evalkit.provenance import TESTED; [print(f"{name}=={oldest}") for name, (oldest, _) in TESTED.items()]
 PRINT_VERSIONS = from evalkit.provenance import versions; print(*(f"{name} {version}" for name, version in versions().items()), sep="\n")
 
 compat-oldest: $(OLDEST)/.ready
-	$(call COMPAT,$(OLDEST))
+	$(call RUN_COMPAT,$(OLDEST))
 
 $(OLDEST)/.ready: $(READY) pyproject.toml constraints.txt evalkit/provenance.py
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
@@ -52,7 +54,7 @@ compat-newest: $(READY)
 	$(NEWEST)/bin/python -c '$(PRINT_VERSIONS)' > $(NEWEST)/newest.txt
 	@if diff $(NEWEST)/pinned.txt $(NEWEST)/newest.txt; then \
 		echo "the newest packages are those of constraints.txt: \`make test\` tests them"; \
-	else $(call COMPAT,$(NEWEST)); fi
+	else $(call RUN_COMPAT,$(NEWEST)); fi
 
 # lmms-eval in an environment of its own (it needs an older PyAV and protobuf): the tests of the bridge and of the
 # bench's row use it if it is there.

@@ -49,26 +49,23 @@ class Positioner:
         tokens: Tensor = model_kwargs.get("input_ids", inputs_tensor)
         tokens = inputs_tensor if tokens.shape[1] == 0 else tokens
         mask = inputs.pop("attention_mask", None)
-        cache = cache_in(inputs)
-        if (past := _length(cache)) and not self.host.described(inputs):
-            return self._after(_count(tokens, mask), tokens.device, self._prompts_in(cache), past)
-        return self.of_forward(tokens, mask, None, inputs)
+        if (past := cached(cache_in(inputs))) and not self.host.described(inputs):
+            return self._after(_count(tokens, mask), tokens.device, self._prompts_in(inputs), past)
+        return self.of_forward(tokens, mask, 0, inputs)
 
-    def of_forward(
-        self, tokens: Tensor, mask: Tensor | None, cache: Any, inputs: Mapping[str, Any]
-    ) -> Tensor:
-        """Positions ``[1 + R, B, S]`` of ``tokens`` (ids or embeddings) after those in a key-value cache.
+    def of_forward(self, tokens: Tensor, mask: Tensor | None, past: int, inputs: Mapping[str, Any]) -> Tensor:
+        """Positions ``[1 + R, B, S]`` of ``tokens`` (ids or embeddings) after ``past`` cached ones.
 
         Raises:
             ValueError: images or videos after cached tokens, whose positions need the whole prompt.
         """
-        if past := _length(cache):
+        if past:
             if self._visual(tokens):
                 raise ValueError(
                     f"visual tokens after {past} cached ones: where they stand can't be told without the "
                     "whole prompt; give `position_ids`, or the prompt in one call"
                 )
-            return self._after(_count(tokens, mask, past), tokens.device, self._prompts_in(cache))
+            return self._after(_count(tokens, mask, past), tokens.device, self._prompts_in(inputs))
         if tokens.is_floating_point():  # embeddings without ids: nothing says where media are
             kept = np.ones(tuple(tokens.shape[:2]), bool) if mask is None else mask.bool().cpu().numpy()
             rows = [[TextRun(int(length))] for length in kept.sum(axis=1)]
@@ -92,9 +89,9 @@ class Positioner:
         if cache is not None and self.last is not None and positions.ndim == 3 and self._are_last(positions):
             cache._evalkit_prompts = (id(self), self.last)
 
-    def _prompts_in(self, cache: Any) -> Placement | None:
-        """The prompts that a cache holds; the last ones where it was filled in another way."""
-        owner, prompts = getattr(cache, "_evalkit_prompts", (None, None))
+    def _prompts_in(self, inputs: Mapping[str, Any]) -> Placement | None:
+        """The prompts that a call's cache holds; the last ones where it was filled in another way."""
+        owner, prompts = getattr(cache_in(inputs), "_evalkit_prompts", (None, None))
         return prompts if owner == id(self) else self.last
 
     def _after(
@@ -170,7 +167,7 @@ def _check_cut(prompts: Placement, new: Tensor) -> None:
                 )
 
 
-def _length(cache: Any) -> int:
+def cached(cache: Any) -> int:
     """Number of tokens in a key-value cache."""
     return 0 if cache is None else int(cache.get_seq_length())
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evalkit.rope.calls import Positioner
+from evalkit.rope.calls import Positioner, cached
 from evalkit.rope.signature import cache_in
 
 
@@ -39,7 +39,8 @@ def base_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
     if inputs.get("position_ids") is None:
         tokens = inputs.get("input_ids")
         tokens = inputs["inputs_embeds"] if tokens is None else tokens
-        inputs["position_ids"] = positioner.of_forward(tokens, inputs.get("attention_mask"), cache, inputs)
+        mask = inputs.get("attention_mask")
+        inputs["position_ids"] = positioner.of_forward(tokens, mask, cached(cache), inputs)
         self.rope_deltas = None if positioner.last is None else positioner.deltas().to(tokens.device)
     output = _forward(self, **inputs)
     if cache is None:
