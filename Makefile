@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LMMS := .venv-lmms
 INSPECT := .venv-inspect
+OLDEST := .venv-oldest
+NEWEST := .venv-newest
 
 # Compiled modules are kept, whatever the machine is set to: many processes start here, and each would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lmms inspect lint types bench bench-gpu zoo clean
+.PHONY: demo test compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evalkit needs Python 3.11 or newer; \`$(PYTHON)\` is older. Try: make PYTHON=python3.12"; exit 4; }
@@ -23,6 +25,37 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The part of the suite that versions of transformers and torch matter to, in environments of their own: once with the
+# oldest that are supported (`TESTED` in evalkit/provenance.py), once with what `pip install evalkit` takes today.
+COMPAT = tests/rope tests/data_media/test_family_preprocess.py tests/data_media/test_qwen_preprocess.py \
+	$(patsubst %,tests/models/test_%.py,adapters cached_forward checkpoint_files families family_loading generation \
+	install loading model_check processor_folders upstream) tests/house/test_versions.py tests/e2e/test_python_api.py
+RUN_COMPAT = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal -m 'not slow' $(COMPAT)
+# What the oldest can't be combined with at the versions of constraints.txt.
+FOLLOW = torch|torchvision|torchcodec|triton|(nvidia|cuda)-[a-z0-9-]*|setuptools|transformers|huggingface-hub
+PRINT_OLDEST = from evalkit.provenance import TESTED; [print(f"{name}=={oldest}") for name, (oldest, _) in TESTED.items()]
+PRINT_VERSIONS = from evalkit.provenance import versions; print(*(f"{name} {version}" for name, version in versions().items()), sep="\n")
+
+compat-oldest: $(OLDEST)/.ready
+	$(call RUN_COMPAT,$(OLDEST))
+
+$(OLDEST)/.ready: $(READY) pyproject.toml constraints.txt evalkit/provenance.py
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
+	{ $(BIN)/python -c '$(PRINT_OLDEST)'; grep -vE '^($(FOLLOW))==' constraints.txt; } > $(OLDEST)/constraints.txt
+	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --constraint $(OLDEST)/constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Only what runs the tests is held. Nothing to test where `make test` runs with the same.
+compat-newest: $(READY)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(NEWEST)
+	grep -E '^(pytest|pytest-timeout|pytest-xdist|hypothesis)==' constraints.txt > $(NEWEST)/constraints.txt
+	$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python --constraint $(NEWEST)/constraints.txt --editable '.[dev]'
+	$(BIN)/python -c '$(PRINT_VERSIONS)' > $(NEWEST)/pinned.txt
+	$(NEWEST)/bin/python -c '$(PRINT_VERSIONS)' > $(NEWEST)/newest.txt
+	@if diff $(NEWEST)/pinned.txt $(NEWEST)/newest.txt; then \
+		echo "the newest packages are those of constraints.txt: \`make test\` tests them"; \
+	else $(call RUN_COMPAT,$(NEWEST)); fi
 
 # lmms-eval in an environment of its own (it needs an older PyAV and protobuf): the tests of the bridge and of the
 # bench's row use it if it is there.
@@ -79,4 +112,5 @@ zoo: $(READY)
 	$(BIN)/python -m evalkit.zoo.train
 
 clean:
-	rm -rf $(VENV) $(LMMS) $(INSPECT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(LMMS) $(INSPECT) $(OLDEST) $(NEWEST)
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

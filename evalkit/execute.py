@@ -80,6 +80,8 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
     if stored is not None:
         reporter.note("finished before, and nothing has changed since: nothing is loaded")
         return stored
+    for note in entry.notes:
+        reporter.note(note)
     Techniques.without(*spec.without)  # a misspelt one shows before anything is loaded
     arms = spec.arms()
     tasks = load_tasks(spec)
@@ -232,6 +234,7 @@ def _invocation(spec: RunSpec) -> Invocation:
         started=started,
         spec=spec,
         versions=provenance.versions(),
+        notes=provenance.untested(),
         hardware=provenance.hardware(),
         devices=spec.devices or (spec.device,),
         engine="ray" if spec.executor == "ray" or len(spec.devices) > 1 else "local",

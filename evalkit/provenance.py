@@ -11,9 +11,17 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
+
+from evalkit.errors import EnvironmentProblem
+
+TESTED: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"torch": ("2.11.0", "2.15.0"), "transformers": ("5.17.0", "5.24.0")}
+)
+"""The oldest and the newest version that the tests were run with: `make compat` goes by it."""
 
 _PACKAGES = (
     "evalkit",
@@ -41,13 +49,52 @@ def scrub(text: str) -> str:
 
 def versions() -> dict[str, str]:
     """Installed versions of the packages that can change a score."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {package: version for package in _PACKAGES if (version := _installed(package)) is not None}
+    return {"python": platform.python_version(), **found}
+
+
+def refuse_untried() -> None:
+    """Stop where a package is older than the oldest version that is supported.
+
+    Raises:
+        EnvironmentProblem: it is; what it computes was never compared with anything.
+    """
+    for package, (oldest, newest) in TESTED.items():
+        found = _installed(package)
+        if found is not None and _release(found) < _release(oldest):
+            raise EnvironmentProblem(
+                f"{package} {found} is too old",
+                f"evalkit is tested with {package} {oldest} to {newest}; earlier ones compute other things",
+                f"`pip install '{package}>={oldest}'`",
+            )
+
+
+def untested() -> tuple[str, ...]:
+    """A note for each package that is newer than the newest version that the tests were run with."""
+    return tuple(
+        f"{package} {found} is newer than evalkit was tested with ({oldest} to {newest}): "
+        f"if in doubt, `pip install {package}=={newest}` and compare"
+        for package, (oldest, newest) in TESTED.items()
+        if (found := _installed(package)) is not None and _release(found) > _release(newest)
+    )
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Its first three numbers; a pre-release or a build of a vendor counts as the release that it leads to.
+
+    >>> _release("2.11.0a0+cu130"), _release("5.24")
+    ((2, 11, 0), (5, 24, 0))
+    """
+    found = re.match(r"\d+(?:\.\d+){0,2}", version)
+    numbers = [int(each) for each in found.group().split(".")] if found else []
+    return (*numbers, *[0] * (3 - len(numbers)))
 
 
 def hardware() -> dict[str, str]:
@@ -71,8 +118,12 @@ def command(argv: Sequence[str]) -> str:
 
 
 def git_revision(folder: Path) -> str | None:
-    """Commit of the checkout that ``folder`` lies in, with ``+dirty`` if it has changes."""
+    """Commit of the checkout that ``folder`` belongs to, with ``+dirty`` if it has changes.
+
+    A package that is installed inside of somebody's checkout does not belong to it.
+    """
     try:
+        _git(folder, "ls-files", "--error-unmatch", "__init__.py")
         head = _git(folder, "rev-parse", "HEAD")
         return head + ("+dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):

@@ -10,6 +10,7 @@ from evalkit.models.base import Card, Model, Placing
 from evalkit.models.checkpoint import read_config
 from evalkit.models.families import FAMILIES
 from evalkit.models.source import Source, find
+from evalkit.provenance import refuse_untried
 from evalkit.rope.variants import RopeVariant, parse_variant
 
 
@@ -45,7 +46,7 @@ def describe_model(name: str, rope: str = "auto", where: Placing | None = None) 
 
     Raises:
         UsageError: no such checkpoint, family, variant, dtype or device name.
-        EnvironmentProblem: the checkpoint or the device can't be used.
+        EnvironmentProblem: the checkpoint or the device can't be used, torch or transformers is too old.
     """
     where = where or Placing()
     family, source, variant = find_model(name, rope, where)
@@ -61,7 +62,7 @@ def find_model(
 
     Raises:
         UsageError: no such checkpoint, family or variant.
-        EnvironmentProblem: it can't be downloaded or read.
+        EnvironmentProblem: it can't be downloaded or read, or torch or transformers is too old.
     """
     where = where or Placing()
     processor, if_needed = where.processor, where.processor_if_needed
@@ -69,6 +70,7 @@ def find_model(
         if processor is not None and not if_needed:
             raise UsageError(f"`--processor {processor}`", f"`{name}` reads no files at all", "leave it out")
         return "mock", None, _variant(rope, None, "mock")
+    refuse_untried()
     zoo = str(_variant(rope, None, "qwen2_5_vl"))
     source = find(name, zoo, processor, processor_if_needed=if_needed)
     family = str(read_config(source.folder)["model_type"])

@@ -161,7 +161,7 @@ class QwenPreprocessor(ChatPreprocessor):
         """A placeholder for every temporal patch after the mean time of its first and last frame.
 
         They take the whole placeholder's place, as in Qwen's own code and transformers 4.57, which the
-        models were trained with; transformers 5.23 leaves a second start and end token around them.
+        models were trained with; transformers 5.17 to 5.24 leave a second start and end token around them.
         """
         depth = self.temporal_patch
         times = [*timestamps, *[timestamps[-1]] * (-len(timestamps) % depth)]

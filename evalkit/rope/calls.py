@@ -13,6 +13,7 @@ from evalkit.rope.hosts import Host
 from evalkit.rope.layout import Segment, TextRun
 from evalkit.rope.placement import Placement, place, positions_after
 from evalkit.rope.positions import PositionDesign
+from evalkit.rope.signature import cache_in
 
 
 class Positioner:
@@ -48,15 +49,23 @@ class Positioner:
         tokens: Tensor = model_kwargs.get("input_ids", inputs_tensor)
         tokens = inputs_tensor if tokens.shape[1] == 0 else tokens
         mask = inputs.pop("attention_mask", None)
-        past = cached(inputs.pop("past_key_values", None))
-        if past and not self.host.described(inputs):
-            return self._after(_count(tokens, mask), tokens.device)
+        if (past := cached(cache_in(inputs))) and not self.host.described(inputs):
+            return self._after(_count(tokens, mask), tokens.device, self._prompts_in(inputs), past)
         return self.of_forward(tokens, mask, 0, inputs)
 
     def of_forward(self, tokens: Tensor, mask: Tensor | None, past: int, inputs: Mapping[str, Any]) -> Tensor:
-        """Positions ``[1 + R, B, S]`` of ``tokens`` (ids or embeddings) after ``past`` cached ones."""
+        """Positions ``[1 + R, B, S]`` of ``tokens`` (ids or embeddings) after ``past`` cached ones.
+
+        Raises:
+            ValueError: images or videos after cached tokens, whose positions need the whole prompt.
+        """
         if past:
-            return self._after(_count(tokens, mask, past), tokens.device)
+            if self._visual(tokens):
+                raise ValueError(
+                    f"visual tokens after {past} cached ones: where they stand can't be told without the "
+                    "whole prompt; give `position_ids`, or the prompt in one call"
+                )
+            return self._after(_count(tokens, mask, past), tokens.device, self._prompts_in(inputs))
         if tokens.is_floating_point():  # embeddings without ids: nothing says where media are
             kept = np.ones(tuple(tokens.shape[:2]), bool) if mask is None else mask.bool().cpu().numpy()
             rows = [[TextRun(int(length))] for length in kept.sum(axis=1)]
@@ -66,16 +75,49 @@ class Positioner:
         assert self.last is not None
         return self.last.prompt.to(tokens.device)
 
-    def _after(self, index: Tensor, device: torch.device) -> Tensor:
-        """Positions of text after the last prompts, token numbers ``index [B, S]``."""
-        if self.last is None:  # nothing but text, counted from the first token
+    def _visual(self, tokens: Tensor) -> bool:
+        """Whether ids stand for parts of images or videos; of embeddings that is not known."""
+        if tokens.is_floating_point():
+            return False
+        places = (getattr(self.config, f"{kind}_token_id", None) for kind in ("image", "video"))
+        return any(bool((tokens == place).any()) for place in places if place is not None)
+
+    def remember(self, positions: Tensor, cache: Any) -> None:
+        """Tie the last prompts, if these are their positions, to the key-value cache that holds them: other
+        prompts may come before it is gone on with, and a copy of it goes on after the same.
+        """
+        if cache is not None and self.last is not None and positions.ndim == 3 and self._are_last(positions):
+            cache._evalkit_prompts = (id(self), self.last)
+
+    def _prompts_in(self, inputs: Mapping[str, Any]) -> Placement | None:
+        """The prompts that a call's cache holds; the last ones where it was filled in another way."""
+        owner, prompts = getattr(cache_in(inputs), "_evalkit_prompts", (None, None))
+        return prompts if owner == id(self) else self.last
+
+    def _after(
+        self, index: Tensor, device: torch.device, prompts: Placement | None, known: int = 0
+    ) -> Tensor:
+        """Positions of text after prompts, token numbers ``index [B, S]``; the first ``known`` are cached.
+
+        Raises:
+            ValueError: not a whole number of rows for each prompt, or the cache was cut within a prompt.
+        """
+        if prompts is None:  # nothing but text, counted from the first token
             step, rows = torch.tensor(self.steps(), dtype=torch.float64), len(index)
             origin = torch.zeros(len(step), rows, dtype=torch.float64)
             found = positions_after(origin, step, torch.zeros(rows), index.cpu()).to(device)
             return found.long() if bool((step == step.floor()).all()) else found
-        rows = len(index) // len(self.last.lengths)  # beams of one prompt stand side by side
-        order = torch.arange(len(self.last.lengths)).repeat_interleave(rows)
-        return self.last.select(order.tolist()).after(index.cpu()).to(device)
+        rows, left = divmod(len(index), len(prompts.lengths))  # beams of one prompt stand side by side
+        if left or not rows:
+            raise ValueError(
+                f"{len(index)} rows go on after {len(prompts.lengths)} prompts: which of them can't be told; "
+                "give `position_ids`"
+            )
+        order = torch.arange(len(prompts.lengths)).repeat_interleave(rows)
+        prompts = prompts.select(order.tolist())
+        found = prompts.after(index.cpu())
+        _check_cut(prompts, found[:, :, known:])
+        return found.to(device)
 
     def going_on(self, before: Tensor, count: int) -> Tensor:
         """Positions ``[1 + R, B, count]`` of text after tokens at ``before [1 + R, B, L]``; after the last
@@ -106,6 +148,23 @@ class Positioner:
         """``rope_deltas [B, 1]`` of the last prompts, relative to their *unpadded* lengths."""
         assert self.last is not None
         return (self.last.following[0] - self.last.lengths)[:, None].to(self.last.prompt.dtype)
+
+
+def _check_cut(prompts: Placement, new: Tensor) -> None:
+    """Text may go on in place of a prompt's last text, where it stands alike; not in place of images.
+
+    Raises:
+        ValueError: the first of the ``new [1 + R, B, S]`` positions is another one within its prompt.
+    """
+    for row, length in enumerate(prompts.lengths.tolist()):
+        number = int(new[0, row, 0])
+        if number < length:
+            place = int((prompts.prompt[0, row] == number).nonzero()[-1])
+            if not torch.equal(prompts.prompt[:, row, place], new[:, row, 0]):
+                raise ValueError(
+                    f"the cache was cut to {number} of its prompt's {length} tokens, before an image or a "
+                    "video ends: where text goes on can't be told; give `position_ids`"
+                )
 
 
 def cached(cache: Any) -> int:

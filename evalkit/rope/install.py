@@ -28,6 +28,7 @@ from evalkit.rope.placement import Placement
 from evalkit.rope.positions import RowPositions, position_ids
 from evalkit.rope.rotary import VariantRotary, apply_per_head
 from evalkit.rope.scaling import model_spectrum
+from evalkit.rope.signature import Signature
 from evalkit.rope.variants import RopeVariant
 
 _HANDLE = "_evalkit_rope"
@@ -88,6 +89,7 @@ def install(model: nn.Module, variant: RopeVariant) -> Installed:
         *_new_forward(text_model, methods.text_forward),
         *_new_forward(base, methods.base_forward),
         (base, "_evalkit_positioner", positioner),
+        (base, "_evalkit_index", Signature.of(getattr(type(base), "get_rope_index", methods.get_rope_index))),
         (base, "get_rope_index", MethodType(methods.get_rope_index, base)),
         (base, "rope_deltas", None),
         (model, "_prepare_position_ids_for_generation", prepare),
@@ -193,6 +195,7 @@ def _check_promise(variant: RopeVariant, own: nn.Module, rotary: VariantRotary, 
 
 def _new_forward(module: nn.Module, forward: Any) -> list[tuple[Any, str, Any]]:
     return [
+        (module, "_evalkit_signature", Signature.of(type(module).forward)),
         (module, "_evalkit_forward", module.__dict__.get("forward")),
         (module, "forward", MethodType(forward, module)),
     ]

@@ -7,73 +7,68 @@ positioner as ``_evalkit_positioner``, and an instance's earlier ``forward`` as 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from evalkit.rope.calls import Positioner, cached
+from evalkit.rope.signature import cache_in
 
-_INDEX_ARGUMENTS = ("mm_token_type_ids", "image_grid_thw", "video_grid_thw", "second_per_grid_ts")
 
-
-def get_rope_index(
-    self: Any, input_ids: Tensor, *args: Any, attention_mask: Tensor | None = None, **inputs: Any
-) -> tuple[Tensor, Tensor]:
+def get_rope_index(self: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """Positions ``[R, B, L]`` (0 on padding) and deltas ``[B, 1]`` relative to the *unpadded* length.
 
-    Arguments as in transformers: the ids and, by name or in this order, ``mm_token_type_ids``,
-    ``image_grid_thw``, ``video_grid_thw`` and ``second_per_grid_ts``.
+    Arguments as the model's own method takes them, which families order differently; by name
+    ``mm_token_type_ids``, ``image_grid_thw``, ``video_grid_thw``, ``second_per_grid_ts`` and
+    ``attention_mask``.
     """
+    inputs = self._evalkit_index.by_name((input_ids, *args), kwargs)
+    ids, mask = inputs.pop("input_ids"), inputs.pop("attention_mask", None)
     positioner: Positioner = self._evalkit_positioner
-    placement = positioner.of_call(
-        input_ids, attention_mask, {**inputs, **dict(zip(_INDEX_ARGUMENTS, args, strict=False))}
-    )
-    return placement.prompt[1:].to(input_ids.device), positioner.deltas().to(input_ids.device)
+    placement = positioner.of_call(ids, mask, inputs)
+    return placement.prompt[1:].to(ids.device), positioner.deltas().to(ids.device)
 
 
-def base_forward(
-    self: Any,
-    input_ids: Tensor | None = None,
-    *args: Any,
-    attention_mask: Tensor | None = None,
-    position_ids: Tensor | None = None,
-    past_key_values: Any = None,
-    **inputs: Any,
-) -> Any:
+def base_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
     """``forward`` of the model around the language model, with positions where none are given."""
-    if position_ids is None:
-        positioner: Positioner = self._evalkit_positioner
-        tokens = input_ids if input_ids is not None else inputs["inputs_embeds"]
-        position_ids = positioner.of_forward(tokens, attention_mask, cached(past_key_values), inputs)
+    inputs = self._evalkit_signature.by_name(args, kwargs)
+    positioner: Positioner = self._evalkit_positioner
+    cache = cache_in(inputs)
+    if inputs.get("position_ids") is None:
+        tokens = inputs.get("input_ids")
+        tokens = inputs["inputs_embeds"] if tokens is None else tokens
+        mask = inputs.get("attention_mask")
+        inputs["position_ids"] = positioner.of_forward(tokens, mask, cached(cache), inputs)
         self.rope_deltas = None if positioner.last is None else positioner.deltas().to(tokens.device)
-    return _forward(
-        self,
-        input_ids,
-        *args,
-        attention_mask=attention_mask,
-        position_ids=position_ids,
-        past_key_values=past_key_values,
-        **inputs,
-    )
+    output = _forward(self, **inputs)
+    if cache is None:
+        cache = cache_in(
+            output if isinstance(output, Mapping) else {str(n): each for n, each in enumerate(output)}
+        )
+    positioner.remember(inputs["position_ids"], cache)
+    return output
 
 
-def text_forward(self: Any, *args: Any, position_ids: Tensor | None = None, **kwargs: Any) -> Any:
+def text_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
     """``forward`` of the language model, which takes position ids ``[1 + R, B, S]``.
 
     Row 0 counts tokens and is what the language model itself gets; the rotary module gets the axes.
     ``[R, B, S]``, ``[1, B, S]`` and ``[B, S]`` (text) are taken too.
     """
     rotary = self.rotary_emb
+    inputs = self._evalkit_signature.by_name(args, kwargs)
+    position_ids = inputs.pop("position_ids", None)
     if position_ids is None or position_ids.ndim == 2:
-        return _forward(self, *args, position_ids=position_ids, **kwargs)
+        return _forward(self, position_ids=position_ids, **inputs)
     axes = len(rotary.text_step)
     if len(position_ids) not in (1, axes, axes + 1):
         raise ValueError(f"position ids have {len(position_ids)} rows; the installed variant has {axes} axes")
     text = None if len(position_ids) == axes else position_ids[0].long()
     rotary.assigned = position_ids if len(position_ids) == 1 else position_ids[-axes:]
     try:
-        return _forward(self, *args, position_ids=text, **kwargs)
+        return _forward(self, position_ids=text, **inputs)
     finally:
         rotary.assigned = None
 

@@ -156,7 +156,8 @@ class Inputs(Entry):
 class Invocation(Entry):
     """One command: what was typed, where it ran and on what, and which evaluations it covers.
 
-    ``spec`` has every option, ``problems`` says which arms could not be run, and why.
+    ``spec`` has every option, ``problems`` says which arms could not be run, and why, ``notes`` which
+    packages are newer than evalkit was tested with.
     ``inputs`` are there where a finished command can be repeated without loading anything.
     """
 
@@ -167,6 +168,7 @@ class Invocation(Entry):
     status: Status = "running"
     spec: RunSpec
     versions: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     revision: str | None = None
     hardware: dict[str, str] = Field(default_factory=dict)
     devices: tuple[str, ...] = ()

@@ -152,8 +152,8 @@ def test_a_video(family: str, preprocessor: Any, processor: Any, shared: Path) -
 
 
 def without_outer_tokens(ids: list[int], processor: Any) -> list[int]:
-    """transformers 5.23 writes a start token before the first timestamp and an end token after the last
-    frame; Qwen3-VL was trained without them (transformers 4.57 replaced the whole placeholder).
+    """transformers 5.17 to 5.24 write a start token before the first timestamp and an end token after the
+    last frame; Qwen3-VL was trained without them (transformers 4.57 replaced the whole placeholder).
     """
     start, end = processor.vision_start_token_id, processor.vision_end_token_id
     if ids[0] == start and ids[1] != processor.video_token_id:

@@ -191,7 +191,7 @@ def test_small_steps_are_exact_far_into_a_sequence() -> None:
 
 
 def test_the_text_after_a_long_video_lies_above_its_time() -> None:
-    """transformers 5.3 to 5.23 begin it at ``b + max(H, W)``, inside the video."""
+    """transformers 5.3 to 5.24 begin it at ``b + max(H, W)``, inside the video."""
     segments = [TextRun(5), VisualBlock((64, 2, 2), seconds_per_grid=1.0), TextRun(1)]
     found = place("mrope", segments)
     assert found.ids[:, -1].tolist() == [5 + 2 * 63 + 1] * 3

@@ -27,7 +27,7 @@ class Grid(PositionDesign):
     model that the variant is installed into decides: it is on for Qwen2.5-VL.
 
     The text after a block starts above its largest coordinate on *any* axis, as Qwen trains it.
-    ``compat`` reproduces what transformers does instead: ``hf5`` (5.3 to 5.23) starts it at ``b +
+    ``compat`` reproduces what transformers does instead: ``hf5`` (5.3 to 5.24) starts it at ``b +
     max(H, W)``, so that text after a long video uses the video's positions again (and decoding with
     ``rope_deltas`` jumps back above the largest); ``int_seconds``
     (4.50 to 5.17) cuts ``seconds_per_grid`` to a whole number; ``hf5+int_seconds`` does both.
