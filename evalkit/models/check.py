@@ -118,7 +118,10 @@ def _facts(adapter: Adapter, opened: Opened, source: Source, variant: RopeVarian
         "never generated": ", ".join(f"{tokens(each)} ({each})" for each in opened.rules.banned) or "-",
         "boxes": adapter.family.box_space,
         "generation": generation_note(opened.read) or "decoding is greedy; nothing is ignored",
-        "note": "; ".join(filter(None, (adapter.note(opened.processor), *opened.read.notes))) or "-",
+        "note": "; ".join(
+            filter(None, ((adapter.note and adapter.note(opened.processor)), *opened.read.notes))
+        )
+        or "-",
     }
 
 

@@ -54,7 +54,7 @@ class Adapter:
     locate: str
     preprocessor: Callable[[Processor], ChatPreprocessor]
     encode: Encode
-    note: Callable[[Processor], str | None] = lambda processor: None
+    note: Callable[[Processor], str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, 
     found = open_checkpoint(adapter, source, where)
     read, processor, preprocessor, rules = found.read, found.processor, found.preprocessor, found.rules
     merged = source.adapter and f"the adapter `{source.adapter.name}` is merged into `{source.base}`"
+    note = adapter.note and adapter.note(processor)
     return HfCard(
         adapter=adapter,
         read=read,
@@ -113,7 +114,9 @@ def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, 
         compiled=where.compiled,
         identity=identity_of(read, preprocessor, processor, rules, dtype, device, where),
         notes=tuple(
-            each for each in (merged, generation_note(read), adapter.note(processor), *read.notes) if each
+            each
+            for each in (merged, generation_note(read), adapter.note and adapter.note(processor), *read.notes)
+            if each
         ),
         revision=source.revision(read),
         rules=rules,

@@ -21,6 +21,7 @@ from user_folders import FAMILIES
 
 from evalkit.errors import EnvironmentProblem, EvalkitError, ExitCode
 from evalkit.models import load_model
+from evalkit.models.check import check_checkpoint
 from evalkit.models.checkpoint import WHOLE
 from evalkit.models.folder_kind import describe_folder
 from evalkit.models.source import find
@@ -85,6 +86,7 @@ def test_a_kind_that_is_run(
     for each, tensor in expected.items():
         rounded = tensor.to(torch.bfloat16).float() if kind == "bfloat16" else tensor
         torch.testing.assert_close(own[each], rounded, rtol=0, atol=0, msg=each)
+    assert check_checkpoint(str(folder)).passed
 
 
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl"])
@@ -102,6 +104,7 @@ def test_a_flat_configuration_of_transformers_4(
     text = loaded.module.config.get_text_config()
     assert text.rope_parameters["mrope_section"] == model.config.text_config.rope_parameters["mrope_section"]
     assert text.num_attention_heads == model.config.text_config.num_attention_heads
+    assert check_checkpoint(str(folder)).passed
 
 
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
@@ -116,6 +119,7 @@ def test_a_tokenizer_of_vocabulary_and_merges_is_one(
     one, two = (load_model(str(each), device="cpu").preprocessor for each in (folder, hub(family)))
     text = "<|im_start|>user\nWhat\u2019s  this?<|vision_start|><|image_pad|><|vision_end|><|im_end|>\n"
     assert getattr(one, "encode")(text) == getattr(two, "encode")(text)  # noqa: B009 - no part of the protocol
+    assert check_checkpoint(str(folder)).passed
     (folder / "merges.txt").unlink()
     assert refused(folder).why == "it has no tokenizer (tokenizer.json, or vocab.json and merges.txt)"
 
@@ -149,6 +153,7 @@ def test_an_adapter_names_its_base(family: str, hub: Callable[[str], Path], tmp_
     found = describe_folder(tmp_path / "adapter")
     assert (found.name, found.sentence) == ("adapter", f"an adapter of `{base}`")
     assert load_model(str(tmp_path / "adapter"), device="cpu").family == family
+    assert check_checkpoint(str(tmp_path / "adapter")).passed
 
 
 ALL_BUT_WEIGHTS = ("config.json", "tokenizer", "chat template", "processor settings")
@@ -240,6 +245,9 @@ def test_a_kind_that_is_refused(kind: str, family: str, hub: Callable[[str], Pat
     found = describe_folder(folder)
     assert (found.name, found.problem) == (name, "folder")
     error = refused(folder)
+    with pytest.raises(EnvironmentProblem) as checked:
+        check_checkpoint(str(folder))
+    assert str(checked.value) == str(error)
     assert isinstance(error, EnvironmentProblem)
     assert error.exit_code == ExitCode.ENVIRONMENT
     assert str(folder) in error.what
