@@ -104,6 +104,7 @@ def _facts(adapter: Adapter, opened: Opened, source: Source, variant: RopeVarian
     }
     sources = {f"{kind} from": name for kind, name in opened.processor.sources.items()}
     normalise = opened.processor.normalise
+    note = adapter.note and adapter.note(opened.processor)
     return {
         "folder": describe_folder(source.adapter or source.folder).sentence,
         "family": adapter.family.summary,
@@ -118,10 +119,7 @@ def _facts(adapter: Adapter, opened: Opened, source: Source, variant: RopeVarian
         "never generated": ", ".join(f"{tokens(each)} ({each})" for each in opened.rules.banned) or "-",
         "boxes": adapter.family.box_space,
         "generation": generation_note(opened.read) or "decoding is greedy; nothing is ignored",
-        "note": "; ".join(
-            filter(None, ((adapter.note and adapter.note(opened.processor)), *opened.read.notes))
-        )
-        or "-",
+        "note": "; ".join(filter(None, (note, *opened.read.notes))) or "-",
     }
 
 

@@ -113,11 +113,7 @@ def describe(adapter: Adapter, source: Source, name: str, variant: RopeVariant, 
         device_map=where.device_map,
         compiled=where.compiled,
         identity=identity_of(read, preprocessor, processor, rules, dtype, device, where),
-        notes=tuple(
-            each
-            for each in (merged, generation_note(read), adapter.note and adapter.note(processor), *read.notes)
-            if each
-        ),
+        notes=tuple(each for each in (merged, generation_note(read), note, *read.notes) if each),
         revision=source.revision(read),
         rules=rules,
         processor=processor,
