@@ -14,13 +14,13 @@ incomplete.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError
+from evalkit.files import write_whole
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.aggregate import CATEGORIES, unweighted
 from evalkit.report.comparison import Arm, Comparison
@@ -102,9 +102,7 @@ def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
         merged[key] = _merged(merged[key], row) if key in merged else dict(row)
     table = pd.DataFrame([merged[key] for key in sorted(merged)])
     tasks = sorted(set(table.columns) - set(FIXED))
-    fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    table.reindex(columns=[*FIXED, *tasks]).to_csv(fresh, index=False)
-    os.replace(fresh, target)
+    write_whole(target, table.reindex(columns=[*FIXED, *tasks]).to_csv(index=False))
     return len(table)
 
 
