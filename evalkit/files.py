@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import fnmatch
 import os
 import secrets
 import shutil
@@ -66,20 +67,21 @@ def beside(target: Path, durable: bool = True) -> Iterator[Path]:
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
     """A new folder in ``folder`` to work in, which is removed at the end, unless it was moved elsewhere."""
-    make_folder(folder)
-    handle, work = _claim(folder / PREFIX, is_folder=True)
-    try:
-        sweep(folder)
-        yield work
-    finally:
-        os.close(handle)
-        shutil.rmtree(work, ignore_errors=True)
+    with _naming(folder):
+        make_folder(folder)
+        handle, work = _claim(folder / PREFIX, is_folder=True)
+        try:
+            sweep(folder)
+            yield work
+        finally:
+            os.close(handle)
+            shutil.rmtree(work, ignore_errors=True)
 
 
 @contextmanager
 def folder_beside(target: Path) -> Iterator[Path]:
     """A folder to fill, which is moved to ``target``, where there is none, if the block ends well."""
-    with staging(target.parent) as work:
+    with _naming(target), staging(target.parent) as work:
         yield work
         for folder, _, files in os.walk(work):
             for name in files:
@@ -104,6 +106,26 @@ def sweep(folder: Path) -> None:
         for entry in entries:
             if is_temporary(entry.name):
                 _remove_dead(Path(entry.path))
+
+
+def listed(folder: Path, pattern: str, deep: bool = False) -> list[Path]:
+    """The files of a folder whose names fit a pattern, sorted; none where there is no such folder. ``glob``
+    would take one that can't be read for an empty one.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=_unless_absent, followlinks=False):
+        found += [Path(place, name) for name in fnmatch.filter(names, pattern) if not is_temporary(name)]
+        if not deep:
+            folders.clear()
+    return sorted(found)
+
+
+def _unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _claim(target: Path, is_folder: bool = False) -> tuple[int, Path]:
@@ -173,7 +195,7 @@ def _naming(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        unnamed = error.filename is None or is_temporary(Path(str(error.filename)).name)
-        if error.errno is None or not unnamed:
+        ours = error.filename is None or any(map(is_temporary, Path(str(error.filename)).parts))
+        if error.errno is None or not ours:
             raise
         raise OSError(error.errno, error.strerror, str(target)) from None

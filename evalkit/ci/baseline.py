@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
-from evalkit.files import folder_beside, is_temporary, make_folder, staging, write_whole
+from evalkit.files import folder_beside, listed, make_folder, staging, write_whole
 from evalkit.spec import RunSpec, load_config
 from evalkit.store import Record, exclusive
 
@@ -76,8 +76,8 @@ def _take_over(folder: Path) -> None:
     update = folder / _UPDATE
     if not update.is_dir():
         return
-    names = [path.relative_to(update) for path in sorted(update.glob("*/*.tsv"))]
-    for old in folder.glob("*/*.tsv"):
+    names = [path.relative_to(update) for path in _files(update)]
+    for old in _files(folder):
         if old.relative_to(folder) not in names:
             old.unlink()
     for name in [*names, Path(ORDER)]:
@@ -90,6 +90,12 @@ def _current(folder: Path) -> Path:
     """Where the files of a baseline are."""
     update = folder / _UPDATE
     return update if update.is_dir() else folder
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of answers, and nothing in ``.update``."""
+    arms = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != _UPDATE)
+    return [path for arm in arms for path in listed(arm, "*.tsv")]
 
 
 def _fill(folder: Path, spec: RunSpec, found: Baseline) -> None:
@@ -137,8 +143,7 @@ def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, Answe
     names = {(_file_name(arm), _file_name(task)): (arm, task) for arm, task in found}
     return {
         names.get((path.parent.name, path.stem), (path.parent.name, path.stem)): _read_file(path)
-        for path in sorted(_current(folder).glob("*/*.tsv"))
-        if not is_temporary(path.name)
+        for path in _files(_current(folder))
     }
 
 

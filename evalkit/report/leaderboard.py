@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, of_file
 from evalkit.files import write_whole
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.aggregate import CATEGORIES, unweighted
@@ -118,7 +118,9 @@ def read(target: Path) -> pd.DataFrame:
         raise UsageError(f"leaderboard `{target}`", "it is no file", "give the name of a CSV file")
     try:
         table = pd.read_csv(target, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise of_file(f"leaderboard `{target}`", error, "give a readable CSV file") from None
+    except ValueError as error:
         raise UsageError(f"leaderboard `{target}`", str(error), "give another file, or delete it") from None
     if not set(FIXED) <= set(table.columns) or (table["schema"] != str(SCHEMA)).any():
         raise UsageError(

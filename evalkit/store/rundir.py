@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from evalkit.errors import EvalkitError, UsageError
-from evalkit.files import is_temporary, write_whole
+from evalkit.files import is_temporary, listed, write_whole
 from evalkit.store.frames import records_frame
 from evalkit.store.journal import Journal, JournalWriter, line_of, parsed, read_journal
 from evalkit.store.locks import FOLDER as LOCKS
@@ -146,7 +146,7 @@ class RunDir:
         """Whether the records were made after the journal was last written to."""
         try:
             made = (self.path / "records.jsonl").stat().st_mtime_ns
-            return all(each.stat().st_mtime_ns <= made for each in (self.path / "journal").glob("*.jsonl"))
+            return all(each.stat().st_mtime_ns <= made for each in listed(self.path / "journal", "*.jsonl"))
         except OSError:
             return False
 
