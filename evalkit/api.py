@@ -13,6 +13,7 @@ from typing import Any
 
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.execute import execute
+from evalkit.files import write_whole
 from evalkit.finish import Outcome, rescore, scored_anew
 from evalkit.interchange.bring import ImportOrder, bring, store
 from evalkit.metrics.reasoning import TAGS
@@ -172,9 +173,7 @@ def report(
             pictures |= thumbnails(task, ids, data_root, cache)
     title = f"evalkit: {', '.join(dict.fromkeys(arm.run for arm in found.arms))}"
     target = Path(output)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(report_page(found, gathered.records, pictures, title), encoding="utf-8")
-    return target
+    return write_whole(target, report_page(found, gathered.records, pictures, title))
 
 
 def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:
@@ -186,8 +185,7 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
         Path(target), [row for results in opened for facts in facts_of(results) for row in rows_of(facts)]
     )
     if page is not None:
-        Path(page).parent.mkdir(parents=True, exist_ok=True)
-        Path(page).write_text(leaderboard_page(Path(target)), encoding="utf-8")
+        write_whole(Path(page), leaderboard_page(Path(target)))
     return count
 
 

@@ -65,6 +65,8 @@ _FIXES = {
     errno.EPERM: "give the right to it, or choose another place (`--output`, EVALKIT_CACHE)",
     errno.EROFS: "write to another place (`--output`, EVALKIT_CACHE)",
     errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
+    errno.ENFILE: "raise the machine's limit on open files",
+    errno.EFBIG: "raise the limit on the size of files (`ulimit -f`)",
     errno.ENAMETOOLONG: "give a shorter name",
 }
 
@@ -85,6 +87,14 @@ def of_machine(error: OSError | MemoryError | RecursionError) -> EvalkitError:
         error.strerror or str(error) or type(error).__name__,
         _FIXES.get(error.errno or 0, "see to the file or folder, and repeat the command"),
     )
+
+
+def of_file(what: str, error: OSError, fix: str) -> EvalkitError:
+    """Why a file that was given can't be read: there is none of that name, or the machine refuses it."""
+    why = error.strerror or str(error) or type(error).__name__
+    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
+        return UsageError(what, why, fix)
+    return EnvironmentProblem(what, why, _FIXES.get(error.errno or 0, fix))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

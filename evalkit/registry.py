@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.files import listed
 from evalkit.types import Category
 
 if TYPE_CHECKING:
@@ -192,8 +193,8 @@ def _task_files(folder: Path) -> list[Path]:
     """All Python files below a folder, but those that a leading ``_`` or ``.`` marks as private."""
     if not folder.is_dir():
         raise UsageError(f"tasks folder `{folder}`", "there is no such folder", "check `--tasks-dir`")
-    found = (path for path in folder.rglob("*.py"))
-    return sorted(p for p in found if not any(part[0] in "_." for part in p.relative_to(folder).parts))
+    found = listed(folder, "*.py", deep=True)
+    return [p for p in found if not any(part[0] in "_." for part in p.relative_to(folder).parts)]
 
 
 def _read(path: Path) -> TaskInfo:

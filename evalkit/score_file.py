@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import UsageError, did_you_mean
+from evalkit.errors import UsageError, did_you_mean, of_file
 from evalkit.metrics.base import Answer, FileMetric, Metric, Score, Scored, finite_score
 from evalkit.metrics.flags import is_empty, is_repeating
 from evalkit.metrics.reasoning import TAGS, Reading, separate
@@ -152,9 +152,7 @@ def _read(path: Path, reasoning: str) -> Iterator[_Line]:
     try:
         content = path.read_bytes()
     except OSError as problem:
-        raise UsageError(
-            f"predictions `{path}`", problem.strerror or str(problem), "give a readable JSONL file"
-        ) from None
+        raise of_file(f"predictions `{path}`", problem, "give a readable JSONL file") from None
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         if not line.strip():
             continue

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from evalkit.errors import UsageError, did_you_mean
+from evalkit.errors import UsageError, did_you_mean, of_file
 from evalkit.metrics.reasoning import RULES, TAGS
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import PART_KEYS
@@ -321,7 +321,7 @@ def read_yaml(path: Path, what: str) -> Mapping[Any, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise UsageError(f"{what} `{path}`", str(error.strerror), "give a readable YAML file") from None
+        raise of_file(f"{what} `{path}`", error, "give a readable YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())
         raise UsageError(f"{what} `{path}` is not valid YAML", why, "mend it where it says") from None

@@ -16,6 +16,7 @@ from evalkit.engine.executors.base import Order
 from evalkit.engine.executors.local import Local
 from evalkit.engine.run import Settings
 from evalkit.errors import EnvironmentProblem, UsageError
+from evalkit.files import beside
 from evalkit.models.base import Placing
 from evalkit.models.hf import HfModel
 from evalkit.provenance import hardware, versions
@@ -156,4 +157,5 @@ def _draw(curves: Sequence[Curve], path: Path) -> None:
         axes.plot(curve.counts, curve.seconds, marker="o", label="measured")
         axes.set(xlabel=curve.of, ylabel="seconds", ylim=(0, None), xlim=(0, None))
         axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    with beside(path) as place:
+        figure.savefig(place, dpi=120)

@@ -2,11 +2,15 @@
 
 ``FOLDER/order.yaml`` says what is run, ``FOLDER/policy.yaml`` what may change, and
 ``FOLDER/<arm>/<task>.tsv`` has a line for each sample: its id, score, and answer as JSON text.
+
+An update is all or nothing: it is written as a whole into ``FOLDER/.update``, which is there from one moment
+to the next, and then brought to its place. As long as that folder is there, it is what is read.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.files import folder_beside, listed, make_folder, staging, write_whole
 from evalkit.spec import RunSpec, load_config
 from evalkit.store import Record, exclusive
 
 ORDER = "order.yaml"
+_UPDATE = ".update"
 _HEAD = "sample\tscore\tanswer"
 # What of an order is kept: where things lie differs from machine to machine.
 _KEPT = (
@@ -57,12 +63,42 @@ def outcomes(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Answe
 
 def write(folder: Path, spec: RunSpec, found: Baseline) -> None:
     """Replace a baseline by what was found, when no other process does."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with exclusive(folder / ".lock"):
-        _write(folder, spec, found)
+        _take_over(folder)  # of an update that was killed
+        with folder_beside(folder / _UPDATE) as work:
+            _fill(work, spec, found)
+        _take_over(folder)
 
 
-def _write(folder: Path, spec: RunSpec, found: Baseline) -> None:
+def _take_over(folder: Path) -> None:
+    """Bring a whole update to its place, from any point on at which that was stopped before."""
+    update = folder / _UPDATE
+    if not update.is_dir():
+        return
+    names = [path.relative_to(update) for path in _files(update)]
+    for old in _files(folder):
+        if old.relative_to(folder) not in names:
+            old.unlink()
+    for name in [*names, Path(ORDER)]:
+        write_whole(folder / name, (update / name).read_bytes())
+    with staging(folder) as gone:
+        os.replace(update, gone / _UPDATE)
+
+
+def _current(folder: Path) -> Path:
+    """Where the files of a baseline are."""
+    update = folder / _UPDATE
+    return update if update.is_dir() else folder
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files of answers, and nothing in ``.update``."""
+    arms = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != _UPDATE)
+    return [path for arm in arms for path in listed(arm, "*.tsv")]
+
+
+def _fill(folder: Path, spec: RunSpec, found: Baseline) -> None:
     import yaml
 
     chosen: dict[str, Any] = {name: getattr(spec, name) for name in _KEPT}
@@ -70,8 +106,6 @@ def _write(folder: Path, spec: RunSpec, found: Baseline) -> None:
         name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items() if value
     }
     (folder / ORDER).write_text(yaml.safe_dump(order, sort_keys=True), encoding="utf-8")
-    for old in folder.glob("*/*.tsv"):
-        old.unlink()
     for (arm, task), samples in sorted(found.items()):
         lines = [_HEAD]
         for name, answered in sorted(samples.items()):
@@ -88,7 +122,8 @@ def read_order(folder: Path, **options: Any) -> RunSpec:
     Raises:
         UsageError: the folder holds no baseline, or an unknown option.
     """
-    if not (folder / ORDER).is_file():
+    order = _current(folder) / ORDER
+    if not order.is_file():
         raise UsageError(
             f"baseline `{folder}`",
             f"it has no {ORDER}",
@@ -96,7 +131,7 @@ def read_order(folder: Path, **options: Any) -> RunSpec:
         )
     known = RunSpec.model_fields
     given = {name: value for name, value in options.items() if value is not None and name in known}
-    return RunSpec(**{**load_config(folder / ORDER), **given})
+    return RunSpec(**{**load_config(order), **given})
 
 
 def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, Answered]]:
@@ -108,8 +143,13 @@ def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, Answe
     names = {(_file_name(arm), _file_name(task)): (arm, task) for arm, task in found}
     return {
         names.get((path.parent.name, path.stem), (path.parent.name, path.stem)): _read_file(path)
-        for path in sorted(folder.glob("*/*.tsv"))
+        for path in _files(_current(folder))
     }
+
+
+def below(place: Path) -> list[Path]:
+    """The baselines in a folder of baselines."""
+    return sorted(path for path in place.glob("*/") if (_current(path) / ORDER).is_file())
 
 
 def _read_file(path: Path) -> dict[str, Answered]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from evalkit.ci.verdict import Change, TaskVerdict, overall
+from evalkit.files import write_whole
 
 _SHOWN = 20
 _TEXT = 80
@@ -59,8 +60,7 @@ def write_junit(path: Path, verdicts: Sequence[TaskVerdict]) -> None:
             kind = "failure" if each.outcome == "NO-GO" else "error"
             problem = ElementTree.SubElement(case, kind, {"message": _xml("; ".join(each.reasons))})
             problem.text = _xml("\n".join(map(_described, _most_telling(each.changes))))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+    write_whole(path, ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
 
 
 def _most_telling(changes: Sequence[Change]) -> list[Change]:

@@ -53,7 +53,7 @@ def check(folder: Path, reporter: Reporter | None = None, **options: Any) -> lis
 
 def folders(given: Sequence[Path]) -> list[Path]:
     """Baselines to check: those given, else all below ``results/baselines``."""
-    return list(given) or sorted(path.parent for path in DEFAULT.glob(f"*/{baseline.ORDER}"))
+    return list(given) or baseline.below(DEFAULT)
 
 
 def _run(spec: RunSpec, reporter: Reporter | None) -> Outcome:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -72,7 +74,26 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: errors that a user can mend become one message and an exit code."""
-    sys.exit(run_cli(sys.argv[1:]))
+    sys.exit(_flushed(run_cli(sys.argv[1:])))
+
+
+def _flushed(code: int) -> int:
+    """The exit code, when all that was printed has gone where it was to go."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # The interpreter tries once more at its end, and its exit code would be another.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if code == ExitCode.OK and not isinstance(error, BrokenPipeError):
+            return _told(of_machine(error))
+    return code
+
+
+def _told(problem: EvalkitError) -> int:
+    """Say what is wrong, where that can be said, and return the exit code that it leads to."""
+    with suppress(OSError):
+        click.echo(f"evalkit: {problem}", err=True)
+    return int(problem.exit_code)
 
 
 def run_cli(args: list[str]) -> int:
@@ -83,8 +104,7 @@ def run_cli(args: list[str]) -> int:
     try:
         code = cli.main(args=args, prog_name="evalkit", standalone_mode=False)
     except EvalkitError as error:
-        click.echo(f"evalkit: {error}", err=True)
-        return int(error.exit_code)
+        return _told(error)
     except click.ClickException as error:
         error.show()
         return int(ExitCode.USAGE)
@@ -94,7 +114,5 @@ def run_cli(args: list[str]) -> int:
     except BrokenPipeError:
         return int(ExitCode.OK)
     except (OSError, MemoryError, RecursionError) as error:
-        problem = of_machine(error)
-        click.echo(f"evalkit: {problem}", err=True)
-        return int(problem.exit_code)
+        return _told(of_machine(error))
     return int(code) if isinstance(code, int) else int(ExitCode.OK)

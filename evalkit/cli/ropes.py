@@ -11,6 +11,7 @@ import click
 from evalkit.cli.options import json_option
 from evalkit.cli.show import columns, fields
 from evalkit.errors import EnvironmentProblem, ExitCode, UsageError, did_you_mean
+from evalkit.files import beside
 from evalkit.plain import to_json
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import write_value
@@ -122,7 +123,8 @@ def plot(names: tuple[str, ...], output: Path) -> None:
 
     variants = [read_variant(name) for name in names] or list(VARIANTS.values())
     try:
-        draw(variants, output)
+        with beside(output) as place:
+            draw(variants, place)
     except ValueError as error:
         raise UsageError(
             f"figure `{output}`", str(error), "give it a name that ends in .png or .svg"

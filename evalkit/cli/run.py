@@ -159,11 +159,14 @@ def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:
     from evalkit.spec import RunSpec, load_config
 
     chosen: dict[str, Any] = load_config(config) if config else {}
-    given = {name: value for name, value in options.items() if value not in (None, (), {}, False)}
+    given = {name: value for name, value in options.items() if value is not False and value not in _NOT_GIVEN}
     chosen |= given
     chosen.setdefault("models", ())
     chosen.setdefault("tasks", ())
     return RunSpec(**chosen)
+
+
+_NOT_GIVEN: tuple[Any, ...] = (None, (), {})
 
 
 def _rate_limits(values: tuple[str, ...]) -> Iterator[tuple[str, float]]:

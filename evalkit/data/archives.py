@@ -11,13 +11,13 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
 from evalkit.errors import EnvironmentProblem
+from evalkit.files import staging
 
 # Deflate reaches 1032:1 at most, and only on constant data: media compress hardly at all.
 _MAX_RATIO = 200
@@ -52,14 +52,9 @@ def unpacked_once(name: str, sources: Sequence[Path], cache: Path, unpack: Calla
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.is_dir():
-            for left in cache.glob(f"{target.name}.*/"):  # of a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            work = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=cache))
-            try:
+            with staging(cache) as work:
                 unpack(work)
                 os.replace(work, target)
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
     return target
 
 

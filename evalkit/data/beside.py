@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from evalkit.data.archives import extract, is_unpacked
 from evalkit.data.tarballs import extract_tar, grouped, is_tar, tar_stem
+from evalkit.files import staging
 
 
 def unpack_beside(archives: Iterable[Path], folder: Path) -> Iterator[str]:
@@ -17,18 +17,18 @@ def unpack_beside(archives: Iterable[Path], folder: Path) -> Iterator[str]:
     there = [path for path in archives if path.exists()]
     for path in (path for path in there if not is_tar(path)):
         if not is_unpacked(path, folder) and not is_unpacked(path, path.parent):
-            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=path.parent) as work:
-                extract(path, Path(work))
-                _move(Path(work), path.parent)
+            with staging(path.parent) as work:
+                extract(path, work)
+                _move(work, path.parent)
             yield path.name
     for parts in grouped(path for path in there if is_tar(path)):
         target = parts[0].parent / tar_stem(parts[0])
         if not target.is_dir():
-            with tempfile.TemporaryDirectory(prefix=".unpacking-", dir=parts[0].parent) as work:
-                extract_tar(parts, Path(work))
-                inner = Path(work) / tar_stem(parts[0])
+            with staging(parts[0].parent) as work:
+                extract_tar(parts, work)
+                inner = work / tar_stem(parts[0])
                 # The folder of the archive's name shows that it was unpacked: it comes last.
-                others = [path for path in Path(work).iterdir() if path != inner]
+                others = [path for path in work.iterdir() if path != inner]
                 for path in others:
                     _move_into(path, parts[0].parent)
                 inner.rename(target) if inner.is_dir() else target.mkdir()

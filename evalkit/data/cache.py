@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from evalkit.data.frame_folders import as_video
 from evalkit.errors import EnvironmentProblem
+from evalkit.files import write_whole
 from evalkit.types import MediaRef
 
 
@@ -44,7 +44,7 @@ class MediaCache:
         path = self.root / digest[:2] / digest
         if not path.is_file():
             with writing(self.root):
-                write_whole(path, ref.data)
+                write_whole(path, ref.data, durable=False)
         return replace(ref, path=str(path), data=None)
 
 
@@ -63,18 +63,6 @@ def writing(place: Path) -> Iterator[None]:
             error.strerror or str(error),
             "free some space, or set EVALKIT_CACHE to a folder that can be written",
         ) from None
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside its place, and move it there; nothing is left of it if that fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def _one_file(ref: MediaRef, folder: Path) -> MediaRef:

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Iterable
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.cache import cache_root
+from evalkit.files import write_whole
 
 KEPT_BYTES = 1 << 20
 """Smaller files are read again each time: that takes no longer than looking their hash up."""
@@ -139,10 +139,6 @@ def _keep(real: Path, entry: dict[str, Any]) -> None:
     """Write an entry as a whole; without a cache, files are hashed again next time."""
     target = _entry_of(real)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(entry, file)
-        os.replace(temporary, target)
+        write_whole(target, json.dumps(entry), durable=False)
     except OSError:
         return

@@ -8,11 +8,11 @@ the data set.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+from evalkit.files import beside
 
 _CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png"}
 
@@ -41,15 +41,11 @@ def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
     name = hashlib.sha256(f"{rate}|{_facts(files)}".encode("utf-8", "surrogateescape")).hexdigest()
     target = cache / name[:2] / f"{name}.mp4"
     if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".mp4")
-        os.close(handle)
         try:
-            _mux(files, Fraction(rate).limit_denominator(1001), temporary)
+            with beside(target, durable=False) as place:
+                _mux(files, Fraction(rate).limit_denominator(1001), str(place))
         except (av.error.InvalidDataError, StopIteration):
-            os.unlink(temporary)
             return None
-        os.replace(temporary, target)
     return target
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evalkit.errors import UsageError
+from evalkit.files import write_whole
 from evalkit.validation import complaint
 
 NAME = "evalkit.lock.json"
@@ -90,10 +90,7 @@ def write_lock(path: Path, entries: Mapping[str, LockedRepo]) -> None:
         "format": 1,
         "repositories": {repo: asdict(entry) for repo, entry in sorted(entries.items())},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    fresh.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(fresh, path)
+    write_whole(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def difference(path: Path, expected: LockedFile) -> str | None:

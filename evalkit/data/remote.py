@@ -15,6 +15,7 @@ from typing import Any
 from evalkit.data.archives import is_inside
 from evalkit.data.lock import LockedFile, difference
 from evalkit.errors import EnvironmentProblem
+from evalkit.files import beside
 
 _TRIES = 3
 _FIX = (
@@ -143,11 +144,8 @@ class Remote:
                         f"its member {name!r} would leave the folder",
                         "don't use it",
                     )
-                target.parent.mkdir(parents=True, exist_ok=True)
-                partial = target.with_name(f".{target.name}.part")
-                with opened.open(name) as source, open(partial, "wb") as sink:
+                with beside(target) as place, opened.open(name) as source, open(place, "wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
-                partial.replace(target)
                 done(name)
 
     @contextmanager

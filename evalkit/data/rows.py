@@ -88,9 +88,8 @@ class Rows:
         except Unreadable as error:
             raise self._problem(str(error), error.fix or _FIX) from None
         except OSError as error:
-            raise self._problem(
-                error.strerror or str(error), "correct `file`; a relative path counts from the task's file"
-            ) from None
+            where = "correct `file`; a relative path counts from the task's file"
+            raise self._problem(error.strerror or str(error), where) from None
 
     @property
     def kinds(self) -> Mapping[str, Kind]:

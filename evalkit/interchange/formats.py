@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from evalkit.data.file_hash import file_hash
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, of_file
 from evalkit.interchange import inspect_log, lmms_samples, vlmevalkit
 from evalkit.interchange.foreign import Log, unreadable
 
@@ -41,7 +41,7 @@ def read_log(path: Path) -> Log:
         if log is not None and file_hash(path) != before:
             raise unreadable(path, "it was changed while it was read", "repeat the command")
     except OSError as error:
-        raise unreadable(path, error.strerror or str(error), "give a readable file") from None
+        raise of_file(f"results `{path}`", error, "give a readable file") from None
     if log is not None:
         return replace(log, sha256=before)
     if suffix == ".jsonl":
@@ -94,6 +94,6 @@ def _first(path: Path) -> dict[str, object]:
         with open(path, "rb") as lines:
             line = next((each for each in lines if each.strip()), b"")
         found = json.loads(line.removeprefix(b"\xef\xbb\xbf").decode("utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError, did_you_mean
+from evalkit.files import beside
 from evalkit.interchange.inspect_log import inspect_logs
 from evalkit.report.aggregate import Cell
 from evalkit.report.results import Results
@@ -37,13 +38,13 @@ def export(results: Results, output: Path, arm: str | None = None, task: str | N
             f"the run has {len(chosen)} results: {names}",
             "give a folder, or choose with `--arm` and `--task`",
         )
-    (output.parent if single else output).mkdir(parents=True, exist_ok=True)
     cells = results.comparison().cells
     written = []
     for evaluation in chosen:
         path = output if single else output / f"{_file_name(evaluation)}.eval"
         cell = cells[evaluation.arm].get(evaluation.task.name)
-        logs.write_eval_log(_log(results, evaluation, cell), str(path.absolute()))
+        with beside(path) as place:
+            logs.write_eval_log(_log(results, evaluation, cell), str(place.absolute()))
         written.append(path)
     return written
 

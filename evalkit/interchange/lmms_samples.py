@@ -61,7 +61,7 @@ def _results(path: Path, date: str) -> Mapping[str, Any]:
     beside = path.with_name(f"{date}_results.json")
     try:
         found = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

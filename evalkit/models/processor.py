@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.cache import cache_root, write_whole, writing
+from evalkit.data.cache import cache_root, writing
 from evalkit.errors import EnvironmentProblem
+from evalkit.files import write_whole
 from evalkit.models.checkpoint import CheckpointFiles, read_json
 from evalkit.models.normalise import Channels, Normalisation, Normalisations
 from evalkit.models.preprocess import neutralise
@@ -295,7 +296,7 @@ def _tokenizer_file(tokenizer: Any, folder: Path) -> str:
     place = cache_root() / "tokenizers" / f"{hashlib.sha256(text).hexdigest()}.json"
     if not place.is_file():
         with writing(place.parent):
-            write_whole(place, text)
+            write_whole(place, text, durable=False)
     return str(place)
 
 

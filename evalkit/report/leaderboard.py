@@ -14,13 +14,13 @@ incomplete.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.errors import UsageError
+from evalkit.errors import UsageError, of_file
+from evalkit.files import write_whole
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.aggregate import CATEGORIES, unweighted
 from evalkit.report.comparison import Arm, Comparison
@@ -102,9 +102,7 @@ def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
         merged[key] = _merged(merged[key], row) if key in merged else dict(row)
     table = pd.DataFrame([merged[key] for key in sorted(merged)])
     tasks = sorted(set(table.columns) - set(FIXED))
-    fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    table.reindex(columns=[*FIXED, *tasks]).to_csv(fresh, index=False)
-    os.replace(fresh, target)
+    write_whole(target, table.reindex(columns=[*FIXED, *tasks]).to_csv(index=False))
     return len(table)
 
 
@@ -120,7 +118,9 @@ def read(target: Path) -> pd.DataFrame:
         raise UsageError(f"leaderboard `{target}`", "it is no file", "give the name of a CSV file")
     try:
         table = pd.read_csv(target, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise of_file(f"leaderboard `{target}`", error, "give a readable CSV file") from None
+    except ValueError as error:
         raise UsageError(f"leaderboard `{target}`", str(error), "give another file, or delete it") from None
     if not set(FIXED) <= set(table.columns) or (table["schema"] != str(SCHEMA)).any():
         raise UsageError(

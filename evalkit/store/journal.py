@@ -18,6 +18,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
+from evalkit.files import listed
 from evalkit.store.records import DERIVED, Record
 
 
@@ -66,7 +67,7 @@ def read_journal(folder: Path) -> Journal:
     """
     records: dict[str, Record] = {}
     unreadable = 0
-    for path in sorted(folder.glob("worker-*.jsonl")):
+    for path in listed(folder, "worker-*.jsonl"):
         with open(path, "rb") as lines:
             for line in lines:
                 record = _parse(line)

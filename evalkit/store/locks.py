@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from evalkit.errors import UsageError
+from evalkit.files import write_whole
 
 FOLDER = "locks"
 
@@ -73,9 +74,7 @@ def _path(folder: Path, name: str) -> Path:
 def _note(folder: Path, name: str, command: str) -> None:
     about = {"pid": os.getpid(), "host": platform.node(), "command": command}
     path = _path(folder, name).with_suffix(".holder")
-    fresh = path.with_suffix(f".{os.getpid()}.tmp")
-    fresh.write_text(json.dumps(about), encoding="utf-8")
-    os.replace(fresh, path)
+    write_whole(path, json.dumps(about), durable=False)
 
 
 def _holder(folder: Path, name: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from evalkit.errors import EvalkitError, UsageError
+from evalkit.files import is_temporary, listed, write_whole
 from evalkit.store.frames import records_frame
 from evalkit.store.journal import Journal, JournalWriter, line_of, parsed, read_journal
 from evalkit.store.locks import FOLDER as LOCKS
@@ -31,7 +31,6 @@ from evalkit.validation import complaint
 if TYPE_CHECKING:
     import pandas as pd
 
-_TEMPORARY = ".tmp"
 _ERRORS = "surrogatepass"  # JSON has lone surrogates, and so may a model's text or a data set
 
 
@@ -147,7 +146,7 @@ class RunDir:
         """Whether the records were made after the journal was last written to."""
         try:
             made = (self.path / "records.jsonl").stat().st_mtime_ns
-            return all(each.stat().st_mtime_ns <= made for each in (self.path / "journal").glob("*.jsonl"))
+            return all(each.stat().st_mtime_ns <= made for each in listed(self.path / "journal", "*.jsonl"))
         except OSError:
             return False
 
@@ -246,19 +245,7 @@ class RunDir:
         return UsageError(f"`{self.path / name}` is damaged", why, again)
 
     def _replace(self, name: str, content: str | bytes) -> Path:
-        self.path.mkdir(parents=True, exist_ok=True)
-        target = self.path / name
-        target.parent.mkdir(exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}{_TEMPORARY}")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content if isinstance(content, bytes) else content.encode("utf-8", _ERRORS))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return target
+        return write_whole(self.path / name, content)
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
@@ -277,4 +264,4 @@ def _written_by(invocations: Any) -> str:
 
 def _strange(folder: Path) -> bool:
     """Whether a folder holds more than what a killed run may have left of its first file."""
-    return any(not entry.name.endswith(_TEMPORARY) for entry in folder.iterdir())
+    return any(not is_temporary(entry.name) for entry in folder.iterdir())

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 
+from evalkit.files import folder_beside
 from evalkit.zoo import wording
 from evalkit.zoo.boards import CELL
 
@@ -96,23 +97,20 @@ def save(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
     """
     from transformers import GenerationConfig
 
-    fresh = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
     half = build(model.config.text_config.vocab_size, model.config.rope_variant, 0).half()
     half.load_state_dict({name: value.half() for name, value in model.state_dict().items()})
     half.generation_config = GenerationConfig(
         eos_token_id=wording.END, pad_token_id=wording.PAD, do_sample=False
     )
-    half.save_pretrained(fresh, safe_serialization=True)
-    tokenizer.save(str(fresh / "tokenizer.json"))
-    for name, content in (
-        ("tokenizer_config.json", wording.tokenizer_config()),
-        ("preprocessor_config.json", wording.image_processor_config()),
-        ("video_preprocessor_config.json", wording.video_processor_config()),
-    ):
-        (fresh / name).write_text(json.dumps(content, indent=2) + "\n")
-    for path in fresh.iterdir():
-        path.chmod(0o644)  # safetensors writes files that only their owner may read
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+    with folder_beside(folder) as fresh:
+        half.save_pretrained(fresh, safe_serialization=True)
+        tokenizer.save(str(fresh / "tokenizer.json"))
+        for name, content in (
+            ("tokenizer_config.json", wording.tokenizer_config()),
+            ("preprocessor_config.json", wording.image_processor_config()),
+            ("video_preprocessor_config.json", wording.video_processor_config()),
+        ):
+            (fresh / name).write_text(json.dumps(content, indent=2) + "\n")
+        for path in fresh.iterdir():
+            path.chmod(0o644)  # safetensors writes files that only their owner may read
+        shutil.rmtree(folder, ignore_errors=True)

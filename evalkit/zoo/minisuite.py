@@ -7,8 +7,6 @@ function of the seed; the seeds of the training (:mod:`evalkit.zoo.batches`) are
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from evalkit.data.cache import cache_root, writing
+from evalkit.files import beside
 from evalkit.task import Row
 from evalkit.zoo.boards import Board, pixels
 from evalkit.zoo.scenes import MAKERS, Question, Scene, generator
@@ -92,12 +91,8 @@ def _clip_file(board: Board, name: str) -> Path:
     folder = cache_root() / "mini_video"
     path = folder / f"{name}-v{_FORMAT}.mp4"
     if not path.is_file():
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=folder, suffix=".partial")
-            os.close(handle)
-            encode_clip(board, Path(temporary))
-            os.replace(temporary, path)
+        with writing(folder), beside(path, durable=False) as place:
+            encode_clip(board, place)
     return path
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name everybody uses)
 
 from evalkit.data.cache import cache_root
+from evalkit.files import beside
 from evalkit.rope.install import install
 from evalkit.rope.variants import parse_variant
 from evalkit.zoo import CHECKPOINTS, VARIANTS, checkpoint, language, tower
@@ -176,10 +177,8 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".partial")
-    torch.save(content, fresh)
-    fresh.replace(path)
+    with beside(path) as place:
+        torch.save(content, place)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -18,6 +22,14 @@ from evalkit.errors import UsageError
 from evalkit.spec import RunSpec
 
 PLACE = ("tiny@mrope", "docs")
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed loses nothing that it wrote; only a power cut does."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 SAMPLES = st.dictionaries(TEXT, st.builds(Answered, st.sampled_from([None, 0.0, 0.5, 1.0]), TEXT), min_size=1)
 
@@ -108,6 +120,62 @@ def test_a_damaged_baseline_is_named(tmp_path: Path) -> None:
         baseline.read(tmp_path, {PLACE: {}})
     with pytest.raises(UsageError, match=r"order\.yaml"):
         baseline.read_order(tmp_path / "nowhere")
+
+
+class Killed(BaseException):
+    """What a kill is to the code: nothing handles it."""
+
+
+CALLS = ("open", "fsync", "replace", "unlink", "mkdir", "rmdir")
+
+
+@contextmanager
+def killed_at(point: int) -> Iterator[list[str]]:
+    """Let so many calls that change the disk happen, and no more."""
+    done: list[str] = []
+
+    def counted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*words: Any, **options: Any) -> Any:
+            if len(done) >= point:
+                raise Killed
+            done.append(name)
+            return call(*words, **options)
+
+        return counting
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(os, name, counted(name, getattr(os, name)))
+        yield done
+
+
+def test_an_update_that_is_killed_at_any_point_is_all_or_nothing(tmp_path: Path) -> None:
+    """Of tasks and arms that go, that stay, and that come."""
+    old = {("a@m", "docs"): samples(1, 0), ("a@m", "gone"): samples(1), ("b@m", "docs"): samples(0)}
+    new = {("a@m", "docs"): samples(0, 1), ("a@m", "came"): samples(1), ("c@m", "docs"): samples(0)}
+    before, after = RunSpec(models="a", tasks=("docs", "gone")), RunSpec(models="a", tasks=("docs", "came"))
+    point, seen = 0, set()
+    while True:
+        folder = tmp_path / str(point) / "base"
+        baseline.write(folder, before, old)
+        (folder / "policy.yaml").write_text("tier: loose\n")
+        with killed_at(point) as done, suppress(Killed):
+            baseline.write(folder, after, new)
+        found = baseline.read(folder, new)
+        seen.add(found == new)
+        assert (found, baseline.read_order(folder).tasks) in ((old, before.tasks), (new, after.tasks))
+        assert baseline.below(folder.parent) == [folder]
+        baseline.write(folder, after, new)
+        assert (baseline.read(folder, new), baseline.read_order(folder).tasks) == (new, after.tasks)
+        assert {path.name for path in folder.iterdir()} <= {
+            "order.yaml", "policy.yaml", ".lock", "a@m", "b@m", "c@m",
+        }  # fmt: skip
+        assert sorted(path.stem for path in folder.glob("*/*.tsv")) == ["came", "docs", "docs"]
+        if len(done) < point:
+            break
+        point += 1
+    assert seen == {True, False}
+    assert point > 30
 
 
 def test_policies(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_damaged_archives_leave_nothing_behind(tmp_path):
 def test_remains_of_a_killed_process_are_removed(tmp_path):
     archive = make(tmp_path / "a.zip", {"x": b"1"})
     folder = extract_once(archive, tmp_path / "cache")
-    folder.rename(folder.with_name(folder.name + ".killed"))
+    folder.rename(folder.with_name(".evalkit-tmp-0123456789ab"))
     assert extract_once(archive, tmp_path / "cache") == folder
     assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == [folder]
 

@@ -146,7 +146,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(
 def test_what_a_kill_leaves_of_the_first_file_does_not_block_the_next_try(tmp_path: Path) -> None:
     run = RunDir.create(tmp_path / "run")
     run.path.mkdir()
-    (run.path / ".manifest.json.123.tmp").write_text('{"form')
+    (run.path / ".evalkit-tmp-0123456789ab.json").write_text('{"form')
     assert RunDir.create(tmp_path / "run") == run
 
 
