@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
+from evalkit.data.regular import check_regular
 from evalkit.errors import EnvironmentProblem
 from evalkit.files import staging
 
@@ -43,9 +44,15 @@ def extract_once(archive: Path, cache: Path) -> Path:
 
 
 def unpacked_once(name: str, sources: Sequence[Path], cache: Path, unpack: Callable[[Path], None]) -> Path:
-    """Let ``unpack`` fill a folder of the cache, unless that was done for the same ``sources``."""
+    """Let ``unpack`` fill a folder of the cache, unless that was done for the same ``sources``.
+
+    Raises:
+        EnvironmentProblem: one of them can't be read, or is no regular file.
+    """
     from filelock import FileLock
 
+    for source in sources:
+        _check_file(source)
     target = cache / f"{name}-{_identity(sources)}"
     if target.is_dir():
         return target
@@ -78,6 +85,7 @@ def extract(archive: Path, folder: Path) -> None:
 
 def is_unpacked(archive: Path, folder: Path) -> bool:
     """Whether every file of a zip archive already lies in ``folder``, at its declared size."""
+    _check_file(archive)
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _checked(archive, opened.infolist())
@@ -86,6 +94,15 @@ def is_unpacked(archive: Path, folder: Path) -> bool:
             f"archive `{archive}`", f"it can't be opened: {error}", "download it again"
         ) from None
     return all(_size(folder / member.filename) == member.file_size for member in members)
+
+
+def _check_file(archive: Path) -> None:
+    try:
+        check_regular(archive)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"archive `{archive}`", f"it can't be read: {error.strerror}", "download it again"
+        ) from None
 
 
 def is_inside(name: str) -> bool:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evalkit.data.frame_folders import as_video
+from evalkit.data.frame_folders import as_video, frame_files, odd_file
 from evalkit.errors import EnvironmentProblem
 from evalkit.files import write_whole
 from evalkit.types import MediaRef
@@ -66,7 +66,12 @@ def writing(place: Path) -> Iterator[None]:
 
 
 def _one_file(ref: MediaRef, folder: Path) -> MediaRef:
-    """A folder of frames as a video file; one without frames is left as it is, and fails when read."""
+    """A folder of frames as a video file; one without frames is left as it is, and fails when read, as does
+    the first frame that is no regular file.
+    """
+    frames = Path(str(ref.path))
     with writing(folder):
-        made = as_video(Path(str(ref.path)), ref.frame_rate or 1.0, folder)
+        made = as_video(frames, ref.frame_rate or 1.0, folder)
+    if made is None and frames.is_dir():
+        made = odd_file(frame_files(frames))
     return replace(ref, path=str(made or ref.path), frame_rate=None)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.cache import cache_root
+from evalkit.data.regular import check_regular, open_regular
 from evalkit.files import write_whole
 
 KEPT_BYTES = 1 << 20
@@ -45,7 +46,7 @@ def file_hash(path: str | Path) -> str:
     A file in the cache of ``huggingface_hub`` goes by the hash that it is named by.
 
     Raises:
-        OSError: it can't be read, or changes while it is read.
+        OSError: it can't be read, is no regular file, or changes while it is read.
     """
     return file_hashes([path])[0]
 
@@ -89,6 +90,7 @@ class _Progress:
 
 
 def _known(path: Path) -> str | None:
+    check_regular(path)
     real = path.resolve()
     if path.is_symlink() and real.parent.name == "blobs" and _SHA256.fullmatch(real.name):
         return real.name
@@ -107,7 +109,7 @@ def _read(path: Path, progress: _Progress) -> str:
     """Hash a file, and keep what was found where that can be relied on."""
     real, began = path.resolve(), time.time()
     total = hashlib.sha256()
-    with real.open("rb") as file:
+    with open_regular(real) as file:
         before = os.fstat(file.fileno())
         left = before.st_size
         while left > 0 and (block := file.read(BLOCK_BYTES)):

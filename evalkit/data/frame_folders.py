@@ -8,6 +8,7 @@ the data set.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ def frame_files(folder: Path) -> list[Path]:
 def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
     """The video file that a folder of pictures stands for; it is made once, in ``cache``.
 
-    ``rate``: pictures a second. None where there is no such folder, no picture in it, or the first
-    can't be read.
+    ``rate``: pictures a second. None where there is no such folder, no picture in it, the first can't be
+    read, or one is no regular file.
 
     Raises:
         OSError: the cache can't be written.
@@ -36,7 +37,7 @@ def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
     import av
 
     files = frame_files(folder) if folder.is_dir() else []
-    if not files:
+    if not files or odd_file(files):
         return None
     name = hashlib.sha256(f"{rate}|{_facts(files)}".encode("utf-8", "surrogateescape")).hexdigest()
     target = cache / name[:2] / f"{name}.mp4"
@@ -47,6 +48,11 @@ def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
         except (av.error.InvalidDataError, StopIteration):
             return None
     return target
+
+
+def odd_file(files: Iterable[Path]) -> Path | None:
+    """The first file that is no regular one, such as a FIFO, which would never end."""
+    return next((path for path in files if not path.is_file()), None)
 
 
 def _facts(files: list[Path]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from evalkit.data.regular import check_regular
 from evalkit.data.sampling import FrameRule, choose_frames
 
 # Without a limit, a header that lies would fill the memory: 24 hours at 60 frames a second.
@@ -27,6 +28,7 @@ def shown_times(
     import av
 
     try:
+        check_regular(path)
         with av.open(path) as container:
             stream = container.streams.best("video")
             if stream is None or not stream.average_rate:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.data.media import unreadable
 from evalkit.data.png import without_comments
+from evalkit.data.regular import open_regular
 from evalkit.errors import MediaError
 from evalkit.types import MediaRef
 
@@ -65,10 +65,11 @@ def _read(ref: MediaRef, work: Callable[[Image.Image], T]) -> T:
 
     try:
         try:
-            with Image.open(io.BytesIO(ref.data) if ref.data is not None else str(ref.path)) as image:
+            with _file(ref) as file, Image.open(file) as image:
                 return work(image)
         except ValueError:
-            data = Path(str(ref.path)).read_bytes() if ref.data is None else ref.data
+            with _file(ref) as file:
+                data = file.read()
             bare = without_comments(data)
             if len(bare) == len(data):
                 raise
@@ -80,6 +81,10 @@ def _read(ref: MediaRef, work: Callable[[Image.Image], T]) -> T:
         raise unreadable(ref, _why(error)) from None
     except Exception as error:  # noqa: BLE001 - Pillow's readers raise anything on damaged files
         raise unreadable(ref, str(error) or type(error).__name__) from None
+
+
+def _file(ref: MediaRef) -> BinaryIO:
+    return io.BytesIO(ref.data) if ref.data is not None else open_regular(str(ref.path))
 
 
 def _why(error: OSError) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.cache import MediaCache, cache_root
+from evalkit.data.regular import read_regular
 from evalkit.engine.executors.base import Order
 from evalkit.engine.executors.local import Local
 from evalkit.engine.planner import Group
@@ -122,7 +123,7 @@ class Files:
     def read(self, path: str) -> bytes | None:
         """What a file holds; None if there is none, which is told when the medium is decoded."""
         try:
-            return Path(path).read_bytes()
+            return read_regular(path)
         except OSError:
             return None
 
