@@ -23,7 +23,7 @@ _BE = (
     r"(?:is|are|was|were|looks?|seems?(?: to be)?|appears?(?: to be)?|would be|must be|can be|could be|as|be|"
     r"being)"
 )
-_ADVERBS = r"(?:(?:\w+ly|both|all|also|the|an?|very|fully|entirely|as)\s+)*"
+_ADVERBS = r"(?:(?:\w+ly|both|all|also|the|an?|very|as)\s+)*"
 _NOT_RIGHT = (
     rf"(?:not|n't) {_ADVERBS}(?:correct|right|answer|accurate|valid|it(?=[.,;!]|$)|applicable|best|suitable|"
     r"appropriate)"

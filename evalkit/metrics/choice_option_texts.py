@@ -19,6 +19,7 @@ _DENIAL = re.compile(
     r"(?:(?:an?|the|in|on|at|any|be|to the|a kind of)\s+)*$",
     re.IGNORECASE,
 )
+_NEAR = 200  # characters before an option's text that may deny it
 _DENIED = re.compile(
     r"\s+(?:is|are|was|would be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b|"
     r"\s*(?:是错|不对|不正确)"
@@ -79,8 +80,9 @@ def _without_list(answer: ChoiceText, text: str) -> str:
     """The text without lines that repeat the options."""
     lines = text.split("\n")
     listed = [line for line in lines if re.match(r"\W*[A-Za-z][).:]", line) and of_option(answer, line)]
+    repeats = frozenset(listed)
     repeated = len(listed) > 1 or (listed and LISTS.search(text))
-    return "\n".join(line for line in lines if line not in listed) if repeated else text
+    return "\n".join(line for line in lines if line not in repeats) if repeated else text
 
 
 def _without_conditions(text: str) -> str:
@@ -93,6 +95,6 @@ def contains(text: str, part: str) -> bool:
         return False
     pattern = rf"(?<![\w.\-]){re.escape(part)}(?!\w|[.,]\d)" if part.isascii() else re.escape(part)
     return any(
-        not _DENIAL.search(text[: found.start()]) and not _DENIED.match(text, found.end())
+        not _DENIAL.search(text, max(0, found.start() - _NEAR), found.start()) and not _DENIED.match(text, found.end())
         for found in re.finditer(pattern, text)
     )

@@ -31,7 +31,7 @@ def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Re
     comparison answers it ("closer"). What is uncertain is not read.
     """
     answer = ChoiceText(text, options, question)
-    if len(answer.capitals) > _MOST_LETTERS:
+    if len(answer.mentions) > _MOST_LETTERS:
         return Reading(None)
     return Reading(*(_stated(answer) or _weak(answer)))
 
@@ -85,7 +85,9 @@ def _overrules(answer: ChoiceText, last: Statement, others: Sequence[Statement])
 
 def _strength(answer: ChoiceText, statement: Statement) -> int:
     # "Therefore, the answer is:" may be a line of its own, before that of the letter.
-    line = answer.text.rfind("\n", 0, len(answer.text[: statement.place].rstrip()))
+    far = max(0, statement.place - 200)
+    stands = far + len(answer.text[far : statement.place].rstrip())
+    line = answer.text.rfind("\n", far, stands)
     start = max(min(answer.sentence_start(statement.place), line + 1), statement.place - 200)
     concludes = CONCLUDES.search(answer.text, start, statement.place)
     return 2 * statement.weight + (1 if concludes else 0)

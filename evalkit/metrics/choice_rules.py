@@ -166,9 +166,7 @@ def _boxed(answer: ChoiceText) -> Iterator[Statement]:
         letter = of_option(answer, found[1])
         listed = re.fullmatch(r"\s*[A-Z](?:\s*(?:,|and|or|/|&|、)\s*[A-Z])+\s*", found[1])
         if letter or listed:
-            spelled = letter in {
-                mention.letter for mention in answer.mentions if found.start() <= mention.start < found.end()
-            }
+            spelled = letter in {mention.letter for mention in answer.within(found.start(), found.end())}
             yield Statement(letter, found.start(), "boxed", 2 if spelled or listed else 0)
 
 
@@ -260,7 +258,7 @@ def _leading(answer: ChoiceText) -> Iterator[Statement]:
 
 def _opens(answer: ChoiceText, first: Mention) -> bool:
     """Whether the text begins with a letter, maybe after "option"; after "point" if its line ends there."""
-    before = re.sub(r"^\W+|\W+$", "", answer.text[: first.start])
+    before = re.sub(r"^\W+|(?<!\W)\W+$", "", answer.text[: first.start])
     if before and first.thing:
         return (
             before.lower() == first.noun.lower()
@@ -289,7 +287,8 @@ def _listing(answer: ChoiceText, first: Mention) -> bool:
         for mention in marks
         if re.search(r"[,;.]\s*(?:and\s+|or\s+)?$", text[max(0, mention.start - 9) : mention.start])
     ]
-    same_line = [mention for mention in inline if "\n" not in text[first.end : mention.start]]
+    ends = text.find("\n", first.end)
+    same_line = [mention for mention in inline if ends < 0 or mention.start <= ends]
     return bool(line) or bool(same_line and same_line[0].bracketed == first.bracketed)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from evalkit.metrics.white_space import squeezed
+
 _NO_OPTIONS = "ABCDEFGHIJ"
 OPTION_NOUN = r"option|choice|answer|letter|alternative|response|selection|candidate"
 # What pictures label with letters: "point A" is a thing that is shown before it is a choice.
@@ -34,7 +36,7 @@ _LATEX_WRAPPER = re.compile(
     r"\s*\{([^{}]*)\}"
 )
 _BOXED = re.compile(
-    r"(?:\\+(?:boxed|fbox|framebox)|(?<![A-Za-z])boxed(?=\s*\{))\s*(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))"
+    r"(?:(?<!\\)\\++(?:boxed|fbox|framebox)|(?<![A-Za-z])boxed(?=\s*\{))\s*(?:\{([^{}]*)\}|([A-Za-z])(?![A-Za-z]))"
 )
 _QUOTES = str.maketrans(
     {"“": '"', "”": '"', "‘": "'", "’": "'", "「": '"', "」": '"', "『": '"', "』": '"', "【": "[", "】": "]"}
@@ -52,7 +54,11 @@ _SMALL = re.compile(
 )
 # How far rules look from a letter; more would be another thought (and slow, where nothing ends a sentence).
 _REACH = 300
+_MOST_MARKS = 60
+_MARKS = re.compile(rf"(?<![^\w\s\x00-\x7f])[^\w\s\x00-\x7f]{{{_MOST_MARKS},}}")
+_NESTED = 20  # LaTeX wrappers within each other that are taken off
 _NOUN_BEFORE = re.compile(rf"(?:^|[^A-Za-z])({NOUN})[ \t]*#?[ \t]*$", re.IGNORECASE)
+_NEXT_WORD = re.compile(r"[ \t]+([A-Za-z]+)")
 _SENTENCE_END = re.compile(r"[!?;。\n]|\.(?=\s|$|[⟧\"')])")
 
 
@@ -180,6 +186,11 @@ class AnswerText:
         """Whether nothing but marks and blanks stands before a mention in its line."""
         return not self.text[max(0, mention.start - _REACH) : mention.start].rpartition("\n")[2].strip()
 
+    def within(self, start: int, end: int) -> tuple[Mention, ...]:
+        """The mentions that begin within a stretch of the text."""
+        first, last = (bisect_left(self.mentions, place, key=lambda each: each.start) for place in (start, end))
+        return self.mentions[first:last]
+
     def between(self, start: int, end: int) -> bool:
         """Whether a letter is mentioned within a stretch of the text."""
         place = bisect_left(self.capitals, start, key=lambda mention: mention.start)
@@ -193,17 +204,20 @@ def clean(text: str) -> str:
     >>> clean("**Ｂ．** \\boxed{\\text{(B)}} <b>'C'</b>")
     'B. ⟦(B)⟧ C'
     """
-    text = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    # Normalising takes the square of the number of marks on one letter.
+    text = _MARKS.sub(lambda found: found[0][:_MOST_MARKS], text)
+    text = squeezed(unicodedata.normalize("NFKC", text)).translate(_QUOTES)
     text = _TAG.sub("\n", _INLINE_TAG.sub("", re.sub(r"~~.*?~~", "", text)))
     text = re.sub(r"```\w*|~~~", "\n", text)
     text = re.sub(r"\*+|__+|`", "", text)
     text = re.sub(r"(?m)^[ \t]*(?:#+|>+|[-•·◦▪]|\d+[.)])[ \t]+", "", text)
     text = re.sub(r"\\[()\[\],;!]|\\q?quad\b|\$(?!\d)|(?<=[}\w])\$", " ", text)
-    previous = ""
-    while previous != text:
+    for _ in range(_NESTED):
         previous = text
         text = _LATEX_WRAPPER.sub(r"\1", text)
         text = _BOXED.sub(lambda found: f"⟦{(found[1] or found[2] or '').strip()}⟧", text)
+        if previous == text:
+            break
     text = _QUOTED_LETTER.sub(r"\1\2", text)
     return re.sub(r"[ \t]+", " ", text.replace('"', "")).strip()
 
@@ -238,7 +252,7 @@ def _is_word(text: str, mention: Mention) -> bool:
     """Whether a bare A is an article (before a noun on its line) or a bare I a pronoun."""
     if mention.bracketed or mention.letter not in "AI" or mention.noun:
         return False
-    following = re.match(r"[ \t]+([A-Za-z]+)", text[mention.end :])
+    following = _NEXT_WORD.match(text, mention.end)
     if not following:
         return False
     word = following[1].lower()

@@ -36,7 +36,7 @@ _VERB = (
 _CAREFULLY = r"(?:closely|accurately|tightly|precisely|properly|correctly|perfectly|fully|completely)"
 _COMPARED = re.compile(
     r"[)\]]?(?:\s*,[^,.;!?\n]{1,90},)?\s+(?:(?:in fact|also|thus|therefore|clearly)\s+)?"
-    rf"(?:{_VERB}\s+(?:(?:\w+ly|the|a|an|much|far|slightly|located|one)\s+)*(?P<degree>{_BETTER}|{_MORE})\b|"
+    rf"(?:{_VERB}\s+(?:(?:\w+ly|the|a|an|much|far|located|one)\s+)*(?P<degree>{_BETTER}|{_MORE})\b|"
     rf"(?P<adverb>(?:{_BETTER}|{_CAREFULLY})\s+\w+)\b|"
     rf"\w+s\b[^.;,!?\n]{{1,60}}?\s(?P<after>(?:more|most) \w+ly|better|best)\b)",
     re.IGNORECASE,
@@ -76,6 +76,8 @@ _DESCRIBED = re.compile(
 )
 
 
+_NEXT_LINE = re.compile(r"\n+[ \t]*")
+_HEADS = re.compile(r"\s*[:：–—-]")
 _LIST_HEAD = re.compile(r"\b(?:options|choices)\b[^.!?\n]{0,30}:\s*$", re.IGNORECASE)
 
 
@@ -94,7 +96,8 @@ def _introduced(answer: ChoiceText) -> Iterator[Statement]:
 
 def _in_list(answer: ChoiceText, mention: Mention, mentions: Sequence[Mention]) -> bool:
     """Whether another option begins one of the next lines, as in a list of all options."""
-    following = re.compile(r"[^\n]*\n+[ \t]*").match(answer.text, mention.end)
+    line = answer.text.find("\n", mention.end)
+    following = _NEXT_LINE.match(answer.text, line) if line >= 0 else None
     end = following.end() if following else -1
     return any(each.start == end and each.letter != mention.letter for each in mentions)
 
@@ -160,7 +163,7 @@ def _bold(answer: ChoiceText) -> Iterator[Statement]:
     against = {mention.letter for mention in answer.rejected}
     for found in re.finditer(r"(?<![*_])(\*\*|__)(?=\S)([^*_\n]{1,120}?)\1", answer.raw):
         letter = of_option(answer, found[2].rstrip(" :"))
-        heads = re.match(r"\s*[:：–—-]", answer.raw[found.end() :]) or found[2].rstrip().endswith(":")
+        heads = _HEADS.match(answer.raw, found.end()) or found[2].rstrip().endswith(":")
         if letter and not heads and letter not in against:
             yield Statement(letter, found.start(), "bold")
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import re
 
+from evalkit.metrics.white_space import squeezed
+
 Box = tuple[float, float, float, float]
 
 NUMBER = r"(?<![\d.])[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-_COMMA = r"\s*,\s*"
+_COMMA = r"\s*+,\s*+"
 _POINT = rf"[(\[]\s*{NUMBER}{_COMMA}{NUMBER}\s*[)\]]"
 _FOUR = rf"{NUMBER}(?:(?:{_COMMA}|\s+){NUMBER}){{3}}"
 # Two or more points in a row, or one bracket with four numbers. Nothing else is a box: three
 # points or eight numbers are a polygon, a point is a point.
 _SHAPE = re.compile(
-    rf"(?P<points>{_POINT}(?:\s*,?\s*{_POINT})+)|[\[({{<]\s*(?P<corners>{_FOUR})\s*[\])}}>]"
+    rf"(?P<points>{_POINT}(?:\s*+(?:,\s*+)?{_POINT})+)|[\[({{<]\s*(?P<corners>{_FOUR})\s*[\])}}>]"
     # {"x1": 1, "y1": 2, "x2": 3, "y2": 4}
-    rf"|\{{(?P<object>(?:\s*[\"']?[a-z]\w*[\"']?\s*:\s*{NUMBER}\s*,?){{4}})\s*\}}",
+    rf"|\{{(?P<object>\s*+(?:[\"']?[a-z]\w*[\"']?\s*+:\s*+{NUMBER}\s*+(?:,\s*+)?){{4}})\}}",
     re.IGNORECASE,
 )
 _CORNERS = re.compile(
@@ -26,7 +28,7 @@ _CORNERS = re.compile(
 )
 _BARE = re.compile(
     r"[\s*`:]*(?:(?:the|final|answer|coordinates?|bbox(?:_2d)?|bounding box(?:es)?|box|is|are)\b[\s:=*]*)*"
-    rf"(?P<four>{_FOUR})\s*\.?\s*",
+    rf"(?P<four>{_FOUR})\s*+(?:\.\s*+)?",
     re.IGNORECASE,
 )
 _KEYS = (
@@ -92,7 +94,7 @@ def ascii_of(text: str) -> str:
     >>> ascii_of("\\[（1，−2）\\]")
     '[(1,-2)]'
     """
-    text = re.sub(r"\\(?:left|right)\s*(?=[\\()\[\]{}])", "", text.translate(_ASCII))
+    text = re.sub(r"\\(?:left|right)\s*(?=[\\()\[\]{}])", "", squeezed(text).translate(_ASCII))
     return re.sub(r"\\(?=[()\[\]{}<>])", "", text)
 
 

@@ -13,7 +13,7 @@ from evalkit.metrics.numbers import NoNumber, read_list, read_number
 # Its figures depend on these, but they are no breakdown.
 LINKS = ("precision",)
 _ANSWER_TYPES = ("text", "integer", "float", "list")
-_QUOTED = re.compile(r'The answer is "(.*)"\.')
+_QUOTED = ('The answer is "', '".')
 _IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
 
 
@@ -98,8 +98,8 @@ def extract(answer: Answer) -> str:
         return _option(text, options)
     if text and kind in ("integer", "float") and _typed(text, answer.groups) is not None:
         return text
-    quoted = _QUOTED.search(text)
-    stated = quoted[1] if quoted else text
+    quoted = _quoted(text)
+    stated = text if quoted is None else quoted
     if kind == "list":
         return read_list(stated)
     return read_number(stated) if kind in ("integer", "float") else stated
@@ -107,14 +107,24 @@ def extract(answer: Answer) -> str:
 
 def _option(text: str, options: Mapping[str, str]) -> str:
     """An option's letter or text, as it stands or as the answer's reader finds it."""
-    quoted = _QUOTED.search(text)
-    for part in (text, quoted[1] if quoted else ""):
+    for part in (text, _quoted(text) or ""):
         if part in options.values():
             return part
     letter = extract_letter(text, options)
     if letter is None or letter not in options:
         raise NoChoice("no option was chosen")
     return letter
+
+
+def _quoted(text: str) -> str | None:
+    """What the first line with ``The answer is "..."."`` has between the quotes, the longest."""
+    opens, closes = _QUOTED
+    for line in text.split("\n"):
+        start = line.find(opens)
+        end = line.rfind(closes, start + len(opens)) if start >= 0 else -1
+        if end >= 0:
+            return line[start + len(opens) : end]
+    return None
 
 
 def _choice(text: str, options: Mapping[str, str]) -> str:

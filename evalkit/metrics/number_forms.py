@@ -34,7 +34,7 @@ _HAN = (
     r"[零〇一二两三四五六七八九十百]{1,7}"
     r"(?=[个只条辆人张块岁年天元米%％度本支根件种次台艘座棵朵倍名位。，.,\s]|\Z)"
 )
-FORM = rf"(?<![\d.])[-+]?\s*\\?[$€£¥₹]?\s*(?:{_DIGITS}|{_FRACTION}|\b{_WORDS}\b|{_HAN})"
+FORM = rf"(?<![\d.])[-+]?\s*+(?:\\[$€£¥₹]?\s*+|[$€£¥₹]\s*+)?(?:{_DIGITS}|{_FRACTION}|\b{_WORDS}\b|{_HAN})"
 NUMBER = re.compile(
     rf"(?P<sign>(?<![\w.)\]}}])[-–+]\s?|\b(?:negative|minus)\s+|负)?(?:\\?[$€£¥₹]|\bUS\$|\bRs\.?)?\s*(?P<late>-)?"
     rf"(?:(?P<whole>\d+)?\s*(?P<fraction>{_FRACTION})"
@@ -64,6 +64,8 @@ _DATED = re.compile(
 )
 _DECADE = re.compile(r"\b(?:his|her|their|the|early|mid|late)[-\s]+\d*0'?s\b", re.IGNORECASE)
 _REFERRED = re.compile(r"\b(?:the|these|those|both|all|its|other|my|first|last)\s+\Z", re.IGNORECASE)
+
+_A_NOUN = re.compile(r"\s+[A-Za-z]")
 
 _NEAR = 60  # characters before a number that are looked at
 
@@ -107,7 +109,10 @@ def numbers_in(text: str) -> Iterator[Number]:
             continue
         if body.lower() == "one" and _idiom(text, found.start(), found.end()):
             continue
-        value = value_of(found)
+        try:
+            value = value_of(found)
+        except (ValueError, OverflowError):  # "\\frac{1.2.3}{4}", or thousands of digits
+            value = "nan"
         yield Number(value, start, found.end(), _passing(text, before, value, found.end()))
 
 
@@ -119,7 +124,7 @@ def _idiom(text: str, start: int, end: int) -> bool:
 def _passing(text: str, before: str, value: str, end: int) -> bool:
     if re.fullmatch(r"(?:1[5-9]|20)\d\d", value) and _DATED.search(before):
         return True
-    return bool(_REFERRED.search(before)) and re.match(r"\s+[A-Za-z]", text[end:]) is not None
+    return bool(_REFERRED.search(before)) and _A_NOUN.match(text, end) is not None
 
 
 def value_of(found: re.Match[str]) -> str:

@@ -31,7 +31,7 @@ _BOLD = re.compile(r"\*\*([^*\n]+)\*\*|__([^_\n]+)__|<(?:b|strong)>([^<\n]+)</")
 _REASON = re.compile(
     r"\b(?:because|since|as (?:there|shown|seen)|given that|based on|due to|considering|where|rounded"
     r"|compared)\b"
-    r"|因为|由于|[(（](?![^)）]*$)(?=[^)）]*\d)",
+    r"|因为|由于|[(（](?=[^\d)）]{0,200}\d)(?=[^)）]{0,300}[)）])",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"[(（][^()（）]*[)）]")
@@ -143,7 +143,7 @@ def read_list(text: str) -> str:
     text = plain(text)
     explicit = list(_explicit(text))
     for passage in (*explicit, text):
-        bracketed = re.findall(r"[\[({]([^\[\](){}]*\d[^\[\](){}]*?)\\?[\])}]", passage)
+        bracketed = re.findall(r"[\[({]((?=[^\[\](){}\d]*\d)[^\[\](){}]*?)\\?[\])}]", passage)
         listed = [part for part in bracketed if re.search(r"\d\s*[,;、]\s*[-\d]", part)]
         if not listed and (passage in explicit or re.search("[,、]", passage)):
             listed = _COMMAS.findall(passage)

@@ -11,7 +11,7 @@ from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
 from evalkit.metrics.boxes import check_box, reference_box, to_original
 from evalkit.metrics.coordinates import ANSWER, NUMBER, TAGS, NoBox, ascii_of, parse_box
 
-_POINT = re.compile(rf"[(\[<{{]\s*(?P<x>{NUMBER})\s*(?:,|\s)\s*(?P<y>{NUMBER})\s*[)\]>}}](?!\s*%)")
+_POINT = re.compile(rf"[(\[<{{]\s*(?P<x>{NUMBER})(?:\s*+,\s*+|\s++)(?P<y>{NUMBER})\s*[)\]>}}](?!\s*%)")
 # {"x": 10, "y": 20}, click(x=10, y=20)
 _NAMED = re.compile(
     rf"(?<![\w])[\"']?x[\"']?\s*[=:]\s*(?P<x>{NUMBER})(?:\s*,|\s+and|\s)\s*[\"']?y[\"']?\s*[=:]\s*(?P<y>{NUMBER})(?!\s*%|\d)",
@@ -20,7 +20,7 @@ _NAMED = re.compile(
 _SIZED = re.compile(r"[\"']?\b(?:width|height|w|h|radius)\b[\"']?\s*[=:]", re.IGNORECASE)
 _BARE = re.compile(
     r"[\s*`:]*(?:(?:the|final|answer|coordinates?|points?|position|location|click|is|are|at)\b[\s:=*]*)*"
-    rf"(?P<x>{NUMBER})(?:\s*,\s*|\s+)(?P<y>{NUMBER})\s*\.?\s*",
+    rf"(?P<x>{NUMBER})(?:\s*,\s*|\s+)(?P<y>{NUMBER})\s*+(?:\.\s*+)?",
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"</?(?:point|points|click)\b[^>]*>")
@@ -76,7 +76,9 @@ def parse_point(text: str) -> tuple[float, float]:
     >>> parse_point('{"point_2d": [10, 20], "label": "OK"}'), parse_point("<box>(10,20),(30,40)</box>")
     ((10.0, 20.0), (20.0, 30.0))
     """
-    plain = _MARKUP.sub(" ", ascii_of(text))
+    plain = ascii_of(text)
+    closed = plain.rfind(">") + 1  # so that no tag is looked for without end
+    plain = _MARKUP.sub(" ", plain[:closed]) + plain[closed:]
     try:
         x1, y1, x2, y2 = parse_box(plain)
     except NoBox:

@@ -7,6 +7,7 @@ them, and in every notation of :data:`_TAG`; a tag that prose only mentions ("th
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,13 +39,13 @@ _ANSWER = frozenset(
 _BOX = "box"  # GLM-V: <|begin_of_box|>; the coordinates' <|box_start|> is another thing
 _TAG = re.compile(
     r"<\|?\s*(?P<angle>/?\s*[A-Za-z][\w: /-]{1,30}?)"
-    r"(?:\s+\w+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>]+))*\s*\|?>"
+    r"(?>\s+\w++\s*+=\s*+(?:\"[^\"<>]*\"(?=[\s|>])|'[^'<>]*'(?=[\s|>])|[^\s<>]++))*+\s*+\|?>"
     r"|\[\s*(?P<square>/?\s*(?:THINK|think|Think|THINKING|thinking))\s*\]"
     r"|◁\s*(?P<triangle>/?[A-Za-z]+)\s*▷"
 )
 _AFFIX = re.compile(r"(begin_of_|start_of_|begin_|start_)|(end_of_|end_)|(_start|_begin)$|(_end)$")
 # gpt-oss names each passage's channel; Gemma has one channel of thought; MedGemma unused tokens.
-_CHANNEL = re.compile(r"(?:<\|start\|>\s*\w+\s*)?<\|channel\|>\s*(\w+)[^<]*<\|message\|>")
+_CHANNEL = re.compile(r"(?:<\|start\|>\s*\w+\s*)?<\|channel\|>\s*(\w++)[^<]*+<\|message\|>")
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call)\|>")
 _OTHER_NAMES = (
     (re.compile(r"<\|channel>\s*(?:thought|analysis)\b|<unused94>(?:thought\b)?"), "<think>"),
@@ -143,8 +144,7 @@ def is_tag(token: str) -> bool:
 
 def _outside(text: str, verbatim: str, opened: bool) -> Reading:
     """The answer outside of all reasoning; ``text`` has the usual notation of its tags."""
-    tags = [tag for tag in _tags(text) if not tag.answer]
-    tags = [tag for place, tag in enumerate(tags) if not _mentioned(text, tags, place)]
+    tags = _used(text, [tag for tag in _tags(text) if not tag.answer])
     if not tags and not opened:
         return _within_answer(text, verbatim)
     outside, depth, start = _walk(text, tags, opened)
@@ -162,6 +162,7 @@ def _walk(text: str, tags: list[_Tag], opened: bool) -> tuple[list[str], int, in
     """What stands outside of reasoning, how deep the text ends in it, and where its last part begins."""
     outside: list[str] = []
     open_names: list[str] = ["think"] if opened else []
+    count = Counter(open_names)
     start = 0
     for tag in tags:
         if not tag.closing:
@@ -169,11 +170,14 @@ def _walk(text: str, tags: list[_Tag], opened: bool) -> tuple[list[str], int, in
                 outside.append(text[start : tag.start])
             # Written once more right after the template's or its own: the same one.
             elif not text[start : tag.start].strip() and tag.name == open_names[-1]:
-                open_names.pop()
+                count[open_names.pop()] -= 1
             open_names.append(tag.name)
+            count[tag.name] += 1
         elif open_names:
-            while open_names and open_names.pop() != tag.name and tag.name in open_names:
-                pass
+            ended = None
+            while open_names and ended != tag.name and (ended is None or count[tag.name]):
+                ended = open_names.pop()
+                count[ended] -= 1
         else:
             outside.clear()  # its opening tag stood in the prompt: all before is reasoning
         start = tag.end
@@ -183,8 +187,7 @@ def _walk(text: str, tags: list[_Tag], opened: bool) -> tuple[list[str], int, in
 
 def _within_answer(text: str, verbatim: str) -> Reading:
     """The last answer that is marked as such, or the text as it is."""
-    tags = [tag for tag in _tags(text) if tag.answer]
-    tags = [tag for place, tag in enumerate(tags) if not _mentioned(text, tags, place)]
+    tags = _used(text, [tag for tag in _tags(text) if tag.answer])
     if not tags:
         return Reading(verbatim)
     passages = list(_passages(text, tags))
@@ -245,8 +248,17 @@ def _tags(text: str) -> Iterator[_Tag]:
             yield _Tag(bare, bare not in _REASONING, closing, *found.span())
 
 
-def _mentioned(text: str, tags: list[_Tag], place: int) -> bool:
-    """Whether prose speaks of a tag instead of using it."""
+def _used(text: str, tags: list[_Tag]) -> list[_Tag]:
+    """The tags that prose doesn't merely speak of."""
+    opens = next((place for place, tag in enumerate(tags) if not tag.closing), len(tags))
+    closes = max((place for place, tag in enumerate(tags) if tag.closing), default=-1)
+    return [tag for place, tag in enumerate(tags) if not _mentioned(text, tags, place, opens, closes)]
+
+
+def _mentioned(text: str, tags: list[_Tag], place: int, opens: int, closes: int) -> bool:
+    """Whether prose speaks of a tag instead of using it; ``opens`` and ``closes`` are the places of the first
+    opening and the last closing tag.
+    """
     tag = tags[place]
     before, after = text[max(0, tag.start - _AROUND) : tag.start], text[tag.end : tag.end + _AROUND]
     if before[-1:] in _QUOTES and after[:1] in _QUOTES and before[-1:] and after[:1]:
@@ -259,9 +271,8 @@ def _mentioned(text: str, tags: list[_Tag], place: int) -> bool:
     if _linked(text, tags, place):
         return True
     if tag.closing:
-        unopened = not any(not each.closing for each in tags[:place])
-        return unopened and line.endswith(" ") and bool(_FULL_STOP.fullmatch(after))
-    return not _OPENS_CLAUSE.search(line) and _aside(text, tags, place)
+        return opens >= place and line.endswith(" ") and bool(_FULL_STOP.fullmatch(after))
+    return not _OPENS_CLAUSE.search(line) and _aside(text, tags[place], ends=closes > place)
 
 
 def _linked(text: str, tags: list[_Tag], place: int) -> bool:
@@ -273,15 +284,16 @@ def _linked(text: str, tags: list[_Tag], place: int) -> bool:
     between = text[tags[opening].end : tags[opening + 1].start]
     first = tags[opening].start
     line = text[max(0, first - _AROUND) : first].rpartition("\n")[2]
-    return bool(line.strip() and between.strip() and _LINK.fullmatch(between)) and not _OPENS_CLAUSE.search(
+    short = len(between) <= _AROUND
+    return bool(line.strip() and short and between.strip() and _LINK.fullmatch(between)) and not _OPENS_CLAUSE.search(
         line
     )
 
 
-def _aside(text: str, tags: list[_Tag], place: int) -> bool:
+def _aside(text: str, tag: _Tag, *, ends: bool) -> bool:
     """Whether an opening tag within a sentence, without an end, is a word of that sentence."""
-    tag, after = tags[place], text[tags[place].end : tags[place].end + _AROUND]
-    if any(each.closing for each in tags[place + 1 :]) or text[tag.start - 1 : tag.start].isalnum():
+    after = text[tag.end : tag.end + _AROUND]
+    if ends or text[tag.start - 1 : tag.start].isalnum():
         return False
     if tag.answer:
         return re.match(r"\s+[a-z]", after) is not None

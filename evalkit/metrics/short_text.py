@@ -9,7 +9,7 @@ _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
 _FIELD = re.compile(r"[\"']answer[\"']\s*:\s*(?:\"([^\"]*)\"|'([^']*)'|([^,}\n]+))", re.IGNORECASE)
 _SAID = re.compile(
-    r"\banswer\s*(?:is\b\s*:?|:|=)[^\S\n]*\n?|答案(?:是|为|[:：])|^[^\S\n]*#{2,}(?=[^\n]+\Z)",
+    r"\banswer\s*(?:is\b\s*:?|:|=)[^\S\n]*\n?|答案(?:是|为|[:：])|^[^\S\n]*(?:#{2,}+(?=[^\n]+\Z)|##+(?=#\Z))",
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(
@@ -24,7 +24,8 @@ _REFUSES = re.compile(
     re.IGNORECASE,
 )
 _VERDICT = re.compile(r"\s*[*_`\"']*(yes|no)\b[*_`\"']*(?:\s*[.,:;!\n—–]|\s+-\s|\s*\Z)", re.IGNORECASE)
-_WRAPPED = re.compile(r"\s*(?:\*\*|__|[*`\"'“「《$])+(.+?)(?:\*\*|__|[*`\"'”」》$.])+\s*", re.DOTALL)
+_OPENS = re.compile(r"\s*+(?:__|[*`\"'“「《$])++")
+_CLOSES = re.compile(r"\s*+(?:__|[*`\"'”」》$.])++")  # of a text from its end to its beginning
 _FIRST_LINE = re.compile(r"\s*(\S+(?:[^\S\n]+\S+){0,2})[^\S\n]*\n+\s*\S")
 _HEADING = re.compile(r"[:#|]|^[-*]\s")
 
@@ -71,5 +72,7 @@ def short_answer(text: str) -> str:
 def _bare(text: str) -> str:
     """A text without the marks around it."""
     text = _TEXT.sub(r"\1", text)
-    wrapped = _WRAPPED.fullmatch(text)
-    return (wrapped[1] if wrapped else text).strip(" \n*")
+    opens, closes = _OPENS.match(text), _CLOSES.match(text[::-1])
+    if opens and closes:
+        text = text[opens.end() : len(text) - closes.end()] or text
+    return text.strip(" \n*")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
 from evalkit.metrics.times import Time, times_in
+from evalkit.metrics.white_space import squeezed
 
 Span = tuple[float, float]
 THRESHOLDS = (0.3, 0.5, 0.7)
@@ -38,10 +39,11 @@ _STOP = re.compile(r"(?:\b|_)(?:end|stop|finish|offset|until)\w*|结束|终止",
 _LASTS = re.compile(r"\b(?:lasts?|lasting|continues?|duration)\b|持续", re.IGNORECASE)
 _VIDEO = re.compile(r"\bvideo\b|视频", re.IGNORECASE)
 _NEAR, _FAR = 40, 60  # characters between a label and its time, and between two labelled times
+_GAP = 200  # characters before a time that say what it is, and between two times of one span
 _COMMA = re.compile(r"[\"']?\s*[,;|]\s*[\"']?|>\s*,?\s*<")
 _OPEN, _CLOSE = re.compile(r"[\[({<]\s*[\"']?\Z"), re.compile(r"[\"']?\s*[\])}>]")
 # The caption of an event may have numbers of its own.
-_QUOTED = re.compile(r"(?<![\w])'[^'\n]*'(?!\w)|\"[^\"\n]*\"|“[^”\n]*”|‘[^’\n]*’|`[^`\n]*`")
+_QUOTED = re.compile(r"(?<![\w])'[^'\n]*'(?!\w)|\"[^\"\n]*\"|“[^”\n]{0,300}”|‘[^’\n]{0,300}’|`[^`\n]*`")
 _LABEL = re.compile(
     r"\b(?:the|final|answer|time ?(?:span|stamps?|interval|range)s?|segment|interval|span|is|are)\b",
     re.IGNORECASE,
@@ -134,7 +136,7 @@ def parse_span(text: str) -> Span:
     >>> parse_span("from 1 to 2 minutes")
     (60.0, 120.0)
     """
-    text = _without_captions(_that_answers(text))
+    text = _without_captions(_that_answers(squeezed(text)))
     times = list(times_in(text))
     found = [pair for place in range(len(times) - 1) if (pair := _pair(text, times, place))]
     if not found:
@@ -181,16 +183,16 @@ def _without_captions(text: str) -> str:
 
 def _pair(text: str, times: Sequence[Time], place: int) -> _Pair | None:
     first, second = times[place : place + 2]
-    before, between, after = text[: first.start], text[first.end : second.start], text[second.end :]
     if "other" in (first.kind, second.kind):
         return None
-    before = before[times[place - 1].end :] if place else before
+    begin = max(times[place - 1].end if place else 0, first.start - _GAP)
+    before, between = text[begin : first.start], _between(text, first, second)
     labelled = _labelled(before, between, first, second)
     joined = _TO.fullmatch(between) is not None
     sure = (
         (_BETWEEN.search(before) is not None and _AND.fullmatch(between) is not None)
         or (joined and (_FROM.search(before) is not None or {first.kind, second.kind} != {"plain"}))
-        or _bracketed(before, between, after)
+        or (_bracketed(before, between) and _CLOSE.match(text, second.end) is not None)
         or (len(times) == 2 and _alone(text, first, second))
     )
     if labelled:
@@ -220,8 +222,13 @@ def _last(pattern: re.Pattern[str], text: str) -> int:
     return max((found.start() for found in pattern.finditer(text)), default=-1)
 
 
-def _bracketed(before: str, between: str, after: str) -> bool:
-    return bool(_OPEN.search(before) and _COMMA.fullmatch(between) and _CLOSE.match(after))
+def _between(text: str, first: Time, second: Time) -> str:
+    """What stands between two times in a row; nothing, if that is more than could join them."""
+    return text[first.end : second.start] if second.start - first.end <= _GAP else ""
+
+
+def _bracketed(before: str, between: str) -> bool:
+    return _OPEN.search(before) is not None and _COMMA.fullmatch(between) is not None
 
 
 def _alone(text: str, first: Time, second: Time) -> bool:
@@ -234,13 +241,13 @@ def _alone(text: str, first: Time, second: Time) -> bool:
 def _chained(text: str, times: Sequence[Time], place: int) -> str | None:
     """Why two times in a row are part of more: a third one, or a sign before the first."""
     first, second = times[place : place + 2]
-    if place + 2 < len(times) and _TO.fullmatch(text[second.end : times[place + 2].start]):
+    if place + 2 < len(times) and _TO.fullmatch(_between(text, second, times[place + 2])):
         return "more than two times in a row are not a span"
-    if place and _TO.fullmatch(text[times[place - 1].end : first.start]):
+    if place and _TO.fullmatch(_between(text, times[place - 1], first)):
         return "more than two times in a row are not a span"
-    if re.search(r"(?:^|[\s(\[,:])[-−]\Z", text[: first.start]):
+    if re.search(r"(?:^|[\s(\[,:])[-−]\Z", text[max(0, first.start - 2) : first.start]):
         return "a time before the video is no time"
-    if text[second.end :].startswith("/") or (
+    if text.startswith("/", second.end) or (
         {first.kind, second.kind} == {"plain"} and second.seconds <= 1 and _OF_WHOLE.match(text, second.end)
     ):
         return "a fraction is no time"

@@ -51,6 +51,7 @@ _FIELD = re.compile(
     r"答案)[\"']\s*:\s*[\"']?(?P<value>[^\"',}\]\n]*)",
     re.IGNORECASE,
 )
+_MARK = re.compile(r"\s*(?:[.,!。\n]|$)")
 _WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
 
 
@@ -133,14 +134,15 @@ def _stated(raw: str, text: str) -> Iterator[_Place]:
 
 def _concluded(raw: str, text: str) -> Iterator[_Place]:
     for said, start, end in _said(text):
-        if _SO.search(text[max(0, start - 40) : start]) and re.match(r"\s*(?:[.,!。\n]|$)", text[end:]):
+        if _SO.search(text[max(0, start - 40) : start]) and _MARK.match(text, end):
             yield _Place(said, start, 1)
 
 
 def _last_line(raw: str, text: str) -> Iterator[_Place]:
     line = text.rpartition("\n")[2]
+    letters = len(re.sub(r"\W+", "", line))
     for said, start, end in _said(line):
-        if not re.sub(r"\W+", "", line[:start] + line[end:]):
+        if letters == len(re.sub(r"\W+", "", line[start:end])):
             yield _Place(said, len(text) - len(line) + start)
 
 
