@@ -11,6 +11,7 @@ import click
 
 from evalkit import __version__
 from evalkit.errors import EvalkitError, ExitCode, did_you_mean, of_machine
+from evalkit.shown import say
 
 _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",
@@ -83,18 +84,25 @@ def run_cli(args: list[str]) -> int:
     try:
         code = cli.main(args=args, prog_name="evalkit", standalone_mode=False)
     except EvalkitError as error:
-        click.echo(f"evalkit: {error}", err=True)
+        say(f"evalkit: {error}", err=True)
         return int(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("evalkit: interrupted; what was finished is stored, the same command goes on", err=True)
+        say("evalkit: interrupted; what was finished is stored, the same command goes on", err=True)
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         return int(ExitCode.OK)
     except (OSError, MemoryError, RecursionError) as error:
         problem = of_machine(error)
-        click.echo(f"evalkit: {problem}", err=True)
+        say(f"evalkit: {problem}", err=True)
         return int(problem.exit_code)
     return int(code) if isinstance(code, int) else int(ExitCode.OK)
+
+
+def _show(error: click.ClickException) -> None:
+    """As click shows it, which may repeat what was typed."""
+    shown = io.StringIO()
+    error.show(shown)
+    say(shown.getvalue(), err=True, nl=False)

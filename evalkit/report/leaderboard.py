@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError
+from evalkit.escapes import csv_table, csv_text
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.aggregate import CATEGORIES, unweighted
 from evalkit.report.comparison import Arm, Comparison
@@ -103,7 +104,8 @@ def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     table = pd.DataFrame([merged[key] for key in sorted(merged)])
     tasks = sorted(set(table.columns) - set(FIXED))
     fresh = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    table.reindex(columns=[*FIXED, *tasks]).to_csv(fresh, index=False)
+    with open(fresh, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+        file.write(csv_table(table.reindex(columns=[*FIXED, *tasks])))
     os.replace(fresh, target)
     return len(table)
 
@@ -119,7 +121,7 @@ def read(target: Path) -> pd.DataFrame:
     if not target.is_file():
         raise UsageError(f"leaderboard `{target}`", "it is no file", "give the name of a CSV file")
     try:
-        table = pd.read_csv(target, dtype=str, keep_default_na=False)
+        table = pd.read_csv(target, dtype=str, keep_default_na=False).rename(columns=csv_text)
     except (OSError, ValueError) as error:
         raise UsageError(f"leaderboard `{target}`", str(error), "give another file, or delete it") from None
     if not set(FIXED) <= set(table.columns) or (table["schema"] != str(SCHEMA)).any():
@@ -132,7 +134,9 @@ def read(target: Path) -> pd.DataFrame:
         for name in table.columns:
             if name in ("schema", "n"):
                 table[name] = [int(text) for text in table[name]]
-            elif name not in TEXTS:  # Python's own reading is exact, that of pandas need not be
+            elif name in TEXTS:
+                table[name] = [csv_text(text) for text in table[name]]
+            else:  # Python's own reading is exact, that of pandas need not be
                 table[name] = [float(text or "nan") for text in table[name]]
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
