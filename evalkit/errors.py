@@ -35,7 +35,9 @@ class EvalkitError(Exception):
         self.what, self.why, self.fix = what, why, fix
 
     def __str__(self) -> str:
-        return f"{self.what}\n  why: {self.why}\n  fix: {self.fix}"
+        # A name with line feeds must not look like lines of ours.
+        what, why, fix = (str(each).replace("\n", "\n    ") for each in (self.what, self.why, self.fix))
+        return f"{what}\n  why: {why}\n  fix: {fix}"
 
 
 class UsageError(EvalkitError):

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from evalkit.errors import EnvironmentProblem
+from evalkit.shown import scrub
 
 TESTED: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"torch": ("2.11.0", "2.15.0"), "transformers": ("5.17.0", "5.24.0")}
@@ -34,17 +35,6 @@ _PACKAGES = (
     "pillow",
     "av",
 )
-_SECRET = re.compile(r"\b(hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9-]{8,}|gh[pousr]_[A-Za-z0-9]{8,})\b")
-_SECRET_FLAG = re.compile(r"(?i)((?:token|api[-_]?key|password|secret)[= ])(\S+)")
-
-
-def scrub(text: str) -> str:
-    """Replace access tokens and the values of secret-looking options by ``***``.
-
-    >>> scrub("run --token=abc --model hf_ABCDEFGHIJ")
-    'run --token=*** --model ***'
-    """
-    return _SECRET.sub("***", _SECRET_FLAG.sub(r"\1***", text))
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -62,15 +63,19 @@ def _blink(entries: Sequence[Entry]) -> bytes:
 
 
 def _egoschema(entries: Sequence[Entry]) -> bytes:
-    lines = ["q_uid,answer"]
+    table = io.StringIO(newline="")
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(("q_uid", "answer"))
     for entry in entries:
         letter = extract_letter(entry.text, entry.options)
-        lines.append(f"{entry.id},{list(entry.options).index(letter) if letter else -1}")
-    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+        rows.writerow((entry.id, list(entry.options).index(letter) if letter else -1))
+    return table.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _cell(text: str) -> str:
+def _cell(text: Any) -> Any:
     """A text as a spreadsheet can hold it: without control characters, and no formula."""
+    if not isinstance(text, str):
+        return text
     from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     plain = ILLEGAL_CHARACTERS_RE.sub("", text).encode("utf-8", "replace").decode("utf-8")
@@ -87,11 +92,12 @@ def _mmbench(entries: Sequence[Entry]) -> bytes:
             **{letter: entry.options.get(letter) for letter in "ABCD"},
             "category": entry.labels.get("category"),
             "l2-category": entry.labels.get("l2_category"),
-            "prediction": _cell(entry.text),
+            "prediction": entry.text,
         }
         for entry in entries
     ]
     buffer = io.BytesIO()
+    rows = [{name: _cell(value) for name, value in row.items()} for row in rows]
     pd.DataFrame(rows).to_excel(buffer, index=False)
     return buffer.getvalue()
 

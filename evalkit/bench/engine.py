@@ -11,7 +11,6 @@ float32, all of the engine's must be equal.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,7 @@ from evalkit.models import load_model
 from evalkit.models.compile import compile_parts
 from evalkit.models.hf import HfModel
 from evalkit.provenance import hardware, usable_cores, versions
+from evalkit.shown import write
 from evalkit.stats import Stats
 from evalkit.types import Prepared, Request, Response
 
@@ -111,11 +111,10 @@ class _Bench:
         return cls(options, model, questions, requests_of(model, questions), workers)
 
     def run(self) -> int:
-        out = sys.stdout.write
-        out(f"{versions()}\n{hardware()}\n{torch.get_num_threads()} threads\n")
+        write(f"{versions()}\n{hardware()}\n{torch.get_num_threads()} threads\n")
         what = self.options.workload or ",".join(self.options.tasks)
-        out(f"{self.options.model}@{self.model.variant}, {self.options.dtype}, ")
-        out(f"{len(self.requests)} samples of {what}, {len(self.few)} of them for the baselines\n\n")
+        write(f"{self.options.model}@{self.model.variant}, {self.options.dtype}, ")
+        write(f"{len(self.requests)} samples of {what}, {len(self.few)} of them for the baselines\n\n")
         self.engine("warm-up", requests=self.few)
         one = self.engine("batch of one", Techniques.without("all"), self.few, batch_size=1, workers=0)
         engine = self.engine("engine")
@@ -127,10 +126,10 @@ class _Bench:
             self.engine("warm-up", requests=self.few)
             rows.append(self.engine("engine, compiled"))
             report += self.described(rows[-1])
-        out(_table(rows, one))
-        out(report)
+        write(_table(rows, one))
+        write(report)
         failed = [each.error for row in rows for each in row.responses if each.error is not None]
-        out(f"{len(failed)} samples failed, the first because: {failed[0]}\n" if failed else "")
+        write(f"{len(failed)} samples failed, the first because: {failed[0]}\n" if failed else "")
         own = [row for row in rows if row.name.startswith("engine")]
         return int(self.options.dtype == "float32" and any(_differing(row, one) for row in own))
 
@@ -179,14 +178,14 @@ class _Bench:
         """lmms-eval's row, or why there is none."""
         python = self.options.lmms_python
         if python is None:
-            sys.stdout.write("lmms-eval: not measured; `make lmms`, then `--lmms-python PATH`\n\n")
+            write("lmms-eval: not measured; `make lmms`, then `--lmms-python PATH`\n\n")
             return
         asked = [self.questions[int(request.key)] for request in self.few]
         try:
             usage, texts = lmms_eval(python, self.model, asked, self.options.dtype)
             yield Row("lmms-eval", usage, dict(zip((each.key for each in self.few), texts, strict=True)))
         except EnvironmentProblem as problem:
-            sys.stdout.write(f"{problem.what}: {problem.why}\n\n")
+            write(f"{problem.what}: {problem.why}\n\n")
 
     def described(self, engine: Row) -> str:
         """What the engine did, where the time went, and how far that is from the limit."""

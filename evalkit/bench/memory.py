@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from evalkit.models import describe_model
 from evalkit.models.base import Placing
 from evalkit.models.hf import HfModel
 from evalkit.provenance import hardware, versions
+from evalkit.shown import write
 from evalkit.types import Response
 
 
@@ -61,15 +61,15 @@ def bench_memory(options: MemoryBench) -> int:
             run_requests(model, requests, on_batch=responses.extend, workers=1)
     (response,) = responses
     width, height = options.size
-    sys.stdout.write(f"{versions()}\n{hardware()}\n{options.model}, {options.dtype}\n")
-    sys.stdout.write(
+    write(f"{versions()}\n{hardware()}\n{options.model}, {options.dtype}\n")
+    write(
         f"{options.frames:,} frames of {width}x{height}, {3 * width * height * options.frames / GIB:.2f} GiB "
         f"at full size: {response.prompt_tokens:,} tokens of prompt, {response.visual_tokens:,} of them "
         f"visual, in {usage.seconds:.0f} s\n"
         f"largest process: {usage.memory / GIB:.2f} GiB, {before / GIB:.2f} GiB before\n"
     )
     if usage.gpu_memory:
-        sys.stdout.write(f"GPU: {usage.gpu_memory / GIB:.2f} GiB\n")
+        write(f"GPU: {usage.gpu_memory / GIB:.2f} GiB\n")
     if response.error is not None:
-        sys.stdout.write(f"not answered: {response.error}\n")
+        write(f"not answered: {response.error}\n")
     return int(response.error is not None)

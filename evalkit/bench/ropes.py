@@ -9,7 +9,6 @@ is multiplied by the number of rows.
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 
 from evalkit.provenance import hardware, versions
 from evalkit.rope.install import install, uninstall
+from evalkit.shown import write
 from evalkit.spec import read_variant
 
 MAX_SHARE = 0.02
@@ -30,14 +30,13 @@ def bench_ropes(tokens: int, batch: int, variants: Sequence[str], device: str) -
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     model = _model().to(place)
     inputs = _inputs(tokens, batch, place)
-    out = sys.stdout.write
     count = int(inputs["mm_token_type_ids"][0].count_nonzero())
-    out(f"{versions()}\n{hardware()}\n{batch} rows of {count} visual tokens, device {place}\n")
+    write(f"{versions()}\n{hardware()}\n{batch} rows of {count} visual tokens, device {place}\n")
     native = _median(lambda: model.model.get_rope_index(**inputs), place, 5)
     hidden = torch.randn(1, inputs["input_ids"].shape[1], model.config.text_config.hidden_size, device=place)
     prefill = batch * _median(lambda: model.model.language_model(inputs_embeds=hidden), place, 1)
-    out(f"{'transformers get_rope_index':40} {1e3 * native:9.2f} ms\n")
-    out(f"{'prefill of the tiny language model':40} {1e3 * prefill:9.2f} ms\n")
+    write(f"{'transformers get_rope_index':40} {1e3 * native:9.2f} ms\n")
+    write(f"{'prefill of the tiny language model':40} {1e3 * prefill:9.2f} ms\n")
     missed = False
     for text in variants:
         variant = read_variant(text)
@@ -46,7 +45,7 @@ def bench_ropes(tokens: int, batch: int, variants: Sequence[str], device: str) -
         uninstall(model)
         ratio, share = native / ours, ours / prefill
         missed |= ratio < MIN_RATIO or share > MAX_SHARE
-        out(f"{variant!s:40} {1e3 * ours:9.2f} ms  {ratio:6.1f} x faster  {100 * share:.3f} % of prefill\n")
+        write(f"{variant!s:40} {1e3 * ours:9.2f} ms  {ratio:6.1f} x faster  {100 * share:.3f} % of prefill\n")
     return int(missed)
 
 

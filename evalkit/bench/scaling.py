@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from evalkit.files import beside
 from evalkit.models.base import Placing
 from evalkit.models.hf import HfModel
 from evalkit.provenance import hardware, versions
+from evalkit.shown import write
 
 VARIANTS = ("mrope", "mrope-i", "mhrope", "vanilla", "videorope", "circlerope", "hope", "v2pe")
 MOST_GROWTH = 1.3
@@ -68,13 +68,13 @@ def bench_scaling(options: ScalingBench) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         name = random_model(options.model, folder)
         curves = _curves(replace(options, model=name), folder)
-    sys.stdout.write(f"{versions()}\n{hardware()}\n{options.model}, {options.dtype}\n")
+    write(f"{versions()}\n{hardware()}\n{options.model}, {options.dtype}\n")
     for curve in curves:
         for count, seconds, growth in zip(curve.counts, curve.seconds, curve.growth(), strict=True):
-            sys.stdout.write(f"{count:5} {curve.of:24} {seconds:8.2f} s  {growth:5.2f} x linear growth\n")
+            write(f"{count:5} {curve.of:24} {seconds:8.2f} s  {growth:5.2f} x linear growth\n")
     if options.plot is not None:
         _draw(curves, options.plot)
-        sys.stdout.write(f"drawn in {options.plot}\n")
+        write(f"drawn in {options.plot}\n")
     samples, questions, variants = (curve.growth()[-1] for curve in curves)
     return int(samples > MOST_GROWTH or questions >= 1 or variants >= 1)
 

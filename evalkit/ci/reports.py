@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from evalkit.ci.verdict import Change, TaskVerdict, overall
+from evalkit.escapes import code
+from evalkit.escapes import markdown as md
 from evalkit.files import write_whole
+from evalkit.shown import scrub
 
+Form = Callable[[str], str]
 _SHOWN = 20
 _TEXT = 80
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -25,8 +29,8 @@ def markdown(verdicts: Sequence[TaskVerdict]) -> str:
     ]
     for each in verdicts:
         cells = (
-            _cell(each.arm),
-            _cell(each.task),
+            md(each.arm),
+            md(each.task),
             each.outcome,
             str(each.n),
             f"{each.identical:.1%}",
@@ -38,12 +42,12 @@ def markdown(verdicts: Sequence[TaskVerdict]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     for each in verdicts:
         if each.reasons or each.changes:
-            lines += ["", f"### {each.arm} {each.task}: {each.outcome}", ""]
-            lines += [f"- {reason}" for reason in each.reasons]
-            lines += [f"- {_described(change)}" for change in _most_telling(each.changes)]
+            lines += ["", f"### {md(each.arm)} {md(each.task)}: {each.outcome}", ""]
+            lines += [f"- {md(reason)}" for reason in each.reasons]
+            lines += [f"- {_described(change, code, md)}" for change in _most_telling(each.changes)]
             if len(each.changes) > _SHOWN:
                 lines.append(f"- and {len(each.changes) - _SHOWN} more")
-    return "\n".join([*lines, ""])
+    return scrub("\n".join([*lines, ""]))
 
 
 def write_junit(path: Path, verdicts: Sequence[TaskVerdict]) -> None:
@@ -68,19 +72,15 @@ def _most_telling(changes: Sequence[Change]) -> list[Change]:
     return sorted(changes, key=lambda change: (order.index(change.kind), change.sample))[:_SHOWN]
 
 
-def _described(change: Change) -> str:
+def _described(change: Change, name: Form = str, said: Form = str) -> str:
     before, after = (f"{_short(each.text)!r} ({each.score:g})" for each in (change.before, change.after))
-    return f"{change.kind}: `{change.sample}` {before} -> {after}"
+    return f"{change.kind}: {name(change.sample)} {said(before)} -> {said(after)}"
 
 
 def _short(text: str) -> str:
     return text if len(text) <= _TEXT else f"{text[:_TEXT]}..."
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def _xml(text: str) -> str:
-    """Without the characters that XML has no way to write."""
-    return _NOT_XML.sub("\ufffd", text)
+    """Without secrets, and without the characters that XML has no way to write."""
+    return _NOT_XML.sub("\ufffd", scrub(text))

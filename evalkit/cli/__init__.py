@@ -13,6 +13,7 @@ import click
 
 from evalkit import __version__
 from evalkit.errors import EvalkitError, ExitCode, did_you_mean, of_machine
+from evalkit.shown import say
 
 _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",
@@ -92,7 +93,7 @@ def _flushed(code: int) -> int:
 def _told(problem: EvalkitError) -> int:
     """Say what is wrong, where that can be said, and return the exit code that it leads to."""
     with suppress(OSError):
-        click.echo(f"evalkit: {problem}", err=True)
+        say(f"evalkit: {problem}", err=True)
     return int(problem.exit_code)
 
 
@@ -106,13 +107,20 @@ def run_cli(args: list[str]) -> int:
     except EvalkitError as error:
         return _told(error)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return int(ExitCode.USAGE)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("evalkit: interrupted; what was finished is stored, the same command goes on", err=True)
+        say("evalkit: interrupted; what was finished is stored, the same command goes on", err=True)
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
         return int(ExitCode.OK)
     except (OSError, MemoryError, RecursionError) as error:
         return _told(of_machine(error))
     return int(code) if isinstance(code, int) else int(ExitCode.OK)
+
+
+def _show(error: click.ClickException) -> None:
+    """As click shows it, which may repeat what was typed."""
+    shown = io.StringIO()
+    error.show(shown)
+    say(shown.getvalue(), err=True, nl=False)

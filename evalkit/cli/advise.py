@@ -11,6 +11,7 @@ from evalkit.cli.options import json_option
 from evalkit.cli.show import columns
 from evalkit.errors import UsageError
 from evalkit.plain import to_json
+from evalkit.shown import say
 
 
 @click.command("advise")
@@ -31,7 +32,7 @@ def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bo
     chosen = dict(map(_weight, weights)) or None
     found = advise(*runs, weights=chosen, allow_mismatch=allow_mismatch)
     if as_json:
-        click.echo(to_json({**asdict(found), "verdict": found.verdict()}))
+        say(to_json({**asdict(found), "verdict": found.verdict()}))
         return 0
     rows = [("variant", "score", "95% interval", "best with")]
     rows += [
@@ -43,9 +44,9 @@ def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bo
         )
         for each in found.ranked
     ]
-    click.echo(columns(rows))
+    say(columns(rows))
     shown = ", ".join(f"{task} {100 * weight:.0f}%" for task, weight in found.weights.items())
-    click.echo(f"\nweights: {shown}\n{found.verdict()}")
+    say(f"\nweights: {shown}\n{found.verdict()}")
     return 0
 
 

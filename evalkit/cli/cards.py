@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evalkit.cli.schema_card import schema_card
+from evalkit.escapes import markdown
 from evalkit.models.families import FAMILIES
 from evalkit.registry import CATEGORIES, GROUPS
 from evalkit.task import Task
@@ -71,7 +72,8 @@ def _table(tasks: Sequence[Task]) -> str:
     for task in tasks:
         metric = "submission" if task.submission else task.metric.name
         size = f"{task.size:,}" if task.size else "?"
-        lines.append(f"| `{task.name}` | {task.title} | {task.paper_row or ''} | {size} | {metric} |")
+        title, row = markdown(task.title), markdown(task.paper_row or "")
+        lines.append(f"| `{task.name}` | {title} | {row} | {size} | {metric} |")
     return "\n".join([*lines, ""])
 
 

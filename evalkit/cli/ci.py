@@ -11,6 +11,7 @@ import click
 from evalkit.cli.options import json_option, tasks_dir_option
 from evalkit.errors import ExitCode, UsageError
 from evalkit.plain import to_json
+from evalkit.shown import say
 from evalkit.spec import RunSpec, split_list
 
 
@@ -49,7 +50,7 @@ def update_command(folder: Path, **options: Any) -> int:
     else:
         spec = baseline.read_order(folder, workers=0, **given)
     outcome = update(folder, spec, make_reporter(False))
-    click.echo(f"{len(outcome.records)} answers are stored in {folder}")
+    say(f"{len(outcome.records)} answers are stored in {folder}")
     return ExitCode.OK
 
 
@@ -89,5 +90,5 @@ def check_command(
         with open(summary, "a", encoding="utf-8") as file:
             file.write(text)
     found = {"verdict": overall(verdicts), "tasks": [asdict(each) for each in verdicts]}
-    click.echo(to_json(found) if as_json else text, nl=as_json)
+    say(to_json(found) if as_json else text, nl=as_json)
     return int(EXIT[overall(verdicts)])

@@ -9,6 +9,7 @@ import click
 
 from evalkit.cli.options import json_option
 from evalkit.plain import to_json
+from evalkit.shown import say
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 
@@ -42,17 +43,17 @@ def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool, *
 
     comparison = compare(*runs, **options)
     if as_json:
-        click.echo(to_json(comparison.to_json()))
+        say(to_json(comparison.to_json()))
     elif form == "terminal":
         from evalkit.cli.results import print_comparison
 
         print_comparison(comparison, breakdown)
     elif form == "markdown":
-        click.echo(tables.markdown(comparison, breakdown))
+        say(tables.markdown(comparison, breakdown))
     elif form == "html":
-        click.echo(tables.html(comparison, breakdown))
+        say(tables.html(comparison, breakdown))
     elif form == "latex":
-        click.echo(tables.latex(comparison))
+        say(tables.latex(comparison))
     else:
-        click.echo(tables.csv(comparison), nl=False)
+        say(tables.csv(comparison), nl=False)
     return 0

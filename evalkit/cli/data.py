@@ -13,6 +13,7 @@ from evalkit.cli.options import json_option, tasks_dir_option
 from evalkit.errors import ExitCode, UsageError
 from evalkit.plain import to_json
 from evalkit.registry import load_task, resolve
+from evalkit.shown import say
 
 if TYPE_CHECKING:
     from evalkit.pull import Order, Plan
@@ -64,11 +65,11 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
     else:
         plans = pull(order, told)
     if as_json:
-        click.echo(to_json(summary(plans)))
+        say(to_json(summary(plans)))
     elif local:
-        click.echo("nothing to fetch: these tasks' data are on this machine")
+        say("nothing to fetch: these tasks' data are on this machine")
     elif not dry_run:
-        click.echo(f"{len(plans)} data sets are in {order.data_root}")
+        say(f"{len(plans)} data sets are in {order.data_root}")
     return ExitCode.OK
 
 
@@ -86,17 +87,17 @@ def check_command(as_json: bool, **options: Any) -> int:
     found = check(order)
     problems = [*found.missing, *found.bad]
     if as_json:
-        click.echo(to_json(problems))
+        say(to_json(problems))
     else:
-        click.echo("\n".join(problems) if problems else "nothing is missing")
+        say("\n".join(problems) if problems else "nothing is missing")
     for line in found.taken:
-        click.echo(line, err=True)
+        say(line, err=True)
     if found.bad:
-        click.echo("fix: mend these rows; until then, a run counts each as an error", err=True)
+        say("fix: mend these rows; until then, a run counts each as an error", err=True)
     if found.missing:
         words = " ".join(task.name for task in order.tasks if isinstance(task.dataset, HubDataset))
         if words:
-            click.echo(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
+            say(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
         return ExitCode.ENVIRONMENT
     return ExitCode.CHECK_FAILED if found.bad else ExitCode.OK
 
@@ -114,17 +115,17 @@ class _Told:
             names = ", ".join(task.name for task in each.tasks)
             new = each.size(missing_only=True)
             kept = f", kept as {each.name}" if each.name != each.remote.repo else ""
-            click.echo(
+            say(
                 f"{each.remote.repo} at {each.remote.commit[:12]}{kept} ({names}): {len(each.files)} files, "
                 f"{_bytes(each.size())}, {_bytes(new)} to fetch",
                 err=True,
             )
         if free:
-            click.echo(f"{_bytes(free)} are free", err=True)
+            say(f"{_bytes(free)} are free", err=True)
 
     def did(self, text: str) -> None:
         if not self.quiet:
-            click.echo(text, err=True)
+            say(text, err=True)
 
 
 def _order(

@@ -8,6 +8,7 @@ import click
 
 from evalkit.cli.options import json_option
 from evalkit.plain import to_json
+from evalkit.shown import say
 
 
 @click.command("export")
@@ -29,5 +30,5 @@ def command(run: Path, form: str, output: Path, arm: str | None, task: str | Non
     from evalkit.api import export_inspect
 
     written = export_inspect(run, output, arm=arm, task=task)
-    click.echo(to_json([str(path) for path in written]) if as_json else "\n".join(map(str, written)))
+    say(to_json([str(path) for path in written]) if as_json else "\n".join(map(str, written)))
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from evalkit.errors import ExitCode
+from evalkit.shown import say
 
 
 class _UpdateByDefault(click.Group):
@@ -35,7 +36,7 @@ def update_command(runs: tuple[Path, ...], target: Path, page: Path | None) -> i
     from evalkit.api import leaderboard
 
     rows = leaderboard(runs, target, page)
-    click.echo(f"{target}: {rows} rows")
+    say(f"{target}: {rows} rows")
     return ExitCode.OK
 
 
@@ -48,8 +49,8 @@ def check_command(target: Path, runs: tuple[Path, ...]) -> int:
 
     problems = check_leaderboard(target, runs)
     for problem in problems:
-        click.echo(f"{target}: {problem}")
+        say(f"{target}: {problem}")
     if problems:
         return ExitCode.CHECK_FAILED
-    click.echo(f"{target}: every row is what its runs say")
+    say(f"{target}: every row is what its runs say")
     return ExitCode.OK

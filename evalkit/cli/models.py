@@ -12,6 +12,7 @@ from evalkit.cli.show import columns, fields
 from evalkit.errors import ExitCode, UsageError, did_you_mean
 from evalkit.models import FAMILIES
 from evalkit.plain import to_json
+from evalkit.shown import say
 
 
 @click.group("models", invoke_without_command=True)
@@ -22,9 +23,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand:
         return
     if as_json:
-        click.echo(to_json({name: asdict(family) for name, family in FAMILIES.items()}))
+        say(to_json({name: asdict(family) for name, family in FAMILIES.items()}))
         return
-    click.echo(columns([(name, family.summary) for name, family in FAMILIES.items()]))
+    say(columns([(name, family.summary) for name, family in FAMILIES.items()]))
 
 
 @command.command("show")
@@ -45,7 +46,7 @@ def show(name: str, as_json: bool) -> None:
         "boxes": family.box_space,
         "--model": ", ".join(family.examples),
     }
-    click.echo(to_json(asdict(family)) if as_json else fields(name, found))
+    say(to_json(asdict(family)) if as_json else fields(name, found))
 
 
 @command.command("check")
@@ -68,12 +69,12 @@ def check(ctx: click.Context, /, name: str, rope: str, as_json: bool, **where: A
 
     found = check_checkpoint(name, rope, Placing(**where))
     if as_json:
-        click.echo(to_json(asdict(found) | {"passed": found.passed}))
+        say(to_json(asdict(found) | {"passed": found.passed}))
     else:
-        click.echo(fields(name, found.facts))
+        say(fields(name, found.facts))
         for kind, prompt in found.prompts.items():
-            click.echo(fields("", {f"prompt of {kind}": prompt}))
+            say(fields("", {f"prompt of {kind}": prompt}))
         words = {"equal": "equal", "known": "differs as it should", "different": "DIFFERS"}
         rows = [(each.what, words[each.outcome], each.detail) for each in found.findings]
-        click.echo(f"\ncompared with transformers\n{columns(rows)}")
+        say(f"\ncompared with transformers\n{columns(rows)}")
     ctx.exit(int(ExitCode.OK if found.passed else ExitCode.CHECK_FAILED))

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
-import click
-
 from evalkit.errors import EvalkitError
 from evalkit.reporter import Reporter
+from evalkit.shown import inline, say, scrub, visible
 
 _SECONDS_BETWEEN_LINES = 15.0
 # The first batch includes starting the workers: a rate taken from it would be far off.
@@ -37,7 +36,7 @@ def slow_files_shown(quiet: bool) -> Iterator[None]:
 
 class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(record.getMessage(), err=True)
+        say(record.getMessage(), err=True)
 
 
 def make_reporter(quiet: bool) -> Reporter:
@@ -64,7 +63,7 @@ class ProblemsOnly:
 
     def problem(self, error: EvalkitError) -> None:
         """Print the error; the run goes on with the next arm."""
-        click.echo(f"evalkit: {error}", err=True)
+        say(f"evalkit: {error}", err=True)
 
 
 @dataclass
@@ -118,7 +117,8 @@ class Lines(ProblemsOnly):
         self._say(text)
 
     def _say(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
+        self._out.write(visible(scrub(line)) + "\n")
+        self._out.flush()
 
 
 class Bars(ProblemsOnly):
@@ -130,7 +130,7 @@ class Bars(ProblemsOnly):
 
         self._console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
@@ -144,7 +144,9 @@ class Bars(ProblemsOnly):
     def arm_started(self, arm: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Show a bar for every task."""
         for task, total in totals.items():
-            bar = self._progress.add_task(f"{arm} {task}", total=total, completed=done[task], rate="")
+            bar = self._progress.add_task(
+                inline(scrub(f"{arm} {task}")), total=total, completed=done[task], rate=""
+            )
             self._bars[arm, task] = (bar, 0)
         self._starts[arm] = time.monotonic()
         self._progress.start()
@@ -170,11 +172,11 @@ class Bars(ProblemsOnly):
             self._progress.stop()
         seconds = time.monotonic() - self._starts[arm]
         total = sum(count for _, count in counts.values())
-        self._console.print(f"{arm}: {total} samples in {seconds:.1f} s", highlight=False)
+        self.note(f"{arm}: {total} samples in {seconds:.1f} s")
 
     def note(self, text: str) -> None:
         """Print it above the bars."""
-        self._console.print(text, highlight=False)
+        self._console.print(visible(scrub(text)), highlight=False, markup=False)
 
     def problem(self, error: EvalkitError) -> None:
         """Print the error below the bars."""

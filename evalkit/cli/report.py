@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from evalkit.shown import say
+
 
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
@@ -47,5 +49,5 @@ def command(
         data_root=data_root or os.environ.get("EVALKIT_DATA"),
         media=media,
     )
-    click.echo(f"{written} ({written.stat().st_size / 1e6:.1f} MB)")
+    say(f"{written} ({written.stat().st_size / 1e6:.1f} MB)")
     return 0

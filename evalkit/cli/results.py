@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 
-import click
-
 from evalkit.errors import ExitCode
 from evalkit.finish import Outcome
 from evalkit.plain import to_json
 from evalkit.report import tables
 from evalkit.report.comparison import Comparison
+from evalkit.shown import say
 from evalkit.store import IMPORTED
 
 
@@ -20,16 +19,16 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
     if as_json:
         files = [str(path) for path in outcome.submissions]
         found = {"run": str(outcome.run.path), "submissions": files, **comparison.to_json()}
-        click.echo(to_json(found))
+        say(to_json(found))
     else:
         _show(outcome, comparison)
     if outcome.unreadable:
-        click.echo(
+        say(
             f"evalkit: {outcome.unreadable} lines of the journal can't be read; they count for nothing",
             err=True,
         )
     if outcome.missing or outcome.failed:
-        click.echo(
+        say(
             f"evalkit: incomplete: {outcome.failed} failed and {outcome.missing} missing samples\n"
             f"  why: see `error` in {outcome.run.path / 'records.jsonl'}{_first_error(outcome)}\n"
             f"  fix: {_way_on(outcome)}",
@@ -38,7 +37,7 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
     unreliable = comparison.unreliable()
     if unreliable:
         more = f"; and {len(unreliable) - 1} more" if len(unreliable) > 1 else ""
-        click.echo(
+        say(
             f"evalkit: unreliable: {len(unreliable)} of the scores\n"
             f"  why: {unreliable[0]}{more}\n"
             "  fix: look at the answers (`evalkit report`); allow more by `--rate-limit NAME=SHARE`",
@@ -60,13 +59,13 @@ def _show(outcome: Outcome, comparison: Comparison) -> None:
         print_comparison(comparison)
     for arm, audit in (outcome.invocation.audits if outcome.invocation else {}).items():
         differing = ", ".join(audit.different) or "none"
-        click.echo(
+        say(
             f"audit of {arm}: {audit.repeated} answers with a margin below {audit.margin} "
             f"given again alone; different: {differing}"
         )
-    click.echo(f"stored in {outcome.run.path}")
+    say(f"stored in {outcome.run.path}")
     for path, target in outcome.submissions.items():
-        click.echo(f"answers to be scored by {target}: {path}")
+        say(f"answers to be scored by {target}: {path}")
 
 
 def print_comparison(comparison: Comparison, breakdown: bool = False) -> None:

@@ -16,6 +16,7 @@ from evalkit.plain import to_json
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import write_value
 from evalkit.rope.variants import FREQUENCIES, POSITIONS, SCALINGS, VARIANTS, RopeVariant
+from evalkit.shown import say
 
 if TYPE_CHECKING:
     from evalkit.rope.golden import Verdict
@@ -33,13 +34,13 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if ctx.invoked_subcommand:
         return
     if as_json:
-        click.echo(to_json({name: _described(variant) for name, variant in VARIANTS.items()}))
+        say(to_json({name: _described(variant) for name, variant in VARIANTS.items()}))
         return
-    click.echo(columns([(name, variant.summary) for name, variant in VARIANTS.items()]))
-    click.echo(f"\nparts   position: {', '.join(POSITIONS)}")
-    click.echo(f"        frequency: {', '.join(FREQUENCIES)}")
-    click.echo(f"        scaling: {', '.join(SCALINGS)} (joined by +)")
-    click.echo(f"groups  {', '.join(ABLATIONS)}: the paper's ablations (`evalkit ropes group table4`)")
+    say(columns([(name, variant.summary) for name, variant in VARIANTS.items()]))
+    say(f"\nparts   position: {', '.join(POSITIONS)}")
+    say(f"        frequency: {', '.join(FREQUENCIES)}")
+    say(f"        scaling: {', '.join(SCALINGS)} (joined by +)")
+    say(f"groups  {', '.join(ABLATIONS)}: the paper's ablations (`evalkit ropes group table4`)")
 
 
 @command.command("show")
@@ -53,13 +54,13 @@ def show(name: str, as_json: bool) -> None:
     variant = read_variant(name)
     found = _described(variant)
     if as_json:
-        click.echo(to_json(found))
+        say(to_json(found))
         return
-    click.echo(fields(str(variant), {key: value for key, value in found.items() if value}))
-    click.echo("\npositions (. text, I image of 2 x 3, V video of two frames of 2 x 2)")
-    click.echo(_indented(positions_picture(variant)))
-    click.echo("\npairs of a head of 128 channels, from the highest frequency to the lowest")
-    click.echo(_indented(channels_picture(variant)))
+    say(fields(str(variant), {key: value for key, value in found.items() if value}))
+    say("\npositions (. text, I image of 2 x 3, V video of two frames of 2 x 2)")
+    say(_indented(positions_picture(variant)))
+    say("\npairs of a head of 128 channels, from the highest frequency to the lowest")
+    say(_indented(channels_picture(variant)))
 
 
 @command.command("group")
@@ -74,7 +75,7 @@ def group(name: str, as_json: bool) -> None:
             "see `evalkit ropes`",
         )
     rows = ABLATIONS[name]
-    click.echo(to_json(dict(rows)) if as_json else columns(list(rows.items())))
+    say(to_json(dict(rows)) if as_json else columns(list(rows.items())))
 
 
 @command.command("check")
@@ -102,9 +103,9 @@ def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
     failed = [verdict for verdict in verdicts if not verdict.passed]
     if as_json:
         rows = [vars(verdict) for verdict in verdicts]
-        click.echo(to_json({"passed": not failed, "results": rows}))
+        say(to_json({"passed": not failed, "results": rows}))
     else:
-        click.echo(_table(verdicts))
+        say(_table(verdicts))
     ctx.exit(int(ExitCode.CHECK_FAILED if failed else ExitCode.OK))
 
 
@@ -129,7 +130,7 @@ def plot(names: tuple[str, ...], output: Path) -> None:
         raise UsageError(
             f"figure `{output}`", str(error), "give it a name that ends in .png or .svg"
         ) from None
-    click.echo(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 def _table(verdicts: list[Verdict]) -> str:

@@ -16,6 +16,7 @@ from evalkit.cli.options import (
     token_budget,
 )
 from evalkit.errors import ExitCode, UsageError
+from evalkit.shown import say
 
 if TYPE_CHECKING:
     from evalkit.spec import RunSpec
@@ -143,7 +144,7 @@ def command(
     if dry_run:
         from evalkit.cli.dry_run import describe
 
-        click.echo(describe(spec, as_json))
+        say(describe(spec, as_json))
         return ExitCode.OK
     from evalkit.api import run
     from evalkit.cli.progress import make_reporter, slow_files_shown

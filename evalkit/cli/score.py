@@ -13,6 +13,7 @@ from evalkit.cli.show import fields
 from evalkit.errors import UsageError
 from evalkit.metrics.reasoning import TAGS
 from evalkit.plain import to_json
+from evalkit.shown import say
 
 
 @click.command("score")
@@ -57,7 +58,7 @@ def command(
             official_random=official_random,
             reasoning=reasoning or TAGS,
         )
-    click.echo(to_json(found) if as_json else "\n\n".join(map(_block, found, found.values())))
+    say(to_json(found) if as_json else "\n\n".join(map(_block, found, found.values())))
     return 0
 
 

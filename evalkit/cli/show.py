@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evalkit.shown import inline
+
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Left-aligned columns; the last one may be as long as it likes.
@@ -17,15 +19,17 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     """
     if not rows:
         return ""
+    rows = [[inline(cell) for cell in row] for row in rows]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
     return "\n".join("  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows)
 
 
 def fields(title: str, values: Mapping[str, Any]) -> str:
     """A title and its fields, wrapped to the terminal; a text of several lines stands below its name."""
+    values = {inline(name): value for name, value in values.items()}
     width = max((len(name) for name, value in values.items() if "\n" not in str(value)), default=0) + 2
     room = max(40, min(shutil.get_terminal_size().columns, 120) - width - 2)
-    lines = [title]
+    lines = [inline(title)]
     for name, value in values.items():
         if "\n" in str(value):
             lines += [f"  {name}:", *(f"    {line}".rstrip() for line in str(value).splitlines())]

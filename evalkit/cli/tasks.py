@@ -10,6 +10,7 @@ from evalkit.cli.options import json_option, tasks_dir_option
 from evalkit.cli.show import columns, fields
 from evalkit.plain import to_json
 from evalkit.registry import declared, load_task, resolve
+from evalkit.shown import say
 
 
 @click.group("tasks", invoke_without_command=True)
@@ -26,9 +27,9 @@ def command(ctx: click.Context, tasks_dirs: tuple[str, ...], as_json: bool) -> N
         return
     infos = declared(tasks_dirs)
     if as_json:
-        click.echo(to_json([{**asdict(info), "path": str(info.path)} for info in infos]))
+        say(to_json([{**asdict(info), "path": str(info.path)} for info in infos]))
         return
-    click.echo(columns([(info.name, info.category, info.title) for info in infos]))
+    say(columns([(info.name, info.category, info.title) for info in infos]))
 
 
 @command.command("show")
@@ -42,7 +43,7 @@ def show(ctx: click.Context, name: str, tasks_dirs: tuple[str, ...], as_json: bo
 
     folders = (*(ctx.obj or ()), *tasks_dirs)
     found = {each: card(load_task(each, folders)) for each in resolve((name,), folders)}
-    click.echo(to_json(found) if as_json else "\n\n".join(map(fields, found, found.values())))
+    say(to_json(found) if as_json else "\n\n".join(map(fields, found, found.values())))
 
 
 @command.command("docs")
@@ -51,4 +52,4 @@ def docs(tasks_dirs: tuple[str, ...]) -> None:
     """Print a page about all benchmarks in Markdown (`docs/tasks.md` is made by this)."""
     from evalkit.cli.cards import page
 
-    click.echo(page([load_task(info.name, tasks_dirs) for info in declared(tasks_dirs)]), nl=False)
+    say(page([load_task(info.name, tasks_dirs) for info in declared(tasks_dirs)]), nl=False)

@@ -188,7 +188,9 @@ class AnswerText:
 
     def within(self, start: int, end: int) -> tuple[Mention, ...]:
         """The mentions that begin within a stretch of the text."""
-        first, last = (bisect_left(self.mentions, place, key=lambda each: each.start) for place in (start, end))
+        first, last = (
+            bisect_left(self.mentions, place, key=lambda each: each.start) for place in (start, end)
+        )
         return self.mentions[first:last]
 
     def between(self, start: int, end: int) -> bool:

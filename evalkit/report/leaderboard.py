@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.errors import UsageError, of_file
+from evalkit.escapes import csv_table, csv_text
 from evalkit.files import write_whole
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.aggregate import CATEGORIES, unweighted
@@ -102,7 +103,7 @@ def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
         merged[key] = _merged(merged[key], row) if key in merged else dict(row)
     table = pd.DataFrame([merged[key] for key in sorted(merged)])
     tasks = sorted(set(table.columns) - set(FIXED))
-    write_whole(target, table.reindex(columns=[*FIXED, *tasks]).to_csv(index=False))
+    write_whole(target, csv_table(table.reindex(columns=[*FIXED, *tasks])))
     return len(table)
 
 
@@ -117,7 +118,7 @@ def read(target: Path) -> pd.DataFrame:
     if not target.is_file():
         raise UsageError(f"leaderboard `{target}`", "it is no file", "give the name of a CSV file")
     try:
-        table = pd.read_csv(target, dtype=str, keep_default_na=False)
+        table = pd.read_csv(target, dtype=str, keep_default_na=False).rename(columns=csv_text)
     except OSError as error:
         raise of_file(f"leaderboard `{target}`", error, "give a readable CSV file") from None
     except ValueError as error:
@@ -132,7 +133,9 @@ def read(target: Path) -> pd.DataFrame:
         for name in table.columns:
             if name in ("schema", "n"):
                 table[name] = [int(text) for text in table[name]]
-            elif name not in TEXTS:  # Python's own reading is exact, that of pandas need not be
+            elif name in TEXTS:
+                table[name] = [csv_text(text) for text in table[name]]
+            else:  # Python's own reading is exact, that of pandas need not be
                 table[name] = [float(text or "nan") for text in table[name]]
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None

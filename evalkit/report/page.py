@@ -9,8 +9,10 @@ from __future__ import annotations
 import html
 import json
 import math
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -29,8 +31,8 @@ _BINS = 6
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
-script-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {style_hash}; \
+script-src {script_hash}; img-src data:; base-uri 'none'; form-action 'none'">
 <title>{title}</title><style>{style}</style></head><body>
 <h1>{title}</h1>
 {body}
@@ -49,7 +51,7 @@ _REST = """<h2 id="differences">Differences to the baseline</h2><div class="scro
 <h2 id="browser">Samples</h2>
 <p class="note">Keys: j and k go from sample to sample, n and p from page to page.
 Green dashes are the true box.</p>
-<form id="filters" onsubmit="return false"></form>
+<form id="filters"></form>
 <p><span id="count" aria-live="polite"></span> <span class="pager"></span></p>
 <div id="samples"></div><p class="pager"></p>"""
 
@@ -86,16 +88,24 @@ def table_page(
 def _assemble(title: str, footnotes: Sequence[str], body: str, data: Mapping[str, Any]) -> str:
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in footnotes)
     assets = files("evalkit.report") / "assets"
+    style, script = ((assets / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     page = _PAGE.format(
         title=html.escape(title),
-        style=(assets / "report.css").read_text(encoding="utf-8"),
+        style=style,
+        style_hash=_allowed(style),
+        script_hash=_allowed(script),
         body=body.format(notes=notes),
         # An end tag within the data would end the script element.
         data=json.dumps(finite(data), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
-        script=(assets / "report.js").read_text(encoding="utf-8"),
+        script=script,
     )
     # A lone surrogate out of a model or a data set, which UTF-8 hasn't, becomes its JSON escape.
     return page.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _allowed(content: str) -> str:
+    """How a page's policy names the one style or script that it allows."""
+    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
 
 
 def _line(line: Line) -> dict[str, Any]:

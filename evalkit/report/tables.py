@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import html as escape
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from evalkit.escapes import csv_table, tex
+from evalkit.escapes import markdown as md
 from evalkit.report.comparison import Comparison
 from evalkit.report.grid import BEST, SECOND, Entry, Line, breakdown_lines, legend, lines
+from evalkit.shown import inline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "†": r"$^\dagger$",
-    "–": "--",
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-}
 
 
 def terminal(comparison: Comparison, width: int = 1000, breakdown: bool = False) -> RenderableType:
@@ -35,7 +30,7 @@ def terminal(comparison: Comparison, width: int = 1000, breakdown: bool = False)
     if breakdown:
         for title, found in breakdown_lines(comparison):
             parts += _pages(names, found, width, title)
-    notes = Text("\n".join(legend(comparison)), style="dim")
+    notes = Text("\n".join(map(inline, legend(comparison))), style="dim")
     return Group(*(each for part in parts for each in (part, Text(""))), notes)
 
 
@@ -43,6 +38,8 @@ def _pages(names: Sequence[str], found: Sequence[Line], width: int, title: str) 
     """As many tables as the width needs, at least one column each."""
     from rich.text import Text
 
+    names, title = [inline(name) for name in names], inline(title)
+    found = [replace(line, label=inline(line.label)) for line in found]
     room = width - max((len(line.label) for line in found), default=0) - 3
     pages: list[list[int]] = []
     left = 0
@@ -100,21 +97,23 @@ def markdown(comparison: Comparison, breakdown: bool = False) -> str:
     names = [each.name for each in comparison.shown()]
     parts = [_markdown(names, lines(comparison))]
     if breakdown:
-        parts += [f"**{title}**\n\n{_markdown(names, found)}" for title, found in breakdown_lines(comparison)]
-    notes = "\n".join(f"- {note}" for note in legend(comparison))
+        parts += [
+            f"**{md(title)}**\n\n{_markdown(names, found)}" for title, found in breakdown_lines(comparison)
+        ]
+    notes = "\n".join(f"- {md(note)}" for note in legend(comparison))
     return "\n\n".join([*parts, notes])
 
 
 def _markdown(names: Sequence[str], found: Sequence[Line]) -> str:
-    rows = [_bar(["benchmark", *names]), "|---|" + "---:|" * len(names)]
+    rows = [_bar(["benchmark", *map(md, names)]), "|---|" + "---:|" * len(names)]
     for line in found:
-        label = f"{line.category}: {line.label}"
+        label = md(f"{line.category}: {line.label}")
         rows.append(_bar([f"*{label}*" if line.mean else label, *map(_marked, line.entries)]))
     return "\n".join(rows)
 
 
 def _bar(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _marked(entry: Entry) -> str:
@@ -128,7 +127,7 @@ def latex(comparison: Comparison) -> str:
 
     It needs ``\usepackage{booktabs}`` and nothing else.
     """
-    names = [_tex(each.name) for each in comparison.shown()]
+    names = [tex(each.name) for each in comparison.shown()]
     rows = [
         rf"\begin{{tabular}}{{ll{'r' * len(names)}}}",
         r"\toprule",
@@ -140,20 +139,16 @@ def latex(comparison: Comparison) -> str:
             rows.append(r"\midrule")
         shown = line.category.capitalize() if line.category != category else ""
         category = line.category
-        label = rf"\textit{{{_tex(line.label)}}}" if line.mean else _tex(line.label)
+        label = rf"\textit{{{tex(line.label)}}}" if line.mean else tex(line.label)
         rows.append(" & ".join([shown, label, *map(_tex_entry, line.entries)]) + r" \\")
     rows += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*(f"% {note}" for note in legend(comparison)), *rows])
+    return "\n".join([*(f"% {inline(note)}" for note in legend(comparison)), *rows])
 
 
 def _tex_entry(entry: Entry) -> str:
-    score = _tex(entry.score)
+    score = tex(entry.score)
     score = {BEST: rf"\textbf{{{score}}}", SECOND: rf"\underline{{{score}}}"}.get(entry.rank, score)
     return score + (f"$_{{{entry.difference}}}$" if entry.difference else "")
-
-
-def _tex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def html(comparison: Comparison, breakdown: bool = False) -> str:
@@ -223,7 +218,7 @@ def csv(comparison: Comparison) -> str:
         if row in each.values
     ]
     # As objects, since a column with gaps would turn its counts into 4.0.
-    return str(pd.DataFrame(rows, dtype=object).to_csv(index=False))
+    return csv_table(pd.DataFrame(rows, dtype=object))
 
 
 def _compared(

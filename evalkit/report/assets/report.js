@@ -10,6 +10,7 @@ function make(name, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (key === "svg") continue;
     if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key === "style") element.style.cssText = value; // an attribute of style is no style that the page's policy allows
     else element.setAttribute(key, value);
   }
   for (const child of children) element.append(child instanceof Node ? child : String(child));
@@ -158,6 +159,7 @@ function browser() {
 
 function filters() {
   const now = state(), form = document.getElementById("filters");
+  form.onsubmit = event => event.preventDefault();
   if (form.contains(document.activeElement) && document.activeElement.name === "q") return;
   const select = (name, title, options) => make("label", {}, title, make("select", { name, onchange: event => change({ [name]: event.target.value, page: "", ...(name === "task" ? { label: "" } : {}) }) },
     ...options.map(([value, text]) => make("option", { value, ...(String(now.get(name) || "") === String(value) ? { selected: "" } : {}) }, text))));
