@@ -18,6 +18,7 @@ from evalkit.report.results import Results, open_run
 from evalkit.scoring import score_records
 from evalkit.shown import scrub
 from evalkit.store import Evaluation, Inputs, Invocation, Manifest, Record, RunDir
+from evalkit.store.columns import verdicts
 from evalkit.store.frames import records_frame
 from evalkit.submissions import Entry, file_name
 from evalkit.task import Task
@@ -63,7 +64,8 @@ class Outcome:
     @property
     def failed(self) -> int:
         """How many samples have an error in place of an answer."""
-        return sum(record.failed for record in self.records)
+        found = self.results
+        return sum(each.failed for entry in found.evaluations for each in verdicts(found.records[entry.id]))
 
     @cached_property
     def comparison(self) -> Comparison:

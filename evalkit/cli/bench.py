@@ -104,3 +104,15 @@ def ropes(ctx: click.Context, tokens: int, batch: int, rope: str, device: str) -
     from evalkit.bench.ropes import bench_ropes
 
     ctx.exit(bench_ropes(tokens, batch, split_list([rope]), device))
+
+
+@command.command("store")
+@click.option("--records", default="10000,100000", show_default=True, type=_counts, help="Of each run.")
+@click.option("--runs", default=4, show_default=True, type=click.IntRange(min=1), help="That are compared.")
+@click.option("--folder", metavar="DIR", help="Keep made runs there.")
+@click.pass_context
+def store(ctx: click.Context, /, **options: Any) -> None:
+    """Stored runs: appending, scoring, resuming, comparing, against reading the same bytes."""
+    from evalkit.bench.store import StoreBench, bench_store
+
+    ctx.exit(bench_store(StoreBench(**options)))

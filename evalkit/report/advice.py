@@ -16,7 +16,7 @@ from evalkit.report.aggregate import CATEGORIES, Column, rows_of
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import ByTask, FindMetric, pairs
 from evalkit.report.paired import LEVEL, POWER
-from evalkit.store.records import Record
+from evalkit.store.columns import Verdict, verdicts
 
 RESAMPLES = 4000
 _SEED = 20251023
@@ -93,7 +93,9 @@ def advise(
         if weight == 0:
             continue
         metric = metric_of(arms[0], column.task)
-        table = _table(metric, column.task, arms, [records[arm].get(column.task, ()) for arm in arms])
+        table = _table(
+            metric, column.task, arms, [verdicts(records[arm].get(column.task, ())) for arm in arms]
+        )
         low, high = column.limits
         scores += weight * (_means(table.sum(axis=0, keepdims=True))[0] - low) / (high - low)
         total += weight * (_resampled(table, generator) - low) / (high - low)
@@ -132,7 +134,7 @@ def resolve_weights(columns: Sequence[Column], weights: Mapping[str, float] | No
     return {task: weight / total for task, weight in found.items()}
 
 
-def _table(metric: Metric, task: str, arms: Sequence[str], sides: Sequence[Sequence[Record]]) -> Floats:
+def _table(metric: Metric, task: str, arms: Sequence[str], sides: Sequence[Sequence[Verdict]]) -> Floats:
     """``[clusters, 1 + arms]``: weights, then weighted verdicts of every arm on what all have a score for."""
     shared = set.intersection(*({record.sample_id for record in side if _scored(record)} for side in sides))
     if not shared:
@@ -179,5 +181,5 @@ def _advice(arms: Sequence[str], scores: Floats, total: Floats, weights: Mapping
     return Advice(ranked, weights, ranked[0].best >= LEVEL, factor)
 
 
-def _scored(record: Record) -> bool:
+def _scored(record: Verdict) -> bool:
     return record.score is not None and record.score.value is not None

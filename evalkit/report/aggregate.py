@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from evalkit.metrics.base import FileMetric, Metric, Scored, Unit, UnitMetric, texts_of
 from evalkit.report.stats import interval
+from evalkit.store.columns import Verdict, filtered, verdicts
 from evalkit.store.records import Record
 from evalkit.types import Category
 
@@ -87,12 +88,15 @@ def cell_of(
     of an official random fallback, ``limits`` are the shares of samples from which on a flag makes a score
     unreliable.
     """
-    scored = [record for record in records if record.score is not None and record.score.value is not None]
+    every = verdicts(records)
+    known = [each.score is not None and each.score.value is not None for each in every]
+    scored = [each for each, has in zip(every, known, strict=True) if has]
     figures = metric.summarise(_items(scored))
     if isinstance(metric, FileMetric) and scored:
-        scores = [record.score for record in scored if record.score is not None]
-        figures |= metric.file_figures([record.answer() for record in scored], scores, seed)
-    members: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+        scores = [each.score for each in scored if each.score is not None]
+        answers = [record.answer() for record in filtered(records, known)]
+        figures |= metric.file_figures(answers, scores, seed)
+    members: dict[str, dict[str, list[Verdict]]] = defaultdict(lambda: defaultdict(list))
     for record in scored:
         for group, labels in record.groups.items():
             for label in texts_of(labels):
@@ -107,16 +111,16 @@ def cell_of(
         estimate=_estimate(metric, scored, column.limits),
         expected=expected,
         counts={
-            rate: sum(not set(flags).isdisjoint(record.flags) for record in records)
+            rate: sum(not set(flags).isdisjoint(each.flags) for each in every)
             for rate, flags in RATES.items()
         },
         figures=figures,
         breakdown=breakdown,
-        unreliable=_unreliable(records, limits or {}),
+        unreliable=_unreliable(every, limits or {}),
     )
 
 
-def _unreliable(records: Sequence[Record], limits: Mapping[str, float]) -> tuple[str, ...]:
+def _unreliable(records: Sequence[Verdict], limits: Mapping[str, float]) -> tuple[str, ...]:
     """The rates that are over their limits, in words."""
     shares = {
         flag: sum(flag in record.flags for record in records) / len(records) for flag in limits if records
@@ -174,7 +178,7 @@ def _fraction(cell: Cell | None, columns: Sequence[Column]) -> float | None:
     return (cell.estimate.value - low) / (high - low)
 
 
-def _estimate(metric: Metric, records: Sequence[Record], limits: tuple[float, float]) -> Estimate:
+def _estimate(metric: Metric, records: Sequence[Verdict], limits: tuple[float, float]) -> Estimate:
     """The primary figure over some records, with its interval: over the answers, or over what the
     metric takes the mean of.
     """
@@ -188,5 +192,5 @@ def _estimate(metric: Metric, records: Sequence[Record], limits: tuple[float, fl
     return Estimate(metric.summarise(items).get(metric.name, math.nan), low, high, len(records))
 
 
-def _items(records: Sequence[Record]) -> list[Scored]:
+def _items(records: Sequence[Verdict]) -> list[Scored]:
     return [Scored(record.score, record.labels) for record in records if record.score is not None]

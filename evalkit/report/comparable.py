@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from evalkit.errors import UsageError
 from evalkit.report.comparison import Arm
 from evalkit.store import IMPORTED, Evaluation, Scoring, TaskEntry
+from evalkit.store.columns import Rows, filtered, sample_ids
 from evalkit.store.records import Record
 
 # What a run's manifest says of a task that changes scores.
@@ -106,18 +107,18 @@ def protocol_differences(tasks: Iterable[tuple[str, TaskEntry]]) -> Iterator[tup
                 yield f"{task.name} of `{other}` and `{who}`", f"their {words} differs: {one} and {two}"
 
 
-def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, list[Record]]]) -> list[str]:
+def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, Sequence[Record]]]) -> list[str]:
     """Leave only the samples that all arms have of each task, in place; say what was left out and what
     else differs.
     """
     notes = []
     for task in dict.fromkeys(task for tasks in records.values() for task in tasks):
         having = [arm for arm in arms if records[arm.name].get(task)]
-        known = [{record.sample_id for record in records[arm.name][task]} for arm in having]
+        known = [set(sample_ids(records[arm.name][task])) for arm in having]
         shared = set.intersection(*known)
         for arm, ids in zip(having, known, strict=True):
             found = records[arm.name][task]
-            records[arm.name][task] = [record for record in found if record.sample_id in shared]
+            records[arm.name][task] = filtered(found, [each in shared for each in sample_ids(found)])
             if ids != shared:
                 notes.append(
                     f"{arm.name} {task}: only the {len(shared)} of its {len(ids)} samples that all arms have"
@@ -134,11 +135,12 @@ def _difference(first: Sequence[Record], second: Sequence[Record], one: Arm, two
     """What differs between two arms' questions, or None. Which media another program showed is not known."""
     prompts = one.family == two.family
     media = IMPORTED not in (one.family, two.family)
+    if only := sorted(set(sample_ids(first)) ^ set(sample_ids(second))):
+        return f"{len(only)} samples are in one of them only, such as `{only[0]}`"
+    names = ["reference", *(["media"] if media else []), *(["prompt"] if prompts else [])]
+    first, second = _unlike(first, second, names)
     left = {record.sample_id: record for record in first}
     right = {record.sample_id: record for record in second}
-    if left.keys() != right.keys():
-        only = sorted(left.keys() ^ right.keys())
-        return f"{len(only)} samples are in one of them only, such as `{only[0]}`"
     for sample_id, record in left.items():
         other = right[sample_id]
         if record.failed or other.failed:
@@ -150,3 +152,16 @@ def _difference(first: Sequence[Record], second: Sequence[Record], one: Arm, two
         if prompts and record.prompt != other.prompt:
             return f"sample `{sample_id}` was asked with different prompts"
     return None
+
+
+def _unlike(
+    first: Sequence[Record], second: Sequence[Record], names: Sequence[str]
+) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The samples that have to be looked at: of stored ones in the same order those whose digests differ."""
+    if not (isinstance(first, Rows) and isinstance(second, Rows)) or first.ids() != second.ids():
+        return first, second
+    differs = [False] * len(first)
+    for name in names:
+        pairs = zip(differs, first.digests(name), second.digests(name), strict=True)
+        differs = [known or one != other for known, one, other in pairs]
+    return first.only(differs), second.only(differs)

@@ -11,6 +11,7 @@ from evalkit.metrics.base import Metric, Scored, UnitMetric, texts_of
 from evalkit.report.aggregate import CATEGORIES, Column, rows_of
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.paired import Correction, Difference, Pair, Spread, corrected, difference, mean_difference
+from evalkit.store.columns import Verdict, verdicts
 from evalkit.store.records import Record
 
 ByTask = Mapping[str, Sequence[Record]]
@@ -32,24 +33,20 @@ def with_differences(
         UsageError: no arm, or several, go by that name.
     """
     base = find_arm(comparison.arms, baseline)
-    differences: dict[str, dict[str, Difference]] = {}
-    parts: dict[str, dict[tuple[str, str, str], Difference]] = {}
-    means: dict[str, dict[str, Spread]] = {}
-    for arm in comparison.arms:
-        if arm.name == base.name:
-            continue
-        found: dict[str, Difference] = {}
-        labels: dict[tuple[str, str, str], Difference] = {}
-        for column in comparison.columns:
-            pair = (records[base.name].get(column.task, ()), records[arm.name].get(column.task, ()))
-            metric = metric_of(arm.name, column.task)
+    others = [arm.name for arm in comparison.arms if arm.name != base.name]
+    found: dict[str, dict[str, Difference]] = {name: {} for name in others}
+    parts: dict[str, dict[tuple[str, str, str], Difference]] = {name: {} for name in others}
+    for column in comparison.columns:
+        first = verdicts(records[base.name].get(column.task, ()))
+        for name in others:
+            pair = (first, verdicts(records[name].get(column.task, ())))
+            metric = metric_of(name, column.task)
             result = difference(pairs(metric, *pair))
             if result is not None:
-                found[column.task] = result
-            labels |= _by_label(metric, column.task, *pair, correction)
-        differences[arm.name] = corrected(found, correction)
-        parts[arm.name] = labels
-        means[arm.name] = _means(comparison.columns, differences[arm.name])
+                found[name][column.task] = result
+            parts[name] |= _by_label(metric, column.task, *pair, correction)
+    differences = {name: corrected(each, correction) for name, each in found.items()}
+    means = {name: _means(comparison.columns, each) for name, each in differences.items()}
     return replace(
         comparison,
         baseline=base.name,
@@ -84,7 +81,7 @@ def find_arm(arms: Sequence[Arm], name: str) -> Arm:
     )
 
 
-def pairs(metric: Metric, first: Sequence[Record], second: Sequence[Record]) -> list[Pair]:
+def pairs(metric: Metric, first: Sequence[Verdict], second: Sequence[Verdict]) -> list[Pair]:
     """Verdicts on what both arms have a score for, by sample."""
     left = {record.sample_id: record for record in first if _scored(record)}
     right = {record.sample_id: record for record in second if _scored(record)}
@@ -98,10 +95,10 @@ def pairs(metric: Metric, first: Sequence[Record], second: Sequence[Record]) -> 
 
 
 def _by_label(
-    metric: Metric, task: str, first: Sequence[Record], second: Sequence[Record], correction: Correction
+    metric: Metric, task: str, first: Sequence[Verdict], second: Sequence[Verdict], correction: Correction
 ) -> dict[tuple[str, str, str], Difference]:
     """Differences within every label of every breakdown, corrected over the labels of each."""
-    members: dict[str, dict[str, tuple[list[Record], list[Record]]]] = {}
+    members: dict[str, dict[str, tuple[list[Verdict], list[Verdict]]]] = {}
     for place, records in enumerate((first, second)):
         for record in records:
             for group, labels in record.groups.items():
@@ -140,16 +137,16 @@ def _fraction(found: Difference, limits: tuple[float, float]) -> Spread:
     return found.value / width, found.low / width, found.high / width
 
 
-def _scored(record: Record) -> bool:
+def _scored(record: Verdict) -> bool:
     return record.score is not None and record.score.value is not None
 
 
-def _value(record: Record) -> float:
+def _value(record: Verdict) -> float:
     assert record.score is not None
     assert record.score.value is not None
     return record.score.value
 
 
-def _item(record: Record) -> Scored:
+def _item(record: Verdict) -> Scored:
     assert record.score is not None
     return Scored(record.score, record.labels)

@@ -21,7 +21,8 @@ from evalkit.report.comparable import (
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.results import ByTask, Results, open_run
 from evalkit.shown import scrub
-from evalkit.store import Record, RunDir
+from evalkit.store import RunDir
+from evalkit.store.columns import sample_ids
 from evalkit.task import Task
 
 
@@ -45,7 +46,7 @@ class Gathered:
     def first_ids(self, task: str, count: int) -> set[str]:
         """Ids of the first samples of a task that any arm has."""
         ids = dict.fromkeys(
-            record.sample_id for tasks in self.records.values() for record in tasks.get(task, ())
+            sample_id for tasks in self.records.values() for sample_id in sample_ids(tasks.get(task, ()))
         )
         return set(list(ids)[:count])
 
@@ -141,7 +142,7 @@ def _free(name: str, run: str, taken: Mapping[str, object]) -> str:
 def _kept(
     parts: Sequence[Results],
     origin: Mapping[str, tuple[Results, str]],
-    records: Mapping[str, Mapping[str, list[Record]]],
+    records: Mapping[str, ByTask],
 ) -> list[Results]:
     """The runs with those of their records that are compared."""
     found = []

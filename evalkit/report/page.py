@@ -10,22 +10,20 @@ import html
 import json
 import math
 from base64 import b64encode
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from evalkit.metrics.base import texts_of
 from evalkit.plain import finite
-from evalkit.report.aggregate import RATES
+from evalkit.report.aggregate import RATES, Column
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import ByTask
 from evalkit.report.grid import Line, legend, lines, scale
-from evalkit.store.records import Record
+from evalkit.report.samples import Samples, Thumbnails
+from evalkit.store.columns import Verdict, verdicts
 
-Thumbnails = Mapping[tuple[str, str], str]
-_LONGEST = 4000
 _BINS = 6
 
 _PAGE = """<!doctype html>
@@ -62,6 +60,22 @@ def report_page(
     """The page; ``records`` maps arm and task to scored records, ``thumbnails`` (task, sample id) to
     pictures as ``data:`` URLs.
     """
+    curves = {"duration": _seconds, "tokens": _tokens}
+    plots: dict[str, list[dict[str, Any]]] = {name: [] for name in curves}
+    flags = [Counter[str]() for _ in comparison.arms]
+    samples = Samples(thumbnails)
+    columns = {column.task: column for column in comparison.columns}
+    others = dict.fromkeys(task for arm in comparison.arms for task in records[arm.name])
+    for task in [*columns, *(task for task in others if task not in columns)]:
+        sides = [records[arm.name].get(task, ()) for arm in comparison.arms]
+        light = [verdicts(side) for side in sides]
+        for counts, found in zip(flags, light, strict=True):
+            counts.update(_flags(found))
+        if task in columns:
+            for name, measure in curves.items():
+                plots[name] += _curves(columns[task], light, measure)
+            samples.add(task, sides, light)
+    names = ["samples", *(flag for rate in RATES.values() for flag in rate)]
     data = {
         "heads": ("category", "benchmark"),
         "columns": [each.name for each in comparison.shown()],
@@ -69,10 +83,9 @@ def report_page(
         "arms": [arm.name for arm in comparison.arms],
         "forest": list(_forest(comparison)),
         "heat": list(_heat(comparison)),
-        "duration": list(_curves(comparison, records, _seconds)),
-        "tokens": list(_curves(comparison, records, lambda record: float(record.visual_tokens))),
-        "flags": [_flags(records[arm.name]) for arm in comparison.arms],
-        **_samples(comparison, records, thumbnails),
+        **plots,
+        "flags": [{name: counts[name] for name in names} for counts in flags],
+        **samples.data(),
     }
     return _assemble(title, legend(comparison), _TABLE + _REST, data)
 
@@ -161,26 +174,21 @@ def _heat(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def _curves(
-    comparison: Comparison, records: Mapping[str, ByTask], measure: Callable[[Record], float | None]
+    column: Column, light: Sequence[Sequence[Verdict]], measure: Callable[[Verdict], float | None]
 ) -> Iterator[dict[str, Any]]:
     """Mean scores in bins of equal numbers of samples, where a benchmark's samples differ in ``measure``."""
-    for column in comparison.columns:
-        curves = []
-        for place, arm in enumerate(comparison.arms):
-            points = [
-                (size, record.score.value)
-                for record in records[arm.name].get(column.task, ())
-                if record.score is not None
-                and record.score.value is not None
-                and (size := measure(record)) is not None
-            ]
-            if len({size for size, _ in points}) > 1:
-                binned = [
-                    (size, value * scale(column), count) for size, value, count in _binned(sorted(points))
-                ]
-                curves.append({"arm": place, "points": binned})
-        if curves:
-            yield {"task": column.task, "curves": curves, "top": column.limits[1] * scale(column)}
+    curves = []
+    for place, side in enumerate(light):
+        points = [
+            (size, each.score.value)
+            for each in side
+            if each.score is not None and each.score.value is not None and (size := measure(each)) is not None
+        ]
+        if len({size for size, _ in points}) > 1:
+            binned = [(size, value * scale(column), count) for size, value, count in _binned(sorted(points))]
+            curves.append({"arm": place, "points": binned})
+    if curves:
+        yield {"task": column.task, "curves": curves, "top": column.limits[1] * scale(column)}
 
 
 def _binned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, int]]:
@@ -195,85 +203,15 @@ def _binned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, floa
             part = []
 
 
-def _seconds(record: Record) -> float | None:
-    times = [medium.timestamps[-1] for medium in record.media if medium.timestamps]
-    return max(times) if times else None
+def _seconds(verdict: Verdict) -> float | None:
+    return verdict.video_seconds
 
 
-def _flags(tasks: ByTask) -> dict[str, int]:
-    found = [record.flags for records in tasks.values() for record in records]
-    names = [flag for flags in RATES.values() for flag in flags]
-    return {"samples": len(found), **{name: sum(name in flags for flags in found) for name in names}}
+def _tokens(verdict: Verdict) -> float:
+    return float(verdict.visual_tokens)
 
 
-def _samples(comparison: Comparison, records: Mapping[str, ByTask], thumbnails: Thumbnails) -> dict[str, Any]:
-    tasks = [column.task for column in comparison.columns]
-    prompts: dict[str, int] = {}
-    thumbs: dict[str, int] = {}
-    found = []
-    for place, task in enumerate(tasks):
-        by_sample: dict[str, dict[int, Record]] = defaultdict(dict)
-        for number, arm in enumerate(comparison.arms):
-            for record in records[arm.name].get(task, ()):
-                by_sample[record.sample_id][number] = record
-        for sample_id, answers in by_sample.items():
-            first = next(iter(answers.values()))
-            picture = thumbnails.get((task, sample_id))
-            found.append(
-                {
-                    "task": place,
-                    "id": sample_id,
-                    "question": _short(str(first.meta.get("question", ""))),
-                    "reference": _short(_text(first.reference)),
-                    "labels": sorted(_labels(first)),
-                    "media": ", ".join(_medium(record_medium) for record_medium in first.media),
-                    "size": list(first.media[0].size) if first.media else None,
-                    "box": _box(first.reference),
-                    "prompt": prompts.setdefault(_short(first.prompt), len(prompts)),
-                    "thumb": None if picture is None else thumbs.setdefault(picture, len(thumbs)),
-                    "answers": [_answer(answers.get(number)) for number in range(len(comparison.arms))],
-                }
-            )
-    return {"tasks": tasks, "samples": found, "prompts": list(prompts), "thumbs": list(thumbs)}
-
-
-def _answer(record: Record | None) -> list[Any] | None:
-    if record is None:
-        return None
-    score = record.score
-    text = record.answer().prediction if not record.failed else f"error: {record.error}"
-    value = score.value if score else None
-    box = _box(score.parsed) if score and record.box_space else None
-    rule = score.rule if score else None
-    return [_short(text), value, " ".join(record.flags), box, _short(record.reasoning), rule]
-
-
-def _labels(record: Record) -> set[str]:
-    found: set[str] = set()
-    for labels in record.groups.values():
-        found |= set(texts_of(labels))
-    return found
-
-
-def _box(value: Any) -> list[float] | None:
-    is_box = isinstance(value, list | tuple) and len(value) == 4
-    return list(value) if is_box and all(map(_is_finite, value)) else None
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _text(reference: Any) -> str:
-    return reference if isinstance(reference, str) else json.dumps(reference, ensure_ascii=False)
-
-
-def _medium(medium: Any) -> str:
-    frames = f", {len(medium.frames)} frames" if medium.frames else ""
-    return f"{medium.kind} {medium.size[0]}x{medium.size[1]}{frames}, {medium.tokens} tokens"
-
-
-def _short(text: str) -> str:
-    return (
-        text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ... ({len(text) - _LONGEST} more characters)"
-    )
+def _flags(light: Sequence[Verdict]) -> Counter[str]:
+    """How many samples there are, and how many have each flag."""
+    found = Counter(flag for each in light for flag in set(each.flags))
+    return found + Counter(samples=len(light))

@@ -12,8 +12,9 @@ from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.external import StoredFigures, limits_of
 from evalkit.spec import RATE_LIMITS
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
+from evalkit.store.columns import Rows
 
-ByTask = dict[str, list[Record]]
+ByTask = dict[str, Sequence[Record]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Results:
         """The records by arm and task."""
         found: dict[str, ByTask] = {}
         for each in self.evaluations:
-            found.setdefault(each.arm, {})[each.task.name] = list(self.records[each.id])
+            found.setdefault(each.arm, {})[each.task.name] = self.records[each.id]
         return found
 
     @property
@@ -133,16 +134,13 @@ def open_run(run: RunDir, invocation: str | None = None) -> Results:
     """
     manifest = run.manifest()
     evaluations = manifest.results() if invocation is None else manifest.of(invocation)
-    stored = {(record.arm, record.key): record for record in run.records()}
-    return Results(
-        run,
-        manifest,
-        evaluations,
-        {
-            each.id: [stored[each.arm, key] for key in keys if (each.arm, key) in stored]
-            for each, keys in zip(evaluations, run.keys(evaluations), strict=True)
-        },
-    )
+    table = run.table()
+    places = table.places()
+    rows = {
+        each.id: [places[each.arm, key] for key in keys if (each.arm, key) in places]
+        for each, keys in zip(evaluations, run.keys(evaluations), strict=True)
+    }
+    return Results(run, manifest, evaluations, {each: Rows(table, found) for each, found in rows.items()})
 
 
 def metric_name(task: TaskEntry) -> str:

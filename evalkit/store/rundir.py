@@ -1,13 +1,15 @@
 """A run on disk: ``manifest.json``, ``plans/``, ``journal/``, ``records.jsonl``, ``scores.json``.
 
-The journal is the truth; ``records.jsonl`` and ``scores.json`` are views that can be made again at
-any time (``evalkit score RUN``). Files other than the journal are replaced atomically, and what a file
+The journal is the truth; ``records.jsonl``, the same by column (``records.parquet``, with
+``records.sha256`` over both) and ``scores.json`` are views that can be made again at any time
+(``evalkit score RUN``). Files other than the journal are replaced atomically, and what a file
 refers to is written before it: a kill between any two writes leaves a folder that can be read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from pydantic import ValidationError
 
 from evalkit.errors import EvalkitError, UsageError
 from evalkit.files import is_temporary, listed, write_whole
+from evalkit.store.columns import Table, write_columns
 from evalkit.store.frames import records_frame
 from evalkit.store.journal import Journal, JournalWriter, line_of, parsed, read_journal
 from evalkit.store.locks import FOLDER as LOCKS
@@ -151,8 +154,14 @@ class RunDir:
             return False
 
     def write_records(self, records: Sequence[Record]) -> None:
-        """Replace ``records.jsonl``."""
-        self._replace("records.jsonl", b"".join(line_of(record.to_json()) for record in records))
+        """Replace ``records.jsonl``, and then the same by column. Of a kill in between the digests tell."""
+        lines = b"".join(line_of(record.to_json()) for record in records)
+        columns = io.BytesIO()
+        write_columns(records, columns)
+        self._replace("records.jsonl", lines)
+        self._replace("records.parquet", columns.getvalue())
+        digests = (hashlib.sha256(content).hexdigest() for content in (lines, columns.getvalue()))
+        self._replace("records.sha256", _digest_lines(*digests))
 
     def records(self) -> list[Record]:
         """The scored records of the last scoring.
@@ -160,6 +169,41 @@ class RunDir:
         Raises:
             UsageError: the run was never scored, or the file is damaged.
         """
+        return list(self._lines())
+
+    def table(self) -> Table:
+        """The records by column: those stored, or, where these are missing, damaged or of other records than
+        ``records.jsonl`` now has, made of it in memory.
+
+        Raises:
+            UsageError: the run was never scored, or the file is damaged.
+        """
+        return self._stored_table() or self._made_table()
+
+    def _stored_table(self) -> Table | None:
+        try:
+            with open(self.path / "records.jsonl", "rb") as lines:
+                digest = hashlib.file_digest(lines, "sha256").hexdigest()
+            columns = open(self.path / "records.parquet", "rb")  # noqa: SIM115 - the table reads on in it
+            made = hashlib.file_digest(columns, "sha256").hexdigest()
+            if (self.path / "records.sha256").read_text() == _digest_lines(digest, made):
+                table = Table(columns)
+                if table.current:
+                    return table
+        except (OSError, ValueError):
+            return None
+        columns.close()
+        return None
+
+    def _made_table(self) -> Table:
+        columns = io.BytesIO()
+        try:
+            write_columns(self._lines(), columns)
+        except ValueError as error:
+            raise self._damaged("records.jsonl", str(error)) from None
+        return Table(columns)
+
+    def _lines(self) -> Iterator[Record]:
         path = self.path / "records.jsonl"
         if not path.is_file():
             raise UsageError(
@@ -169,7 +213,8 @@ class RunDir:
             )
         try:
             with open(path, "rb") as lines:
-                return [parsed(line) for line in lines]
+                for line in lines:
+                    yield parsed(line)
         except ValueError as error:
             raise self._damaged("records.jsonl", str(error)) from None
 
@@ -246,6 +291,11 @@ class RunDir:
 
     def _replace(self, name: str, content: str | bytes) -> Path:
         return write_whole(self.path / name, content)
+
+
+def _digest_lines(lines: str, columns: str) -> str:
+    """What ``sha256sum --check`` reads."""
+    return f"{lines}  records.jsonl\n{columns}  records.parquet\n"
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from evalkit.api import score_run
+from evalkit.bench.store import STAGES, Cost, made_run, measured
 from evalkit.bench.workloads import WORKLOADS, questions_of, random_model
 from evalkit.cli import run_cli
 from evalkit.models import describe_model
@@ -132,3 +134,27 @@ def test_made_media_are_the_same_everywhere(tmp_path: Path) -> None:
             refs = [part for each in questions for part in each.parts if isinstance(part, MediaRef)]
             made.append([Path(str(ref.path)).read_bytes() for ref in refs])
         assert made[0] == made[1]
+
+
+def test_stored_runs_are_measured_stage_by_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [made_run(tmp_path / f"run{number}", 40, f"made{number}").path for number in range(2)]
+    for run in runs:
+        outcome = score_run(run)
+        assert (len(outcome.records), outcome.missing, outcome.failed) == (40, 0, 0)
+    for name, prepared in STAGES.items():
+        prepared(runs, tmp_path)()
+        assert len(score_run(runs[0]).records) == 40, name
+    cost = measured("read", runs, tmp_path)
+    assert cost.seconds > 0
+    assert cost.peak >= cost.before
+
+
+def test_what_is_printed_of_stored_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evalkit.bench.store.measured", lambda stage, runs, folder: Cost(2.0, 1, 2**20))
+    assert run_cli(["bench", "store", "--records", "20", "--runs", "2", "--folder", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "2 runs of 20 records" in said
+    assert re.search(r"compare +1\.0 x reading +20 records/s +1 MiB", said)
+    assert "resume of a finished run: 1.00 x scoring it" in said

@@ -15,6 +15,7 @@ from evalkit.metrics.base import Score
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.page import _binned, report_page
+from evalkit.report.samples import PIECE, unpacked
 from evalkit.store import Record
 from evalkit.types import MediaInfo
 
@@ -55,6 +56,15 @@ def data_of(page: str) -> dict[str, Any]:
     return parsed
 
 
+def samples_of(page: str) -> list[dict[str, Any]]:
+    return [
+        each
+        for task in data_of(page)["tasks"]
+        for piece in task["pieces"]
+        for each in unpacked(piece)["samples"]
+    ]
+
+
 def test_everything_is_in_the_page() -> None:
     comparison, records = made()
     page = report_page(comparison, records, {("doc", "0"): "data:image/jpeg;base64,AAAA"}, "Runs")
@@ -62,12 +72,13 @@ def test_everything_is_in_the_page() -> None:
     assert data["arms"] == ["tiny@mrope", "tiny@mrope-i"]
     assert [line["label"] for line in data["lines"]] == ["doc"]
     assert data["forest"][0]["arm"] == 1
-    assert len(data["samples"]) == 6
-    first = data["samples"][0]
+    assert [(task["name"], task["size"]) for task in data["tasks"]] == [("doc", 6)]
+    assert len(samples_of(page)) == 6
+    first = samples_of(page)[0]
     assert (first["question"], first["reference"], first["labels"]) == (HOSTILE, HOSTILE, [HOSTILE])
     assert [answer[1] for answer in first["answers"]] == [0.0, 1.0]
     assert data["thumbs"] == ["data:image/jpeg;base64,AAAA"]
-    assert (first["thumb"], data["samples"][1]["thumb"]) == (0, None)
+    assert (first["thumb"], samples_of(page)[1]["thumb"]) == (0, None)
     assert data["heat"][0]["rows"][0]["n"] == 6
     assert data["tokens"][0]["curves"][0]["points"]
     assert data["duration"][0]["curves"]
@@ -88,14 +99,14 @@ def test_hostile_text_is_data_and_nothing_is_fetched() -> None:
 
 def test_very_long_text_is_cut_and_says_so() -> None:
     comparison, records = made(2, "long " * 10_000)
-    answer = data_of(report_page(comparison, records, {}, "t"))["samples"][0]["answers"][0][0]
+    answer = samples_of(report_page(comparison, records, {}, "t"))[0]["answers"][0][0]
     assert len(answer) < 4100
     assert answer.endswith("more characters)")
 
 
 def test_a_thousand_samples_stay_small() -> None:
     comparison, records = made(1000, "short")
-    assert len(report_page(comparison, records, {}, "t")) < 600_000
+    assert len(report_page(comparison, records, {}, "t")) < 80_000
 
 
 @pytest.mark.parametrize("count", [1, 5, 60])
@@ -111,7 +122,23 @@ def test_boxes_are_kept_for_drawing() -> None:
     boxed = replace(records["tiny@mrope"]["doc"][0], reference=[1, 2, 30, 40], box_space="abs",
                     score=Score(1.0, [1.5, 2.0, 30.0, 40.0]))  # fmt: skip
     records["tiny@mrope"]["doc"] = [boxed]
-    sample = data_of(report_page(comparison, records, {}, "t"))["samples"][0]
+    sample = samples_of(report_page(comparison, records, {}, "t"))[0]
     assert sample["box"] == [1, 2, 30, 40]
     assert sample["answers"][0][3] == [1.5, 2.0, 30.0, 40.0]
     assert sample["size"] == [64, 48]
+
+
+def test_an_index_says_what_to_show_without_the_texts() -> None:
+    comparison, records = made(2 * PIECE + 1, "short")
+    other = records["tiny@mrope-i"]["doc"]
+    other[0] = replace(other[0], raw="another", flags=("unparsed", "truncated"))
+    del other[1]
+    (task,) = data_of(report_page(comparison, records, {}, "t"))["tasks"]
+    index = unpacked(task["index"])
+    assert [len(unpacked(piece)["samples"]) for piece in task["pieces"]] == [PIECE, PIECE, 1]
+    assert index["values"][:3] == [[0.0, 1.0], [1.0, None], [0.0, 1.0]]
+    assert [first == second for first, second in index["same"][:3]] == [False, False, True]
+    assert [index["flags"][number] for number in index["flagged"][0]] == ["", "unparsed truncated"]
+    assert index["flagged"][1][1] == -1
+    assert [index["names"][number] for number in index["labels"][0]] == ["short"]
+    assert unpacked(task["pieces"][0])["samples"][1]["answers"][1] is None

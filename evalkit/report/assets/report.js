@@ -106,21 +106,66 @@ function flags() {
     make("tbody", {}, ...data.flags.map((counts, n) => make("tr", {}, make("td", {}, data.arms[n]), ...names.map(name => make("td", {}, counts[name])))))));
 }
 
-const right = answer => answer !== null && answer[1] !== null && answer[1] >= 0.5;
+// Texts come in compressed pieces: an index of each task says what to show, and only what is shown is decoded.
+const total = (data.tasks || []).reduce((sum, task) => sum + task.size, 0);
+const KEPT = 40;
+const decoded = new Map();
+let indexes = [], latest = 0;
+
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+async function piece(task, number) {
+  const key = `${task} ${number}`;
+  if (!decoded.has(key)) {
+    if (decoded.size >= KEPT) decoded.delete(decoded.keys().next().value);
+    decoded.set(key, unpacked(data.tasks[task].pieces[number]));
+  }
+  return decoded.get(key);
+}
+
+async function sample([task, place]) {
+  const part = await piece(task, Math.floor(place / data.piece));
+  const found = part.samples[place % data.piece];
+  return { ...found, task: data.tasks[task].name, prompt: part.prompts[found.prompt] };
+}
+
+const right = value => value !== null && value >= 0.5;
 const MODES = {
   all: () => true,
-  "a right, b wrong": (s, a, b) => right(s.answers[a]) && !right(s.answers[b]),
-  "a better than b": (s, a, b) => (s.answers[a]?.[1] ?? -1) > (s.answers[b]?.[1] ?? -1),
-  "answers differ": (s, a, b) => s.answers[a]?.[0] !== s.answers[b]?.[0],
-  "both wrong": (s, a, b) => !right(s.answers[a]) && !right(s.answers[b]),
+  "a right, b wrong": (index, n, a, b) => right(index.values[n][a]) && !right(index.values[n][b]),
+  "a better than b": (index, n, a, b) => (index.values[n][a] ?? -1) > (index.values[n][b] ?? -1),
+  "answers differ": (index, n, a, b) => index.same[n][a] !== index.same[n][b],
+  "both wrong": (index, n, a, b) => !right(index.values[n][a]) && !right(index.values[n][b]),
 };
 
-function chosen() {
+// [task, place] of every sample that the index lets through.
+function candidates() {
   const now = state(), a = Number(now.get("a") || 0), b = Number(now.get("b") || Math.min(1, data.arms.length - 1));
-  const mode = MODES[now.get("mode")] || MODES.all, task = now.get("task"), label = now.get("label"), flag = now.get("flag"), text = (now.get("q") || "").toLowerCase();
-  return data.samples.filter(s => (!task || data.tasks[s.task] === task) && mode(s, a, b) && (!label || s.labels.includes(label))
-    && (!flag || s.answers.some(each => each && each[2].includes(flag)))
-    && (!text || `${s.id} ${s.question} ${s.reference} ${s.answers.map(each => each ? each[0] : "").join(" ")}`.toLowerCase().includes(text)));
+  const mode = MODES[now.get("mode")] || MODES.all, wanted = now.get("task"), label = now.get("label"), flag = now.get("flag"), found = [];
+  indexes.forEach((index, task) => {
+    if (wanted && data.tasks[task].name !== wanted) return;
+    const named = index.names.indexOf(label), flags = index.flags.map(each => each.split(" ").includes(flag));
+    for (let n = 0; n < data.tasks[task].size; n++) {
+      if (mode(index, n, a, b) && (!label || index.labels[n].includes(named)) && (!flag || index.flagged[n].some(each => flags[each]))) found.push([task, n]);
+    }
+  });
+  return found;
+}
+
+// Those among them that have a text: a newer order ends the search.
+async function searched(places, text, turn) {
+  const found = [];
+  for (const [number, place] of places.entries()) {
+    const s = await sample(place);
+    if (turn !== latest) return null;
+    if (number % 2000 === 0) document.getElementById("count").textContent = `searched ${number} of ${places.length} samples`;
+    if (`${s.id} ${s.question} ${s.reference} ${s.answers.map(each => each ? each[0] : "").join(" ")}`.toLowerCase().includes(text)) found.push(place);
+  }
+  return found;
 }
 
 function picture(s) {
@@ -140,19 +185,24 @@ function card(s) {
     const name = make("strong", {}, data.arms[n]); name.style.color = colours[n % colours.length];
     if (!each) return make("div", { class: "answer" }, name, " not run");
     const verdict = each[1] === null ? "no score" : each[1].toFixed(2);
-    return make("div", { class: "answer" }, name, " ", make("span", { class: right(each) ? "right" : "wrong" }, verdict),
+    return make("div", { class: "answer" }, name, " ", make("span", { class: right(each[1]) ? "right" : "wrong" }, verdict),
       ...(each[2] ? each[2].split(" ").map(flag => make("span", { class: "flag" }, flag)) : []), ...(each[5] ? [make("span", { class: "small" }, ` read by ${each[5]}`)] : []), make("pre", {}, each[0]),
       ...(each[4] ? [make("details", { class: "reasoning" }, make("summary", { class: "small" }, "reasoning"), make("pre", {}, each[4]))] : []));
   });
   return make("article", { class: "sample", tabindex: "0" }, make("figure", {}, picture(s), make("figcaption", { class: "small" }, s.media)),
-    make("div", {}, make("div", { class: "small" }, `${data.tasks[s.task]} · ${s.id} · ${s.labels.join(", ")}`), make("pre", {}, s.question), make("div", {}, "reference: ", make("b", {}, s.reference)),
-      make("details", {}, make("summary", { class: "small" }, "prompt"), make("pre", {}, data.prompts[s.prompt])), ...answers));
+    make("div", {}, make("div", { class: "small" }, `${s.task} · ${s.id} · ${s.labels.join(", ")}`), make("pre", {}, s.question), make("div", {}, "reference: ", make("b", {}, s.reference)),
+      make("details", {}, make("summary", { class: "small" }, "prompt"), make("pre", {}, s.prompt)), ...answers));
 }
 
-function browser() {
-  const found = chosen(), now = state(), pages = Math.max(1, Math.ceil(found.length / PER_PAGE)), page = Math.min(pages - 1, Number(now.get("page") || 0));
-  document.getElementById("count").textContent = `${found.length} of ${data.samples.length} samples, page ${page + 1} of ${pages}`;
-  document.getElementById("samples").replaceChildren(...found.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map(card));
+async function browser() {
+  const mine = ++latest, text = (state().get("q") || "").toLowerCase(), places = candidates();
+  const found = text ? await searched(places, text, mine) : places;
+  if (found === null) return;
+  const now = state(), pages = Math.max(1, Math.ceil(found.length / PER_PAGE)), page = Math.min(pages - 1, Number(now.get("page") || 0));
+  const shown = await Promise.all(found.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map(sample));
+  if (mine !== latest) return;
+  document.getElementById("count").textContent = `${found.length} of ${total} samples, page ${page + 1} of ${pages}`;
+  document.getElementById("samples").replaceChildren(...shown.map(card));
   const turn = (name, to) => make("button", { onclick: () => change({ page: to }), ...(to < 0 || to >= pages ? { disabled: "" } : {}) }, name);
   for (const pager of document.querySelectorAll(".pager")) pager.replaceChildren(turn("previous", page - 1), " ", turn("next", page + 1));
 }
@@ -164,8 +214,8 @@ function filters() {
   const select = (name, title, options) => make("label", {}, title, make("select", { name, onchange: event => change({ [name]: event.target.value, page: "", ...(name === "task" ? { label: "" } : {}) }) },
     ...options.map(([value, text]) => make("option", { value, ...(String(now.get(name) || "") === String(value) ? { selected: "" } : {}) }, text))));
   const arms = data.arms.map((name, n) => [n, name]);
-  const task = now.get("task"), labels = [...new Set(data.samples.filter(s => !task || data.tasks[s.task] === task).flatMap(s => s.labels))].sort();
-  form.replaceChildren(select("task", "benchmark", [["", "all"], ...data.tasks.map(name => [name, name])]), select("mode", "show", [["", "all"], ...Object.keys(MODES).slice(1).map(name => [name, name])]),
+  const task = now.get("task"), labels = [...new Set(indexes.flatMap((index, n) => !task || data.tasks[n].name === task ? index.names : []))].sort();
+  form.replaceChildren(select("task", "benchmark", [["", "all"], ...data.tasks.map(({ name }) => [name, name])]), select("mode", "show", [["", "all"], ...Object.keys(MODES).slice(1).map(name => [name, name])]),
     select("a", "A", arms), select("b", "B", arms.length > 1 ? [[1, data.arms[1]], ...arms.filter(([n]) => n !== 1)] : arms), select("label", "category", [["", "all"], ...labels.slice(0, 500).map(name => [name, name])]),
     select("flag", "flag", [["", "all"], ...["error", "truncated", "empty", "unparsed", "repeating"].map(name => [name, name])]),
     make("label", {}, "text", make("input", { name: "q", type: "search", value: now.get("q") || "", oninput: event => change({ q: event.target.value, page: "" }) })));
@@ -180,11 +230,19 @@ function keys(event) {
   else if (event.key === "p") change({ page: Math.max(0, page - 1) });
 }
 
-function update() { table(); if (data.samples) { filters(); browser(); } }
+function update() { table(); if (data.tasks) { filters(); browser().catch(failed); } }
+
+function failed(error) { document.getElementById("count").textContent = `The samples can't be shown (${error}): open the page in a newer browser.`; }
+
+async function start() {
+  indexes = await Promise.all(data.tasks.map(task => unpacked(task.index)));
+  update();
+}
 
 document.getElementById("rows").addEventListener("input", event => change({ rows: event.target.value }));
 addEventListener("hashchange", update);
 addEventListener("keydown", keys);
 document.getElementById("rows").value = state().get("rows") || "";
-if (data.samples) { forest(); heat(); curves("duration", data.duration, "seconds of video"); curves("tokens", data.tokens, "visual tokens"); flags(); }
-update();
+if (data.tasks) { forest(); heat(); curves("duration", data.duration, "seconds of video"); curves("tokens", data.tokens, "visual tokens"); flags(); }
+table();
+if (data.tasks) start().catch(failed);

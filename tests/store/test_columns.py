@@ -1,0 +1,163 @@
+"""Records by column: what is read back is what its line is, whatever has become of the view."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_journal import record
+from test_rundir import complaint, run_in
+
+from evalkit.metrics.base import Score
+from evalkit.report.comparable import _difference
+from evalkit.report.comparison import Arm
+from evalkit.report.results import open_run
+from evalkit.store import Record, RunDir
+from evalkit.store.columns import Rows, Verdict, filtered, sample_ids, verdicts
+from evalkit.types import MediaInfo
+
+FILM = MediaInfo("video", "cd", (64, 48), (64, 48), 90, (0, 5), (0.0, 2.5))
+ARM = Arm("tiny@mrope", "tiny", "mrope", "mock", "f", "run")
+
+
+def varied() -> list[Record]:
+    """Every kind of value that a record may hold."""
+    film = (FILM, replace(FILM, digest="ab"))
+    link = {"links": {"of": "x"}, "options": {"A": "é"}}
+    whole = Score(1.0, ["a", 2], None, {"iou": 0.5}, "whole")
+    return [
+        record(0, raw="\ud800ü", score=whole, flags=("truncated",)),
+        record(1, score=None, reference={"box": [1, 2.5, None]}, groups={"kind": ("a", "b"), "size": None}),
+        record(2, score=Score(None), finish_reason="error", error="no\x00file", flags=("error",), final=None),
+        record(3, score=Score(0.0, None, "no letter"), margin=math.inf, media=film),
+        record(4, score=Score(0.5, "\udfff"), meta=link, groups={"k": "v"}),
+        record(5, score=Score(0.1 + 0.2), token_ids=(1, 2, 3), seconds={"prepare": 0.1}, final=""),
+    ]
+
+
+def stored(folder: Path, records: list[Record]) -> RunDir:
+    run = run_in(folder)
+    run.write_records(records)
+    return run
+
+
+def test_every_kind_of_value_is_read_back(tmp_path: Path) -> None:
+    records = varied()
+    run = stored(tmp_path, records)
+    by_line = run.records()
+    table = run.table()
+    places = list(range(len(records)))
+    assert list(Rows(table, places)) == by_line
+    assert [Rows(table, places)[place] for place in reversed(places)] == by_line[::-1]
+    assert list(Rows(table, places)[2:4]) == by_line[2:4]
+    assert list(filtered(Rows(table, places), [place % 2 == 0 for place in places])) == by_line[::2]
+    for order in (places, places[::-1], [4, 1]):
+        assert verdicts(Rows(table, order)) == [Verdict.of(by_line[place]) for place in order]
+        assert sample_ids(Rows(table, order)) == [by_line[place].sample_id for place in order]
+    assert verdicts([]) == verdicts(Rows(table, [])) == []
+    assert verdicts(Rows(table, [3]))[0].video_seconds == 2.5
+
+
+def test_more_records_than_are_decoded_together(tmp_path: Path) -> None:
+    records = [record(number % 8, sample_id=str(number), key=f"key{number}") for number in range(4500)]
+    run = stored(tmp_path, records)
+    table = run.table()
+    assert list(Rows(table, range(4500))) == run.records()
+    assert sample_ids(Rows(table, [4499, 0, 2048])) == ["4499", "0", "2048"]
+    assert Rows(table, [4499, 0, 2048])[2].sample_id == "2048"
+
+
+def test_the_digests_are_those_of_the_files(tmp_path: Path) -> None:
+    run = stored(tmp_path, varied())
+    said = dict(reversed(line.split("  ")) for line in (run.path / "records.sha256").read_text().splitlines())
+    for name in ("records.jsonl", "records.parquet"):
+        assert said[name] == hashlib.sha256((run.path / name).read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["records.parquet", "records.sha256"])
+@pytest.mark.parametrize("harm", ["lost", "empty", "half", "other", "folder"])
+def test_lost_or_damaged_columns_are_made_of_the_lines(tmp_path: Path, name: str, harm: str) -> None:
+    run = stored(tmp_path, varied())
+    path = run.path / name
+    content = path.read_bytes()
+    path.unlink()
+    if harm == "folder":
+        path.mkdir()
+    elif harm != "lost":
+        path.write_bytes({"empty": b"", "half": content[: len(content) // 2], "other": content[::-1]}[harm])
+    assert list(Rows(run.table(), range(6))) == run.records()
+
+
+def test_columns_of_other_lines_are_not_read(tmp_path: Path) -> None:
+    """What a kill between the views leaves, and what an edit does."""
+    run = stored(tmp_path, varied())
+    old = {name: (run.path / name).read_bytes() for name in ("records.parquet", "records.sha256")}
+    changed = [replace(each, raw="another") for each in varied()]
+    run.write_records(changed)
+    for name in old:
+        (run.path / name).write_bytes(old[name])
+        assert [each.raw for each in Rows(run.table(), range(6))] == ["another"] * 6
+    run.write_records(changed)
+    lines = (run.path / "records.jsonl").read_text(errors="surrogatepass").splitlines()
+    edited = json.dumps({**_uncounted(lines[1]), "raw": "edited"})
+    (run.path / "records.jsonl").write_text(edited + "\n")
+    assert [each.raw for each in Rows(run.table(), [0])] == ["edited"]
+    (run.path / "records.jsonl").write_text("{}\n")
+    assert "records.jsonl` is damaged" in complaint(run.table)
+    (run.path / "records.jsonl").unlink()
+    assert "no records yet" in complaint(run.table)
+
+
+def test_columns_of_another_version_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("evalkit.store.columns.FORMAT", b"0")
+        run = stored(tmp_path, varied())
+    assert run.table().current
+    assert list(Rows(run.table(), range(6))) == run.records()
+
+
+def test_a_number_that_no_column_holds_is_a_message(tmp_path: Path) -> None:
+    run = stored(tmp_path, varied())
+    (run.path / "records.jsonl").write_text(json.dumps({**record(0).to_json(), "index": 10**30}) + "\n")
+    assert "can't be stored by column" in complaint(run.table)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, None),
+        ({"reference": "other"}, "sample `3` has different references"),
+        ({"media": (FILM,)}, "sample `3` was shown with different media"),
+        ({"prompt": "other"}, "sample `3` was asked with different prompts"),
+        ({"media": (), "finish_reason": "error"}, None),  # of a failed one nothing is known
+        ({"sample_id": "x"}, "2 samples are in one of them only, such as `3`"),
+    ],
+)
+def test_arms_are_compared_by_digests_as_by_records(
+    tmp_path: Path, change: dict[str, Any], says: str | None
+) -> None:
+    one = [record(number) for number in range(8)]
+    two = [replace(each, **change) if number == 3 else each for number, each in enumerate(one)]
+    rows = [Rows(stored(tmp_path / str(n), part).table(), range(8)) for n, part in enumerate((one, two))]
+    for first, second in ((one, two), (rows[0], rows[1]), (rows[0], rows[1][::-1])):
+        found = _difference(first, second, ARM, ARM)
+        assert (found is None) if says is None else (found or "").startswith(says)
+
+
+def test_results_are_read_by_column(tmp_path: Path) -> None:
+    records = [record(number, score=Score(float(number % 2))) for number in (3, 1, 2)]
+    run = stored(tmp_path, records)
+    found = open_run(run)
+    assert [each.sample_id for each in found.flat()] == ["1", "2", "3"]  # in the plan's order
+    assert found.missing == 5
+
+
+def _uncounted(line: str) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(line)
+    del fields["crc32"]
+    return fields
