@@ -70,6 +70,8 @@ class Started:
         self._first = _first((*SMALL, *BESIDE_HUB) if hub else LARGE)
         self._folder = tempfile.TemporaryDirectory()
         self.out, self.err = (Path(self._folder.name, name) for name in ("out", "err"))
+        for path in (self.out, self.err):
+            path.touch()
         order = {
             "words": words,
             "cwd": str(cwd or Path.cwd()),
