@@ -169,9 +169,7 @@ def _bootstrap(sums: Floats, weights: Floats, seed: int) -> tuple[float, float]:
 
 
 def _mcnemar(discordant: Sequence[Pair]) -> float:
-    """The exact test: of the discordant pairs, a fair coin decides. statsmodels' is the same, and collects
-    garbage in every call, which took half of the time of a comparison.
-    """
+    """The exact test: of the discordant pairs, a fair coin decides."""
     from scipy.stats import binom
 
     better = sum(pair.second > pair.first for pair in discordant)
