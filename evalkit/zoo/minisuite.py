@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -43,8 +44,8 @@ class MiniDataset:
         """Yield the rows; ``data_root`` has no say, since nothing is read."""
         count = 0
         for number in range(self.n):
-            scene = MAKERS[self.name](generator("evaluate", self.name, self.seed, number))
-            for row, size in _ROWS[self.name](scene, f"{self.name}-{self.seed}-{number}"):
+            scene, picture = _drawn(self.name, self.seed, number)
+            for row, size in _ROWS[self.name](scene, f"{self.name}-{self.seed}-{number}", picture):
                 yield row
                 count += size
                 if count >= self.n:
@@ -57,6 +58,13 @@ class MiniDataset:
     def describe(self) -> dict[str, str]:
         """What stands in the manifest."""
         return {"repo": f"evalkit.zoo/{self.name}", "split": "test", "revision": f"seed-{self.seed}"}
+
+
+@cache  # a second run of the same process needn't draw again: kilobytes each
+def _drawn(name: str, seed: int, number: int) -> tuple[Scene, bytes]:
+    """A scene and, unless it is a clip, its picture."""
+    scene = MAKERS[name](generator("evaluate", name, seed, number))
+    return scene, b"" if _ROWS[name] is _clips else png(scene.board)
 
 
 def png(board: Board) -> bytes:
@@ -100,19 +108,19 @@ def _shape(board: Board) -> str:
     return "{}x{}".format(*board.shape[-2:])
 
 
-def _image(scene: Scene, name: str) -> dict[str, Any]:
-    return {"bytes": png(scene.board), "path": f"{name}.png"}
+def _image(picture: bytes, name: str) -> dict[str, Any]:
+    return {"bytes": picture, "path": f"{name}.png"}
 
 
-def _documents(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
-    picture = _image(scene, name)
+def _documents(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int]]:
+    image = _image(picture, name)
     for number, question in enumerate(scene.questions[:QUESTIONS]):
         yield (
             {
                 "questionId": f"{name}-{number}",
                 "question": question.text,
                 "question_types": [question.kind],
-                "image": picture,
+                "image": image,
                 "docId": name,
                 "ucsf_document_id": name,
                 "ucsf_document_page_no": "1",
@@ -123,8 +131,8 @@ def _documents(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
         )
 
 
-def _charts(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
-    picture = _image(scene, name)
+def _charts(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int]]:
+    image = _image(picture, name)
     for number, question in enumerate(scene.questions[:QUESTIONS]):
         yield (
             {
@@ -132,15 +140,15 @@ def _charts(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
                 "type": question.kind,
                 "question": question.text,
                 "answer": question.answer,
-                "image": picture,
+                "image": image,
                 "shape": _shape(scene.board),
             },
             1,
         )
 
 
-def _objects(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
-    picture = _image(scene, name)
+def _objects(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int]]:
+    image = _image(picture, name)
     objects: dict[tuple[int, int, int, int], list[Question]] = {}
     for question in scene.questions:
         if question.box is not None:
@@ -150,7 +158,7 @@ def _objects(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
         yield (
             {
                 "question_id": str(number),
-                "image": picture,
+                "image": image,
                 "answer": [question.text for question in questions],
                 "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
                 "file_name": f"{name}_{number}.png",
@@ -161,7 +169,7 @@ def _objects(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
         )
 
 
-def _clips(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
+def _clips(scene: Scene, name: str, _: bytes) -> Iterator[tuple[Row, int]]:
     path = str(_clip_file(scene.board, name))
     for number, question in enumerate(scene.questions[:QUESTIONS]):
         yield (
@@ -184,6 +192,6 @@ def _clips(scene: Scene, name: str) -> Iterator[tuple[Row, int]]:
         )
 
 
-_ROWS: Mapping[str, Callable[[Scene, str], Iterator[tuple[Row, int]]]] = MappingProxyType(
+_ROWS: Mapping[str, Callable[[Scene, str, bytes], Iterator[tuple[Row, int]]]] = MappingProxyType(
     {"mini_docvqa": _documents, "mini_chartqa": _charts, "mini_refcoco": _objects, "mini_video": _clips}
 )

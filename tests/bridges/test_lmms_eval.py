@@ -7,9 +7,7 @@ have evalkit too).
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import pytest
 from mirrors import IMAGE, write_parquet
 
 from evalkit.bridges.lmms import load
+from evalkit.cli import run_cli
 from evalkit.metrics.base import ExternalMetric
 from evalkit.registry import load_task
 from evalkit.store import RunDir
@@ -88,25 +87,34 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_both_ways_ask_the_same_and_score_the_same(tmp_path: Path, tasks: Path, lmms_python: str) -> None:
-    env = {**os.environ, "EVALKIT_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
-    env |= {"HF_HOME": str(tmp_path / "hf")}
+def test_both_ways_ask_the_same_and_score_the_same(
+    tmp_path: Path,
+    tasks: Path,
+    lmms_python: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     words = [lmms_python, "-m", "lmms_eval", "--model", "evalkit", "--tasks", NAME]
     words += ["--model_args", "pretrained=tiny,rope=mrope-i", "--include_path", str(tasks)]
     words += ["--batch_size", "4", "--log_samples", "--output_path", str(tmp_path / "theirs")]
-    theirs = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env)
+    theirs = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
-    words = [sys.executable, "-m", "evalkit", "run", "--model", "tiny", "--rope", "mrope-i"]
+    # In this process: lmms-eval's own is kept for the metric that is asked below.
+    words = ["run", "--model", "tiny", "--rope", "mrope-i"]
     words += ["--tasks", f"lmms:{NAME}", "--lmms-include", str(tasks), "--lmms-python", lmms_python]
     words += ["--output", str(tmp_path / "ours"), "--workers", "0", "--json"]
-    ours = subprocess.run(words, capture_output=True, text=True, env=env)
+    code = run_cli(words)
+    said = capsys.readouterr()
     _, complaints = theirs.communicate()
     assert theirs.returncode == 0, complaints[-3000:]
-    assert ours.returncode == 0, ours.stderr
+    assert code == 0, said.err
     results = json.loads(next((tmp_path / "theirs").rglob("*results.json")).read_text())
     lines = next((tmp_path / "theirs").rglob("*samples*.jsonl")).read_text().splitlines()
     samples = {each["doc_id"]: each for each in map(json.loads, lines)}
-    cell = json.loads(ours.stdout)["arms"][0]["tasks"][f"lmms:{NAME}"]
+    cell = json.loads(said.out)["arms"][0]["tasks"][f"lmms:{NAME}"]
     records = RunDir.open(tmp_path / "ours").records()
 
     assert len(records) == len(samples) == 12
@@ -124,7 +132,7 @@ def test_both_ways_ask_the_same_and_score_the_same(tmp_path: Path, tasks: Path, 
         assert record.score.value == float(record.raw.strip() == record.reference)
     assert cell["value"] == results["results"][NAME]["exact,none"]
     assert 0 < cell["value"] <= 1
-    assert json.loads(ours.stdout)["columns"][0]["metric"].startswith("exact by lmms-eval ")
+    assert json.loads(said.out)["columns"][0]["metric"].startswith("exact by lmms-eval ")
 
     # What a task draws depends on the document alone, not on what was judged before it.
     metric = load(f"lmms:{NAME}", lmms_python, [str(tasks)])[0].metric

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import forked
@@ -28,8 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run ``results/small`` of the demo's command, with a limit."""
     folder = tmp_path_factory.mktemp("demo")
     words = ["run", "--model", "tiny", "--rope", ",".join(VARIANTS), "--tasks", "mini", "--limit", "8"]
-    words = [sys.executable, "-m", "evalkit", *words, "--output", "results/small"]
-    table = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True).stdout
+    table = evalkit(*words, "--output", "results/small", cwd=folder)
     assert all(name in table for name in [*ARMS, *TASKS, "95% intervals", "results/small"])
     return folder
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -28,9 +26,8 @@ def words(output: Path, *extra: str, tasks: str = "mini_docvqa", ropes: str = "m
             "--output", str(output), *RELIABLE, *extra]  # fmt: skip
 
 
-def start(output: Path, *extra: str, **kinds: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "evalkit", *words(output, *extra, **kinds)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(output: Path, *extra: str, **kinds: str) -> forked.Started:
+    return forked.start(*words(output, *extra, **kinds))
 
 
 def journalled(output: Path) -> list[str]:
@@ -50,7 +47,7 @@ def test_processes_with_arms_of_their_own_leave_all_of_them(tmp_path: Path) -> N
     ropes = ("mrope", "mrope-i", "vanilla")
     running = [start(output, "--limit", "5", ropes=rope) for rope in ropes]
     for process in running:
-        _, said = process.communicate(timeout=300)
+        _, said = process.communicate()
         assert process.returncode == 0, said
     manifest = RunDir.open(output).manifest()
     assert {arm.rope for arm in manifest.arms} == set(ropes)
@@ -77,12 +74,10 @@ def test_the_same_at_the_same_time_is_refused_or_waited_for(tmp_path: Path) -> N
         assert other.returncode == 0, other.stderr  # what nobody holds goes on
 
         again = [word for word in words(output, "--limit", "4", "--wait") if word != "--quiet"]
-        waiting = subprocess.Popen(
-            [sys.executable, "-m", "evalkit", *again], stderr=subprocess.PIPE, text=True
-        )
-        assert waiting.stderr is not None
-        assert "waiting for" in waiting.stderr.readline()
-    assert waiting.wait(timeout=300) == 0
+        waiting = forked.start(*again)
+        wait_for(lambda: waiting.poll() is not None or "waiting for" in waiting.err.read_text())
+        assert waiting.poll() is None
+    assert waiting.wait() == 0
     keys = journalled(output)
     assert len(keys) == len(set(keys)) == 6
 
@@ -151,9 +146,9 @@ def test_commands_write_one_leaderboard_at_once(tmp_path: Path) -> None:
     ropes = ("mrope", "vanilla", "hope", "mrope-i")
     for rope in ropes:
         run(tmp_path / rope, "--limit", "2", ropes=rope)
-    board = [sys.executable, "-m", "evalkit", "leaderboard", "--csv", str(tmp_path / "board.csv")]
-    running = [subprocess.Popen([*board, str(tmp_path / rope)], stdout=subprocess.DEVNULL) for rope in ropes]
-    assert [process.wait(timeout=300) for process in running] == [0] * 4
+    board = ["leaderboard", "--csv", str(tmp_path / "board.csv")]
+    running = [forked.start(*board, str(tmp_path / rope)) for rope in ropes]
+    assert [process.wait() for process in running] == [0] * 4
     assert set(read(tmp_path / "board.csv")["rope"]) == set(ropes)
 
 

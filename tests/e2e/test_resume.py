@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,17 +20,13 @@ def words(output: Path, *extra: str, seconds: float = 0.15) -> list[str]:
     return [*some, "--output", str(output), "--workers", "1", "--quiet", *extra]
 
 
-def command(output: Path) -> list[str]:
-    return [sys.executable, "-m", "evalkit", *words(output)]
-
-
 def journalled(output: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in output.glob("journal/*.jsonl"))
 
 
 def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = forked.start(*words(killed))
     deadline = time.monotonic() + 120
     while journalled(killed) < 6 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -59,19 +53,12 @@ def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path)
 
 def test_ctrl_c_keeps_what_was_finished_and_says_so(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    process = subprocess.Popen(
-        command(output),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
-    )
+    process = forked.start(*words(output))
     deadline = time.monotonic() + 120
     while journalled(output) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert process.stderr is not None
-    said = process.stderr.read()
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate()
     assert process.wait() == 130
     assert "the same command goes on" in said
     assert "Traceback" not in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,3 +169,19 @@ def test_mcnemar_is_statsmodels_exact_test(better: int, worse: int) -> None:
     assert result.test == "McNemar"
     expected = float(mcnemar([[0, better], [worse, 0]], exact=True).pvalue) if pairs else 1.0
     assert result.p == pytest.approx(expected, rel=1e-13)
+
+
+@given(st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.01, 0.5, math.nan])), max_size=30))
+def test_corrections_are_those_of_statsmodels(values: list[float]) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    one = found(singles([0.0, 1.0, 0.0], [1.0, 1.0, 0.0]))
+    given = {str(number): replace(one, p=value) for number, value in enumerate(values)}
+    known = [name for name, value in zip(given, values, strict=True) if not math.isnan(value)]
+    for ours, theirs in (("holm", "holm"), ("bh", "fdr_bh")):
+        result = corrected(given, ours)  # type: ignore[arg-type]
+        assert list(result) == list(given)
+        assert all(math.isnan(result[name].corrected) for name in given if name not in known)
+        if known:
+            expected = multipletests([given[name].p for name in known], method=theirs)[1]
+            assert [result[name].corrected for name in known] == pytest.approx(list(expected), rel=1e-13)
