@@ -1,7 +1,8 @@
 """Licences of what is installed, and known vulnerabilities of what constraints.txt pins.
 
 Run by ``make audit`` with the path of ``uv``. Exits with 1 if a pinned version is known to be vulnerable; an
-index that doesn't answer is said, and so is each package that it couldn't be asked about: they aren't called safe.
+index that doesn't answer is said, and so is each package that it couldn't be asked about: they aren't called
+safe.
 """
 
 from __future__ import annotations
