@@ -11,7 +11,7 @@ NEWEST := .venv-newest
 # Compiled modules are kept, whatever the machine is set to: many processes start here, and each would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
+.PHONY: audit demo test compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evalkit needs Python 3.11 or newer; \`$(PYTHON)\` is older. Try: make PYTHON=python3.12"; exit 4; }
@@ -84,6 +84,10 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+# Licences, and known vulnerabilities where an index of them answers (offline this is said, and is no failure).
+audit: $(READY)
+	$(BIN)/python .ci/audit.py $(BIN)/uv
 
 # With lmms-eval beside the engine after `make lmms`.
 PEER = $(if $(wildcard $(LMMS)/.ready),--lmms-python $(LMMS)/bin/python)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ast
 import json
-import resource
 import subprocess
 import sys
 
@@ -58,12 +58,11 @@ def test_light_imports_load_nothing_heavy(statement: str) -> None:
 
 
 @pytest.mark.parametrize("words", [["--help"], ["tasks"], ["ropes"], ["models"], ["run", "--help"]])
-def test_quick_commands_take_under_a_second_of_processor_time(words: list[str]) -> None:
-    """The best of three: other tests share the machine's two cores."""
-    seconds = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "evalkit", *words], capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(seconds) < 1.0
+def test_quick_commands_import_little(words: list[str]) -> None:
+    """What makes them quick, whatever else the machine does: 325 modules at most today, 5,000 with torch."""
+    code = f"import sys; from evalkit.cli import run_cli; assert run_cli({words!r}) == 0; "
+    code += f"sys.stderr.write(repr((len(sys.modules), [m for m in {HEAVY!r} if m in sys.modules])))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    count, heavy = ast.literal_eval(done.stderr)
+    assert heavy == []
+    assert count < 500

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -187,12 +186,11 @@ def test_a_wheel_carries_the_tasks_inside_the_package(tmp_path, monkeypatch):
     assert builtin_dir() == tmp_path / "evalkit/_tasks"
 
 
-def test_listing_is_fast():
-    code = "import time; t = time.perf_counter()\nfrom evalkit.registry import declared\ndeclared()\n"
-    code += "import sys; print(time.perf_counter() - t, 'evalkit.task' in sys.modules)"
-    started = time.perf_counter()
+def test_listing_executes_no_task_and_imports_little():
+    code = "from evalkit.registry import declared\nfound = declared()\n"
+    code += "import sys; print(len(found), len(sys.modules), 'evalkit.task' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    seconds, executed = done.stdout.split()
-    assert float(seconds) < 0.5
+    tasks, modules, executed = done.stdout.split()
+    assert int(tasks) > 25
     assert executed == "False"
-    assert time.perf_counter() - started < 5
+    assert int(modules) < 300
