@@ -50,6 +50,10 @@ class EnvironmentProblem(EvalkitError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class RunGone(EnvironmentProblem):
+    """A run's folder was removed or renamed while its command ran (exit code 4): nothing can be stored."""
+
+
 class MediaError(EvalkitError):
     """An image or video that can't be decoded; becomes an error record of its sample."""
 

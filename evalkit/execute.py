@@ -14,7 +14,7 @@ from evalkit.data.cache import MediaCache, cache_root
 from evalkit.engine.executors.base import Executor, Order
 from evalkit.engine.techniques import Techniques
 from evalkit.engine.workers import get_ready
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import EvalkitError, RunGone, UsageError
 from evalkit.finish import Outcome, finish, now
 from evalkit.metrics.base import ExternalMetric
 from evalkit.models.base import Card, Placing
@@ -164,6 +164,8 @@ class _Command:
     def _one_of_several(self) -> Iterator[None]:
         try:
             yield
+        except RunGone:  # other arms could not be stored, either
+            raise
         except EvalkitError as error:
             if len(self.orders) == 1:
                 raise

@@ -34,15 +34,15 @@ FindMetric = Callable[[Evaluation], Metric | None]
 class Outcome:
     """What one command asked for: its results, how many samples are missing and what went wrong.
 
-    ``unreadable`` counts journal lines that a kill tore or another version wrote; their samples
-    count as missing until they are run again. ``invocation`` is what the manifest says of the command; None
+    ``damaged`` names journal lines that can't be read, with the reason; their samples count as missing until
+    they are run again. ``invocation`` is what the manifest says of the command; None
     where a stored run was scored. ``submissions`` maps the files that were written for splits without public
     answers to where they go.
     """
 
     results: Results
     invocation: Invocation | None = None
-    unreadable: int = 0
+    damaged: tuple[str, ...] = ()
     problems: list[EvalkitError] = field(default_factory=list)
     submissions: Mapping[Path, str] = field(default_factory=dict)
 
@@ -106,12 +106,12 @@ def rescore(
             never = evaluation.task.scored_by is not None and evaluation.figures is None
             return _foreign(manifest, evaluation) if never else own(evaluation)
 
-        found, unreadable = _scored(run, manifest.results(), metric)
+        found, damaged = _scored(run, manifest.results(), metric)
         judged = [each for each in found.evaluations if each.figures is not None]
         manifest = run.update(lambda known: known.with_evaluations(judged), now())
         found = replace(found, manifest=manifest)
         _write_views(found)
-    return Outcome(found, unreadable=unreadable)
+    return Outcome(found, damaged=damaged)
 
 
 def finish(
@@ -122,6 +122,7 @@ def finish(
     inputs: Inputs | None,
 ) -> Outcome:
     """Score what a command asked for, and make the views of the whole run anew."""
+    run.check_there()
     loaded = {task.name: task.metric for task in tasks}
     elsewhere = _registered(())
     with run.viewing():
@@ -132,7 +133,7 @@ def finish(
         def metric(evaluation: Evaluation) -> Metric | None:
             return loaded[evaluation.task.name] if evaluation.id in own else elsewhere(evaluation)
 
-        found, unreadable = _scored(run, wanted, metric)
+        found, damaged = _scored(run, wanted, metric)
         asked = found.only(each for each in wanted if each.id in own)
         failed = sum(record.failed for record in asked.flat())
         complete = not (asked.missing or failed or problems)
@@ -150,7 +151,7 @@ def finish(
         )
         _write_views(replace(found, manifest=manifest).only(manifest.results()))
     asked = replace(asked, manifest=manifest)
-    return Outcome(asked, entry, unreadable, problems, _submit(run, tasks, asked) if complete else {})
+    return Outcome(asked, entry, damaged, problems, _submit(run, tasks, asked) if complete else {})
 
 
 def stored_outcome(run: RunDir, entry: Invocation) -> Outcome:
@@ -184,8 +185,10 @@ def _foreign(manifest: Manifest, evaluation: Evaluation) -> Metric:
     return lmms.load(evaluation.task.name, spec.lmms_python, spec.lmms_include)[0].metric
 
 
-def _scored(run: RunDir, evaluations: Sequence[Evaluation], metric: FindMetric) -> tuple[Results, int]:
-    """Evaluations with the records that the journal has of them, scored; and how many lines are unreadable.
+def _scored(
+    run: RunDir, evaluations: Sequence[Evaluation], metric: FindMetric
+) -> tuple[Results, tuple[str, ...]]:
+    """Evaluations with the records that the journal has of them, scored; and which lines can't be read.
 
     What another program has scored stays as it is stored, unless ``metric`` gives that program.
     """
@@ -208,7 +211,7 @@ def _scored(run: RunDir, evaluations: Sequence[Evaluation], metric: FindMetric) 
             own = score_records(own, {evaluation.task.name: by}, rule)
         judged.append(evaluation)
         records[evaluation.id] = own
-    return Results(run, manifest, judged, records), journal.unreadable
+    return Results(run, manifest, judged, records), journal.damaged
 
 
 def _judged(

@@ -114,6 +114,8 @@ class Session:
 
     def announce(self, arms: Sequence[PlannedArm]) -> list[_Arm]:
         """Write down what arms are and which requests they answer, before they do."""
+        if self.names:
+            self.run.check_there()
         plans = [{name: self.run.write_plan(keys) for name, keys in self._keys(arm).items()} for arm in arms]
         found: list[_Arm] = []
 

@@ -22,9 +22,12 @@ def show_outcome(outcome: Outcome, as_json: bool) -> int:
         say(to_json(found))
     else:
         _show(outcome, comparison)
-    if outcome.unreadable:
+    if outcome.damaged:
+        more = f"; and {len(outcome.damaged) - 5} more" if len(outcome.damaged) > 5 else ""
         say(
-            f"evalkit: {outcome.unreadable} lines of the journal can't be read; they count for nothing",
+            f"evalkit: {len(outcome.damaged)} lines of the journal can't be read; they count for nothing\n"
+            f"  why: {'; '.join(outcome.damaged[:5])}{more}\n"
+            "  fix: the run's command runs their samples again, if they have no other answer",
             err=True,
         )
     if outcome.missing or outcome.failed:

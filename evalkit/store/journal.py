@@ -1,8 +1,9 @@
 """The append-only journal: what makes a run survive being killed at any instant.
 
 Each writing process owns one file, ``journal/worker-NNN.jsonl``, under a lock that dies with the
-process. A batch is one ``write`` followed by ``fsync``; a line torn by a kill is cut off when the
-file is opened again, so at most the batch in flight is lost.
+process. A batch is written, flushed to disk, and looked for at its place: a folder that was removed or
+renamed takes the file with it. A line torn by a kill is cut off when the file is opened again, so at most
+the batch in flight is lost.
 """
 
 from __future__ import annotations
@@ -10,32 +11,63 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
+import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
-from evalkit.files import listed
+from evalkit.errors import RunGone
+from evalkit.files import is_same, listed, make_folder, write_whole
 from evalkit.store.records import DERIVED, Record
+from evalkit.validation import complaint
+
+DEEPEST = 100
+"""Levels of lists and mappings in a line; deeper ones could be read, and not be written again."""
 
 
 class JournalWriter:
     """Appends records to the first journal file of ``folder`` that nobody else is writing."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._lock, self.path = _claim(folder)
-        _cut_torn_line(self.path)
-        self._file = open(self.path, "ab")  # noqa: SIM115 - held open until `close`
+        # Unbuffered: what could not be written is not written later, after the command has said so.
+        self._file = open(self.path, "a+b", buffering=0)  # noqa: SIM115 - held open until `close`
+        self._size = _end_last_line(self._file)
 
     def append(self, records: Iterable[Record]) -> None:
-        """Write one batch and wait until it is on disk."""
-        self._file.write(b"".join(line_of(_journalled(record)) for record in records))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Write one batch and wait until it is on disk.
+
+        Raises:
+            OSError: it can't be written; what was stored before stays.
+            RunGone: the file is no longer at its place; says where its answers are.
+        """
+        content = b"".join(line_of(_journalled(record)) for record in records)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            raise OSError(error.errno, error.strerror or str(error), str(self.path)) from None
+        self._size += len(content)
+        self.check_there()
+
+    def check_there(self) -> None:
+        """See :meth:`append` for what it raises."""
+        if not is_same(self._file.fileno(), self.path):
+            raise gone(self._file, self.path)
 
     def close(self) -> None:
         """Close the file and release the lock."""
@@ -48,15 +80,24 @@ class JournalWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            if kind is None:
+                self.check_there()
+        finally:
+            self.close()
 
 
 @dataclass(frozen=True)
 class Journal:
-    """What was read back: one record per key, and how many lines could not be read."""
+    """What was read back: one record per key, and which lines could not be read, with the reason."""
 
     records: dict[str, Record]
-    unreadable: int
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def unreadable(self) -> int:
+        """How many lines could not be read."""
+        return len(self.damaged)
 
 
 def read_journal(folder: Path) -> Journal:
@@ -66,18 +107,19 @@ def read_journal(folder: Path) -> Journal:
     the result does not depend on which process wrote which file.
     """
     records: dict[str, Record] = {}
-    unreadable = 0
+    damaged = []
     for path in listed(folder, "worker-*.jsonl"):
         with open(path, "rb") as lines:
-            for line in lines:
-                record = _parse(line)
-                if record is None:
-                    unreadable += 1
+            for number, line in enumerate(lines, start=1):
+                try:
+                    record = parsed(line)
+                except ValueError as error:
+                    damaged.append(f"{folder.name}/{path.name} line {number}: {error}")
                     continue
                 known = records.get(record.key)
                 if known is None or (known.failed and not record.failed):
                     records[record.key] = record
-    return Journal(records, unreadable)
+    return Journal(records, tuple(damaged))
 
 
 def _claim(folder: Path) -> tuple[FileLock, Path]:
@@ -93,14 +135,59 @@ def _claim(folder: Path) -> tuple[FileLock, Path]:
         return lock, path
 
 
-def _cut_torn_line(path: Path) -> None:
-    if not path.exists():
-        return
-    with open(path, "r+b") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole != len(content):
-            file.truncate(whole)
+def _end_last_line(file: FileIO) -> int:
+    """Cut off what a kill tore; a line that lacks nothing but its line break gets it. Returns the size."""
+    file.seek(0)
+    content = file.readall()
+    whole = content.rfind(b"\n") + 1
+    last = content[whole:]
+    if not last:
+        return whole
+    try:
+        parsed(last)
+    except ValueError:
+        file.truncate(whole)
+        return whole
+    file.write(b"\n")
+    return len(content) + 1
+
+
+def gone(file: FileIO, path: Path) -> RunGone:
+    """Why a journal is no longer at its place, and where its answers are now."""
+    run = path.parent.parent
+    again = "repeat the command, and only what is missing is run"
+    now = _place_of(file)
+    if now is not None:
+        return RunGone(
+            f"run `{run}` was renamed while it ran",
+            f"its journal is now `{now}`; all answers so far are in it",
+            f"give `--output {now.parent.parent}`, or the folder its name back; {again}",
+        )
+    file.seek(0)
+    content = file.readall()
+    saved = _saved(run, content)
+    return RunGone(
+        f"run `{run}` was removed while it ran",
+        f"its journal is no longer there; all answers of this command so far were saved as `{saved}`",
+        f"mkdir -p '{path.parent}' && mv '{saved}' '{path.parent / 'worker-saved.jsonl'}'; {again}",
+    )
+
+
+def _place_of(file: FileIO) -> Path | None:
+    """Where an open file is now, if it is anywhere and the system can tell."""
+    with suppress(OSError):
+        place = Path(os.readlink(f"/proc/self/fd/{file.fileno()}"))
+        return place if is_same(file.fileno(), place) else None
+    return None
+
+
+def _saved(run: Path, content: bytes) -> Path:
+    """Write answers beside a run that is no longer there, or where temporary files go."""
+    name = f"{run.name[:200]}.answers-{secrets.token_hex(3)}.jsonl"
+    try:
+        return write_whole(run.absolute().parent / name, content)
+    except OSError:
+        return write_whole(Path(tempfile.gettempdir()) / name, content)
 
 
 def _journalled(record: Record) -> dict[str, object]:
@@ -127,7 +214,12 @@ def parsed(line: bytes) -> Record:
         if int(found[1], 16) != zlib.crc32(line):
             raise ValueError("its checksum is that of another line: it was changed or damaged")
     try:
-        return Record.from_json(json.loads(line))
+        found = json.loads(line)
+        if line.count(b"[") + line.count(b"{") > DEEPEST and _depth(found) > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+        return Record.from_json(found)
+    except ValidationError as error:
+        raise ValueError(f"it is no record: {': '.join(complaint(error))}") from None
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no record: {error}") from None
 
@@ -135,8 +227,11 @@ def parsed(line: bytes) -> Record:
 _SUMMED = re.compile(rb'\{"crc32": "([0-9a-f]{8})", (.*)', re.DOTALL)
 
 
-def _parse(line: bytes) -> Record | None:
-    try:
-        return parsed(line)
-    except ValueError:
-        return None
+def _depth(value: Any) -> int:
+    """How many levels of lists and mappings a value has."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [each for values in inner for each in values if isinstance(each, dict | list)]
+    return depth

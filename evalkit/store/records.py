@@ -107,7 +107,19 @@ class Record:
             for name, label in dict(fields.get("groups", {})).items()
         }
         found: Record = _adapter().validate_python(fields)
+        _check(found)
         return found
+
+
+def _check(record: Record) -> None:
+    """Raise what else would come up where a record is scored or counted."""
+    for name in ("links", "options"):
+        if not isinstance(record.meta.get(name) or {}, Mapping):
+            raise TypeError(f"`meta.{name}` is no mapping")
+    size = record.meta.get("image_size")
+    if size and not (isinstance(size, list | tuple) and len(size) == 2):
+        raise TypeError("`meta.image_size` is no width and height")
+    hash(tuple(record.groups.values()))  # breakdowns are counted by them
 
 
 @lru_cache(maxsize=1)

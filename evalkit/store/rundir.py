@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from evalkit.errors import EvalkitError, UsageError
+from evalkit.errors import EvalkitError, RunGone, UsageError
 from evalkit.files import is_temporary, listed, write_whole
 from evalkit.store.columns import Table, write_columns
 from evalkit.store.frames import records_frame
@@ -137,6 +137,19 @@ class RunDir:
             self._replace(f"plans/{name}.json", json.dumps(list(keys)))
         return name
 
+    def check_there(self) -> None:
+        """Look whether what a command wrote before is still there.
+
+        Raises:
+            RunGone: it was removed or renamed since.
+        """
+        if not self.begun:
+            raise RunGone(
+                f"run `{self.path}` was removed or renamed while it ran",
+                "its manifest is no longer there, and answers must not be stored without it",
+                "put the folder back in its place, or leave it away, and repeat the command",
+            )
+
     def journal(self) -> Journal:
         """Everything that was answered so far."""
         return read_journal(self.path / "journal")
@@ -211,12 +224,13 @@ class RunDir:
                 "it was interrupted before scoring",
                 f"repeat its command to finish it, or score what is there: evalkit score {self.path}",
             )
+        number = 0
         try:
             with open(path, "rb") as lines:
-                for line in lines:
+                for number, line in enumerate(lines, start=1):
                     yield parsed(line)
         except ValueError as error:
-            raise self._damaged("records.jsonl", str(error)) from None
+            raise self._damaged("records.jsonl", f"line {number}: {error}") from None
 
     def to_pandas(self) -> pd.DataFrame:
         """The scored records as a frame, one row each (:mod:`evalkit.store.frames`).

@@ -20,7 +20,7 @@ from test_killed_between_writes import TASK
 
 from evalkit.cli import run_cli
 from evalkit.files import is_temporary
-from evalkit.store import RunDir
+from evalkit.store import JournalWriter, RunDir
 
 NUMBERS = (
     errno.ENOSPC,
@@ -263,3 +263,73 @@ def test_a_file_that_may_not_grow_is_one_message(place: Path) -> None:
         assert "Traceback" not in done.stderr
     assert run_cli(list(words)) == 0
     assert [each.raw for each in RunDir.open(place / "run").records()] == ["A"] * 2
+
+
+@pytest.mark.parametrize("arms", ["mrope", "mrope,vanilla"])
+@pytest.mark.parametrize("renamed", [True, False])
+def test_a_run_whose_folder_goes_stops_at_once_and_goes_on_with_what_was_saved(
+    place: Path, capsys: pytest.CaptureFixture[str], renamed: bool, arms: str
+) -> None:
+    (words,) = commands(place, "run")
+    words = tuple(arms if each == "mrope" else each for each in words)
+    words = (*words, "--without", "lockstep")  # then each arm answers in a batch of its own
+    append, batches = JournalWriter.append, []
+
+    def appended(self: JournalWriter, records: Any) -> None:
+        batches.append(records)
+        if len(batches) == 1:
+            (place / "run").rename(place / "moved")
+            if not renamed:
+                shutil.rmtree(place / "moved")
+        append(self, records)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JournalWriter, "append", appended)
+        code, _, err = said(capsys, words)
+    assert code == 4
+    assert err.count("evalkit: ") == 1
+    assert ("was renamed while it ran" if renamed else "was removed while it ran") in err
+    assert len(batches) == 1
+    assert not (place / "run").exists()
+    if renamed:
+        shutil.move(place / "moved", place / "run")
+    else:
+        subprocess.run(err.partition("fix: ")[2].partition(";")[0], shell=True, check=True)
+
+    def counted(self: JournalWriter, records: Any) -> None:
+        batches.append(records)
+        append(self, records)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JournalWriter, "append", counted)
+        assert said(capsys, words)[0] == 0
+    assert len(batches) == len(arms.split(","))
+    assert [each.raw for each in RunDir.open(place / "run").records()] == ["A"] * 2 * len(arms.split(","))
+
+
+@pytest.mark.parametrize("way", ["flipped", "deep", "torn", "no record", "no line break"])
+def test_a_damaged_line_is_named_by_score_and_run_and_its_sample_is_run_again(
+    place: Path, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    (words,) = commands(place, "run")
+    assert said(capsys, words)[0] == 0
+    before = [each.without_timings() for each in RunDir.open(place / "run").records()]
+    path = place / "run/journal/worker-000.jsonl"
+    first, last = path.read_bytes().splitlines(keepends=True)
+    damaged = {
+        "flipped": last.replace(b'"raw": "A"', b'"raw": "B"'),
+        "deep": b"[" * 100_000 + b"\n",
+        "torn": last[: len(last) // 2],
+        "no record": b'{"key": 3}\n',
+        "no line break": last[:-1],
+    }[way]
+    path.write_bytes(first + damaged)
+    code, _, err = said(capsys, ["score", str(place / "run")])
+    whole = way == "no line break"
+    assert code == (0 if whole else 3), err
+    assert ("journal/worker-000.jsonl line 2: " in err) != whole
+    code, _, err = said(capsys, words)
+    assert code == 0, err
+    assert ("journal/worker-000.jsonl line 2: " in err) == (way not in ("torn", "no line break"))
+    assert [each.without_timings() for each in RunDir.open(place / "run").records()] == before
+    assert len(path.read_bytes().splitlines()) == (2 if way in ("torn", "no line break") else 3)

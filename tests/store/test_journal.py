@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.errors import RunGone
 from evalkit.metrics.base import Score
 from evalkit.store import JournalWriter, Record, read_journal
 from evalkit.types import MediaInfo
@@ -96,7 +100,7 @@ def test_a_kill_at_any_byte_costs_at_most_the_line_in_flight(tmp_path: Path) -> 
             again.append([record(3)])
         after = read_journal(tmp_path)
         assert after.unreadable == 0
-        assert sorted(after.records) == [*(f"key{number}" for number in range(whole)), "key3"]
+        assert after.records == {**found.records, "key3": record(3)}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,100 @@ def test_garbage_is_counted_and_skipped(tmp_path: Path, garbage: bytes) -> None:
         journal.append([record(1)])
     found = read_journal(tmp_path)
     assert (sorted(found.records), found.unreadable) == (["key0", "key1"], 1)
+    assert found.damaged[0].startswith(f"{tmp_path.name}/worker-000.jsonl line 2: ")
+
+
+def test_a_changed_bit_is_found_wherever_it_is(tmp_path: Path) -> None:
+    with JournalWriter(tmp_path) as journal:
+        journal.append([record(0), record(1), record(2)])
+    content = journal.path.read_bytes()
+    begin = content.index(b"\n") + 1
+    end = content.index(b"\n", begin)
+    for place in range(begin, end):
+        for bit in (0, 3, 5, 7):
+            changed = bytearray(content)
+            changed[place] ^= 1 << bit
+            journal.path.write_bytes(changed)
+            found = read_journal(tmp_path)
+            assert sorted(found.records) == ["key0", "key2"], (place, bit)
+            assert "worker-000.jsonl line 2: " in found.damaged[0]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reference": "deep"},
+        {"meta": {"options": 5}},
+        {"meta": {"links": ["a"]}},
+        {"meta": {"image_size": 5}},
+        {"groups": {"a": {"b": 1}}},
+        {"groups": 3},
+        {"key": None},
+        {"token_ids": "abc"},
+        {"seconds": {"a": []}},
+        {"finish_reason": "never"},
+        {"extra": 1},
+    ],
+)
+@pytest.mark.parametrize("summed", [True, False])
+def test_what_would_break_a_command_later_is_no_record(
+    tmp_path: Path, fields: dict[str, object], summed: bool
+) -> None:
+    body = json.dumps(record(0).to_json() | fields).encode().replace(b'"deep"', b"[" * 300 + b"]" * 300)
+    line = b'{"crc32": "%08x", %s\n' % (zlib.crc32(body), body[1:]) if summed else body + b"\n"
+    (tmp_path / "worker-000.jsonl").write_bytes(line)
+    assert read_journal(tmp_path).unreadable == 1
+
+
+def test_a_full_disk_leaves_whole_lines_and_what_comes_later_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with JournalWriter(tmp_path) as journal:
+        journal.append([record(0)])
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            with pytest.raises(OSError, match="worker-000") as caught:
+                journal.append([record(1)])
+        assert caught.value.errno == errno.ENOSPC
+        journal.append([record(2)])
+    found = read_journal(tmp_path)
+    assert (sorted(found.records), found.unreadable) == (["key0", "key2"], 0)
+
+
+def test_a_folder_that_is_renamed_is_told_with_where_the_answers_are(tmp_path: Path) -> None:
+    journal = JournalWriter(tmp_path / "run/journal")
+    journal.append([record(0)])
+    (tmp_path / "run").rename(tmp_path / "other")
+    with pytest.raises(RunGone, match="renamed") as caught:
+        journal.append([record(1)])
+    journal.close()
+    assert str(tmp_path / "other/journal/worker-000.jsonl") in caught.value.why
+    assert sorted(read_journal(tmp_path / "other/journal").records) == ["key0", "key1"]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("at_end", [False, True])
+def test_answers_of_a_folder_that_is_removed_are_saved_beside(
+    tmp_path: Path, again: bool, at_end: bool
+) -> None:
+    """``again``: another process begins one of that name."""
+    folder = tmp_path / "run/journal"
+    journal = JournalWriter(folder)
+    journal.append([record(0)])
+    with pytest.raises(RunGone, match="removed") as caught, journal:  # noqa: PT012 - so is its end
+        shutil.rmtree(tmp_path / "run")
+        if again:
+            JournalWriter(folder).close()
+        if not at_end:
+            journal.append([record(1)])
+    (saved,) = tmp_path.glob("run.answers-*.jsonl")
+    assert str(saved) in caught.value.why
+    subprocess.run(caught.value.fix.partition(";")[0], shell=True, check=True)
+    assert sorted(read_journal(folder).records) == ["key0", "key1"][: 2 - at_end]
 
 
 def test_a_line_of_another_version_is_not_half_understood(tmp_path: Path) -> None:

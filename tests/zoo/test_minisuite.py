@@ -241,7 +241,7 @@ def test_clips_are_encoded_once(monkeypatch, tmp_path):
     stamps = {path: Path(path).stat().st_mtime_ns for path in first}
     assert {row["video"] for row in MiniDataset("mini_video", n=4).rows()} == first
     assert {path: Path(path).stat().st_mtime_ns for path in first} == stamps
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".evalkit-tmp-*"))
 
 
 def test_boards_draw_their_colours():
