@@ -227,7 +227,8 @@ class RunDir:
         number = 0
         try:
             with open(path, "rb") as lines:
-                for number, line in enumerate(lines, start=1):
+                for line in lines:
+                    number += 1
                     yield parsed(line)
         except ValueError as error:
             raise self._damaged("records.jsonl", f"line {number}: {error}") from None
