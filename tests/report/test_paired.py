@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap, false_discovery_control, ttest_rel
 
-from evalkit.report.paired import Difference, Pair, corrected, difference, mean_difference
+from evalkit.report.paired import Correction, Difference, Pair, corrected, difference, mean_difference
 
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
@@ -168,3 +169,19 @@ def test_mcnemar_is_statsmodels_exact_test(better: int, worse: int) -> None:
     assert result.test == "McNemar"
     expected = float(mcnemar([[0, better], [worse, 0]], exact=True).pvalue) if pairs else 1.0
     assert result.p == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh")])
+def test_corrections_are_statsmodels_to_the_last_bit(ours: Correction, theirs: str) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    chance = np.random.default_rng(1)
+    plain = difference([Pair(0.0, 1.0, "a"), Pair(1.0, 1.0, "b")])
+    assert plain is not None
+    for count in (1, 2, 7, 25):
+        for digits in (1, 15):
+            values = np.round(chance.random(count) ** 3, digits)
+            found = corrected({str(n): replace(plain, p=float(p)) for n, p in enumerate(values)}, ours)
+            assert [each.corrected for each in found.values()] == list(
+                multipletests(values, method=theirs)[1]
+            )
