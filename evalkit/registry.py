@@ -91,7 +91,7 @@ def declared(tasks_dirs: Sequence[str] = ()) -> list[TaskInfo]:
         for path in _task_files(folder):
             info = _read(path)
             other = found.setdefault(info.name, info)
-            if other.path.resolve() != path.resolve():
+            if other.path != path and other.path.resolve() != path.resolve():
                 raise UsageError(
                     f"task `{info.name}`",
                     f"both `{other.path}` and `{path}` declare it",

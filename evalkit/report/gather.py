@@ -74,7 +74,8 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Gathere
     """
     runs = list({path.resolve(): path for path in map(Path, paths)}.values())
     names = run_names(runs)
-    parts = [open_run(RunDir.open(path)) for path in runs]
+    metrics: dict[tuple[str, tuple[str, ...]], Metric] = {}
+    parts = [replace(open_run(RunDir.open(path)), metrics=metrics) for path in runs]
     arms: list[Arm] = []
     records: dict[str, ByTask] = {}
     origin: dict[str, tuple[Results, str]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from evalkit.metrics.base import Metric
 from evalkit.registry import load_task
@@ -20,13 +20,16 @@ ByTask = dict[str, Sequence[Record]]
 @dataclass(frozen=True)
 class Results:
     """At most one evaluation of each arm and task; ``records`` has those of each by its id, in the order of
-    its samples.
+    its samples, ``metrics`` those that were loaded so far, by task and ``--tasks-dir``.
     """
 
     run: RunDir
     manifest: Manifest
     evaluations: Sequence[Evaluation]
     records: Mapping[int, Sequence[Record]]
+    metrics: dict[tuple[str, tuple[str, ...]], Metric] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def flat(self) -> list[Record]:
         """All records, evaluation by evaluation."""
@@ -81,7 +84,10 @@ class Results:
         task = evaluation.task
         if task.scored_by is not None:
             return StoredFigures(task.metric, self._range(evaluation), evaluation.figures or {})
-        return load_task(task.name, evaluation.tasks_dirs).metric
+        place = (task.name, evaluation.tasks_dirs)
+        if place not in self.metrics:
+            self.metrics[place] = load_task(*place).metric
+        return self.metrics[place]
 
     def comparison(self, run: str = "") -> Comparison:
         """The table of these evaluations."""

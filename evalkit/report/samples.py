@@ -18,6 +18,7 @@ Thumbnails = Mapping[tuple[str, str], str]
 PIECE = 200
 """Samples that are compressed, and decoded, together."""
 
+_SPAN = 5 * PIECE  # samples whose records are read together, arm after arm: an arm's lie side by side
 _LONGEST = 4000
 
 
@@ -34,16 +35,16 @@ class Samples:
         known = [{sample: place for place, sample in enumerate(sample_ids(side))} for side in sides]
         order = list(dict.fromkeys(sample for places in known for sample in places))
         rows = [[places.get(sample) for places in known] for sample in order]
-        pieces, same = [], []
-        for begin in range(0, len(order), PIECE):
-            part = []
-            for sample, places in zip(order[begin : begin + PIECE], rows[begin:], strict=False):
-                found = [
-                    None if place is None else side[place] for side, place in zip(sides, places, strict=True)
-                ]
-                same.append(_same(found))
-                part.append(self._sample(task, sample, found))
-            pieces.append(packed(_with_prompts(part)))
+        pieces: list[str] = []
+        same: list[list[int]] = []
+        for begin in range(0, len(order), _SPAN):
+            span = rows[begin : begin + _SPAN]
+            read = [_read(side, [row[arm] for row in span]) for arm, side in enumerate(sides)]
+            found = list(zip(*read, strict=True))
+            same += map(_same, found)
+            ids = order[begin : begin + _SPAN]
+            made = [self._sample(task, sample, each) for sample, each in zip(ids, found, strict=True)]
+            pieces += [packed(_with_prompts(made[at : at + PIECE])) for at in range(0, len(made), PIECE)]
         index = {**_index(rows, light), "same": same}
         self._tasks.append({"name": task, "size": len(order), "index": packed(index), "pieces": pieces})
 
@@ -66,6 +67,10 @@ class Samples:
             "thumb": None if picture is None else self._thumbs.setdefault(picture, len(self._thumbs)),
             "answers": [_answer(record) for record in records],
         }
+
+
+def _read(side: Sequence[Record], places: Sequence[int | None]) -> list[Record | None]:
+    return [None if place is None else side[place] for place in places]
 
 
 def packed(value: Any) -> str:

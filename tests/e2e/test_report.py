@@ -119,8 +119,8 @@ def test_filters_sorting_and_boxes(browser: str, page: Path) -> None:
     assert right_wrong.count('class="wrong"') == right_wrong.count('class="sample"')
     assert "0 of 120 samples" in opened(browser, page, "mode=a%20right%2C%20b%20wrong&a=1&b=0")
     searched = opened(browser, page, "q=NO%20idea&task=mini_docvqa&mode=answers%20differ")
-    assert "30 of 120 samples, page 1 of 2" in searched  # texts are searched piece by piece
-    assert searched.count("no idea") == searched.count('class="sample"') == 25
+    assert f"{found[1]} of 120 samples" in searched  # texts are searched piece by piece
+    assert searched.count("<pre>no idea</pre>") == searched.count('class="sample"') > 0
     grounding = opened(browser, page, "task=mini_refcoco")
     assert grounding.count("<image") == grounding.count('class="sample"')
     assert grounding.count("<rect") == 3 * grounding.count('class="sample"')

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from test_comparison import ARMS, cell_of, column, record
 
@@ -15,8 +17,9 @@ from evalkit.metrics.base import Score
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.page import _binned, report_page
-from evalkit.report.samples import PIECE, unpacked
+from evalkit.report.samples import PIECE, Samples, unpacked
 from evalkit.store import Record
+from evalkit.store.columns import Rows, Table, write_columns
 from evalkit.types import MediaInfo
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>\u2028'\"`${x}"
@@ -142,3 +145,21 @@ def test_an_index_says_what_to_show_without_the_texts() -> None:
     assert index["flagged"][1][1] == -1
     assert [index["names"][number] for number in index["labels"][0]] == ["short"]
     assert unpacked(task["pieces"][0])["samples"][1]["answers"][1] is None
+
+
+def test_arms_of_one_run_are_not_read_again_for_every_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [record(n % 7, 1.0, sample_id=str(n % 2250), key=str(n)) for n in range(4500)]
+    with open(tmp_path / "columns", "w+b") as file:
+        write_columns(records, file)
+        table, reads = Table(file), []
+        read = pq.ParquetFile.read_row_group
+        monkeypatch.setattr(
+            pq.ParquetFile, "read_row_group", lambda *words, **more: reads.append(1) or read(*words, **more)
+        )
+        sides = [Rows(table, range(2250)), Rows(table, range(2250, 4500))]
+        samples = Samples({})
+        samples.add("doc", sides, [side.verdicts() for side in sides])
+    assert [task["size"] for task in samples.data()["tasks"]] == [2250]
+    assert len(reads) <= 12

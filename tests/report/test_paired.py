@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap, false_discovery_control, ttest_rel
 
-from evalkit.report.paired import Difference, Pair, corrected, difference, mean_difference
+from evalkit.report.paired import Correction, Difference, Pair, corrected, difference, mean_difference
 
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
@@ -185,3 +185,19 @@ def test_corrections_are_those_of_statsmodels(values: list[float]) -> None:
         if known:
             expected = multipletests([given[name].p for name in known], method=theirs)[1]
             assert [result[name].corrected for name in known] == pytest.approx(list(expected), rel=1e-13)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh")])
+def test_corrections_are_statsmodels_to_the_last_bit(ours: Correction, theirs: str) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    chance = np.random.default_rng(1)
+    plain = difference([Pair(0.0, 1.0, "a"), Pair(1.0, 1.0, "b")])
+    assert plain is not None
+    for count in (1, 2, 7, 25):
+        for digits in (1, 15):
+            values = np.round(chance.random(count) ** 3, digits)
+            found = corrected({str(n): replace(plain, p=float(p)) for n, p in enumerate(values)}, ours)
+            assert [each.corrected for each in found.values()] == list(
+                multipletests(values, method=theirs)[1]
+            )
