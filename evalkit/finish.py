@@ -16,6 +16,7 @@ from evalkit.registry import load_task
 from evalkit.report.comparison import Comparison
 from evalkit.report.results import Results, open_run
 from evalkit.scoring import score_records
+from evalkit.shown import scrub
 from evalkit.store import Evaluation, Inputs, Invocation, Manifest, Record, RunDir
 from evalkit.store.frames import records_frame
 from evalkit.submissions import Entry, file_name
@@ -137,7 +138,7 @@ def finish(
             update={
                 "finished": now(),
                 "status": "complete" if complete else "incomplete",
-                "problems": tuple(str(problem) for problem in problems),
+                "problems": tuple(scrub(str(problem)) for problem in problems),
                 "inputs": inputs if complete else None,
             }
         )

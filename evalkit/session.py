@@ -16,6 +16,7 @@ from evalkit.models.base import Card, fingerprint_of
 from evalkit.models.source import short_name
 from evalkit.reporter import Reporter
 from evalkit.requests import Indexed, build_request
+from evalkit.shown import scrub
 from evalkit.spec import RunSpec
 from evalkit.store import (
     ArmEntry,
@@ -34,8 +35,8 @@ from evalkit.types import Request, Response
 
 
 def arm_name(model: Card) -> str:
-    """``model@variant``; a local checkpoint goes by its folder's name."""
-    return f"{short_name(model.name)}@{model.variant}"
+    """``model@variant``, without secrets; a local checkpoint goes by its folder's name."""
+    return scrub(f"{short_name(model.name)}@{model.variant}")
 
 
 @dataclass(frozen=True)
@@ -351,7 +352,7 @@ def _record(arm: _Arm, response: Response) -> Record:
     task, indexed, request = job.task, job.indexed, job.request
     return Record(
         arm=arm.name,
-        model=arm.card.name,
+        model=scrub(arm.card.name),
         rope=str(arm.card.variant),
         task=task.name,
         sample_id=indexed.sample.id,
@@ -362,7 +363,7 @@ def _record(arm: _Arm, response: Response) -> Record:
         reference=indexed.sample.reference,
         raw=response.text,
         finish_reason=response.finish_reason,
-        error=response.error,
+        error=None if response.error is None else scrub(response.error),
         token_ids=response.token_ids,
         prompt_tokens=response.prompt_tokens,
         visual_tokens=response.visual_tokens,

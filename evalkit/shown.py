@@ -44,7 +44,7 @@ _SECRETS = (
     (re.compile(r"(?i)(\bbearer\s+)[\w.~+/-]{8,}=*"), rf"\1{HIDDEN}"),
     (re.compile(rf"(?i)({_WORD}=)(?!\*\*\*){_VALUE}"), rf"\1{HIDDEN}"),
     (re.compile(rf"([A-Z0-9]_KEY=|[?&](?i:key|auth|code)=)(?!\*\*\*){_VALUE}"), rf"\1{HIDDEN}"),
-    (re.compile(rf"(?i)((?<!\S)--?[a-z0-9_-]{{0,40}}{_WORD}\s+)(?!-){_VALUE}"), rf"\1{HIDDEN}"),
+    (re.compile(rf"(?i)((?<![\w-])--?[a-z0-9_-]{{0,40}}{_WORD}\s+)(?!-){_VALUE}"), rf"\1{HIDDEN}"),
 )
 
 

@@ -19,7 +19,9 @@ from evalkit.metrics.reasoning import RULES, TAGS
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import PART_KEYS
 from evalkit.rope.variants import parse_variant, split_variants
+from evalkit.shown import scrub
 from evalkit.validation import complaint
+from evalkit.yaml_file import read_yaml
 
 SUBSETS = ("ci",)
 EXECUTORS = ("auto", "local", "ray")
@@ -239,8 +241,9 @@ class RunSpec(BaseModel):
         order += [self.reasoning] if self.reasoning != TAGS else []
         order += [("processor", self.processor)] if self.processor else []
         digest = hashlib.sha256(repr(tuple(order)).encode()).hexdigest()[:8]
-        name = Path(arms[0].model).name.replace(":", "-").replace("=", "-").replace("*", "x")
-        return Path("results") / f"{name}-{self.tasks[0].replace('*', 'x').replace(':', '-')}-{digest}"
+        name = scrub(Path(arms[0].model).name).replace(":", "-").replace("=", "-").replace("*", "x")
+        task = scrub(self.tasks[0]).replace("*", "x").replace(":", "-")
+        return Path("results") / f"{name}-{task}-{digest}"
 
 
 def expand(ropes: Iterable[str]) -> list[str]:
@@ -308,26 +311,6 @@ def load_config(path: Path) -> dict[str, Any]:
     except UsageError as error:
         raise UsageError(f"config `{path}`: {error.what}", error.why, error.fix) from None
     return {name: getattr(spec, name) for name in found}
-
-
-def read_yaml(path: Path, what: str) -> Mapping[Any, Any]:
-    """The mapping that a YAML file holds; an empty file is an empty one.
-
-    Raises:
-        UsageError: it can't be read, or is no mapping.
-    """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UsageError(f"{what} `{path}`", str(error.strerror), "give a readable YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        why = " ".join(str(error).split())
-        raise UsageError(f"{what} `{path}` is not valid YAML", why, "mend it where it says") from None
-    if not isinstance(content, Mapping):
-        raise UsageError(f"{what} `{path}`", "it is no mapping of options", "write `model: tiny` and so on")
-    return content
 
 
 def _keyed(path: Path, content: Mapping[Any, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.errors import UsageError
+from evalkit.shown import scrub, scrubbed
 from evalkit.spec import RunSpec, load_config
 from evalkit.store import Record, exclusive
 
 ORDER = "order.yaml"
+_SCORE = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII)
 _HEAD = "sample\tscore\tanswer"
 # What of an order is kept: where things lie differs from machine to machine.
 _KEPT = (
@@ -82,6 +85,22 @@ def _write(folder: Path, spec: RunSpec, found: Baseline) -> None:
         path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
+def refuse_secrets(folder: Path, spec: RunSpec) -> None:
+    """Stop before a secret is written into what is to be committed.
+
+    Raises:
+        UsageError: a model's, task's or other name that an order keeps holds one.
+    """
+    for name in _KEPT:
+        value = getattr(spec, name)
+        if scrubbed(value) != value:
+            raise UsageError(
+                f"baseline `{folder}`: option `{name}`",
+                f"it seems to hold a secret ({scrub(str(value))}), and a baseline is there to be committed",
+                "give the secret by its environment variable (HF_TOKEN), or give the folder another name",
+            )
+
+
 def read_order(folder: Path, **options: Any) -> RunSpec:
     """The order of a baseline, with options of this machine.
 
@@ -124,15 +143,29 @@ def _read_file(path: Path) -> dict[str, Answered]:
     samples = {}
     for number, line in enumerate(lines, start=2):
         try:
-            name, score, text = line.split("\t")
-            samples[str(json.loads(name))] = Answered(
-                None if score == "failed" else float(score), str(json.loads(text))
-            )
+            name, answered = _parsed(line)
+            if name in samples:
+                raise ValueError(f"sample {name!r} stands there twice")
+            samples[name] = answered
         except (ValueError, RecursionError) as error:
             raise UsageError(
                 f"baseline `{path}` line {number}", str(error), "restore it, or update the baseline"
             ) from None
     return samples
+
+
+def _parsed(line: str) -> tuple[str, Answered]:
+    parts = line.split("\t")
+    if len(parts) != 3:
+        raise ValueError(f"it has {len(parts)} columns instead of 3")
+    name, text = json.loads(parts[0]), json.loads(parts[2])
+    if not isinstance(name, str) or not isinstance(text, str):
+        raise ValueError("a sample or an answer is no text")
+    if parts[1] == "failed":
+        return name, Answered(None, text)
+    if not _SCORE.fullmatch(parts[1]) or not math.isfinite(float(parts[1])):
+        raise ValueError(f"the score {parts[1][:40]!r} is no finite number")
+    return name, Answered(float(parts[1]), text)
 
 
 def _quoted(text: str) -> str:

@@ -12,7 +12,8 @@ change of six points. So the limits are about single samples first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,12 +22,14 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from evalkit.errors import UsageError, did_you_mean
-from evalkit.spec import read_yaml
 from evalkit.validation import complaint
+from evalkit.yaml_file import read_yaml
 
 FILE = "policy.yaml"
 
 
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_MOST_FLIPS = 100_000
 _CHECKED = ConfigDict(extra="forbid", strict=True)
 
 
@@ -36,9 +39,9 @@ class Limits:
     get worse; ``drop``: how far the mean score may fall, as a fraction.
     """
 
-    identical: Annotated[float, Field(ge=0, le=1)] = 1.0
-    flips: Annotated[int, Field(ge=0)] = 0
-    drop: Annotated[float, Field(ge=0)] = 0.0
+    identical: Share = 1.0
+    flips: Annotated[int, Field(ge=0, le=_MOST_FLIPS)] = 0
+    drop: Share = 0.0
 
 
 TIERS: Mapping[str, Limits] = {
@@ -54,6 +57,16 @@ class Policy:
 
     default: Limits = TIERS["exact"]
     tasks: Mapping[str, Limits] = Field(default_factory=dict)
+
+    def check_tasks(self, path: Path, known: Collection[str]) -> None:
+        """Refuse limits of tasks that there are not: they would never hold.
+
+        Raises:
+            UsageError: names the first.
+        """
+        for name in self.tasks:
+            if name not in known:
+                raise _bad(path, f"the baseline has no task `{name}`.{did_you_mean(name, known)}")
 
     def limits(self, task: str) -> Limits:
         """What holds for a task."""
@@ -78,7 +91,7 @@ def read_policy(path: Path) -> Policy:
 
 def _limits(path: Path, given: Any, default: Limits) -> Limits:
     if not isinstance(given, Mapping):
-        raise _bad(path, f"{given!r} are no limits")
+        raise _bad(path, f"{reprlib.repr(given)} are no limits")
     known = [field.name for field in fields(Limits)]
     for name in given:
         if name not in ("tier", *known):

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from evalkit.ci.verdict import Change, TaskVerdict, overall
 from evalkit.escapes import code
 from evalkit.escapes import markdown as md
+from evalkit.shown import scrub
 
 Form = Callable[[str], str]
 _SHOWN = 20
@@ -45,7 +46,7 @@ def markdown(verdicts: Sequence[TaskVerdict]) -> str:
             lines += [f"- {_described(change, code, md)}" for change in _most_telling(each.changes)]
             if len(each.changes) > _SHOWN:
                 lines.append(f"- and {len(each.changes) - _SHOWN} more")
-    return "\n".join([*lines, ""])
+    return scrub("\n".join([*lines, ""]))
 
 
 def write_junit(path: Path, verdicts: Sequence[TaskVerdict]) -> None:
@@ -81,5 +82,5 @@ def _short(text: str) -> str:
 
 
 def _xml(text: str) -> str:
-    """Without the characters that XML has no way to write."""
-    return _NOT_XML.sub("\ufffd", text)
+    """Without secrets, and without the characters that XML has no way to write."""
+    return _NOT_XML.sub("\ufffd", scrub(text))

@@ -25,6 +25,7 @@ def update(folder: Path, spec: RunSpec, reporter: Reporter | None = None) -> Out
     Raises:
         EnvironmentProblem: samples failed; the old baseline stays.
     """
+    baseline.refuse_secrets(folder, spec)
     outcome = _run(spec, reporter)
     if outcome.failed or outcome.missing or outcome.problems:
         why = "; ".join(f"{problem.what} ({problem.why})" for problem in outcome.problems)
@@ -48,7 +49,9 @@ def check(folder: Path, reporter: Reporter | None = None, **options: Any) -> lis
     outcome = _run(spec, reporter)
     found = baseline.outcomes(outcome.records)
     problems = [f"{problem.what} ({problem.why})" for problem in outcome.problems]
-    return judge(baseline.read(folder, found), found, policy, problems)
+    stored = baseline.read(folder, found)
+    policy.check_tasks(folder / FILE, {task for _, task in (*stored, *found)})
+    return judge(stored, found, policy, problems)
 
 
 def folders(given: Sequence[Path]) -> list[Path]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.data.cache import cache_root
+from evalkit.shown import scrub
 
 KEPT_BYTES = 1 << 20
 """Smaller files are read again each time: that takes no longer than looking their hash up."""
@@ -127,11 +128,11 @@ def _facts(real: Path, state: os.stat_result) -> list[Any]:
     """What changes when a file does. The time of the last change of the inode can't be set back, as that of
     the contents is by whatever copies a file with its times.
     """
-    return [str(real), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+    return [scrub(str(real)), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
 
 
 def _entry_of(real: Path) -> Path:
-    name = hashlib.sha256(str(real).encode()).hexdigest()
+    name = hashlib.sha256(os.fsencode(real)).hexdigest()
     return cache_root() / "hashes" / name[:2] / f"{name}.json"
 
 

@@ -20,6 +20,7 @@ from evalkit.report.comparable import (
 )
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.results import ByTask, Results, open_run
+from evalkit.shown import scrub
 from evalkit.store import Record, RunDir
 from evalkit.task import Task
 
@@ -124,7 +125,9 @@ def run_names(paths: Sequence[Path]) -> list[str]:
             "/".join(each[-length:]).replace("//", "/") if name in repeated else name
             for each, name in zip(parts, names, strict=True)
         ]
-    return names
+    hidden = list(map(scrub, names))
+    earlier = [hidden[:place].count(name) for place, name in enumerate(hidden)]
+    return [f"{name} ({count + 1})" if count else name for name, count in zip(hidden, earlier, strict=True)]
 
 
 def _free(name: str, run: str, taken: Mapping[str, object]) -> str:

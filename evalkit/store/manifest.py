@@ -12,9 +12,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from evalkit.metrics.reasoning import TAGS
+from evalkit.shown import scrub, scrubbed
 from evalkit.spec import RunSpec
 from evalkit.types import Category
 
@@ -24,6 +25,14 @@ IMPORTED = "imported"
 
 Status = Literal["running", "complete", "incomplete"]
 Range = tuple[float, float]
+Typed = Annotated[str, AfterValidator(scrub)]
+"""What a user may have typed. A manifest holds no secret, in memory as on disk: a command that is given again
+finds what it stored.
+"""
+
+
+def _without_secrets(spec: RunSpec) -> RunSpec:
+    return spec.model_copy(update={name: scrubbed(getattr(spec, name)) for name in RunSpec.model_fields})
 
 
 class Entry(BaseModel):
@@ -38,15 +47,15 @@ class ArmEntry(Entry):
     reader must know of the checkpoint, such as generation settings that are ignored.
     """
 
-    arm: str
-    model: str
+    arm: Typed
+    model: Typed
     rope: str
     family: str
     fingerprint: str
     box_space: str
-    identity: dict[str, str] = Field(default_factory=dict)
+    identity: dict[str, Typed] = Field(default_factory=dict)
     revision: str | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Typed, ...] = ()
 
 
 class TaskEntry(Entry):
@@ -61,7 +70,7 @@ class TaskEntry(Entry):
     metric: str
     range: Range
     size: int | None = None
-    dataset: dict[str, str] = Field(default_factory=dict)
+    dataset: dict[str, Typed] = Field(default_factory=dict)
     licence: str = "unknown"
     max_new_tokens: int
     submission: bool = False
@@ -79,7 +88,7 @@ class Protocol(Entry):
     max_frames: int | None = None
     visual_tokens: int | None = None
     mc_logits: bool = False
-    answered_by: str | None = None
+    answered_by: Typed | None = None
 
     def __str__(self) -> str:
         parts = [self.subset or ("full" if self.limit is None else f"limit-{self.limit}")]
@@ -101,11 +110,11 @@ class Imported(Entry):
     """
 
     source: str
-    task: str
-    model: str
-    files: tuple[str, ...]
+    task: Typed
+    model: Typed
+    files: tuple[Typed, ...]
     references: Literal["data", "file"]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Typed, ...] = ()
 
 
 class Evaluation(Entry):
@@ -116,12 +125,12 @@ class Evaluation(Entry):
 
     id: Annotated[int, Field(ge=0)]
     invocation: str
-    arm: str
+    arm: Typed
     task: TaskEntry
     protocol: Protocol
     samples: Annotated[int, Field(ge=0)]
     plan: str
-    tasks_dirs: tuple[str, ...] = ()
+    tasks_dirs: tuple[Typed, ...] = ()
     figures: dict[str, float] | None = None
     imported: Imported | None = None
 
@@ -149,7 +158,7 @@ class Audit(Entry):
 class Inputs(Entry):
     """The files and folders that decided what a command answered, and a digest over their state."""
 
-    paths: tuple[str, ...] = ()
+    paths: tuple[Typed, ...] = ()
     digest: str
 
 
@@ -162,20 +171,20 @@ class Invocation(Entry):
     """
 
     id: str
-    command: str
+    command: Typed
     started: str
     finished: str | None = None
     status: Status = "running"
-    spec: RunSpec
+    spec: Annotated[RunSpec, AfterValidator(_without_secrets)]
     versions: dict[str, str] = Field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Typed, ...] = ()
     revision: str | None = None
     hardware: dict[str, str] = Field(default_factory=dict)
     devices: tuple[str, ...] = ()
     engine: str = ""
     evaluations: tuple[int, ...] = ()
     audits: dict[str, Audit] = Field(default_factory=dict)
-    problems: tuple[str, ...] = ()
+    problems: tuple[Typed, ...] = ()
     inputs: Inputs | None = None
 
 

@@ -133,9 +133,7 @@ def test_on_a_phone_nothing_is_cut_off(browser: str, page: Path) -> None:
     probe = page.with_name("phone.html")
     script = "<script>addEventListener('load', () => setTimeout(() => { document.title = 'width ' + " \
         "document.documentElement.scrollWidth; }, 500));</script>"  # fmt: skip
-    unlocked = re.sub(
-        "<meta http-equiv[^>]*>", "", page.read_text()
-    )  # of its policy
+    unlocked = re.sub("<meta http-equiv[^>]*>", "", page.read_text())  # of its policy
     probe.write_text(unlocked.replace("</body>", f"{script}</body>"))
     dom = opened(browser, probe, "", "--window-size=500,800")
     width = re.search(r"<title>width (\d+)</title>", dom)
