@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from evalkit.ci import baseline
 from evalkit.ci.policy import Limits, read_policy
@@ -25,6 +28,7 @@ from evalkit.data.subtitles import parse_srt
 from evalkit.errors import EvalkitError
 from evalkit.interchange.formats import read_logs
 from evalkit.metrics.anls import Anls
+from evalkit.models.checkpoint import read_json, tensors_of
 from evalkit.report.leaderboard import FIXED, read
 from evalkit.report.leaderboard_page import leaderboard_page
 from evalkit.rope.golden.folder import NoCases, check_folder
@@ -199,7 +203,8 @@ FORMATS = (
         lambda path: list(Rows(str(path)).rows(None)),
         0.02,
     ),
-    Format("case.json", b'{"layout": "any", "entries": []}', golden, 0.005),
+    Format("config.json", b'{"model_type": "qwen2_5_vl", "vocab_size": 8}', read_json, 0.02),
+    Format("model.safetensors", save({"a": np.zeros((2, 3)), "b": np.ones(1)}), tensors_of, 0.03),
     Format(
         "film.srt",
         b"1\n00:00:01,000 --> 00:00:02,000\nText\n",
@@ -246,8 +251,20 @@ def test_a_damaged_file_is_one_of_our_errors(form: Format, tmp_path: Path) -> No
     if form.reader is manifest:
         RunDir(path.parent).update(lambda known: MANIFEST, MANIFEST.created)
         seed = path.read_bytes()
-    if form.name == "case.json":
-        pd.Series([1]).to_numpy().tofile(path.with_suffix(".npz"))
+    attacked(form, path, seed)
+
+
+def test_a_damaged_case_of_golden_data_is_no_case(shared: Path, tmp_path: Path) -> None:
+    for suffix in ("json", "npz"):
+        path = tmp_path / suffix / f"s2_one_image.{suffix}"
+        path.parent.mkdir()
+        for each in ("json", "npz"):
+            shutil.copy(shared / "golden" / f"s2_one_image.{each}", path.parent)
+        attacked(Format(path.name, b"", golden, 0.004), path, path.read_bytes())
+
+
+def attacked(form: Format, path: Path, seed: bytes) -> None:
+    """Try damaged forms of a file that is as it should be."""
     path.write_bytes(seed)
     form.reader(path)  # what the others are made of is read
 
