@@ -19,6 +19,7 @@ from evalkit.errors import UsageError, did_you_mean, of_file
 from evalkit.metrics.base import Answer, FileMetric, Metric, Score, Scored, finite_score
 from evalkit.metrics.flags import is_empty, is_repeating
 from evalkit.metrics.reasoning import TAGS, Reading, separate
+from evalkit.plain import once
 from evalkit.scoring import score_answer
 
 FindMetric = Callable[[str], Metric | None]
@@ -164,7 +165,7 @@ def _read(path: Path, reasoning: str) -> Iterator[_Line]:
 
 def _parse(number: int, line: bytes, reasoning: str) -> _Line:
     try:
-        fields = json.loads(line)
+        fields = json.loads(line, object_pairs_hook=once)
     except (ValueError, RecursionError) as problem:
         raise _Malformed(f"it is not valid JSON: {problem}") from None
     if not isinstance(fields, dict):

@@ -21,8 +21,9 @@ def read_yaml(path: Path, what: str) -> Mapping[Any, Any]:
         UsageError: it can't be read, or is no mapping, has a key twice, or is larger than any of its kind.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text) if _checked(yaml.compose(text, yaml.SafeLoader)) else {}
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        content = loader.construct_document(root) if _checked(root) else {}
     except OSError as error:
         raise of_file(f"{what} `{path}`", error, "give a readable YAML file") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evalkit.errors import UsageError
 from evalkit.files import write_whole
+from evalkit.plain import once
 from evalkit.validation import complaint
 
 NAME = "evalkit.lock.json"
@@ -74,11 +75,14 @@ def read_lock(path: Path) -> dict[str, LockedRepo]:
         UsageError: the file is damaged.
     """
     try:
-        return LockFile.model_validate_json(path.read_bytes(), strict=True).repositories
+        content = path.read_bytes()
+        found = LockFile.model_validate_json(content, strict=True).repositories
+        json.loads(content, object_pairs_hook=once)
+        return found
     except FileNotFoundError:
         return {}
-    except ValidationError as error:
-        why = ": ".join(complaint(error))
+    except (ValueError, RecursionError) as error:
+        why = ": ".join(complaint(error)) if isinstance(error, ValidationError) else str(error)
         raise UsageError(
             f"lock file `{path}`", f"it can't be read: {why}", "delete it and pull again"
         ) from None

@@ -210,7 +210,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise EnvironmentProblem(
             f"`{path}` can't be read", str(error), "fetch the checkpoint again"
         ) from None
@@ -247,9 +247,10 @@ def header_of(path: Path) -> dict[str, Any]:
             header: dict[str, Any] = json.loads(file.read(length))
             tensors = [entry for name, entry in header.items() if name != METADATA]
             ends = [entry["data_offsets"][1] for entry in tensors]
-            for entry in tensors:
-                tuple(map(int, entry["shape"]))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            numbers = [*ends, *(side for entry in tensors for side in entry["shape"])]
+            if any(type(number) is not int or number < 0 for number in numbers):
+                raise ValueError("a size is no whole number")
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             raise _damaged(path, "its header is not that of a safetensors file") from None
     expected = 8 + length + max(ends, default=0)
     if size != expected:

@@ -14,11 +14,16 @@ incomplete.
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from evalkit.data.delimited import records
 from evalkit.errors import UsageError, of_file
 from evalkit.escapes import csv_table, csv_text
 from evalkit.files import write_whole
@@ -27,6 +32,8 @@ from evalkit.report.aggregate import CATEGORIES, unweighted
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.results import Results
 from evalkit.store import Evaluation, exclusive
+from evalkit.types import Category
+from evalkit.validation import complaint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +41,8 @@ if TYPE_CHECKING:
 SCHEMA = 2  # of columns; raise it when their meaning changes
 KEY = ("model", "rope", "fingerprint", "protocol")
 TEXTS = (*KEY, "evalkit", "date", "revisions", "tasks")
+_NUMBER = re.compile(r"(-?\d+(\.\d*)?(e[+-]?\d+)?)?", re.ASCII)
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 FIXED = ("schema", *KEY, "n", *TEXTS[len(KEY) :], *CATEGORIES, "overall")
 
 
@@ -96,9 +105,9 @@ def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
 def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     import pandas as pd
 
-    known = _sound(target) if target.exists() else []
+    known = sound_rows(target) if target.exists() else []
     merged: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in (*({str(name): value for name, value in old.items()} for old in known), *rows):
+    for row in (*known, *rows):
         key = tuple(str(row[name]) for name in KEY)
         merged[key] = _merged(merged[key], row) if key in merged else dict(row)
     table = pd.DataFrame([merged[key] for key in sorted(merged)])
@@ -118,7 +127,7 @@ def read(target: Path) -> pd.DataFrame:
     if not target.is_file():
         raise UsageError(f"leaderboard `{target}`", "it is no file", "give the name of a CSV file")
     try:
-        table = pd.read_csv(target, dtype=str, keep_default_na=False).rename(columns=csv_text)
+        table = pd.DataFrame(**_cells(target.read_bytes().decode("utf-8-sig", "surrogatepass")), dtype=str)
     except OSError as error:
         raise of_file(f"leaderboard `{target}`", error, "give a readable CSV file") from None
     except ValueError as error:
@@ -132,35 +141,89 @@ def read(target: Path) -> pd.DataFrame:
     try:
         for name in table.columns:
             if name in ("schema", "n"):
-                table[name] = [int(text) for text in table[name]]
+                table[name] = [_whole(text) for text in table[name]]
             elif name in TEXTS:
                 table[name] = [csv_text(text) for text in table[name]]
             else:  # Python's own reading is exact, that of pandas need not be
-                table[name] = [float(text or "nan") for text in table[name]]
+                table[name] = [_number(text) for text in table[name]]
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
     return table
 
 
-def _sound(target: Path) -> list[Any]:
-    """The rows of a file whose cells can be merged with others."""
-    table = read(target)
-    try:
-        for name in ("tasks", "revisions"):
-            for text in table[name]:
-                _check_mapping(name, text)
-    except ValueError as error:
-        raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
-    return list(table.to_dict("records"))
+def _cells(text: str) -> dict[str, Any]:
+    """The names of the columns, and the rows.
+
+    Raises:
+        ValueError: a name stands there twice, or a row has other cells than names.
+    """
+    found = records(text, ",")
+    names = [csv_text(name) for name in (found[0][1] if found else [])]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise ValueError(f"column `{twice}` stands there twice")
+    for line, cells in found[1:]:
+        if len(cells) != len(names):
+            raise ValueError(f"line {line} has {len(cells)} cells instead of {len(names)}")
+    return {"data": [cells for _, cells in found[1:]], "columns": names}
 
 
-def _check_mapping(name: str, text: str) -> None:
-    """Raise unless a cell is a JSON object, as :func:`write` writes it."""
-    found = json.loads(text)
-    described = found.values() if isinstance(found, dict) else [None]
-    kind = dict if name == "tasks" else str
-    if not all(isinstance(each, kind) for each in described):
-        raise ValueError(f"a cell of its column `{name}` is {text[:60]!r}")
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"\d{1,15}", text, re.ASCII):
+        raise ValueError(f"{text[:40]!r} is no whole number")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    """A score; nothing is a missing one."""
+    number = float(text or "nan") if _NUMBER.fullmatch(text) else math.inf
+    if math.isinf(number):
+        raise ValueError(f"{text[:40]!r} is no finite number")
+    return number
+
+
+class _Described(BaseModel):
+    """What a cell says of a benchmark, as :func:`_row` writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    category: Category
+    row: str | None = None
+    metric: str
+    range: tuple[_Finite, _Finite]
+    n: Annotated[int, Field(ge=0)]
+    expected: Annotated[int, Field(ge=0)] | None
+    unreliable: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _growing(self) -> Self:
+        if not self.range[0] < self.range[1]:
+            raise ValueError("its range has no width")
+        return self
+
+
+def sound_rows(target: Path) -> list[dict[str, Any]]:
+    """The rows of a file whose cells can be read, merged and drawn.
+
+    Raises:
+        UsageError: the file is no leaderboard of this schema, or is damaged.
+    """
+    rows = [{str(name): value for name, value in row.items()} for row in read(target).to_dict("records")]
+    for number, row in enumerate(rows, start=2):
+        try:
+            revisions = TypeAdapter(dict[str, str]).validate_json(row["revisions"], strict=True)
+            described = TypeAdapter(dict[str, _Described]).validate_json(row["tasks"], strict=True)
+            if set(revisions) != set(described):
+                raise ValueError("its columns `tasks` and `revisions` are of other benchmarks")
+            for task, found in described.items():
+                if task in FIXED or (found.n and math.isnan(row.get(task, math.nan))):
+                    raise ValueError(f"it lists `{task}`, and has no score of it")
+        except ValueError as error:
+            why = ": ".join(complaint(error)) if isinstance(error, ValidationError) else str(error)
+            raise UsageError(
+                f"leaderboard `{target}` is damaged", f"row {number}: {why}", "mend or delete it"
+            ) from None
+    return rows
 
 
 def _row(facts: RunFacts, arm: Arm) -> dict[str, Any]:

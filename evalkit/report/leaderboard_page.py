@@ -11,7 +11,7 @@ from typing import Any
 
 from evalkit.report.aggregate import CATEGORIES
 from evalkit.report.grid import MISSING, UNRELIABLE, Entry, Line, ranks_of
-from evalkit.report.leaderboard import FIXED, read
+from evalkit.report.leaderboard import FIXED, sound_rows
 from evalkit.report.page import table_page
 
 _MEANS = ("overall", *CATEGORIES)
@@ -21,9 +21,9 @@ def leaderboard_page(target: Path) -> str:
     """The page; rows of one protocol stand together, the best overall mean first.
 
     Raises:
-        UsageError: ``target`` is no leaderboard.
+        UsageError: ``target`` is no leaderboard, or damaged.
     """
-    rows = [{str(name): value for name, value in row.items()} for row in read(target).to_dict("records")]
+    rows = sound_rows(target)
     tasks = sorted({name for row in rows for name in row if name not in FIXED})
     rows.sort(key=lambda row: (row["protocol"], -_or_zero(row["overall"]), row["model"], row["rope"]))
     lines = [
