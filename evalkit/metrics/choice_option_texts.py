@@ -95,6 +95,7 @@ def contains(text: str, part: str) -> bool:
         return False
     pattern = rf"(?<![\w.\-]){re.escape(part)}(?!\w|[.,]\d)" if part.isascii() else re.escape(part)
     return any(
-        not _DENIAL.search(text, max(0, found.start() - _NEAR), found.start()) and not _DENIED.match(text, found.end())
+        not _DENIAL.search(text, max(0, found.start() - _NEAR), found.start())
+        and not _DENIED.match(text, found.end())
         for found in re.finditer(pattern, text)
     )

@@ -285,9 +285,9 @@ def _linked(text: str, tags: list[_Tag], place: int) -> bool:
     first = tags[opening].start
     line = text[max(0, first - _AROUND) : first].rpartition("\n")[2]
     short = len(between) <= _AROUND
-    return bool(line.strip() and short and between.strip() and _LINK.fullmatch(between)) and not _OPENS_CLAUSE.search(
-        line
-    )
+    return bool(
+        line.strip() and short and between.strip() and _LINK.fullmatch(between)
+    ) and not _OPENS_CLAUSE.search(line)
 
 
 def _aside(text: str, tag: _Tag, *, ends: bool) -> bool:
