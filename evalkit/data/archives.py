@@ -21,8 +21,25 @@ from evalkit.errors import EnvironmentProblem
 from evalkit.files import staging
 
 # Deflate reaches 1032:1 at most, and only on constant data: media compress hardly at all.
-_MAX_RATIO = 200
-_RATIO_FROM = 64 * 2**20
+MAX_RATIO = 200
+"""How many times its size an archive, or a member, may grow to when it is unpacked."""
+RATIO_FROM = 64 * 2**20
+"""Bytes below which growth does no harm."""
+MAX_MEMBERS = 2_000_000
+_LONGEST_NAME = 255  # bytes of a file's name, with every usual file system
+
+
+# Two members may also want to be a file and a folder of the same name, or have a name in no encoding.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    UnicodeError,
+)
 
 
 class UnsafeArchive(EnvironmentProblem):
@@ -70,6 +87,9 @@ def extract(archive: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _checked(archive, opened.infolist())
+            check_growth(
+                archive, archive.stat().st_size, sum(each.file_size for each in members), len(members)
+            )
             check_space(archive, folder, sum(member.file_size for member in members))
             for member in members:
                 path = folder / member.filename
@@ -77,7 +97,7 @@ def extract(archive: Path, folder: Path) -> None:
                 # ZipFile.open reads no more than the declared size and checks the CRC.
                 with opened.open(member) as source, path.open("xb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, FileExistsError) as error:
+    except _DAMAGED as error:
         raise EnvironmentProblem(
             f"archive `{archive}`", f"it can't be unpacked: {error}", "download it again"
         ) from None
@@ -89,7 +109,7 @@ def is_unpacked(archive: Path, folder: Path) -> bool:
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _checked(archive, opened.infolist())
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise EnvironmentProblem(
             f"archive `{archive}`", f"it can't be opened: {error}", "download it again"
         ) from None
@@ -121,7 +141,9 @@ def _checked(archive: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.
     """The regular files of an archive; raises on a member that may not be unpacked."""
     files: dict[str, zipfile.ZipInfo] = {}
     for member in members:
-        reason = _objection(member, files)
+        reason = objection(member) or (
+            "occurs twice" if str(PurePosixPath(member.filename)) in files else None
+        )
         if reason:
             raise UnsafeArchive(
                 f"archive `{archive}`",
@@ -133,19 +155,80 @@ def _checked(archive: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.
     return list(files.values())
 
 
-def _objection(member: zipfile.ZipInfo, seen: dict[str, zipfile.ZipInfo]) -> str | None:
+def objection(member: zipfile.ZipInfo) -> str | None:
+    """Why a member of a zip archive may not be unpacked, or None."""
     mode = member.external_attr >> 16
-    if not is_inside(member.filename):
-        return "would be written outside of its folder"
+    wrong_name = name_objection(member.filename)
+    if wrong_name:
+        return wrong_name
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a special file"
     if member.flag_bits & 0x1:
         return "is encrypted"
-    if str(PurePosixPath(member.filename)) in seen:
-        return "occurs twice"
-    if member.file_size > _RATIO_FROM and member.file_size > _MAX_RATIO * max(1, member.compress_size):
-        return f"claims to grow from {member.compress_size} to {member.file_size} bytes"
+    return growth_objection(member.compress_size, member.file_size)
+
+
+def name_objection(name: str) -> str | None:
+    """Why no file may have the name of an archive's member, or None.
+
+    >>> name_objection("../a"), name_objection("a/b.png")
+    ('would be written outside of its folder', None)
+    """
+    if not is_inside(name):
+        return "would be written outside of its folder"
+    longest = max(len(part.encode("utf-8", "surrogateescape")) for part in PurePosixPath(name).parts)
+    if longest > _LONGEST_NAME:
+        return f"has a name of {longest} bytes; file systems take {_LONGEST_NAME}"
     return None
+
+
+def growth_objection(packed: int, unpacked: int) -> str | None:
+    """Why something that is compressed is taken for a bomb, or None.
+
+    >>> growth_objection(1_000_000, 900_000_000)
+    'claims to grow from 1000000 to 900000000 bytes; at most 200 times its size is unpacked'
+    """
+    if unpacked > RATIO_FROM and unpacked > MAX_RATIO * max(1, packed):
+        grows = f"claims to grow from {packed} to {unpacked} bytes"
+        return f"{grows}; at most {MAX_RATIO} times its size is unpacked"
+    return None
+
+
+def check_growth(archive: Path, packed: int, unpacked: int, members: int) -> None:
+    """Raise if an archive as a whole grows or has members beyond all measure.
+
+    Raises:
+        UnsafeArchive: it does; says the limit.
+    """
+    reason = growth_objection(packed, unpacked)
+    if members > MAX_MEMBERS:
+        reason = f"has more than {MAX_MEMBERS} members"
+    if reason:
+        raise UnsafeArchive(
+            f"archive `{archive}`",
+            f"it {reason}; nothing of it is kept",
+            "download the archive from its publisher again, and don't unpack it by hand",
+        )
+
+
+def bomb(path: Path) -> str | None:
+    """Why a file that may be a zip archive (a spreadsheet, a log) is too much to unpack, or None.
+
+    >>> bomb(Path(__file__)) is None
+    True
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as opened:
+            members = opened.infolist()
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError):
+        return None  # its reader says so
+    if len(members) > MAX_MEMBERS:
+        return f"has more than {MAX_MEMBERS} members"
+    each = (growth_objection(member.compress_size, member.file_size) for member in members)
+    whole = growth_objection(path.stat().st_size, sum(member.file_size for member in members))
+    return next((reason for reason in each if reason), whole)
 
 
 def check_space(archive: Path, folder: Path, needed: int) -> None:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
+MOST_PIXELS = 100_000_000
+"""Pixels of an image that are decoded: with a copy in RGB, about a gigabyte of memory."""
+
+
+_TOO_LARGE = f"it has {{size}}; at most {MOST_PIXELS // 10**6} megapixels are decoded"
 
 
 def load_image(ref: MediaRef) -> Image.Image:
@@ -38,6 +43,9 @@ def load_image(ref: MediaRef) -> Image.Image:
 def _rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ValueError(_TOO_LARGE.format(size=f"{width} x {height} pixels"))
     image.load()
     if image.mode == "RGBA":
         white = Image.new("RGB", image.size, (255, 255, 255))
@@ -75,6 +83,8 @@ def _read(ref: MediaRef, work: Callable[[Image.Image], T]) -> T:
                 raise
             with Image.open(io.BytesIO(bare)) as image:
                 return work(image)
+    except Image.DecompressionBombError:
+        raise unreadable(ref, _TOO_LARGE.format(size="more pixels than can be opened")) from None
     except MemoryError:
         raise unreadable(ref, "it doesn't fit into memory") from None
     except OSError as error:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.archives import is_inside
+from evalkit.data.archives import objection
 from evalkit.data.lock import LockedFile, difference
 from evalkit.errors import EnvironmentProblem
 from evalkit.files import beside
@@ -138,10 +138,11 @@ class Remote:
         with self._zip(path) as opened:
             for name in members:
                 target = folder / name
-                if not is_inside(name):
+                reason = objection(opened.getinfo(name))
+                if reason:
                     raise EnvironmentProblem(
                         f"archive `{path}` of `{self.repo}`",
-                        f"its member {name!r} would leave the folder",
+                        f"its member {name!r} {reason}",
                         "don't use it",
                     )
                 with beside(target) as place, opened.open(name) as source, open(place, "wb") as sink:

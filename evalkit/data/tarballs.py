@@ -10,16 +10,55 @@ import io
 import re
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Self
 
-from evalkit.data.archives import UnsafeArchive, check_space, is_inside, unpacked_once
+from evalkit.data.archives import (
+    UnsafeArchive,
+    check_growth,
+    check_space,
+    name_objection,
+    unpacked_once,
+)
 from evalkit.errors import EnvironmentProblem
 
 # An archive ends with two blocks of zeros, and is padded to whole records.
 _END = 1024
 _PADDED = 1 << 20
 _TAR = re.compile(r"(?P<stem>.+?)\.(?:tar|tar\.gz|tgz)(?:\.part\.?\w+)?")
+
+
+_LONGEST_HEADER = 1 << 20
+_LONG = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_DAMAGED = (
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    UnicodeError,
+)
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header whose long name, which is read into memory, has an end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+        """See :class:`tarfile.TarInfo`."""
+        found = super().frombuf(buf, encoding, errors)  # type: ignore[arg-type]
+        if found.type in _LONG and found.size > _LONGEST_HEADER:
+            raise tarfile.TarError(f"a header of {found.size} bytes; at most {_LONGEST_HEADER} are read")
+        return found
 
 
 def is_tar(path: Path) -> bool:
@@ -65,22 +104,26 @@ def extract_tar(parts: Sequence[Path], folder: Path) -> None:
         UnsafeArchive: a member's name or type is not acceptable, or one occurs twice.
         EnvironmentProblem: the archive is damaged, or the disk is too small.
     """
+    packed = sum(part.stat().st_size for part in parts)
     size = None
     if not any(part.name.endswith("gz") for part in parts):
-        size = sum(part.stat().st_size for part in parts)
+        size = packed
         check_space(parts[0], folder, size)
     try:
         with (
             io.BufferedReader(_Joined(parts), 1 << 20) as source,
-            tarfile.open(fileobj=source, mode="r|*") as opened,
+            tarfile.open(fileobj=source, mode="r|*", tarinfo=_Header) as opened,
         ):
-            for member in opened:
+            unpacked = 0
+            for number, member in enumerate(opened, start=1):
+                unpacked += member.size + tarfile.BLOCKSIZE
+                check_growth(parts[0], packed, unpacked, number)
                 if not member.isdir():
                     _write(parts[0], opened, member, folder)
             # The library takes whatever is no header for the end of the archive.
             if size is not None and not _is_padding(parts, size - opened.offset):
                 raise EOFError("it is incomplete")
-    except (tarfile.TarError, EOFError, FileExistsError) as error:
+    except _DAMAGED as error:
         raise EnvironmentProblem(
             f"archive `{parts[0]}`",
             f"it can't be unpacked: {error or type(error).__name__} ({len(parts)} file(s) found)",
@@ -101,10 +144,8 @@ def _is_padding(parts: Sequence[Path], count: int) -> bool:
 
 
 def _write(archive: Path, opened: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    reason = None
-    if not is_inside(member.name):
-        reason = "would be written outside of its folder"
-    elif not member.isfile():
+    reason = name_objection(member.name)
+    if not reason and not member.isfile():
         reason = "is a link or a special file"
     if reason:
         raise UnsafeArchive(

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from evalkit.data.archives import bomb
 from evalkit.errors import EnvironmentProblem
 from evalkit.interchange.foreign import Foreign, Log, lettered, numbers, unreadable
 
@@ -42,6 +43,9 @@ def read(path: Path) -> Log:
         UsageError: it is no log, is damaged, or has no samples.
     """
     logs = inspect_logs()
+    reason = bomb(path)
+    if reason:
+        raise unreadable(path, f"it {reason}", "copy the file again")
     try:
         log = logs.read_eval_log(str(path.absolute()), resolve_attachments="core", exclude_fields=_UNREAD)
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes it raise

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
+from evalkit.data.archives import bomb
 from evalkit.data.delimited import records
 from evalkit.interchange.foreign import NOT_GIVEN, Foreign, Log, listed, unreadable
 
@@ -61,6 +62,9 @@ def _sheet(path: Path) -> Iterator[Sequence[Any]]:
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException
 
+    reason = bomb(path)
+    if reason:
+        raise unreadable(path, f"it {reason}", "copy the file again, or write it as .json")
     try:
         book = openpyxl.load_workbook(path, read_only=True)
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, ParseError, EOFError) as error:

@@ -7,8 +7,8 @@ import re
 from evalkit.metrics.choice_text import NOUN
 
 _ADVERBS = (  # atomic: words that match in two ways would be tried in all ways together
-    r"(?:(?>(?:\w+ly|thus|therefore|hence|indeed|most likely|very likely|likely|simply|then|now|still|that|both|"
-    r"either|an?\s+option|as follows|in fact|here|perhaps|maybe)\s*+[,:]?\s*+))*"
+    r"(?:(?>(?:\w+ly|thus|therefore|hence|indeed|most likely|very likely|likely|simply|then|now|still|that|"
+    r"both|either|an?\s+option|as follows|in fact|here|perhaps|maybe)\s*+[,:]?\s*+))*"
 )
 ADVERBS = re.compile(rf"\s*{_ADVERBS}", re.IGNORECASE)
 _LINK = r"(?:\b(?:is|are|was|be|becomes|remains|es|est|ist|è|é)\b|:|=|-+>|=>|→|是|为|為|选|は|は、|은|는|이)"

@@ -235,19 +235,26 @@ def comparable(text: str) -> str:
 
 def _capitals(text: str) -> Iterator[Mention]:
     for found in _MENTION.finditer(text):
-        noun = _NOUN_BEFORE.search(text[max(0, found.start() - 40) : found.start()])
         yield Mention(
             (found["inside"] or found["bare"] or found["first"]).upper(),
             *found.span(),
             bracketed=found["open"] is not None,
-            noun=" ".join(noun[1].split()) if noun else "",
+            noun=" ".join(_noun(text, found.start()).split()),
         )
 
 
 def _smalls(text: str) -> Iterator[Mention]:
     for found in _SMALL.finditer(text):
-        noun = _NOUN_BEFORE.search(text[max(0, found.start() - 40) : found.start()])
-        yield Mention(found[1].upper(), *found.span(), small=True, noun=noun[1] if noun else "")
+        yield Mention(found[1].upper(), *found.span(), small=True, noun=_noun(text, found.start()))
+
+
+def _noun(text: str, place: int) -> str:
+    """The noun right before a letter, or nothing."""
+    before = text[max(0, place - 40) : place]
+    if not before.rstrip(" \t#")[-1:].isalpha():
+        return ""
+    found = _NOUN_BEFORE.search(before)
+    return found[1] if found else ""
 
 
 def _is_word(text: str, mention: Mention) -> bool:

@@ -41,7 +41,7 @@ _DISCIPLINE_OF = {subject: title for title, subjects in DISCIPLINES.items() for 
 _CUES = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
 _NUMBERS = (
     re.compile(r"-?\b\d{1,3}(?:,\d{3})+\b"),
-    # A number begins where its digits do: the official patterns, which also try every later digit, find the same.
+    # A number begins where its digits do: the official patterns try every later digit too, and find the same.
     re.compile(r"-?(?<!\d)\d++(?:\.\d++)?[eE][+-]?\d+"),
     re.compile(r"-?(?:(?<!\d)\d++\.\d+|\.\d+|(?<!\d)\d++\b)(?![eE][+-]?\d)(?![,\d])"),
 )

@@ -197,8 +197,13 @@ def _stated(passage: str) -> str | None:
 
 def _without_conditions(text: str) -> str:
     """A text without "at x = 2" and the like, if there are other numbers in it."""
-    bare = _GIVEN.sub(" ", text)
+    bare = _blanked(_GIVEN, text)
     return bare if any(True for _ in numbers_in(bare)) else text
+
+
+def _blanked(pattern: re.Pattern[str], text: str) -> str:
+    """A text without what a pattern finds; many in a row leave no long white space."""
+    return re.sub(r"[^\S\n]{3,}", "  ", pattern.sub(" ", text))
 
 
 def _solved(before: str) -> None:
@@ -232,7 +237,7 @@ def _bold(text: str) -> str | None:
 
 def _concluded(text: str) -> str | None:
     """What the last sentence that states a number says."""
-    for sentence in reversed(_SENTENCE.split(_ASIDE.sub(" ", text))):
+    for sentence in reversed(_SENTENCE.split(_blanked(_ASIDE, text))):
         if not sentence:
             continue
         reason = _REASON.search(sentence)
@@ -278,7 +283,7 @@ def _distinct(text: str) -> set[str]:
 
 
 def _only(text: str) -> str | None:
-    for part in (_ASIDE.sub(" ", text), text):
+    for part in (_blanked(_ASIDE, text), text):
         if len(_distinct(part)) == 1:
             return _sure(part, _hard(part)[0])
     return None

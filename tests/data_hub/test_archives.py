@@ -3,7 +3,7 @@ import zipfile
 
 import pytest
 
-from evalkit.data.archives import UnsafeArchive, extract_once, is_inside, is_unpacked
+from evalkit.data.archives import UnsafeArchive, bomb, extract_once, is_inside, is_unpacked
 from evalkit.errors import EnvironmentProblem
 
 
@@ -130,3 +130,35 @@ def test_is_unpacked(tmp_path):
 @pytest.mark.parametrize("name", ["", ".", "..", "a/../b", "/a", "\\a", "a\0b"])
 def test_names_that_are_not_inside(name):
     assert not is_inside(name)
+
+
+def test_a_bomb_of_many_small_members_is_refused_before_it_is_unpacked(tmp_path):
+    zeros = b"\0" * (20 * 2**20)
+    archive = make(tmp_path / "a.zip", {f"{number}.bin": zeros for number in range(4)})
+    with pytest.raises(UnsafeArchive, match="at most 200 times its size is unpacked"):
+        extract_once(archive, tmp_path / "cache")
+    assert files_below(tmp_path / "cache") in (
+        [],
+        [path for path in files_below(tmp_path / "cache") if "lock" in path],
+    )
+    assert "at most 200 times" in bomb(archive)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("n" * 300, "file systems take 255"), ("é" * 150, "a name of 300 bytes")]
+)
+def test_a_name_that_no_file_can_have_is_refused(tmp_path, name, why):
+    with pytest.raises(UnsafeArchive, match=why):
+        extract_once(make(tmp_path / "a.zip", {f"data/{name}": b"x"}), tmp_path / "cache")
+
+
+def test_a_name_in_no_encoding_is_a_message(tmp_path):
+    archive = make(tmp_path / "a.zip", {"é.bin": b"x"})
+    archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xff\xfe"))
+    with pytest.raises(EnvironmentProblem, match="can't be unpacked"):
+        extract_once(archive, tmp_path / "cache")
+
+
+def test_a_file_that_is_also_a_folder_is_a_message(tmp_path):
+    with pytest.raises(EnvironmentProblem, match="can't be unpacked"):
+        extract_once(make(tmp_path / "a.zip", {"a": b"x", "a/b": b"y"}), tmp_path / "cache")

@@ -129,3 +129,24 @@ def test_templates_can_be_a_function_and_name_a_folder(tmp_path):
         tmp_path, {"kind": "frames", "name": "../clips"}, video=lambda row: ("frames/{name}x/", "x")
     )
     assert missing["video"].endswith("/x")
+
+
+def test_a_bomb_is_refused_as_soon_as_it_grows_beyond_the_limit(tmp_path):
+    zeros = b"\0" * (20 * 2**20)
+    archive = make(tmp_path / "v.tar.gz", [(f"{number}.bin", zeros) for number in range(4)], "w:gz")
+    with pytest.raises(UnsafeArchive, match="at most 200 times its size is unpacked"):
+        extract_tar_once([archive], tmp_path / "cache")
+    assert not [path for path in below(tmp_path / "cache") if not path.endswith(".lock")]
+
+
+def test_a_name_without_end_is_not_read_into_memory(tmp_path):
+    info = tarfile.TarInfo("././@LongLink")
+    info.type = tarfile.GNUTYPE_LONGNAME
+    archive = make(tmp_path / "v.tar.gz", [(info, b"n" * (2 * 2**20))], "w:gz")
+    with pytest.raises(EnvironmentProblem, match="a header of 2097152 bytes; at most 1048576 are read"):
+        extract_tar_once([archive], tmp_path / "cache")
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path):
+    with pytest.raises(UnsafeArchive, match="file systems take 255"):
+        extract_tar_once([make(tmp_path / "v.tar", [("n" * 300, b"x")])], tmp_path / "cache")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +67,16 @@ def test_a_digest_is_of_the_contents_alone(tmp_path: Path) -> None:
     small = MediaRef("image", data=b"abc")
     (tmp_path / "a").write_bytes(b"abc")
     assert media_digest(small) == media_digest(MediaRef("image", path=str(tmp_path / "a")))
+
+
+@pytest.mark.parametrize(
+    ("side", "why"), [(11_000, "11000 x 11000 pixels"), (60_000, "more pixels than can be opened")]
+)
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(side: int, why: str) -> None:
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "PNG")
+    data = bytearray(file.getvalue())
+    data[16:24] = struct.pack(">II", side, side)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    with pytest.raises(MediaError, match=f"it has {why}; at most 100 megapixels are decoded"):
+        load_image(MediaRef("image", data=bytes(data)))
