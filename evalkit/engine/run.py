@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import tee
 
-from evalkit.engine.planner import Budget, Group, plan, units_of
+from evalkit.data.media import MEDIA_SECONDS
+from evalkit.engine.planner import Budget, Group, media_groups, plan, units_of
+from evalkit.engine.reading import each_within
 from evalkit.engine.techniques import Techniques
 from evalkit.engine.workers import Done, Failed, Groups, Outcome, prepare_all
 from evalkit.errors import OutOfMemory
@@ -38,12 +40,14 @@ class Settings:
             together; None leaves it to the free memory.
         batch_size: upper limit on the samples that each model answers at a time.
         techniques: what the engine may do to be fast.
+        media_seconds: how long a medium may take to be read, until its samples get an error.
     """
 
     workers: int = 1
     batch_tokens: int | None = None
     batch_size: int | None = None
     techniques: Techniques = field(default_factory=Techniques)
+    media_seconds: float = MEDIA_SECONDS
 
 
 def run_requests(
@@ -102,8 +106,22 @@ def answers(
 def planned(
     preprocessor: Preprocessor, requests: Sequence[Sequence[Request]], settings: Settings
 ) -> list[Group]:
-    """The requests of several models as groups, in the order in which they are answered."""
-    return plan(requests, partial(_estimate, preprocessor), by_media=settings.techniques.media)
+    """The requests of several models as groups, in the order in which they are answered. What can't even be
+    guessed at in time counts no tokens, and will fail by itself.
+    """
+    guess = partial(_estimate, preprocessor)
+    asked = {replace(each, key=""): None for own in requests for each in own if each.media}
+    groups = media_groups(asked)  # what a worker learns of a medium is of use for the next question
+    shown = [request for group in groups for request in group]
+    known = each_within(shown, guess, settings.workers, settings.media_seconds)
+    tokens = dict(zip(shown, known, strict=True))
+
+    def estimate(request: Request) -> int:
+        bare = replace(request, key="")
+        found = tokens.get(bare)
+        return guess(request) if found is None else found if isinstance(found, int) else 0
+
+    return plan(requests, estimate, by_media=settings.techniques.media)
 
 
 def answer_groups(
@@ -113,7 +131,7 @@ def answer_groups(
     handed over at once when there is nothing else to do.
     """
     first, ways = models[0].preprocessor, settings.techniques
-    with closing(prepare_all(first, groups, settings.workers)) as outcomes:
+    with closing(prepare_all(first, groups, settings.workers, settings.media_seconds)) as outcomes:
         engines = [
             _Engine(model, _budget(model, settings, len(models)), ways, stats or Stats(), own)
             for model, own in zip(models, _dealt(outcomes, len(models)), strict=True)
