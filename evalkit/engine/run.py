@@ -13,18 +13,22 @@ from itertools import tee
 from evalkit.data.media import MEDIA_SECONDS
 from evalkit.engine.planner import Budget, Group, media_groups, plan, units_of
 from evalkit.engine.reading import each_within
+from evalkit.engine.responses import error_of, response_of
 from evalkit.engine.techniques import Techniques
 from evalkit.engine.workers import Done, Failed, Groups, Outcome, prepare_all
 from evalkit.errors import OutOfMemory
 from evalkit.models.base import PREFILL_TOKENS, Decoder, Finished, Model, Preprocessor, Unit, answer
 from evalkit.stats import Stats
-from evalkit.types import Generation, Prepared, Request, Response
+from evalkit.types import Prepared, Request, Response
 
 OnBatch = Callable[[list[Response]], None]
 Answers = Generator[tuple[int, list[Response]], None, None]
 """Batches of responses, each with the number of the model that gave it."""
 
 STORE_SECONDS = 0.5
+
+IDLE_SECONDS = 0.02
+"""How long to sleep when there is nothing to answer, and nobody has more to ask at the moment."""
 
 MOST_SAMPLES = 256
 """Samples answered at a time where the memory sets the limit: more make no step of decoding faster."""
@@ -146,6 +150,8 @@ def answer_groups(
             elif batch:
                 with engines[number].stats.stage("store"):
                     yield number, batch
+            elif all(each.starved for each in going.values()):
+                time.sleep(IDLE_SECONDS)
 
 
 def _budget(model: Model, settings: Settings, models: int) -> Budget:
@@ -189,7 +195,8 @@ class _Engine:
     """One model's run: what is still to come, what is being answered, and what is not handed over yet.
 
     ``taken`` counts the groups of requests that were taken from ``outcomes``; ``together`` are the prompts
-    that are answered with others about the same media.
+    that are answered with others about the same media; ``nothing`` says that the last of ``outcomes`` was
+    empty.
     """
 
     model: Model
@@ -204,6 +211,8 @@ class _Engine:
     seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     together: set[int] = field(default_factory=set)
     filling: bool = True
+    nothing: bool = False
+    idle: bool = False
     crowd: int = 0
     stored: float = field(default_factory=time.monotonic)
 
@@ -219,13 +228,18 @@ class _Engine:
                     self._attempt(decoder, units)
                 elif decoder.live:
                     self._attempt(decoder, None)
-                idle = not (decoder.live or self.waiting)
+                self.idle = not (decoder.live or self.waiting)
                 late = time.monotonic() - self.stored > STORE_SECONDS
-                yield self._handed_over() if idle or late else []
+                yield self._handed_over() if self.idle or late else []
         except (Exception, KeyboardInterrupt):
             yield self._handed_over()
             raise
         yield self._handed_over()
+
+    @property
+    def starved(self) -> bool:
+        """Whether it had nothing to do at its last turn."""
+        return self.nothing and self.idle
 
     def _admitted(self, decoder: Decoder) -> list[Unit]:
         """What joins the answers that are being generated: nothing while most of these go on, and then a
@@ -253,6 +267,7 @@ class _Engine:
             with self.stats.stage("wait"):
                 outcome = next(self.outcomes, None)
             self.taken += 1
+            self.nothing = outcome is not None and not (outcome.prepared or outcome.failed)
             if outcome is None:
                 self.ended = True
             else:
@@ -299,7 +314,7 @@ class _Engine:
                 self._alone(item)
                 continue
             self.together.discard(id(item))
-            self.unstored.append(_response(item, generation, self.seconds.pop(id(item))))
+            self.unstored.append(response_of(item, generation, self.seconds.pop(id(item))))
             self.stats.counts["requests"] += 1
 
     def _alone(self, item: Prepared) -> None:
@@ -354,41 +369,10 @@ class _Engine:
         return self.model.decoder(self.stats, one_by_one=not ways.vision, graphs=ways.graphs)
 
     def _fail(self, item: Prepared, problem: str) -> None:
-        self.unstored.append(_error(item, problem))
+        self.unstored.append(error_of(item, problem))
 
     def _handed_over(self) -> list[Response]:
         """What is finished, once."""
         responses, self.unstored = self.unstored, []
         self.stored = time.monotonic()
         return responses
-
-
-def _response(item: Prepared, generation: Generation, seconds: float) -> Response:
-    return Response(
-        key=item.key,
-        text=generation.text,
-        token_ids=generation.token_ids,
-        finish_reason=generation.finish_reason,
-        error=generation.error,
-        prompt_tokens=item.length,
-        visual_tokens=sum(medium.tokens for medium in item.media),
-        media=item.media,
-        seconds={"prepare": round(item.seconds, 6), "generate": round(seconds, 6)},
-        margin=generation.margin if generation.margin < float("inf") else None,
-        prompt=item.prompt,
-    )
-
-
-def _error(item: Prepared, error: str) -> Response:
-    return Response(
-        key=item.key,
-        text="",
-        token_ids=(),
-        finish_reason="error",
-        error=error,
-        prompt_tokens=item.length,
-        visual_tokens=sum(medium.tokens for medium in item.media),
-        media=item.media,
-        seconds={"prepare": round(item.seconds, 6)},
-        prompt=item.prompt,
-    )
