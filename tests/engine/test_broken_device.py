@@ -1,4 +1,4 @@
-"""A GPU that breaks down, once or for good, costs the samples concerned; none is lost, none answered twice."""
+"""A GPU that breaks down, once or for good, costs the samples concerned, and each is answered once."""
 
 from __future__ import annotations
 
