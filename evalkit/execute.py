@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from evalkit import provenance
 from evalkit.bridges import lmms
 from evalkit.data.cache import MediaCache, cache_root
+from evalkit.engine.crew import get_ready
 from evalkit.engine.executors.base import Executor, Order
+from evalkit.engine.reading import READERS, digests
 from evalkit.engine.techniques import Techniques
-from evalkit.engine.workers import get_ready
 from evalkit.errors import EvalkitError, RunGone, UsageError
 from evalkit.finish import Outcome, finish, now
 from evalkit.metrics.base import ExternalMetric
 from evalkit.models.base import Card, Placing
 from evalkit.models.training_steps import with_all_steps
+from evalkit.provenance import usable_cores
 from evalkit.registry import load_task, resolve
 from evalkit.repeat import Watch, repeated
 from evalkit.reporter import Reporter
@@ -27,6 +30,7 @@ from evalkit.session import PlannedArm, Session, check_unchanged, scoring_of
 from evalkit.spec import RunSpec
 from evalkit.store import Invocation, RunDir, TaskEntry
 from evalkit.task import Task
+from evalkit.types import MediaRef
 
 
 def load_tasks(spec: RunSpec) -> list[Task]:
@@ -60,6 +64,26 @@ def load_samples(spec: RunSpec, tasks: Sequence[Task]) -> dict[str, list[Indexed
     return samples
 
 
+def read_media(
+    spec: RunSpec, samples: Mapping[str, Sequence[Indexed]]
+) -> tuple[dict[str, list[Indexed]], Mapping[str, str]]:
+    """The samples, and the digests of their media by path; one whose media can't be read in time can't be
+    asked.
+    """
+    refs = (part for own in samples.values() for each in own for part in each.sample.parts)
+    workers = min(READERS, usable_cores()) if spec.workers is None else spec.workers
+    found = digests((ref for ref in refs if isinstance(ref, MediaRef)), workers, spec.media_timeout)
+
+    def checked(indexed: Indexed) -> Indexed:
+        paths = (str(part.path) for part in indexed.sample.parts if isinstance(part, MediaRef))
+        problem = next((found.problems[path] for path in paths if path in found.problems), None)
+        if problem is None or indexed.sample.problem:
+            return indexed
+        return replace(indexed, sample=replace(indexed.sample, problem=problem))
+
+    return {name: [checked(each) for each in own] for name, own in samples.items()}, found.known
+
+
 def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
     """Run what a spec asks for to its end, or as far as it goes.
 
@@ -84,12 +108,14 @@ def execute(spec: RunSpec, reporter: Reporter) -> Outcome:
         reporter.note(note)
     Techniques.without(*spec.without)  # a misspelt one shows before anything is loaded
     arms = spec.arms()
+    if spec.workers != 0:
+        get_ready()
     tasks = load_tasks(spec)
     watch = Watch.start(spec, tasks)
-    samples = load_samples(spec, tasks)
+    samples, known = read_media(spec, load_samples(spec, tasks))
     entries = {task.name: task_entry(task, samples[task.name], spec.mc_logits) for task in tasks}
     entry = entry.model_copy(update={"revision": provenance.git_revision(Path(__file__).parent)})
-    session = Session(spec, tasks, entries, samples, run, entry, reporter)
+    session = Session(spec, tasks, entries, samples, run, entry, reporter, known)
     command = _Command(session, [Order(arm.model, arm.rope, placing_of(spec)) for arm in arms])
     with closing(executor_of(spec)) as executor:
         command.run(executor, watch)
@@ -147,8 +173,6 @@ class _Command:
     def _answer(self, executor: Executor, left: Sequence[tuple[Order, PlannedArm]]) -> None:
         """Load arms, as many at a time as the executor can, and have them answer."""
         lockstep = Techniques.without(*self.session.spec.without).lockstep
-        if left and self.session.spec.workers != 0:
-            get_ready()
         while left:
             count = 1
             with self._one_of_several():

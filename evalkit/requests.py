@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 from evalkit.data.cache import MediaCache
-from evalkit.data.media import hash_films, media_digest
+from evalkit.data.media import media_digest
 from evalkit.errors import MediaError, UsageError
 from evalkit.models.base import Card
 from evalkit.task import Task
@@ -59,8 +59,7 @@ def choose(
         numbered = (each for each in numbered if each.sample.id in only)
     if limit is not None:
         numbered = _smallest(numbered, limit, lambda each: each.sample)
-    light = [Indexed(each.index, _on_disk(each.sample, cache)) for each in numbered]
-    hash_films(part for each in light for part in each.sample.parts if isinstance(part, MediaRef))
+    light = (Indexed(each.index, _on_disk(each.sample, cache)) for each in numbered)
     return sorted(light, key=lambda each: each.index)
 
 
@@ -111,10 +110,18 @@ def letters_of(sample: Sample) -> tuple[str, ...]:
     return ()
 
 
-def build_request(model: Card, task: Task, sample: Sample, *, mc_logits: bool = False) -> Request:
+def build_request(
+    model: Card,
+    task: Task,
+    sample: Sample,
+    *,
+    mc_logits: bool = False,
+    digests: Mapping[str, str] | None = None,
+) -> Request:
     """Render a sample for a model and name the result by everything that can change the answer.
 
-    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter.
+    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter. ``digests`` are those
+    of files, by path, as far as they are known.
     """
     choices = letters_of(sample) if mc_logits else ()
     media = tuple(part for part in sample.parts if isinstance(part, MediaRef))
@@ -126,7 +133,7 @@ def build_request(model: Card, task: Task, sample: Sample, *, mc_logits: bool = 
         task.name,
         sample.id,
         prompt,
-        [[_digest(ref), ref.kind, ref.start, ref.end] for ref in media],
+        [[_digest(ref, digests or {}), ref.kind, ref.start, ref.end] for ref in media],
         task.max_new_tokens,
         # What is stored beside the answer: a corrected reference must not be scored with the old one.
         [sample.reference, sample.cluster_id, sample.groups, sample.meta],
@@ -178,8 +185,10 @@ def _mark(parts: Sequence[Part]) -> str:
     return next(chr(code) for code in range(0xFDD0, 0xFDF0) if repr(chr(code))[1:-1] not in written)
 
 
-def _digest(ref: MediaRef) -> str:
+def _digest(ref: MediaRef, known: Mapping[str, str]) -> str:
     """A file that is not there has no content yet; its sample fails when it is prepared."""
+    if ref.path in known:
+        return known[str(ref.path)]
     try:
         return media_digest(ref)
     except MediaError:

@@ -80,7 +80,9 @@ class _Arm:
 
 @dataclass
 class Session:
-    """What one command does to a run. ``entry`` is what it writes of itself into the manifest."""
+    """What one command does to a run. ``entry`` is what it writes of itself into the manifest, ``digests``
+    are those of the samples' media, by path.
+    """
 
     spec: RunSpec
     tasks: Sequence[Task]
@@ -89,12 +91,19 @@ class Session:
     run: RunDir
     entry: Invocation
     reporter: Reporter
+    digests: Mapping[str, str] = field(default_factory=dict)
     names: dict[str, ArmEntry] = field(default_factory=dict)
 
     def plan(self, card: Card) -> PlannedArm:
         """Everything that an arm is asked."""
         jobs = [
-            _Job(build_request(card, task, indexed.sample, mc_logits=self.spec.mc_logits), task, indexed)
+            _Job(
+                build_request(
+                    card, task, indexed.sample, mc_logits=self.spec.mc_logits, digests=self.digests
+                ),
+                task,
+                indexed,
+            )
             for task in self.tasks
             for indexed in self.samples[task.name]
         ]
@@ -184,7 +193,7 @@ class Session:
             executor,
             [{key: arm.work[key].request for key in own} for arm, own in zip(arms, close, strict=True)],
             [{key: record.token_ids for key, record in own.items()} for own in close],
-            settings_of(self.spec, executor).workers,
+            settings_of(self.spec, executor),
         )
         audits = dict(self.entry.audits)
         for arm, own, audited in zip(arms, close, found, strict=True):
@@ -334,7 +343,8 @@ def settings_of(spec: RunSpec, executor: Executor) -> Settings:
     of them.
     """
     workers = max(1, min(int(executor.cores) - 1, 14)) if spec.workers is None else spec.workers
-    return Settings(workers, spec.batch_tokens, spec.batch_size, Techniques.without(*spec.without))
+    ways = Techniques.without(*spec.without)
+    return Settings(workers, spec.batch_tokens, spec.batch_size, ways, spec.media_timeout)
 
 
 def _below(margin: float | None, limit: float) -> bool:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from evalkit.data.media import MEDIA_SECONDS
 from evalkit.errors import UsageError, did_you_mean
 from evalkit.metrics.reasoning import RULES, TAGS
 from evalkit.rope.ablations import ABLATIONS
@@ -104,6 +105,7 @@ class RunSpec(BaseModel):
         max_frames: of a video; None means the paper's 768 (at two a second).
         visual_tokens: of all media of a request; None means the paper's 24,576.
         workers: preprocessing processes; None means one per free core, 0 none.
+        media_timeout: seconds that a medium may take to be read; its samples get an error then.
         batch_tokens: token budget of what is answered at a time (new tokens included), of all models that
             are loaded together; None (or ``auto``) leaves it to the free memory.
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
@@ -142,6 +144,7 @@ class RunSpec(BaseModel):
     max_frames: Count | None = None
     visual_tokens: Count | None = None
     workers: Annotated[int, Field(ge=0)] | None = None
+    media_timeout: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] = MEDIA_SECONDS
     batch_tokens: Annotated[
         Count | None,
         BeforeValidator(

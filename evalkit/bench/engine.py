@@ -22,9 +22,10 @@ from evalkit.bench.limit import Work, useful_work
 from evalkit.bench.machine import GIB, Usage, bandwidth, busy_share, measured, peak_flops
 from evalkit.bench.rivals import lmms_eval, naive
 from evalkit.bench.workloads import Question, questions_of, random_model, requests_of
+from evalkit.engine.crew import get_ready
 from evalkit.engine.run import Settings, planned, run_requests
 from evalkit.engine.techniques import Techniques
-from evalkit.engine.workers import get_ready, prepare_all
+from evalkit.engine.workers import prepare_all
 from evalkit.errors import EnvironmentProblem, UsageError
 from evalkit.models import load_model
 from evalkit.models.compile import compile_parts

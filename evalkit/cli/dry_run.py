@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalkit.api import with_mirror
 from evalkit.errors import MediaError
-from evalkit.execute import load_samples, load_tasks, placing_of
+from evalkit.execute import load_samples, load_tasks, placing_of, read_media
 from evalkit.models import describe_model
 from evalkit.models.base import Card
 from evalkit.models.training_steps import with_all_steps
@@ -26,13 +26,13 @@ def describe(spec: RunSpec, as_json: bool) -> str:
     output = spec.run_path()
     spec = with_all_steps(with_mirror(spec))
     tasks = load_tasks(spec)
-    samples = load_samples(spec, tasks)
+    samples, known = read_media(spec, load_samples(spec, tasks))
     found: list[dict[str, Any]] = []
     for arm in spec.arms():
         model = describe_model(arm.model, arm.rope, placing_of(spec))
         for task in tasks:
             drawn = [each.sample for each in samples[task.name]]
-            found.append({"arm": arm_name(model), **_plan(model, task, drawn, spec.mc_logits)})
+            found.append({"arm": arm_name(model), **_plan(model, task, drawn, spec, known)})
     if as_json:
         return to_json({"output": str(output), "plan": found})
     lines = [f"would write to {output}"]
@@ -49,10 +49,14 @@ def describe(spec: RunSpec, as_json: bool) -> str:
     return "\n".join(lines)
 
 
-def _plan(model: Card, task: Task, samples: Sequence[Sample], mc_logits: bool) -> dict[str, Any]:
+def _plan(
+    model: Card, task: Task, samples: Sequence[Sample], spec: RunSpec, known: Mapping[str, str]
+) -> dict[str, Any]:
     """What one arm would be asked of one task, and what of it can't be asked."""
     requests = [
-        build_request(model, task, sample, mc_logits=mc_logits) for sample in samples if not sample.problem
+        build_request(model, task, sample, mc_logits=spec.mc_logits, digests=known)
+        for sample in samples
+        if not sample.problem
     ]
     errors = [sample.problem for sample in samples if sample.problem]
     tokens = []

@@ -77,6 +77,12 @@ if TYPE_CHECKING:
 )
 @click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes; 0 for none.")
 @click.option(
+    "--media-timeout",
+    type=click.FloatRange(min=0, min_open=True, max=86_400),
+    metavar="SECONDS",
+    help="How long reading a medium may take until its samples get an error; 120 by default.",
+)
+@click.option(
     "--batch-tokens",
     type=token_budget,
     metavar="N|auto",

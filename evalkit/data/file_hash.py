@@ -64,8 +64,11 @@ def file_hashes(paths: Iterable[str | Path]) -> list[str]:
     unknown = [path for path, found in known.items() if found is None]
     if unknown:
         progress = _Progress(sum(path.stat().st_size for path in unknown))
-        with ThreadPoolExecutor(min(THREADS, len(unknown))) as pool:
-            known.update(zip(unknown, pool.map(lambda path: _read(path, progress), unknown), strict=True))
+        if len(unknown) == 1:  # not in a pool, whose threads can't be left behind at a file that never ends
+            known[unknown[0]] = _read(unknown[0], progress)
+        else:
+            with ThreadPoolExecutor(min(THREADS, len(unknown))) as pool:
+                known.update(zip(unknown, pool.map(lambda path: _read(path, progress), unknown), strict=True))
     return [str(known[path]) for path in wanted]
 
 

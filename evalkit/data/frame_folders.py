@@ -18,6 +18,10 @@ from evalkit.files import beside
 _CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png"}
 
 
+_DEMUXERS = {"mjpeg": "jpeg_pipe", "png": "png_pipe"}
+_LIMITS = {"protocol_whitelist": "file"}
+
+
 def frame_files(folder: Path) -> list[Path]:
     """The pictures of a folder in the order of their names; those of the most common suffix only."""
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _CODECS)
@@ -68,8 +72,10 @@ def _mux(files: list[Path], rate: Fraction, target: str) -> None:
     import av
 
     with av.open(target, "w", options={"fflags": "+bitexact"}) as container:
-        stream: Any = container.add_stream(_CODECS[files[0].suffix.lower()], rate=rate)
-        with av.open(str(files[0])) as first:
+        codec = _CODECS[files[0].suffix.lower()]
+        stream: Any = container.add_stream(codec, rate=rate)
+        # Said by name: by the file's, FFmpeg would take its number for a pattern and read those beside it.
+        with av.open(str(files[0].absolute()), format=_DEMUXERS[codec], options=_LIMITS) as first:
             frame = next(first.decode(video=0))
             stream.width, stream.height = frame.width, frame.height
             stream.pix_fmt = frame.format.name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from evalkit.data.regular import check_regular
+from evalkit.data.formats import open_video
 from evalkit.data.sampling import FrameRule, choose_frames
 
 # Without a limit, a header that lies would fill the memory: 24 hours at 60 frames a second.
@@ -28,8 +28,7 @@ def shown_times(
     import av
 
     try:
-        check_regular(path)
-        with av.open(path) as container:
+        with open_video(path) as container:
             stream = container.streams.best("video")
             if stream is None or not stream.average_rate:
                 return ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.data.formats import open_image
 from evalkit.data.media import unreadable
 from evalkit.data.png import without_comments
 from evalkit.data.regular import open_regular
@@ -69,11 +70,9 @@ def _read(ref: MediaRef, work: Callable[[Image.Image], T]) -> T:
     Raises:
         MediaError: whatever goes wrong with it.
     """
-    from PIL import Image
-
     try:
         try:
-            with _file(ref) as file, Image.open(file) as image:
+            with _file(ref) as file, open_image(file) as image:
                 return work(image)
         except ValueError:
             with _file(ref) as file:
@@ -81,7 +80,7 @@ def _read(ref: MediaRef, work: Callable[[Image.Image], T]) -> T:
             bare = without_comments(data)
             if len(bare) == len(data):
                 raise
-            with Image.open(io.BytesIO(bare)) as image:
+            with open_image(io.BytesIO(bare)) as image:
                 return work(image)
     except Image.DecompressionBombError:
         raise unreadable(ref, _TOO_LARGE.format(size="more pixels than can be opened")) from None

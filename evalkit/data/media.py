@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
 
-from evalkit.data.file_hash import KEPT_BYTES, file_hash, file_hashes
+from evalkit.data.file_hash import file_hash
 from evalkit.errors import MediaError
 from evalkit.types import MediaRef
+
+MEDIA_SECONDS = 120.0
+"""How long a medium may take to be read, unless told otherwise."""
 
 
 def media_digest(ref: MediaRef) -> str:
@@ -27,23 +29,14 @@ def media_digest(ref: MediaRef) -> str:
         raise unreadable(ref, str(error)) from None
 
 
-def hash_films(media: Iterable[MediaRef]) -> None:
-    """Hash large files ahead and together, with progress; their digests are at hand afterwards. One that
-    can't be read is left to the sample that needs it.
-    """
-    paths = dict.fromkeys(Path(ref.path) for ref in media if ref.path is not None)
-    large = [path for path in paths if _size(path) >= KEPT_BYTES]
-    try:
-        file_hashes(large)
-    except (OSError, ValueError):
-        return
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size if path.is_file() else 0
-    except (OSError, ValueError):
-        return 0
+def late(media: Sequence[MediaRef], seconds: float) -> MediaError:
+    """The error for media of a question that took more than so many seconds each."""
+    reads = f"reading it took more than {seconds:g} seconds"
+    if not media:
+        return MediaError("a question without media can't be prepared", reads, "raise `--media-timeout`")
+    error = unreadable(media[0], reads)
+    what = error.what if len(media) == 1 else f"{error.what}, or one of the {len(media) - 1} media beside it"
+    return MediaError(what, reads, "replace the file, see that its disk answers, or raise `--media-timeout`")
 
 
 def unreadable(ref: MediaRef, why: str) -> MediaError:

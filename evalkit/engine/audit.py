@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalkit.engine.executors.base import Executor
 from evalkit.engine.run import Settings
@@ -24,7 +24,7 @@ def audit(
     executor: Executor,
     requests: Sequence[Mapping[str, Request]],
     tokens: Sequence[Mapping[str, tuple[int, ...]]],
-    workers: int,
+    settings: Settings,
 ) -> list[Audit]:
     """Answer requests again, each alone and without any technique of the engine.
 
@@ -32,10 +32,10 @@ def audit(
         executor: has the models loaded.
         requests: for every model, by key.
         tokens: the ids that were generated for each.
-        workers: preprocessing processes.
+        settings: how they were answered before; of these only the preprocessing stays.
     """
     found: list[dict[str, Response]] = [{} for _ in requests]
-    settings = Settings(workers, batch_size=1, techniques=Techniques.without("all"))
+    settings = replace(settings, batch_tokens=None, batch_size=1, techniques=Techniques.without("all"))
     with closing(executor.answers([list(each.values()) for each in requests], settings)) as answers:
         for number, batch in answers:
             found[number] |= {each.key: each for each in batch}

@@ -10,19 +10,25 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import tee
 
-from evalkit.engine.planner import Budget, Group, plan, units_of
+from evalkit.data.media import MEDIA_SECONDS
+from evalkit.engine.planner import Budget, Group, media_groups, plan, units_of
+from evalkit.engine.reading import each_within
+from evalkit.engine.responses import error_of, response_of
 from evalkit.engine.techniques import Techniques
 from evalkit.engine.workers import Done, Failed, Groups, Outcome, prepare_all
 from evalkit.errors import OutOfMemory
 from evalkit.models.base import PREFILL_TOKENS, Decoder, Finished, Model, Preprocessor, Unit, answer
 from evalkit.stats import Stats
-from evalkit.types import Generation, Prepared, Request, Response
+from evalkit.types import Prepared, Request, Response
 
 OnBatch = Callable[[list[Response]], None]
 Answers = Generator[tuple[int, list[Response]], None, None]
 """Batches of responses, each with the number of the model that gave it."""
 
 STORE_SECONDS = 0.5
+
+IDLE_SECONDS = 0.02
+"""How long to sleep when there is nothing to answer, and nobody has more to ask at the moment."""
 
 MOST_SAMPLES = 256
 """Samples answered at a time where the memory sets the limit: more make no step of decoding faster."""
@@ -38,12 +44,14 @@ class Settings:
             together; None leaves it to the free memory.
         batch_size: upper limit on the samples that each model answers at a time.
         techniques: what the engine may do to be fast.
+        media_seconds: how long a medium may take to be read, until its samples get an error.
     """
 
     workers: int = 1
     batch_tokens: int | None = None
     batch_size: int | None = None
     techniques: Techniques = field(default_factory=Techniques)
+    media_seconds: float = MEDIA_SECONDS
 
 
 def run_requests(
@@ -102,8 +110,22 @@ def answers(
 def planned(
     preprocessor: Preprocessor, requests: Sequence[Sequence[Request]], settings: Settings
 ) -> list[Group]:
-    """The requests of several models as groups, in the order in which they are answered."""
-    return plan(requests, partial(_estimate, preprocessor), by_media=settings.techniques.media)
+    """The requests of several models as groups, in the order in which they are answered. What can't even be
+    guessed at in time counts no tokens, and will fail by itself.
+    """
+    guess = partial(_estimate, preprocessor)
+    asked = {replace(each, key=""): None for own in requests for each in own if each.media}
+    groups = media_groups(asked)  # what a worker learns of a medium is of use for the next question
+    shown = [request for group in groups for request in group]
+    known = each_within(shown, guess, settings.workers, settings.media_seconds)
+    tokens = dict(zip(shown, known, strict=True))
+
+    def estimate(request: Request) -> int:
+        bare = replace(request, key="")
+        found = tokens.get(bare)
+        return guess(request) if found is None else found if isinstance(found, int) else 0
+
+    return plan(requests, estimate, by_media=settings.techniques.media)
 
 
 def answer_groups(
@@ -113,7 +135,7 @@ def answer_groups(
     handed over at once when there is nothing else to do.
     """
     first, ways = models[0].preprocessor, settings.techniques
-    with closing(prepare_all(first, groups, settings.workers)) as outcomes:
+    with closing(prepare_all(first, groups, settings.workers, settings.media_seconds)) as outcomes:
         engines = [
             _Engine(model, _budget(model, settings, len(models)), ways, stats or Stats(), own)
             for model, own in zip(models, _dealt(outcomes, len(models)), strict=True)
@@ -128,6 +150,8 @@ def answer_groups(
             elif batch:
                 with engines[number].stats.stage("store"):
                     yield number, batch
+            elif all(each.starved for each in going.values()):
+                time.sleep(IDLE_SECONDS)
 
 
 def _budget(model: Model, settings: Settings, models: int) -> Budget:
@@ -171,7 +195,8 @@ class _Engine:
     """One model's run: what is still to come, what is being answered, and what is not handed over yet.
 
     ``taken`` counts the groups of requests that were taken from ``outcomes``; ``together`` are the prompts
-    that are answered with others about the same media.
+    that are answered with others about the same media; ``nothing`` says that the last of ``outcomes`` was
+    empty.
     """
 
     model: Model
@@ -186,6 +211,8 @@ class _Engine:
     seconds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     together: set[int] = field(default_factory=set)
     filling: bool = True
+    nothing: bool = False
+    idle: bool = False
     crowd: int = 0
     stored: float = field(default_factory=time.monotonic)
 
@@ -201,13 +228,18 @@ class _Engine:
                     self._attempt(decoder, units)
                 elif decoder.live:
                     self._attempt(decoder, None)
-                idle = not (decoder.live or self.waiting)
+                self.idle = not (decoder.live or self.waiting)
                 late = time.monotonic() - self.stored > STORE_SECONDS
-                yield self._handed_over() if idle or late else []
+                yield self._handed_over() if self.idle or late else []
         except (Exception, KeyboardInterrupt):
             yield self._handed_over()
             raise
         yield self._handed_over()
+
+    @property
+    def starved(self) -> bool:
+        """Whether it had nothing to do at its last turn."""
+        return self.nothing and self.idle
 
     def _admitted(self, decoder: Decoder) -> list[Unit]:
         """What joins the answers that are being generated: nothing while most of these go on, and then a
@@ -235,6 +267,7 @@ class _Engine:
             with self.stats.stage("wait"):
                 outcome = next(self.outcomes, None)
             self.taken += 1
+            self.nothing = outcome is not None and not (outcome.prepared or outcome.failed)
             if outcome is None:
                 self.ended = True
             else:
@@ -281,7 +314,7 @@ class _Engine:
                 self._alone(item)
                 continue
             self.together.discard(id(item))
-            self.unstored.append(_response(item, generation, self.seconds.pop(id(item))))
+            self.unstored.append(response_of(item, generation, self.seconds.pop(id(item))))
             self.stats.counts["requests"] += 1
 
     def _alone(self, item: Prepared) -> None:
@@ -336,41 +369,10 @@ class _Engine:
         return self.model.decoder(self.stats, one_by_one=not ways.vision, graphs=ways.graphs)
 
     def _fail(self, item: Prepared, problem: str) -> None:
-        self.unstored.append(_error(item, problem))
+        self.unstored.append(error_of(item, problem))
 
     def _handed_over(self) -> list[Response]:
         """What is finished, once."""
         responses, self.unstored = self.unstored, []
         self.stored = time.monotonic()
         return responses
-
-
-def _response(item: Prepared, generation: Generation, seconds: float) -> Response:
-    return Response(
-        key=item.key,
-        text=generation.text,
-        token_ids=generation.token_ids,
-        finish_reason=generation.finish_reason,
-        error=generation.error,
-        prompt_tokens=item.length,
-        visual_tokens=sum(medium.tokens for medium in item.media),
-        media=item.media,
-        seconds={"prepare": round(item.seconds, 6), "generate": round(seconds, 6)},
-        margin=generation.margin if generation.margin < float("inf") else None,
-        prompt=item.prompt,
-    )
-
-
-def _error(item: Prepared, error: str) -> Response:
-    return Response(
-        key=item.key,
-        text="",
-        token_ids=(),
-        finish_reason="error",
-        error=error,
-        prompt_tokens=item.length,
-        visual_tokens=sum(medium.tokens for medium in item.media),
-        media=item.media,
-        seconds={"prepare": round(item.seconds, 6)},
-        prompt=item.prompt,
-    )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from evalkit.data.media import MEDIA_SECONDS, late
+from evalkit.engine.crew import Beside, Crew, Died, Job, Progress
 from evalkit.engine.planner import Group
 from evalkit.errors import EnvironmentProblem, MediaError
 from evalkit.models.base import Preprocessor
@@ -32,9 +29,6 @@ AHEAD_EACH = 32_768
 
 AHEAD_PER_WORKER = 8
 """Groups prepared ahead for every worker."""
-
-PRELOADED = (__name__, "evalkit.models.qwen_preprocess", "av")
-"""What takes a worker most of its start to import."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +55,27 @@ Done = tuple[Group, Outcome]
 _NOTHING = (Group([], {}), Outcome())
 
 
-def prepare_all(preprocessor: Preprocessor, groups: Groups, workers: int) -> Generator[Done, None, None]:
+def prepare_all(
+    preprocessor: Preprocessor, groups: Groups, workers: int, seconds: float = MEDIA_SECONDS
+) -> Generator[Done, None, None]:
     """Prepare groups of requests about the same media, and yield them in their order; ``workers=0`` does it
     in this process. Groups are taken when there is room for them, not before; while there are none to be
     had, and none are being prepared, an empty one is yielded.
 
-    A request that fails, or whose worker dies, is :class:`Failed`; the others go on.
+    A request that fails, whose worker dies, or whose media take more than ``seconds`` each, is
+    :class:`Failed`; the others go on.
 
     Raises:
         EnvironmentProblem: what every request needs is missing, such as the video decoder.
     """
     if workers == 0:
+        here = _Preparing(preprocessor, seconds, partial(Progress.of, Beside()))
         for group in groups:
-            yield _NOTHING if group is None else (group, _prepare(preprocessor, group.requests))
+            yield _NOTHING if group is None else (group, here.outcome(group.requests))
         return
-    with _Pool(preprocessor, workers) as pool:
+    with _Pool(preprocessor, workers, seconds) as pool:
         waiting = _Waiting(groups)
-        ahead: deque[tuple[Group, Future[Outcome]]] = deque()
+        ahead: deque[tuple[Group, Future[Progress]]] = deque()
         while ahead or not waiting.ended:
             while waiting.first and pool.has_room([group for group, _ in ahead], waiting.first):
                 ahead.append((waiting.first, pool.submit(waiting.first)))
@@ -92,16 +90,65 @@ def prepare_all(preprocessor: Preprocessor, groups: Groups, workers: int) -> Gen
                     "call evalkit under `if __name__ == '__main__':`",
                     stacklevel=2,
                 )
-                yield from prepare_all(preprocessor, chain([group for group, _ in ahead], waiting.rest()), 0)
+                rest = chain([group for group, _ in ahead], waiting.rest())
+                yield from prepare_all(preprocessor, rest, 0, seconds)
                 return
             group, future = ahead.popleft()
-            try:
-                outcome = future.result()
-            except BrokenProcessPool:
-                outcome = pool.recover(group)
-                # The other groups died with the pool, through no fault of their own.
-                ahead = deque((each, pool.submit(each)) for each, _ in ahead)
-            yield group, outcome
+            yield group, pool.outcome(group, future)
+
+
+@dataclass(frozen=True)
+class _Preparing:
+    """Makes of a job's progress what became of its requests; ``do`` has a job done, each of its steps in so
+    many seconds.
+    """
+
+    preprocessor: Preprocessor
+    seconds: float
+    do: Callable[[Job, float], Progress]
+
+    def job(self, requests: Sequence[Request]) -> tuple[Job, float]:
+        """The preparation of requests about the same media, and the time for each of its steps."""
+        most = self.seconds * max(1, len(requests[0].media))
+        return partial(_prepare, self.preprocessor, requests), most
+
+    def outcome(self, requests: Sequence[Request], progress: Progress | None = None) -> Outcome:
+        """What became of them; whatever stopped a job before its end costs the request that it was at.
+
+        Media that take too long are as late for each of the requests; a worker may have died for want of
+        memory that others took, so each request that was left is tried once more, by itself.
+        """
+        if progress is None:
+            progress = self.do(*self.job(requests))
+        found = _together(progress.steps)
+        known = {each.key for each in found.prepared} | {each.request.key for each in found.failed}
+        left = [request for request in requests if request.key not in known]
+        if progress.problem is None or not left:
+            return found
+        if isinstance(progress.problem, Died):
+            return _together([found, *(self._again(request) for request in left)])
+        late = left[:1] if progress.steps else left
+        failed = Outcome(failed=[Failed(each, self._late(each)) for each in late])
+        rest = left[len(late) :]
+        return _together([found, failed, *([self.outcome(rest)] if rest else [])])
+
+    def _again(self, request: Request) -> Outcome:
+        progress = self.do(*self.job([request]))
+        if isinstance(progress.problem, Died):
+            why = "the preprocessing worker died (out of memory, or a crash in a decoder library)"
+            return Outcome(failed=[Failed(request, why)])
+        return self.outcome([request], progress)
+
+    def _late(self, request: Request) -> str:
+        return str(late(request.media, self.seconds))
+
+
+def _together(outcomes: Iterable[Outcome]) -> Outcome:
+    every = list(outcomes)
+    return Outcome(
+        [item for outcome in every for item in outcome.prepared],
+        [each for outcome in every for each in outcome.failed],
+    )
 
 
 class _Waiting:
@@ -134,27 +181,27 @@ class _Waiting:
 
 
 class _Pool:
-    """A process pool that can be replaced when one of its processes dies."""
+    """Prepares groups in processes, ahead of whoever asks for them."""
 
-    def __init__(self, preprocessor: Preprocessor, workers: int) -> None:
-        self._preprocessor, self._workers = preprocessor, workers
-        self._executor = self._new(workers)
-        self._probe: Future[int] | None = self._executor.submit(int)
+    def __init__(self, preprocessor: Preprocessor, workers: int, seconds: float) -> None:
+        self._workers = workers
+        self._crew = Crew(workers)
+        self._probe: Future[Progress] | None = self._crew.submit(tuple, seconds)
+        self._preparing = _Preparing(
+            preprocessor, seconds, lambda job, most: self._crew.submit(job, most).result()
+        )
 
     def __enter__(self) -> _Pool:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._crew.close()
 
     def works(self) -> bool:
         """Whether worker processes start: they import the user's script, which may do anything. Waits for the
         first one.
         """
-        try:
-            if self._probe is not None:
-                self._probe.result()
-        except BrokenProcessPool:
+        if self._probe is not None and self._probe.result().problem:
             return False
         self._probe = None
         return True
@@ -165,92 +212,33 @@ class _Pool:
         most = max(AHEAD_TOKENS, AHEAD_EACH * self._workers)
         return not ahead or (len(ahead) < AHEAD_PER_WORKER * self._workers and tokens <= most)
 
-    def submit(self, group: Group) -> Future[Outcome]:
+    def submit(self, group: Group) -> Future[Progress]:
         """Start preparing a group."""
-        try:
-            return self._executor.submit(_prepare, self._preprocessor, group.requests)
-        except BrokenProcessPool as error:  # it died since the last result
-            future: Future[Outcome] = Future()
-            future.set_exception(error)
-            return future
+        return self._crew.submit(*self._preparing.job(group.requests))
 
-    def recover(self, group: Group) -> Outcome:
-        """Start a new pool, and prepare the requests of ``group`` alone: one may have killed the old pool."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        outcome = Outcome()
-        for request in group.requests:
-            with self._new(1) as alone:
-                try:
-                    found = alone.submit(_prepare, self._preprocessor, [request]).result()
-                except BrokenProcessPool:
-                    why = "the preprocessing worker died (out of memory, or a crash in a decoder library)"
-                    found = Outcome(failed=[Failed(request, why)])
-            outcome.prepared.extend(found.prepared)
-            outcome.failed.extend(found.failed)
-        self._executor = self._new(self._workers)
-        return outcome
-
-    @staticmethod
-    def _new(workers: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_leave_with_the_run)
+    def outcome(self, group: Group, future: Future[Progress]) -> Outcome:
+        """What became of a group that was submitted."""
+        return self._preparing.outcome(group.requests, future.result())
 
 
-def get_ready() -> None:
-    """Start what workers come from, if it isn't there yet, while something else takes its time."""
-    if _context().get_start_method() == "forkserver":
-        from multiprocessing.forkserver import ensure_running
-
-        ensure_running()
-
-
-def _context() -> Any:
-    """How worker processes start. Not by forking this process: it runs torch's threads, and a child may hang
-    on their locks. Where there is a fork server, they come from that, which has imported what they need.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
-    return context
-
-
-def _leave_with_the_run() -> None:
-    """Make this worker process end with its parent: on Ctrl-C without a word, since the parent tells, and
-    when the parent is killed. Otherwise it would wait for work for ever.
-    """
-    signal.signal(signal.SIGINT, lambda *signal_and_frame: os._exit(130))
-    threading.Thread(target=_outlive_no_parent, daemon=True).start()
-
-
-def _outlive_no_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _prepare(preprocessor: Preprocessor, requests: Sequence[Request]) -> Outcome:
-    """Show the media of a group once, and prepare each of its requests."""
+def _prepare(preprocessor: Preprocessor, requests: Sequence[Request]) -> Iterator[Outcome]:
+    """Show the media of a group once, and prepare each of its requests: one step each."""
     began = time.perf_counter()
     shown = _tried(lambda: preprocessor.show(requests[0].media))
-    if isinstance(shown, _Problem) and len(requests) > 1:
-        # Each by itself: what is said of a medium names the row that it was read from.
-        alone = [_prepare(preprocessor, [request]) for request in requests]
-        return Outcome(
-            [each for outcome in alone for each in outcome.prepared],
-            [each for outcome in alone for each in outcome.failed],
-        )
     if isinstance(shown, _Problem):
-        return Outcome(failed=[Failed(requests[0], shown.text)])
+        # Each by itself: what is said of a medium names the row that it was read from.
+        yield Outcome(failed=[Failed(requests[0], shown.text)])
+        for request in requests[1:]:
+            yield from _prepare(preprocessor, [request])
+        return
+    yield Outcome()
     seconds = (time.perf_counter() - began) / len(requests)
-    outcome = Outcome()
     for request in requests:
         found = _tried(partial(preprocessor.prepare, request, shown))
         if isinstance(found, _Problem):
-            outcome.failed.append(Failed(request, found.text))
+            yield Outcome(failed=[Failed(request, found.text)])
         else:
-            outcome.prepared.append(replace(found, seconds=found.seconds + seconds))
-    return outcome
+            yield Outcome([replace(found, seconds=found.seconds + seconds)])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from evalkit.data.formats import open_image
 from evalkit.data.images import Pixels
+from evalkit.data.regular import open_regular
 from evalkit.data.video import open_reader, probe
 from evalkit.errors import UsageError
 from evalkit.models.base import Placing
@@ -153,9 +155,7 @@ def _inputs(opened: Opened, ref: MediaRef, mine: Prepared, chat: str) -> Iterato
 def _theirs(opened: Opened, ref: MediaRef, mine: Prepared, chat: str) -> Any:
     own = opened.processor.own
     if ref.kind == "image":
-        from PIL import Image
-
-        with Image.open(str(ref.path)) as image:
+        with open_regular(str(ref.path)) as file, open_image(file) as image:
             return own(text=[chat], images=[image.convert("RGB")], return_tensors="pt")
     from transformers.video_utils import VideoMetadata
 

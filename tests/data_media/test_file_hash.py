@@ -15,7 +15,8 @@ from evalkit.cli.progress import slow_files_shown
 from evalkit.data import file_hash as module
 from evalkit.data.cache import cache_root
 from evalkit.data.file_hash import KEPT_BYTES, SETTLED_SECONDS, file_hash, file_hashes
-from evalkit.data.media import hash_films, media_digest
+from evalkit.data.media import media_digest
+from evalkit.engine.reading import digests
 from evalkit.errors import MediaError
 from evalkit.types import MediaRef
 
@@ -177,14 +178,15 @@ def test_two_films_that_differ_in_one_byte_anywhere(tmp_path: Path) -> None:
     assert len(set(digests)) == 4
 
 
-def test_films_are_hashed_ahead_and_damaged_ones_left(tmp_path: Path, reads: list[Path]) -> None:
+def test_films_are_hashed_once_and_damaged_ones_left(tmp_path: Path, reads: list[Path]) -> None:
     film = large(tmp_path / "film")
-    (tmp_path / "small").write_text("x")
-    names = ("film", "small", "gone", ".")
-    hash_films(MediaRef("video", path=str(tmp_path / name)) for name in names)
+    names = ("film", "gone", ".", "film")
+    found = digests((MediaRef("video", path=str(tmp_path / name)) for name in names), 0, 60)
     assert reads == [film]
     assert media_digest(MediaRef("video", path=str(film))) == f"sha256:{plain(film)}"
     assert reads == [film]
+    assert list(found.known.values()) == [f"sha256:{plain(film)}", "unreadable", "unreadable"]
+    assert found.problems == {}
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -18,11 +18,12 @@ from evalkit.data.archives import extract_once, is_unpacked
 from evalkit.data.cache import MediaCache
 from evalkit.data.frame_times import shown_times
 from evalkit.data.images import embedded_size, image_size, load_image
-from evalkit.data.media import hash_films, media_digest
+from evalkit.data.media import media_digest
 from evalkit.data.regular import open_regular, read_regular
 from evalkit.data.tarballs import extract_tar_once
 from evalkit.data.video import probe
 from evalkit.engine.executors.worker import Files
+from evalkit.engine.reading import Digests, digests
 from evalkit.errors import EnvironmentProblem, MediaError
 from evalkit.models.preprocess import header
 from evalkit.task import video
@@ -80,7 +81,7 @@ def test_media(odd: Path, kind: MediaKind, read: Callable[[MediaRef], object]) -
 
 def test_planning_goes_on(odd: Path) -> None:
     assert shown_times(str(odd)) == ()
-    hash_films([MediaRef("video", str(odd))])
+    assert digests([MediaRef("video", str(odd))], 0, 60) == Digests({str(odd): "unreadable"})
     assert Files().read(str(odd)) is None
 
 

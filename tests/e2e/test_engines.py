@@ -51,7 +51,7 @@ def test_two_engines_answer_as_one_does_for_several_variants(tmp_path: Path) -> 
 
 def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    words = ["run", "--model", "mock:slow=0.2", "--tasks", "mini", "--limit", "20", "--batch-size", "2"]
+    words = ["run", "--model", "mock:slow=0.3", "--tasks", "mini", "--limit", "20", "--batch-size", "2"]
     words += ["--workers", "1", "-q", "--devices", "cpu,cpu", "--output", str(output)]
     words += ["--rate-limit", "unparsed=1"]
     run = forked.start(*words)

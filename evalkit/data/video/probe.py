@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.data.regular import check_regular
+from evalkit.data.formats import open_video
 from evalkit.data.video.errors import damaged
 
 # How much of a header's promise may be missing before a file counts as cut short. Matroska headers speak of
@@ -83,8 +83,7 @@ def opened(path: str) -> Iterator[tuple[Any, Any]]:
     # them without a word.
     lenient = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
     try:
-        check_regular(path)
-        with av.open(path, **lenient) as container:
+        with open_video(path, **lenient) as container:
             stream = container.streams.best("video")
             if stream is None:
                 raise damaged(path, "it has no video stream")

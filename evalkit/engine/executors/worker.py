@@ -11,11 +11,11 @@ from typing import Any
 
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.data.regular import read_regular
+from evalkit.engine.crew import get_ready
 from evalkit.engine.executors.base import Order
 from evalkit.engine.executors.local import Local
 from evalkit.engine.planner import Group
 from evalkit.engine.run import Answers, Settings, answer_groups
-from evalkit.engine.workers import get_ready
 from evalkit.errors import EnvironmentProblem
 from evalkit.models.base import Card, Model
 from evalkit.types import MediaRef, Request

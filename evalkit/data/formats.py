@@ -1,0 +1,86 @@
+"""What opens media: the formats that benchmarks use, and nothing that leads to another file.
+
+Pillow would hand PostScript to Ghostscript; FFmpeg follows playlists, and opens what a URL names.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from evalkit.data.regular import check_regular
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+IMAGES = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""Pillow's names of formats."""
+
+CONTAINERS = (
+    "3gp",
+    "apng",
+    "asf",
+    "av1",
+    "avi",
+    "dv",
+    "flv",
+    "gif",
+    "h264",
+    "hevc",
+    "ivf",
+    "m4v",
+    "matroska",
+    "mjpeg",
+    "mov",
+    "mpeg",
+    "mpegts",
+    "mpegvideo",
+    "mxf",
+    "nut",
+    "obu",
+    "ogg",
+    "rm",
+    "vc1",
+    "webm",
+    "yuv4mpegpipe",
+)
+"""FFmpeg's names of demuxers that read one file and no other."""
+
+
+def open_image(file: BinaryIO) -> Image.Image:
+    """An image whose header was read; of a format that isn't in ``IMAGES``, as if there were none like it."""
+    from PIL import Image
+
+    return Image.open(file, formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those that this Pillow was built with: it asks for each by its name."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in IMAGES if name in Image.OPEN)
+
+
+def open_video(path: str, **options: Any) -> Any:
+    """PyAV's container of a regular file in one of ``CONTAINERS``.
+
+    Raises:
+        OSError: it can't be read, or is no regular file; PyAV's errors are of this kind, too.
+    """
+    import av
+
+    check_regular(path)
+    limits = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
+    return av.open(whole_path(path), options=limits, **options)
+
+
+def whole_path(path: str) -> str:
+    """A path that FFmpeg takes for nothing else, such as a URL or a list of files.
+
+    >>> whole_path("/films/concat:a|b")
+    '/films/concat:a|b'
+    """
+    return os.path.join(os.getcwd(), path)  # not normalised: `..` after a link leads elsewhere

@@ -1,0 +1,194 @@
+"""What never ends, and what ends its process, costs the samples concerned and no others."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from test_run import FakeModel, FakePreprocessor
+
+from evalkit.engine.crew import Beside, Crew, Died, Elsewhere, Helper, Late, Progress
+from evalkit.engine.reading import Digests, digests, each_within
+from evalkit.engine.run import Settings, answers
+from evalkit.types import MediaRef, Prepared, Request, Response
+
+FOREVER = 3600.0
+SECONDS = 3.0
+
+
+def steps(*values: Any, then: str = "") -> Iterator[Any]:
+    yield from values
+    if then == "hang":
+        time.sleep(FOREVER)
+    if then == "die":
+        os._exit(3)
+    if then == "raise":
+        raise ZeroDivisionError("of the job")
+
+
+def pid() -> Iterator[int]:
+    yield os.getpid()
+
+
+@pytest.mark.parametrize("helper", [Beside(), Elsewhere()])
+def test_what_was_done_before_the_end_is_kept(helper: Helper) -> None:
+    try:
+        late = Progress.of(helper, partial(steps, 1, 2, then="hang"), SECONDS)
+        assert (late.steps, type(late.problem)) == ([1, 2], Late)
+        assert Progress.of(helper, partial(steps, 3), 60) == Progress([3])
+        with pytest.raises(ZeroDivisionError, match="of the job"):
+            Progress.of(helper, partial(steps, then="raise"), 60)
+        assert Progress.of(helper, partial(steps, 4), 60) == Progress([4])
+    finally:
+        if isinstance(helper, Elsewhere):
+            helper.end()
+
+
+def test_only_what_hangs_is_replaced_and_the_rest_goes_on_meanwhile() -> None:
+    with Crew(2) as crew:
+        before = {crew.submit(pid, 60).result().steps[0] for _ in range(8)}
+        stuck = crew.submit(partial(steps, then="hang"), SECONDS)
+        others = [crew.submit(partial(steps, number), 60) for number in range(20)]
+        assert [each.result().steps for each in others] == [[number] for number in range(20)]
+        assert not stuck.done()  # the others were done while it was being waited for
+        assert isinstance(stuck.result().problem, Late)
+        dead = crew.submit(partial(steps, 1, then="die"), 60).result()
+        assert (dead.steps, type(dead.problem)) == ([1], Died)
+        after = {crew.submit(pid, 60).result().steps[0] for _ in range(8)}
+    assert after
+    assert not any(psutil.pid_exists(each) for each in before | after)
+
+
+def test_results_of_any_size_pass_and_those_that_cannot_are_told_of() -> None:
+    with Crew(1) as crew:
+        big = os.urandom(20 << 20)
+        assert crew.submit(partial(steps, big), 60).result().steps == [big]
+        with pytest.raises(Exception, match="pickle"):
+            crew.submit(partial(map, _unpicklable, [1]), 60).result()
+        assert crew.submit(partial(steps, 1), 60).result() == Progress([1])
+
+
+def _unpicklable(number: int) -> Any:
+    return lambda: number
+
+
+@dataclass(frozen=True)
+class Hanging(FakePreprocessor):
+    """Some media never end, nor do some prompts; one medium ends its process."""
+
+    def estimate(self, request: Request) -> int:
+        _look(request.media, "estimate")
+        return len(request.prompt)
+
+    def show(self, media: Sequence[MediaRef]) -> None:
+        _look(media, "show")
+
+    def prepare(self, request: Request, shown: None = None) -> Prepared:
+        if "hang" in request.prompt:
+            time.sleep(FOREVER)
+        return super().prepare(request)
+
+
+def _look(media: Sequence[MediaRef], what: str) -> None:
+    for ref in media:
+        if str(ref.path) == f"hang in {what}":
+            time.sleep(FOREVER)
+        if str(ref.path) == f"die in {what}":
+            os._exit(1)
+
+
+def asked(*questions: tuple[str, str]) -> list[Request]:
+    return [
+        Request(f"k{number}", "t", str(number), prompt, (MediaRef("video", path),) if path else (), 4)
+        for number, (prompt, path) in enumerate(questions)
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_request_is_answered_once(workers: int) -> None:
+    requests = asked(
+        *((f"fine {number}", f"{number % 5}.mp4") for number in range(10)),
+        ("one", "hang in show"),
+        ("two", "hang in show"),
+        ("three", "hang in estimate"),
+        ("this will hang", "good.mp4"),
+        ("but this not", "good.mp4"),
+        ("nor this", ""),
+        *([("four", "die in show"), ("five", "die in estimate")] if workers else []),
+    )
+    model, settings = FakeModel(preprocessor=Hanging()), Settings(workers, media_seconds=SECONDS)
+    found: list[Response] = []
+    for _, batch in answers([model], [requests], settings):  # type: ignore[list-item]
+        found += batch
+    assert Counter(each.key for each in found) == Counter(each.key for each in requests)
+    by_prompt = {requests[int(each.key[1:])].prompt: each for each in found}
+    for prompt in ("one", "two", "this will hang"):
+        assert f"more than {SECONDS:g} seconds" in str(by_prompt[prompt].error)
+        assert "--media-timeout" in str(by_prompt[prompt].error)
+    assert "hang in show" in str(by_prompt["one"].error)
+    if workers:
+        assert "worker died" in str(by_prompt["four"].error)
+    failed = {prompt for prompt, each in by_prompt.items() if each.error}
+    assert failed == {"one", "two", "this will hang", *(["four"] if workers else [])}
+
+
+def test_each_medium_of_a_question_has_its_time() -> None:
+    media = tuple(MediaRef("image", f"{number}.png") for number in range(3))
+
+    @dataclass(frozen=True)
+    class Slow(FakePreprocessor):
+        def show(self, media: Sequence[MediaRef]) -> None:
+            time.sleep(0.6 * len(media))
+
+    found: list[Response] = []
+    request = Request("k", "t", "s", "slow", media, 4)
+    model = FakeModel(preprocessor=Slow())
+    for _, batch in answers([model], [[request]], Settings(0, media_seconds=1.0)):  # type: ignore[list-item]
+        found += batch
+    assert [each.text for each in found] == ["SLOW"]
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Iterator[Path]:
+    """A regular file that no process reads to its end: 8 TB of nothing."""
+    path = tmp_path / "endless.mp4"
+    with path.open("wb") as file:
+        file.truncate(8 << 40)
+    yield path
+    os.truncate(path, 0)  # what was left behind in this process ends now
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_digests_have_their_time_too(endless: Path, tmp_path: Path, workers: int) -> None:
+    good = tmp_path / "good.mp4"
+    good.write_bytes(b"good")
+    refs = [MediaRef("video", str(path)) for path in (endless, good, tmp_path / "gone", good)]
+    found = digests(refs, workers, SECONDS)
+    assert [each == "unreadable" for each in found.known.values()] == [True, False, True]
+    assert list(found.problems) == [str(endless)]
+    assert "more than 3 seconds" in found.problems[str(endless)]
+    assert digests([], workers, SECONDS) == Digests()
+
+
+def _odd(number: int) -> int:
+    if number == 7:
+        os._exit(1)
+    if number == 11:
+        time.sleep(FOREVER)
+    return number * number
+
+
+def test_results_stay_in_their_places() -> None:
+    found = each_within(range(100), _odd, 2, SECONDS)
+    assert [found[7].__class__, found[11].__class__] == [Died, Late]
+    assert [each for each in found if isinstance(each, int)] == [
+        n * n for n in range(100) if n not in (7, 11)
+    ]
