@@ -11,7 +11,7 @@ NEWEST := .venv-newest
 # Compiled modules are kept, whatever the machine is set to: many processes start here, and each would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: audit demo test fuzz compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
+.PHONY: audit demo test fuzz faults compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evalkit needs Python 3.11 or newer; \`$(PYTHON)\` is older. Try: make PYTHON=python3.12"; exit 4; }
@@ -27,6 +27,10 @@ test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 # A million damaged files; the suite tries 20,000.
+# A fault or a kill at every single write of every command; `make test` tries some of them.
+faults: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m every_point
+
 fuzz: $(READY)
 	EVALKIT_FUZZ=1000000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 14400 tests/house/test_fuzz_files.py
 
