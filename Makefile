@@ -26,11 +26,11 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# A million damaged files; the suite tries 20,000.
 # A fault or a kill at every single write of every command; `make test` tries some of them.
 faults: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m every_point
 
+# A million damaged files; the suite tries 20,000.
 fuzz: $(READY)
 	EVALKIT_FUZZ=1000000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 14400 tests/house/test_fuzz_files.py
 
