@@ -70,6 +70,8 @@ def _read(ref: MediaRef, work: Callable[[Image.Image], T]) -> T:
     Raises:
         MediaError: whatever goes wrong with it.
     """
+    from PIL import Image
+
     try:
         try:
             with _file(ref) as file, open_image(file) as image:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 from evalkit.types import Cue
 
-_TIMES = re.compile(r"(\d+):(\d+):(\d+)[,.](\d+)\s*-->\s*(\d+):(\d+):(\d+)[,.](\d+)")
+_TIMES = re.compile(
+    r"(?<!\d)(\d{1,6}):(\d{1,6}):(\d{1,6})[,.](\d{1,9})\s*+-->\s*+(\d{1,6}):(\d{1,6}):(\d{1,6})[,.](\d{1,9})(?!\d)"
+)
 _TAG = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 
 

@@ -132,7 +132,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem, match="No such file"):
         list(Rows("absent.csv").placed(tmp_path).rows(None))
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(EnvironmentProblem, match="directory"):
+    with pytest.raises(EnvironmentProblem, match="it is a folder"):
         list(Rows("folder.csv").placed(tmp_path).rows(None))
     with pytest.raises(EnvironmentProblem, match="its media folder"):
         read(tmp_path, "a.csv", "id\n1\n", media="absent")

@@ -155,7 +155,10 @@ def said(capsys: pytest.CaptureFixture[str], words: Sequence[str]) -> tuple[int,
 
 @pytest.mark.parametrize(
     ("name", "step"),
-    [*((name, 7) for name in NAMES), *(pytest.param(name, 1, marks=pytest.mark.every_point) for name in NAMES)],
+    [
+        *((name, 7) for name in NAMES),
+        *(pytest.param(name, 1, marks=pytest.mark.every_point) for name in NAMES),
+    ],
 )
 def test_each_refusal_is_one_message_and_the_same_command_goes_on(
     place: Path,

@@ -84,7 +84,10 @@ def killed_at(point: int, place: Path, words: Sequence[str]) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "step"),
-    [*((name, 9) for name in NAMES), *(pytest.param(name, 1, marks=pytest.mark.every_point) for name in NAMES)],
+    [
+        *((name, 9) for name in NAMES),
+        *(pytest.param(name, 1, marks=pytest.mark.every_point) for name in NAMES),
+    ],
 )
 def test_every_command_reads_what_a_kill_leaves_and_the_same_command_goes_on(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, step: int

@@ -13,6 +13,7 @@ from evalkit.cli import run_cli
 from evalkit.finish import finish
 from evalkit.metrics.unscored import Unscored
 from evalkit.registry import load_task
+from evalkit.report.samples import unpacked
 from evalkit.store import Record, RunDir
 from evalkit.submissions import Submission
 
@@ -87,7 +88,8 @@ def test_the_report_shows_reasoning_apart(runs: dict[str, Path], tmp_path: Path)
     assert run_cli(["report", str(runs["tags"]), "-o", str(page)]) == 0
     written = page.read_text()
     data = json.loads(written.partition('id="data">')[2].partition("</script>")[0])
-    answers = [sample["answers"][0] for sample in data["samples"]]
+    pieces = [unpacked(piece) for task in data["tasks"] for piece in task["pieces"]]
+    answers = [sample["answers"][0] for piece in pieces for sample in piece["samples"]]
     assert {answer[4] for answer in answers} == {"Is it 12? No."}
     assert {answer[0] for answer in answers} <= set(references().values())
     assert '"reasoning"), make("pre", {}, each[4])' in written

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,9 +173,17 @@ def test_mcnemar_is_statsmodels_exact_test(better: int, worse: int) -> None:
     assert result.p == pytest.approx(expected, rel=1e-13)
 
 
+def corrections_of_statsmodels() -> Any:
+    """It collects garbage in every call: what lives already is kept out of that, or it would take a minute."""
+    from statsmodels.stats.multitest import multipletests
+
+    gc.freeze()
+    return multipletests
+
+
 @given(st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.01, 0.5, math.nan])), max_size=30))
 def test_corrections_are_those_of_statsmodels(values: list[float]) -> None:
-    from statsmodels.stats.multitest import multipletests
+    multipletests = corrections_of_statsmodels()
 
     one = found(singles([0.0, 1.0, 0.0], [1.0, 1.0, 0.0]))
     given = {str(number): replace(one, p=value) for number, value in enumerate(values)}
@@ -189,7 +199,7 @@ def test_corrections_are_those_of_statsmodels(values: list[float]) -> None:
 
 @pytest.mark.parametrize(("ours", "theirs"), [("holm", "holm"), ("bh", "fdr_bh")])
 def test_corrections_are_statsmodels_to_the_last_bit(ours: Correction, theirs: str) -> None:
-    from statsmodels.stats.multitest import multipletests
+    multipletests = corrections_of_statsmodels()
 
     chance = np.random.default_rng(1)
     plain = difference([Pair(0.0, 1.0, "a"), Pair(1.0, 1.0, "b")])
