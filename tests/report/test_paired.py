@@ -174,7 +174,7 @@ def test_mcnemar_is_statsmodels_exact_test(better: int, worse: int) -> None:
 
 
 def corrections_of_statsmodels() -> Any:
-    """It collects garbage in every call: what lives already is kept out of that, or it would take a minute."""
+    """It collects garbage in every call: what lives already is kept out of that."""
     from statsmodels.stats.multitest import multipletests
 
     gc.freeze()
