@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -169,6 +170,15 @@ def test_two_files_of_one_name(tmp_path):
     assert len(declared([str(tmp_path / "a"), str(tmp_path / "a")])) == len(declared()) + 1
     own = write(tmp_path / "c", "chartqa")
     assert str(own) in usage_error(declared, [str(tmp_path / "c")]).why
+
+
+def test_a_file_is_compiled_each_time(tmp_path):
+    """An edit in the same second that keeps the size would be missed, and damaged code be believed."""
+    for number in (16, 32):
+        path = write(tmp_path, source=TASK.replace("max_new_tokens=8", f"max_new_tokens={number}"))
+        os.utime(path, (1, 1))
+        assert load_task("mine", [str(tmp_path)]).max_new_tokens == number
+    assert not (tmp_path / "__pycache__").exists()
 
 
 def test_a_group_is_no_name_for_a_task(tmp_path):
