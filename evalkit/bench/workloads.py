@@ -161,7 +161,13 @@ def _video(path: Path, made: Workload, seed: int) -> MediaRef:
             # RGB, since no two libraries make the same of YUV.
             stream: Any = container.add_stream("libx264rgb", rate=Fraction(FRAMES_A_SECOND))
             stream.width, stream.height, stream.pix_fmt = *made.size, "rgb24"
-            stream.options = {"crf": "28", "preset": "veryfast", "threads": "1"}
+            # One thread and no code of this processor's own, or the file depends on the machine.
+            stream.options = {
+                "crf": "28",
+                "preset": "veryfast",
+                "threads": "1",
+                "x264-params": "cpu-independent=1",
+            }
             for picture in _pictures(made, seed):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
