@@ -35,20 +35,20 @@ fuzz: $(READY)
 	EVALKIT_FUZZ=1000000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 14400 tests/house/test_fuzz_files.py
 
 # The part of the suite that versions of transformers and torch matter to, in environments of their own: once with the
-# oldest that are supported (`TESTED` in evalkit/provenance.py), once with what `pip install evalkit` takes today.
-COMPAT = tests/rope tests/data_media/test_family_preprocess.py tests/data_media/test_qwen_preprocess.py \
+# oldest that are supported (`TESTED` in evalkit/core/provenance.py), once with what `pip install evalkit` takes today.
+COMPAT = tests/rope tests/models/test_family_preprocess.py tests/models/test_qwen_preprocess.py \
 	$(patsubst %,tests/models/test_%.py,adapters cached_forward checkpoint_files families family_loading generation \
 	install loading model_check processor_folders upstream) tests/house/test_versions.py tests/e2e/test_python_api.py
 RUN_COMPAT = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal -m 'not slow' $(COMPAT)
 # What the oldest can't be combined with at the versions of constraints.txt.
 FOLLOW = torch|torchvision|torchcodec|triton|(nvidia|cuda)-[a-z0-9-]*|setuptools|transformers|huggingface-hub
-PRINT_OLDEST = from evalkit.provenance import TESTED; [print(f"{name}=={oldest}") for name, (oldest, _) in TESTED.items()]
-PRINT_VERSIONS = from evalkit.provenance import versions; print(*(f"{name} {version}" for name, version in versions().items()), sep="\n")
+PRINT_OLDEST = from evalkit.core.provenance import TESTED; [print(f"{name}=={oldest}") for name, (oldest, _) in TESTED.items()]
+PRINT_VERSIONS = from evalkit.core.provenance import versions; print(*(f"{name} {version}" for name, version in versions().items()), sep="\n")
 
 compat-oldest: $(OLDEST)/.ready
 	$(call RUN_COMPAT,$(OLDEST))
 
-$(OLDEST)/.ready: $(READY) pyproject.toml constraints.txt evalkit/provenance.py
+$(OLDEST)/.ready: $(READY) pyproject.toml constraints.txt evalkit/core/provenance.py
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
 	{ $(BIN)/python -c '$(PRINT_OLDEST)'; grep -vE '^($(FOLLOW))==' constraints.txt; } > $(OLDEST)/constraints.txt
 	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --constraint $(OLDEST)/constraints.txt --editable '.[dev]'
@@ -121,7 +121,7 @@ bench-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
 zoo: $(READY)
-	$(BIN)/python -m evalkit.zoo.train
+	$(BIN)/python -m tools.zoo_training.train
 
 clean:
 	rm -rf $(VENV) $(LMMS) $(INSPECT) $(OLDEST) $(NEWEST)

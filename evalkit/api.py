@@ -11,27 +11,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evalkit.config.run_spec import RunSpec
+from evalkit.core.atomic_files import write_atomic
 from evalkit.data.cache import MediaCache, cache_root
-from evalkit.execute import execute
-from evalkit.files import write_whole
-from evalkit.finish import Outcome, rescore, scored_anew
-from evalkit.interchange.bring import ImportOrder, bring, store
+from evalkit.integrations.interchange.import_run import ImportSpec, read_answers, store
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather
-from evalkit.report.leaderboard import facts_of, rows_of, write
-from evalkit.report.leaderboard_check import unsupported
-from evalkit.report.leaderboard_page import leaderboard_page
+from evalkit.report.leaderboard.check import unsupported
+from evalkit.report.leaderboard.page import leaderboard_page
+from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, write
 from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
 from evalkit.report.results import open_run
 from evalkit.report.thumbnails import thumbnails
-from evalkit.reporter import Reporter, Silent
-from evalkit.spec import RunSpec
+from evalkit.runner.reporter import Reporter, SilentReporter
+from evalkit.runner.run import run_spec
+from evalkit.scoring.finalize import RunResult, rescore, score_from_journal
 from evalkit.store import RunDir
 
 PathLike = str | Path
@@ -44,7 +44,7 @@ def evaluate(
     *,
     reporter: Reporter | None = None,
     **options: Any,
-) -> Outcome:
+) -> RunResult:
     """Run models with RoPE variants on tasks, as ``evalkit run`` does; arguments are those of ``RunSpec``.
 
     The same call again does only what is missing.
@@ -55,22 +55,22 @@ def evaluate(
     return run(RunSpec(models=models, tasks=tasks, ropes=ropes, **options), reporter)
 
 
-def run(spec: RunSpec, reporter: Reporter | None = None) -> Outcome:
+def run(spec: RunSpec, reporter: Reporter | None = None) -> RunResult:
     """Run what a spec asks for.
 
     Raises:
         EvalkitError: the spec or its data can't be used.
     """
-    return execute(with_mirror(spec), reporter or Silent())
+    return run_spec(with_default_data_root(spec), reporter or SilentReporter())
 
 
-def with_mirror(spec: RunSpec) -> RunSpec:
+def with_default_data_root(spec: RunSpec) -> RunSpec:
     """Without a ``data_root``, data come from the folder that EVALKIT_DATA names, if it is set."""
     folder = os.environ.get("EVALKIT_DATA")
     return spec.with_options(data_root=folder) if spec.data_root is None and folder else spec
 
 
-def score_run(run: PathLike, official_random: int | None = None, reasoning: str | None = None) -> Outcome:
+def score_run(run: PathLike, official_random: int | None = None, reasoning: str | None = None) -> RunResult:
     """Score a stored run again, without model or data; ``official_random`` seeds the official
     scripts that draw an answer where they can read none, ``reasoning`` names another rule that separates
     reasoning from answers.
@@ -78,16 +78,16 @@ def score_run(run: PathLike, official_random: int | None = None, reasoning: str 
     return rescore(RunDir.open(Path(run)), official_random=official_random, reasoning=reasoning)
 
 
-def import_results(*files: PathLike, task: str, model: str, output: PathLike, **options: Any) -> Outcome:
+def import_results(*files: PathLike, task: str, model: str, output: PathLike, **options: Any) -> RunResult:
     """Make a run of files of lmms-eval, VLMEvalKit or Inspect, or add them to one; ``options`` are those of
-    :class:`evalkit.interchange.bring.ImportOrder`.
+    :class:`evalkit.integrations.interchange.import_run.ImportSpec`.
 
     Raises:
         EvalkitError: a file can't be read, or is not about the task.
     """
     run = RunDir.create(Path(output))
     rule = run.manifest().scoring.reasoning if run.begun else TAGS
-    return store(bring(ImportOrder([Path(path) for path in files], task, model, **options), rule), run)
+    return store(read_answers(ImportSpec([Path(path) for path in files], task, model, **options), rule), run)
 
 
 def export_inspect(
@@ -99,7 +99,7 @@ def export_inspect(
         UsageError: the run has no such arm or task, or ``output`` is one file and there are several.
         EnvironmentProblem: inspect_ai is not installed.
     """
-    from evalkit.interchange.inspect_export import export
+    from evalkit.integrations.interchange.inspect_export import export
 
     return export(open_run(RunDir.open(Path(run))), Path(output), arm, task)
 
@@ -173,7 +173,7 @@ def report(
             pictures |= thumbnails(task, ids, data_root, cache)
     title = f"evalkit: {', '.join(dict.fromkeys(arm.run for arm in found.arms))}"
     target = Path(output)
-    return write_whole(target, report_page(found, gathered.records, pictures, title))
+    return write_atomic(target, report_page(found, gathered.records, pictures, title))
 
 
 def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:
@@ -182,16 +182,28 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
     """
     opened = [open_run(RunDir.open(Path(path))) for path in runs]
     count = write(
-        Path(target), [row for results in opened for facts in facts_of(results) for row in rows_of(facts)]
+        Path(target),
+        [
+            row
+            for results in opened
+            for facts in leaderboard_sources(results)
+            for row in leaderboard_rows(facts)
+        ],
     )
     if page is not None:
-        write_whole(Path(page), leaderboard_page(Path(target)))
+        write_atomic(Path(page), leaderboard_page(Path(target)))
     return count
 
 
 def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
     """What a leaderboard CSV says that the runs, scored anew from their journals, don't bear out."""
-    opened = [scored_anew(RunDir.open(Path(path))) for path in runs]
+    opened = [score_from_journal(RunDir.open(Path(path))) for path in runs]
     return unsupported(
-        Path(target), [row for results in opened for facts in facts_of(results) for row in rows_of(facts)]
+        Path(target),
+        [
+            row
+            for results in opened
+            for facts in leaderboard_sources(results)
+            for row in leaderboard_rows(facts)
+        ],
     )

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import UsageError
-from evalkit.files import folder_beside, listed, make_folder, staging, write_whole
-from evalkit.shown import scrub, scrubbed
-from evalkit.spec import RunSpec, load_config
+from evalkit.config.run_spec import RunSpec, load_config
+from evalkit.core.atomic_files import atomic_folder, list_files, make_folder, staging_folder, write_atomic
+from evalkit.core.console import scrub, scrubbed
+from evalkit.core.errors import UsageError
 from evalkit.store import Record, exclusive
 
-ORDER = "order.yaml"
+RUN_SPEC_FILE = "order.yaml"
 _UPDATE = ".update"
 _SCORE = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII)
 _HEAD = "sample\tscore\tanswer"
@@ -44,23 +44,23 @@ _KEPT = (
 
 
 @dataclass(frozen=True)
-class Answered:
+class BaselineAnswer:
     """One sample: its score (None where it failed) and the model's text."""
 
     score: float | None
     text: str
 
 
-Baseline = Mapping[tuple[str, str], Mapping[str, Answered]]
+Baseline = Mapping[tuple[str, str], Mapping[str, BaselineAnswer]]
 
 
-def outcomes(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, Answered]]:
+def baseline_answers(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, BaselineAnswer]]:
     """Samples by arm and task."""
-    found: dict[tuple[str, str], dict[str, Answered]] = {}
+    found: dict[tuple[str, str], dict[str, BaselineAnswer]] = {}
     for record in records:
         value = record.score.value if record.score else None
         samples = found.setdefault((record.arm, record.task), {})
-        samples[record.sample_id] = Answered(value, record.raw)
+        samples[record.sample_id] = BaselineAnswer(value, record.raw)
     return found
 
 
@@ -68,13 +68,13 @@ def write(folder: Path, spec: RunSpec, found: Baseline) -> None:
     """Replace a baseline by what was found, when no other process does."""
     make_folder(folder)
     with exclusive(folder / ".lock"):
-        _take_over(folder)  # of an update that was killed
-        with folder_beside(folder / _UPDATE) as work:
+        _finish_update(folder)  # of an update that was killed
+        with atomic_folder(folder / _UPDATE) as work:
             _fill(work, spec, found)
-        _take_over(folder)
+        _finish_update(folder)
 
 
-def _take_over(folder: Path) -> None:
+def _finish_update(folder: Path) -> None:
     """Bring a whole update to its place, from any point on at which that was stopped before."""
     update = folder / _UPDATE
     if not update.is_dir():
@@ -83,9 +83,9 @@ def _take_over(folder: Path) -> None:
     for old in _files(folder):
         if old.relative_to(folder) not in names:
             old.unlink()
-    for name in [*names, Path(ORDER)]:
-        write_whole(folder / name, (update / name).read_bytes())
-    with staging(folder) as gone:
+    for name in [*names, Path(RUN_SPEC_FILE)]:
+        write_atomic(folder / name, (update / name).read_bytes())
+    with staging_folder(folder) as gone:
         os.replace(update, gone / _UPDATE)
 
 
@@ -98,7 +98,7 @@ def _current(folder: Path) -> Path:
 def _files(folder: Path) -> list[Path]:
     """The files of answers, and nothing in ``.update``."""
     arms = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != _UPDATE)
-    return [path for arm in arms for path in listed(arm, "*.tsv")]
+    return [path for arm in arms for path in list_files(arm, "*.tsv")]
 
 
 def _fill(folder: Path, spec: RunSpec, found: Baseline) -> None:
@@ -108,7 +108,7 @@ def _fill(folder: Path, spec: RunSpec, found: Baseline) -> None:
     order = {
         name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items() if value
     }
-    (folder / ORDER).write_text(yaml.safe_dump(order, sort_keys=True), encoding="utf-8")
+    (folder / RUN_SPEC_FILE).write_text(yaml.safe_dump(order, sort_keys=True), encoding="utf-8")
     for (arm, task), samples in sorted(found.items()):
         lines = [_HEAD]
         for name, answered in sorted(samples.items()):
@@ -135,17 +135,17 @@ def refuse_secrets(folder: Path, spec: RunSpec) -> None:
             )
 
 
-def read_order(folder: Path, **options: Any) -> RunSpec:
+def read_run_spec(folder: Path, **options: Any) -> RunSpec:
     """The order of a baseline, with options of this machine.
 
     Raises:
         UsageError: the folder holds no baseline, or an unknown option.
     """
-    order = _current(folder) / ORDER
+    order = _current(folder) / RUN_SPEC_FILE
     if not order.is_file():
         raise UsageError(
             f"baseline `{folder}`",
-            f"it has no {ORDER}",
+            f"it has no {RUN_SPEC_FILE}",
             f"make one: evalkit ci update {folder} --model ... --tasks ...",
         )
     known = RunSpec.model_fields
@@ -153,7 +153,7 @@ def read_order(folder: Path, **options: Any) -> RunSpec:
     return RunSpec(**{**load_config(order), **given})
 
 
-def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, Answered]]:
+def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, BaselineAnswer]]:
     """All stored samples, by arm and task; what was not ``found`` goes by the names of its files.
 
     Raises:
@@ -166,12 +166,12 @@ def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, Answe
     }
 
 
-def below(place: Path) -> list[Path]:
+def baselines_in(place: Path) -> list[Path]:
     """The baselines in a folder of baselines."""
-    return sorted(path for path in place.glob("*/") if (_current(path) / ORDER).is_file())
+    return sorted(path for path in place.glob("*/") if (_current(path) / RUN_SPEC_FILE).is_file())
 
 
-def _read_file(path: Path) -> dict[str, Answered]:
+def _read_file(path: Path) -> dict[str, BaselineAnswer]:
     try:
         head, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except ValueError as error:
@@ -194,7 +194,7 @@ def _read_file(path: Path) -> dict[str, Answered]:
     return samples
 
 
-def _parsed(line: str) -> tuple[str, Answered]:
+def _parsed(line: str) -> tuple[str, BaselineAnswer]:
     parts = line.split("\t")
     if len(parts) != 3:
         raise ValueError(f"it has {len(parts)} columns instead of 3")
@@ -202,10 +202,10 @@ def _parsed(line: str) -> tuple[str, Answered]:
     if not isinstance(name, str) or not isinstance(text, str):
         raise ValueError("a sample or an answer is no text")
     if parts[1] == "failed":
-        return name, Answered(None, text)
+        return name, BaselineAnswer(None, text)
     if not _SCORE.fullmatch(parts[1]) or not math.isfinite(float(parts[1])):
         raise ValueError(f"the score {parts[1][:40]!r} is no finite number")
-    return name, Answered(float(parts[1]), text)
+    return name, BaselineAnswer(float(parts[1]), text)
 
 
 def _quoted(text: str) -> str:

@@ -23,8 +23,8 @@ def evalkit_baseline() -> Check:
     """
 
     def check_folder(folder: str | Path, **options: Any) -> None:
+        from evalkit.ci.check import check
         from evalkit.ci.reports import markdown
-        from evalkit.ci.run import check
         from evalkit.ci.verdict import overall
 
         verdicts = check(Path(folder), **options)

@@ -21,9 +21,9 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from evalkit.errors import UsageError, did_you_mean
-from evalkit.validation import complaint
-from evalkit.yaml_file import read_yaml
+from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.core.validation import describe_validation_error
+from evalkit.core.yaml_file import read_yaml
 
 FILE = "policy.yaml"
 
@@ -103,7 +103,7 @@ def _limits(path: Path, given: Any, default: Limits) -> Limits:
     try:
         return Limits(**{**asdict(start), **{name: value for name, value in given.items() if name != "tier"}})
     except ValidationError as error:
-        raise _bad(path, ": ".join(complaint(error))) from None
+        raise _bad(path, ": ".join(describe_validation_error(error))) from None
 
 
 def _bad(path: Path, why: str) -> UsageError:

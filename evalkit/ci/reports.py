@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from evalkit.ci.verdict import Change, TaskVerdict, overall
-from evalkit.escapes import code
-from evalkit.escapes import markdown as md
-from evalkit.files import write_whole
-from evalkit.shown import scrub
+from evalkit.ci.verdict import AnswerChange, TaskVerdict, overall
+from evalkit.core.atomic_files import write_atomic
+from evalkit.core.console import scrub
+from evalkit.core.escapes import code
+from evalkit.core.escapes import markdown as md
 
 Form = Callable[[str], str]
 _SHOWN = 20
@@ -64,15 +64,15 @@ def write_junit(path: Path, verdicts: Sequence[TaskVerdict]) -> None:
             kind = "failure" if each.outcome == "NO-GO" else "error"
             problem = ElementTree.SubElement(case, kind, {"message": _xml("; ".join(each.reasons))})
             problem.text = _xml("\n".join(map(_described, _most_telling(each.changes))))
-    write_whole(path, ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
+    write_atomic(path, ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
 
 
-def _most_telling(changes: Sequence[Change]) -> list[Change]:
+def _most_telling(changes: Sequence[AnswerChange]) -> list[AnswerChange]:
     order = ("worse", "better", "changed")
     return sorted(changes, key=lambda change: (order.index(change.kind), change.sample))[:_SHOWN]
 
 
-def _described(change: Change, name: Form = str, said: Form = str) -> str:
+def _described(change: AnswerChange, name: Form = str, said: Form = str) -> str:
     before, after = (f"{_short(each.text)!r} ({each.score:g})" for each in (change.before, change.after))
     return f"{change.kind}: {name(change.sample)} {said(before)} -> {said(after)}"
 

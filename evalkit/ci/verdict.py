@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from evalkit.ci.baseline import Answered, Baseline
+from evalkit.ci.baseline import Baseline, BaselineAnswer
 from evalkit.ci.policy import Limits, Policy
-from evalkit.errors import ExitCode
+from evalkit.core.errors import ExitCode
 
-Outcome = Literal["GO", "NO-GO", "INCONCLUSIVE"]
-EXIT: Mapping[Outcome, ExitCode] = {
+Decision = Literal["GO", "NO-GO", "INCONCLUSIVE"]
+EXIT: Mapping[Decision, ExitCode] = {
     "GO": ExitCode.OK,
     "NO-GO": ExitCode.CHECK_FAILED,
     "INCONCLUSIVE": ExitCode.INCOMPLETE,
@@ -19,13 +19,13 @@ EXIT: Mapping[Outcome, ExitCode] = {
 
 
 @dataclass(frozen=True)
-class Change:
+class AnswerChange:
     """One sample that answers differently: ``worse`` or ``better`` by its score, else ``changed``."""
 
     sample: str
     kind: Literal["worse", "better", "changed"]
-    before: Answered
-    after: Answered
+    before: BaselineAnswer
+    after: BaselineAnswer
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class TaskVerdict:
 
     arm: str
     task: str
-    outcome: Outcome
+    outcome: Decision
     n: int
     identical: float
     before: float
     after: float
-    changes: tuple[Change, ...]
+    changes: tuple[AnswerChange, ...]
     reasons: tuple[str, ...]
 
-    def of(self, kind: str) -> list[Change]:
+    def of(self, kind: str) -> list[AnswerChange]:
         """The changes of one kind."""
         return [change for change in self.changes if change.kind == kind]
 
@@ -60,7 +60,7 @@ def judge(
     ]
 
 
-def overall(verdicts: Sequence[TaskVerdict]) -> Outcome:
+def overall(verdicts: Sequence[TaskVerdict]) -> Decision:
     """NO-GO if any task is, else INCONCLUSIVE if any is (or there is none)."""
     outcomes = {verdict.outcome for verdict in verdicts}
     if "NO-GO" in outcomes:
@@ -70,8 +70,8 @@ def overall(verdicts: Sequence[TaskVerdict]) -> Outcome:
 
 def _judge_task(
     place: tuple[str, str],
-    stored: Mapping[str, Answered],
-    found: Mapping[str, Answered],
+    stored: Mapping[str, BaselineAnswer],
+    found: Mapping[str, BaselineAnswer],
     limits: Limits,
     problems: Sequence[str],
 ) -> TaskVerdict:
@@ -85,19 +85,22 @@ def _judge_task(
     before, after = (_mean([side[name] for name in whole]) for side in (stored, found))
     unclear = _unclear(stored, found, shared, whole) if found else _missing(stored, problems)
     broken = _broken(limits, changes, identical, before - after) if whole else []
-    outcome: Outcome = "NO-GO" if broken else "INCONCLUSIVE" if unclear else "GO"
+    outcome: Decision = "NO-GO" if broken else "INCONCLUSIVE" if unclear else "GO"
     return TaskVerdict(
         arm, task, outcome, len(whole), identical, before, after, changes, tuple(broken + unclear)
     )
 
 
-def _missing(stored: Mapping[str, Answered], problems: Sequence[str]) -> list[str]:
+def _missing(stored: Mapping[str, BaselineAnswer], problems: Sequence[str]) -> list[str]:
     why = f": {'; '.join(problems)}" if problems else ""
     return [f"nothing of it was run now, {len(stored)} samples are in the baseline{why}"]
 
 
 def _unclear(
-    stored: Mapping[str, Answered], found: Mapping[str, Answered], shared: Sequence[str], whole: Sequence[str]
+    stored: Mapping[str, BaselineAnswer],
+    found: Mapping[str, BaselineAnswer],
+    shared: Sequence[str],
+    whole: Sequence[str],
 ) -> list[str]:
     if not stored:
         return ["there is no baseline for it: update the baseline"]
@@ -112,7 +115,7 @@ def _unclear(
     return reasons
 
 
-def _broken(limits: Limits, changes: Sequence[Change], identical: float, drop: float) -> list[str]:
+def _broken(limits: Limits, changes: Sequence[AnswerChange], identical: float, drop: float) -> list[str]:
     worse = sum(change.kind == "worse" for change in changes)
     reasons = []
     if worse > limits.flips:
@@ -124,15 +127,15 @@ def _broken(limits: Limits, changes: Sequence[Change], identical: float, drop: f
     return reasons
 
 
-def _change(name: str, before: Answered, after: Answered) -> Change | None:
+def _change(name: str, before: BaselineAnswer, after: BaselineAnswer) -> AnswerChange | None:
     assert before.score is not None
     assert after.score is not None
     if after.score < before.score:
-        return Change(name, "worse", before, after)
+        return AnswerChange(name, "worse", before, after)
     if after.score > before.score:
-        return Change(name, "better", before, after)
-    return Change(name, "changed", before, after) if after.text != before.text else None
+        return AnswerChange(name, "better", before, after)
+    return AnswerChange(name, "changed", before, after) if after.text != before.text else None
 
 
-def _mean(samples: Sequence[Answered]) -> float:
+def _mean(samples: Sequence[BaselineAnswer]) -> float:
     return sum(each.score or 0.0 for each in samples) / len(samples) if samples else 0.0

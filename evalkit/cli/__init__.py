@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from evalkit import __version__
-from evalkit.errors import EvalkitError, ExitCode, did_you_mean, of_machine
-from evalkit.shown import say
+from evalkit.core.console import say
+from evalkit.core.errors import EvalkitError, ExitCode, did_you_mean, of_machine
 
 _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from evalkit.cli.layout import columns
 from evalkit.cli.options import json_option
-from evalkit.cli.show import columns
-from evalkit.errors import UsageError
-from evalkit.plain import to_json
-from evalkit.shown import say
+from evalkit.core.console import say
+from evalkit.core.errors import UsageError
+from evalkit.core.strict_json import to_json
 
 
 @click.command("advise")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
-from evalkit.spec import split_list
+from evalkit.config.run_spec import split_list
+from evalkit.core.errors import EnvironmentProblem
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -22,6 +24,12 @@ _FRAMES, _SIDE, _TOKENS = click.IntRange(min=2), click.IntRange(min=64), click.I
 @click.group("bench")
 def command() -> None:
     """Measure speed; every figure is a ratio against a baseline of the same run."""
+    if find_spec("tools") is None or find_spec("tools.bench") is None:
+        raise EnvironmentProblem(
+            "`evalkit bench`",
+            "its programs are in the source checkout, not in the wheel",
+            "install evalkit from a checkout: `pip install --editable .`",
+        )
 
 
 @command.command("engine")
@@ -52,11 +60,11 @@ def command() -> None:
 @click.pass_context
 def engine(ctx: click.Context, /, tasks: str, techniques: str, **options: Any) -> None:
     """Samples per second: the engine, a naive script, lmms-eval, and the limit of the machine."""
-    from evalkit.bench.engine import EngineBench, bench_engine
-    from evalkit.engine.techniques import Techniques
+    from evalkit.engine.optimizations import Optimizations
+    from tools.bench.engine import EngineBench, bench_engine
 
     named = {"all": None, "none": ()}.get(techniques, split_list([techniques]))
-    Techniques.without(*(named or ()))  # a misspelt one shows before anything is loaded
+    Optimizations.without(*(named or ()))  # a misspelt one shows before anything is loaded
     ctx.exit(bench_engine(EngineBench(tasks=split_list([tasks]), techniques=named, **options)))
 
 
@@ -72,7 +80,7 @@ def engine(ctx: click.Context, /, tasks: str, techniques: str, **options: Any) -
 @click.pass_context
 def scaling(ctx: click.Context, /, **options: Any) -> None:
     """How the time grows with samples, questions about a video, and variants of a model."""
-    from evalkit.bench.scaling import ScalingBench, bench_scaling
+    from tools.bench.scaling import ScalingBench, bench_scaling
 
     ctx.exit(bench_scaling(ScalingBench(**options)))
 
@@ -88,7 +96,7 @@ def scaling(ctx: click.Context, /, **options: Any) -> None:
 @click.pass_context
 def memory(ctx: click.Context, /, **options: Any) -> None:
     """Memory that a long video takes, against all its frames at full size."""
-    from evalkit.bench.memory import MemoryBench, bench_memory
+    from tools.bench.memory import MemoryBench, bench_memory
 
     ctx.exit(bench_memory(MemoryBench(**options)))
 
@@ -101,7 +109,7 @@ def memory(ctx: click.Context, /, **options: Any) -> None:
 @click.pass_context
 def ropes(ctx: click.Context, tokens: int, batch: int, rope: str, device: str) -> None:
     """Position ids: against transformers' get_rope_index, and a tiny model's prefill."""
-    from evalkit.bench.ropes import bench_ropes
+    from tools.bench.ropes import bench_ropes
 
     ctx.exit(bench_ropes(tokens, batch, split_list([rope]), device))
 
@@ -113,6 +121,6 @@ def ropes(ctx: click.Context, tokens: int, batch: int, rope: str, device: str) -
 @click.pass_context
 def store(ctx: click.Context, /, **options: Any) -> None:
     """Stored runs: appending, scoring, resuming, comparing, against reading the same bytes."""
-    from evalkit.bench.store import StoreBench, bench_store
+    from tools.bench.store import StoreBench, bench_store
 
     ctx.exit(bench_store(StoreBench(**options)))

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from evalkit.cli.options import json_option, tasks_dir_option
-from evalkit.errors import ExitCode, UsageError
-from evalkit.plain import to_json
-from evalkit.shown import say
-from evalkit.spec import RunSpec, split_list
+from evalkit.config.run_spec import RunSpec, split_list
+from evalkit.core.console import say
+from evalkit.core.errors import ExitCode, UsageError
+from evalkit.core.strict_json import to_json
 
 
 @click.group("ci")
@@ -37,7 +37,7 @@ def update_command(folder: Path, **options: Any) -> int:
     Without options, what FOLDER's order.yaml says is run again.
     """
     from evalkit.ci import baseline
-    from evalkit.ci.run import update
+    from evalkit.ci.check import update
     from evalkit.cli.progress import make_reporter
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
@@ -48,7 +48,7 @@ def update_command(folder: Path, **options: Any) -> int:
         subset = None if "limit" in given else "ci"
         spec = RunSpec(**{"models": (), "tasks": (), "subset": subset, "workers": 0, **given})
     else:
-        spec = baseline.read_order(folder, workers=0, **given)
+        spec = baseline.read_run_spec(folder, workers=0, **given)
     outcome = update(folder, spec, make_reporter(False))
     say(f"{len(outcome.records)} answers are stored in {folder}")
     return ExitCode.OK
@@ -70,7 +70,7 @@ def check_command(
     Exit code 0: GO, nothing changed beyond the policy. 1: NO-GO. 3: INCONCLUSIVE.
     """
     from evalkit.ci import reports
-    from evalkit.ci.run import check, folders
+    from evalkit.ci.check import check, folders
     from evalkit.ci.verdict import EXIT, overall
     from evalkit.cli.progress import make_reporter
 

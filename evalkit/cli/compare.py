@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from evalkit.cli.options import json_option
-from evalkit.plain import to_json
-from evalkit.shown import say
+from evalkit.core.console import say
+from evalkit.core.strict_json import to_json
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 
@@ -45,7 +45,7 @@ def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool, *
     if as_json:
         say(to_json(comparison.to_json()))
     elif form == "terminal":
-        from evalkit.cli.results import print_comparison
+        from evalkit.cli.outcome import print_comparison
 
         print_comparison(comparison, breakdown)
     elif form == "markdown":

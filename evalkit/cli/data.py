@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from evalkit.cli.options import json_option, tasks_dir_option
-from evalkit.errors import ExitCode, UsageError
-from evalkit.plain import to_json
-from evalkit.registry import load_task, resolve
-from evalkit.shown import say
+from evalkit.core.console import say
+from evalkit.core.errors import ExitCode, UsageError
+from evalkit.core.registry import load_task, resolve
+from evalkit.core.strict_json import to_json
 
 if TYPE_CHECKING:
-    from evalkit.pull import Order, Plan
+    from evalkit.data.download import PullSpec, RepoPlan
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _order_options(command: Command) -> Command:
+def _pull_options(command: Command) -> Command:
     """What both commands take."""
     for option in (
         tasks_dir_option,
@@ -42,7 +42,7 @@ def command() -> None:
 
 
 @command.command("pull")
-@_order_options
+@_pull_options
 @click.option("--lock", type=click.Path(path_type=Path), help="A lock file to follow and to keep up to date.")
 @click.option("--update", is_flag=True, help="Fetch the newest commits, whatever the lock file says.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be fetched, and how much it is.")
@@ -53,14 +53,14 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
     Repeating the command goes on where it stopped. Afterwards runs need no network:
     `evalkit run --tasks ... --data-root DIR`.
     """
+    from evalkit.data.download import plan_pull, pull, summary
     from evalkit.data.hub import HubDataset
-    from evalkit.pull import plan, pull, summary
 
-    order = _order(lock=lock, update=update, **options)
-    told = _Told(as_json)
+    order = _pull_spec(lock=lock, update=update, **options)
+    told = _PullProgress(as_json)
     local = not any(isinstance(task.dataset, HubDataset) for task in order.tasks)
     if dry_run or local:
-        plans = plan(order)
+        plans = plan_pull(order)
         told.planned(plans, 0)
     else:
         plans = pull(order, told)
@@ -74,16 +74,16 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
 
 
 @command.command("check")
-@_order_options
+@_pull_options
 @json_option
 def check_command(as_json: bool, **options: Any) -> int:
     """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1);
     under which name each repository is there that has several.
     """
+    from evalkit.data.download import check
     from evalkit.data.hub import HubDataset
-    from evalkit.pull import check
 
-    order = _order(**options)
+    order = _pull_spec(**options)
     found = check(order)
     problems = [*found.missing, *found.bad]
     if as_json:
@@ -102,13 +102,13 @@ def check_command(as_json: bool, **options: Any) -> int:
     return ExitCode.CHECK_FAILED if found.bad else ExitCode.OK
 
 
-class _Told:
+class _PullProgress:
     """Says on stderr what a pull will do and does; the hub's client draws the bars."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
 
-    def planned(self, plans: Sequence[Plan], free: int) -> None:
+    def planned(self, plans: Sequence[RepoPlan], free: int) -> None:
         if self.quiet:
             return
         for each in plans:
@@ -123,12 +123,12 @@ class _Told:
         if free:
             say(f"{_bytes(free)} are free", err=True)
 
-    def did(self, text: str) -> None:
+    def fetched(self, text: str) -> None:
         if not self.quiet:
             say(text, err=True)
 
 
-def _order(
+def _pull_spec(
     tasks: tuple[str, ...],
     data_root: str | None,
     limit: int | None,
@@ -136,9 +136,9 @@ def _order(
     tasks_dirs: tuple[str, ...],
     lock: Path | None = None,
     update: bool = False,
-) -> Order:
+) -> PullSpec:
+    from evalkit.data.download import PullSpec
     from evalkit.data.hub import HubDataset
-    from evalkit.pull import Order
 
     root = data_root or os.environ.get("EVALKIT_DATA")
     if subset not in (None, "ci"):
@@ -148,7 +148,7 @@ def _order(
         raise UsageError(
             "no mirror given", "the data need a place", "add `--data-root DIR`, or set EVALKIT_DATA"
         )
-    return Order(chosen, Path(root or ".").expanduser(), limit, subset, lock, update)
+    return PullSpec(chosen, Path(root or ".").expanduser(), limit, subset, lock, update)
 
 
 def _bytes(count: float) -> str:

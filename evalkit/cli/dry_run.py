@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evalkit.api import with_mirror
-from evalkit.errors import MediaError
-from evalkit.execute import load_samples, load_tasks, placing_of, read_media
+from evalkit.api import with_default_data_root
+from evalkit.config.run_spec import RunSpec
+from evalkit.core.errors import MediaError
+from evalkit.core.strict_json import to_json
+from evalkit.core.task import Task
+from evalkit.core.types import Request, Sample
 from evalkit.models import describe_model
-from evalkit.models.base import Card
-from evalkit.models.training_steps import with_all_steps
-from evalkit.plain import to_json
-from evalkit.requests import build_request
-from evalkit.session import arm_name
-from evalkit.spec import RunSpec
-from evalkit.task import Task
-from evalkit.types import Request, Sample
+from evalkit.models.base import ModelInfo
+from evalkit.models.checkpoints.series import with_all_steps
+from evalkit.runner.requests import build_request
+from evalkit.runner.run import load_config_of, load_samples, load_tasks, read_media
+from evalkit.runner.system_run import system_name
 
 _LISTED = 5
 
 
 def describe(spec: RunSpec, as_json: bool) -> str:
-    """Samples, prompt tokens and one rendered prompt for every arm and task."""
+    """Samples, prompt tokens and one rendered prompt for every system and task."""
     output = spec.run_path()
-    spec = with_all_steps(with_mirror(spec))
+    spec = with_all_steps(with_default_data_root(spec))
     tasks = load_tasks(spec)
     samples, known = read_media(spec, load_samples(spec, tasks))
     found: list[dict[str, Any]] = []
-    for arm in spec.arms():
-        model = describe_model(arm.model, arm.rope, placing_of(spec))
+    for system in spec.systems():
+        model = describe_model(system.model, system.rope, load_config_of(spec))
         for task in tasks:
             drawn = [each.sample for each in samples[task.name]]
-            found.append({"arm": arm_name(model), **_plan(model, task, drawn, spec, known)})
+            found.append({"arm": system_name(model), **_plan(model, task, drawn, spec, known)})
     if as_json:
         return to_json({"output": str(output), "plan": found})
     lines = [f"would write to {output}"]
@@ -50,9 +50,9 @@ def describe(spec: RunSpec, as_json: bool) -> str:
 
 
 def _plan(
-    model: Card, task: Task, samples: Sequence[Sample], spec: RunSpec, known: Mapping[str, str]
+    model: ModelInfo, task: Task, samples: Sequence[Sample], spec: RunSpec, known: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What one arm would be asked of one task, and what of it can't be asked."""
+    """What one system would be asked of one task, and what of it can't be asked."""
     requests = [
         build_request(model, task, sample, mc_logits=spec.mc_logits, digests=known)
         for sample in samples
@@ -76,9 +76,9 @@ def _plan(
     }
 
 
-def _asked(model: Card, request: Request) -> str:
+def _asked(model: ModelInfo, request: Request) -> str:
     """The prompt, as far as its media can be read."""
     try:
-        return model.preprocessor.asked(request)
+        return model.preprocessor.full_prompt(request)
     except MediaError:
-        return request.asked(())
+        return request.full_prompt(())

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from evalkit.cli.options import json_option
-from evalkit.plain import to_json
-from evalkit.shown import say
+from evalkit.core.console import say
+from evalkit.core.strict_json import to_json
 
 
 @click.command("export")

@@ -53,11 +53,11 @@ def command(files: tuple[Path, ...], output: str, as_json: bool, **options: Any)
     counted and named. Several files of one command are parts of one result.
     """
     from evalkit.api import import_results
-    from evalkit.cli.results import show_outcome
+    from evalkit.cli.outcome import show_result
 
-    return show_outcome(import_results(*files, output=output, **with_root(options)), as_json)
+    return show_result(import_results(*files, output=output, **with_data_root(options)), as_json)
 
 
-def with_root(options: dict[str, Any]) -> dict[str, Any]:
+def with_data_root(options: dict[str, Any]) -> dict[str, Any]:
     """The options, with the mirror that EVALKIT_DATA names if none is given."""
     return {**options, "data_root": options["data_root"] or os.environ.get("EVALKIT_DATA")}

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from evalkit.errors import ExitCode
-from evalkit.shown import say
+from evalkit.core.console import say
+from evalkit.core.errors import ExitCode
 
 
 class _UpdateByDefault(click.Group):

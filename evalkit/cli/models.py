@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
+from evalkit.cli.layout import columns, fields
 from evalkit.cli.options import json_option
-from evalkit.cli.show import columns, fields
-from evalkit.errors import ExitCode, UsageError, did_you_mean
+from evalkit.core.console import say
+from evalkit.core.errors import ExitCode, UsageError, did_you_mean
+from evalkit.core.strict_json import to_json
 from evalkit.models import FAMILIES
-from evalkit.plain import to_json
-from evalkit.shown import say
 
 
 @click.group("models", invoke_without_command=True)
@@ -64,10 +64,10 @@ def check(ctx: click.Context, /, name: str, rope: str, as_json: bool, **where: A
     with `AutoProcessor`'s and with the untouched model's; weights are not read. Run this first. The exit code
     is 1 if something differs.
     """
-    from evalkit.models.base import Placing
+    from evalkit.models.base import LoadConfig
     from evalkit.models.check import check_checkpoint
 
-    found = check_checkpoint(name, rope, Placing(**where))
+    found = check_checkpoint(name, rope, LoadConfig(**where))
     if as_json:
         say(to_json(asdict(found) | {"passed": found.passed}))
     else:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from evalkit.errors import EvalkitError
-from evalkit.reporter import Reporter
-from evalkit.shown import inline, say, scrub, visible
+from evalkit.core.console import inline, say, scrub, visible
+from evalkit.core.errors import EvalkitError
+from evalkit.runner.reporter import Reporter
 
 _SECONDS_BETWEEN_LINES = 15.0
 # The first batch includes starting the workers: a rate taken from it would be far off.
@@ -49,26 +49,26 @@ def make_reporter(quiet: bool) -> Reporter:
 class ProblemsOnly:
     """Says nothing but what went wrong."""
 
-    def arm_started(self, arm: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
+    def system_started(self, system: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Nothing to say."""
 
-    def answered(self, arm: str, task: str, failed: bool) -> None:
+    def sample_answered(self, system: str, task: str, failed: bool) -> None:
         """Nothing to say."""
 
-    def arm_finished(self, arm: str) -> None:
+    def system_finished(self, system: str) -> None:
         """Nothing to say."""
 
     def note(self, text: str) -> None:
         """Nothing to say."""
 
     def problem(self, error: EvalkitError) -> None:
-        """Print the error; the run goes on with the next arm."""
+        """Print the error; the run goes on with the next system."""
         say(f"evalkit: {error}", err=True)
 
 
 @dataclass
 class _Count:
-    """How far an arm is."""
+    """How far a system is."""
 
     total: int
     stored: int
@@ -79,22 +79,22 @@ class _Count:
 
 
 class Lines(ProblemsOnly):
-    """One line per arm, and one every few seconds in between, for logs."""
+    """One line per system, and one every few seconds in between, for logs."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._counts: dict[str, _Count] = {}
 
-    def arm_started(self, arm: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
+    def system_started(self, system: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Say how much there is to do."""
         stored = sum(done.values())
-        self._counts[arm] = _Count(sum(totals.values()), stored)
+        self._counts[system] = _Count(sum(totals.values()), stored)
         already = f", {stored} of them stored already" if stored else ""
-        self._say(f"{arm}: {sum(totals.values())} samples in {len(totals)} tasks{already}")
+        self._say(f"{system}: {sum(totals.values())} samples in {len(totals)} tasks{already}")
 
-    def answered(self, arm: str, task: str, failed: bool) -> None:
+    def sample_answered(self, system: str, task: str, failed: bool) -> None:
         """Count it; print a line if the last one is old."""
-        count = self._counts[arm]
+        count = self._counts[system]
         count.new += 1
         count.failed += failed
         now = time.monotonic()
@@ -103,14 +103,14 @@ class Lines(ProblemsOnly):
             rate = count.new / (now - count.start)
             done = count.stored + count.new
             left = (count.total - done) / rate
-            self._say(f"{arm}: {done}/{count.total} ({rate:.1f} samples/s, {left:.0f} s left)")
+            self._say(f"{system}: {done}/{count.total} ({rate:.1f} samples/s, {left:.0f} s left)")
 
-    def arm_finished(self, arm: str) -> None:
+    def system_finished(self, system: str) -> None:
         """Say how long it took."""
-        count = self._counts[arm]
+        count = self._counts[system]
         seconds = time.monotonic() - count.start
         failed = f", {count.failed} failed" if count.failed else ""
-        self._say(f"{arm}: done in {seconds:.1f} s{failed}")
+        self._say(f"{system}: done in {seconds:.1f} s{failed}")
 
     def note(self, text: str) -> None:
         """Print it."""
@@ -122,7 +122,7 @@ class Lines(ProblemsOnly):
 
 
 class Bars(ProblemsOnly):
-    """One bar per task of the arms at work, with rate and time left."""
+    """One bar per task of the systems at work, with rate and time left."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -141,38 +141,38 @@ class Bars(ProblemsOnly):
         self._bars: dict[tuple[str, str], tuple[int, int]] = {}
         self._starts: dict[str, float] = {}
 
-    def arm_started(self, arm: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
+    def system_started(self, system: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Show a bar for every task."""
         for task, total in totals.items():
             bar = self._progress.add_task(
-                inline(scrub(f"{arm} {task}")), total=total, completed=done[task], rate=""
+                inline(scrub(f"{system} {task}")), total=total, completed=done[task], rate=""
             )
-            self._bars[arm, task] = (bar, 0)
-        self._starts[arm] = time.monotonic()
+            self._bars[system, task] = (bar, 0)
+        self._starts[system] = time.monotonic()
         self._progress.start()
 
-    def answered(self, arm: str, task: str, failed: bool) -> None:
+    def sample_answered(self, system: str, task: str, failed: bool) -> None:
         """Advance the task's bar."""
         from rich.progress import TaskID
 
-        bar, count = self._bars[arm, task]
-        self._bars[arm, task] = (bar, count + 1)
-        rate = (count + 1) / max(time.monotonic() - self._starts[arm], 1e-9)
+        bar, count = self._bars[system, task]
+        self._bars[system, task] = (bar, count + 1)
+        rate = (count + 1) / max(time.monotonic() - self._starts[system], 1e-9)
         self._progress.update(TaskID(bar), advance=1, rate=f"{rate:.1f}/s")
 
-    def arm_finished(self, arm: str) -> None:
+    def system_finished(self, system: str) -> None:
         """Leave one line where the bars were."""
         from rich.progress import TaskID
 
-        own = [key for key in self._bars if key[0] == arm]
+        own = [key for key in self._bars if key[0] == system]
         counts = {key: self._bars.pop(key) for key in own}
         for bar, _ in counts.values():
             self._progress.remove_task(TaskID(bar))
         if not self._bars:
             self._progress.stop()
-        seconds = time.monotonic() - self._starts[arm]
+        seconds = time.monotonic() - self._starts[system]
         total = sum(count for _, count in counts.values())
-        self.note(f"{arm}: {total} samples in {seconds:.1f} s")
+        self.note(f"{system}: {total} samples in {seconds:.1f} s")
 
     def note(self, text: str) -> None:
         """Print it above the bars."""

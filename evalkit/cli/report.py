@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from evalkit.shown import say
+from evalkit.core.console import say
 
 
 @click.command("report")

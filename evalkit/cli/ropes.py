@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.cli.layout import columns, fields
 from evalkit.cli.options import json_option
-from evalkit.cli.show import columns, fields
-from evalkit.errors import EnvironmentProblem, ExitCode, UsageError, did_you_mean
-from evalkit.files import beside
-from evalkit.plain import to_json
+from evalkit.core.atomic_files import atomic_path
+from evalkit.core.console import say
+from evalkit.core.errors import EnvironmentProblem, ExitCode, UsageError, did_you_mean
+from evalkit.core.strict_json import to_json
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import write_value
 from evalkit.rope.variants import FREQUENCIES, POSITIONS, SCALINGS, VARIANTS, RopeVariant
-from evalkit.shown import say
 
 if TYPE_CHECKING:
-    from evalkit.rope.golden import Verdict
+    from evalkit.rope.golden import GoldenResult
 
 
 @click.group("ropes", invoke_without_command=True)
@@ -48,19 +48,19 @@ def command(ctx: click.Context, as_json: bool) -> None:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Explain a variant: its parts, parameters, paper, positions and channel map."""
-    from evalkit.rope.picture import channels_picture, positions_picture
-    from evalkit.spec import read_variant
+    from evalkit.config.run_spec import parse_rope_option
+    from evalkit.rope.text_plot import channels_text, positions_text
 
-    variant = read_variant(name)
+    variant = parse_rope_option(name)
     found = _described(variant)
     if as_json:
         say(to_json(found))
         return
     say(fields(str(variant), {key: value for key, value in found.items() if value}))
     say("\npositions (. text, I image of 2 x 3, V video of two frames of 2 x 2)")
-    say(_indented(positions_picture(variant)))
+    say(_indented(positions_text(variant)))
     say("\npairs of a head of 128 channels, from the highest frequency to the lowest")
-    say(_indented(channels_picture(variant)))
+    say(_indented(channels_text(variant)))
 
 
 @command.command("group")
@@ -88,7 +88,7 @@ def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
     Exits with 1 on any mismatch. `default`: reproduced as it is; `compat`: with the named option;
     `official failure`: the official code raised or cut its positions, and ours are right.
     """
-    from evalkit.rope.golden.folder import NoCases, check_folder
+    from evalkit.rope.golden.check import NoCases, check_folder
 
     if not folder.is_dir():
         raise EnvironmentProblem(
@@ -115,16 +115,16 @@ def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
 def plot(names: tuple[str, ...], output: Path) -> None:
     """Draw positions and channel maps of variants (all of them by default) into an SVG or PNG file."""
     try:
-        from evalkit.rope.figure import draw
+        from evalkit.rope.plot import draw
     except ImportError:
         raise EnvironmentProblem(
             "matplotlib is not installed", "figures are drawn with it", "pip install 'evalkit[plots]'"
         ) from None
-    from evalkit.spec import read_variant
+    from evalkit.config.run_spec import parse_rope_option
 
-    variants = [read_variant(name) for name in names] or list(VARIANTS.values())
+    variants = [parse_rope_option(name) for name in names] or list(VARIANTS.values())
     try:
-        with beside(output) as place:
+        with atomic_path(output) as place:
             draw(variants, place)
     except ValueError as error:
         raise UsageError(
@@ -133,7 +133,7 @@ def plot(names: tuple[str, ...], output: Path) -> None:
     say(f"wrote {output}")
 
 
-def _table(verdicts: list[Verdict]) -> str:
+def _table(verdicts: list[GoldenResult]) -> str:
     rows = [("case", "official result", "ours", "compared", "largest difference", "verdict")]
     for each in verdicts:
         verdict = each.mode if each.passed else "MISMATCH"

@@ -15,11 +15,11 @@ from evalkit.cli.options import (
     tasks_dir_option,
     token_budget,
 )
-from evalkit.errors import ExitCode, UsageError
-from evalkit.shown import say
+from evalkit.core.console import say
+from evalkit.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from evalkit.spec import RunSpec
+    from evalkit.config.run_spec import RunSpec
 
 
 @click.command("run")
@@ -143,9 +143,9 @@ def command(
     evalkit run --model mrope=/ckpts/a --model mrope-i=/ckpts/b --tasks paper --data-root /data
     """
     if more:
-        from evalkit.models.training_steps import joined
+        from evalkit.models.checkpoints.series import with_shell_expanded
 
-        options["models"] = joined(options["models"], more)
+        options["models"] = with_shell_expanded(options["models"], more)
     spec = read_spec(config, {**options, "rate_limits": dict(_rate_limits(rate_limits))})
     if dry_run:
         from evalkit.cli.dry_run import describe
@@ -153,17 +153,17 @@ def command(
         say(describe(spec, as_json))
         return ExitCode.OK
     from evalkit.api import run
+    from evalkit.cli.outcome import show_result
     from evalkit.cli.progress import make_reporter, slow_files_shown
-    from evalkit.cli.results import show_outcome
 
     with slow_files_shown(quiet or as_json):
         outcome = run(spec, make_reporter(quiet or as_json))
-    return show_outcome(outcome, as_json)
+    return show_result(outcome, as_json)
 
 
 def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:
     """Build the spec; what is typed beats what the file says."""
-    from evalkit.spec import RunSpec, load_config
+    from evalkit.config.run_spec import RunSpec, load_config
 
     chosen: dict[str, Any] = load_config(config) if config else {}
     given = {name: value for name, value in options.items() if value is not False and value not in _NOT_GIVEN}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from evalkit.core.task import Task
 from evalkit.data.hub import HubDataset
-from evalkit.data.schemas import Column, Part, Schema, schema_of
-from evalkit.task import Task
+from evalkit.data.schemas import RepoSchema, SchemaColumn, SchemaPart, schema_of
 
 
 def schema_card(task: Task) -> dict[str, str]:
@@ -36,7 +36,7 @@ def _seen(source: str) -> str:
     return f"seen in {source}" if source else "not seen"
 
 
-def _splits(dataset: HubDataset, part: Part) -> Iterator[str]:
+def _splits(dataset: HubDataset, part: SchemaPart) -> Iterator[str]:
     """Each split of the configurations that the benchmark reads, its own first."""
     configs = _configs(dataset, part)
     for split in sorted(part.splits, key=lambda each: each.name != dataset.split):
@@ -53,19 +53,19 @@ def _splits(dataset: HubDataset, part: Part) -> Iterator[str]:
         yield f"{split.name}{mark}: {rows}, {_seen(split.seen)}"
 
 
-def _columns(part: Part, read: frozenset[str]) -> Iterator[str]:
+def _columns(part: SchemaPart, read: frozenset[str]) -> Iterator[str]:
     """The columns, a line for each source."""
     for source in dict.fromkeys(column.seen for column in part.columns):
         found = [column for column in part.columns if column.seen == source]
         yield f"{_seen(source)}: {', '.join(_column(each, each.name in read) for each in found)}"
 
 
-def _column(column: Column, read: bool) -> str:
+def _column(column: SchemaColumn, read: bool) -> str:
     unseen = " (its type not seen)" if column.seen and not column.typed else ""
     return f"{column.name}{'*' if read else ''} {column.type}{unseen}"
 
 
-def _unverified(dataset: HubDataset, known: Schema, part: Part) -> Iterator[str]:
+def _unverified(dataset: HubDataset, known: RepoSchema, part: SchemaPart) -> Iterator[str]:
     """What was seen nowhere, of what the benchmark relies on and of the rest."""
     if not known.name_seen:
         yield "the repository's name"
@@ -84,6 +84,6 @@ def _unverified(dataset: HubDataset, known: Schema, part: Part) -> Iterator[str]
         yield "the paths of its files"
 
 
-def _configs(dataset: HubDataset, part: Part) -> tuple[str, ...]:
+def _configs(dataset: HubDataset, part: SchemaPart) -> tuple[str, ...]:
     named = tuple(config for config in dataset.configs if config)
     return named or part.configs

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from evalkit.cli.import_ import matching_options, with_root
+from evalkit.cli.import_ import matching_options, with_data_root
+from evalkit.cli.layout import fields
 from evalkit.cli.options import json_option, official_random_option, reasoning_option, tasks_dir_option
-from evalkit.cli.show import fields
-from evalkit.errors import UsageError
+from evalkit.core.console import say
+from evalkit.core.errors import UsageError
+from evalkit.core.strict_json import to_json
 from evalkit.metrics.reasoning import TAGS
-from evalkit.plain import to_json
-from evalkit.shown import say
 
 
 @click.command("score")
@@ -39,17 +39,17 @@ def command(
     VLMEvalKit and Inspect are scored as `evalkit import` would, with `--task`.
     """
     if what.is_dir():
-        from evalkit.cli.results import show_outcome
-        from evalkit.finish import rescore
+        from evalkit.cli.outcome import show_result
+        from evalkit.scoring.finalize import rescore
         from evalkit.store import RunDir
 
-        return show_outcome(rescore(RunDir.open(what), tasks_dirs, official_random, reasoning), as_json)
-    from evalkit.interchange.formats import is_foreign
+        return show_result(rescore(RunDir.open(what), tasks_dirs, official_random, reasoning), as_json)
+    from evalkit.integrations.interchange.detect import is_foreign
 
     if is_foreign(what):
         found = _foreign(what, task, official_random, reasoning or TAGS, tasks_dirs=tasks_dirs, **matching)
     else:
-        from evalkit.score_file import score_file
+        from evalkit.scoring.predictions import score_file
 
         found = score_file(
             what,
@@ -63,8 +63,8 @@ def command(
 
 
 def _foreign(what: Path, task: str | None, seed: int | None, rule: str, **options: Any) -> dict[str, Any]:
-    from evalkit.interchange.bring import ImportOrder
-    from evalkit.interchange.scores import score_answers
+    from evalkit.integrations.interchange.import_run import ImportSpec
+    from evalkit.integrations.interchange.scores import score_answers
 
     if task is None:
         raise UsageError(
@@ -72,7 +72,7 @@ def _foreign(what: Path, task: str | None, seed: int | None, rule: str, **option
             "which task of evalkit another program's file is about is not ours to guess",
             "give it with `--task`; see `evalkit tasks`",
         )
-    return score_answers(ImportOrder([what], task, "answers", **with_root(options)), seed, rule)
+    return score_answers(ImportSpec([what], task, "answers", **with_data_root(options)), seed, rule)
 
 
 def _block(task: str, result: dict[str, Any]) -> str:

@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 import click
 
+from evalkit.cli.layout import columns, fields
 from evalkit.cli.options import json_option, tasks_dir_option
-from evalkit.cli.show import columns, fields
-from evalkit.plain import to_json
-from evalkit.registry import declared, load_task, resolve
-from evalkit.shown import say
+from evalkit.core.console import say
+from evalkit.core.registry import declared, load_task, resolve
+from evalkit.core.strict_json import to_json
 
 
 @click.group("tasks", invoke_without_command=True)
@@ -39,10 +39,10 @@ def command(ctx: click.Context, tasks_dirs: tuple[str, ...], as_json: bool) -> N
 @click.pass_context
 def show(ctx: click.Context, name: str, tasks_dirs: tuple[str, ...], as_json: bool) -> None:
     """Show everything that is declared about one benchmark, with one example."""
-    from evalkit.cli.cards import card
+    from evalkit.cli.task_card import task_card
 
     folders = (*(ctx.obj or ()), *tasks_dirs)
-    found = {each: card(load_task(each, folders)) for each in resolve((name,), folders)}
+    found = {each: task_card(load_task(each, folders)) for each in resolve((name,), folders)}
     say(to_json(found) if as_json else "\n\n".join(map(fields, found, found.values())))
 
 
@@ -50,6 +50,6 @@ def show(ctx: click.Context, name: str, tasks_dirs: tuple[str, ...], as_json: bo
 @tasks_dir_option
 def docs(tasks_dirs: tuple[str, ...]) -> None:
     """Print a page about all benchmarks in Markdown (`docs/tasks.md` is made by this)."""
-    from evalkit.cli.cards import page
+    from evalkit.cli.task_card import page
 
     say(page([load_task(info.name, tasks_dirs) for info in declared(tasks_dirs)]), nl=False)

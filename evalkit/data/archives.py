@@ -16,9 +16,9 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from evalkit.data.regular import check_regular
-from evalkit.errors import EnvironmentProblem
-from evalkit.files import staging
+from evalkit.core.atomic_files import staging_folder
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.data.regular_files import check_regular
 
 # Deflate reaches 1032:1 at most, and only on constant data: media compress hardly at all.
 MAX_RATIO = 200
@@ -46,7 +46,7 @@ class UnsafeArchive(EnvironmentProblem):
     """An archive with a member that may not be unpacked; nothing of it was written."""
 
 
-def extract_once(archive: Path, cache: Path) -> Path:
+def extracted(archive: Path, cache: Path) -> Path:
     """Return the folder with the unpacked contents of a zip file, unpacking it if need be.
 
     The folder's name is derived from the archive's path, size and time, so a changed archive is
@@ -57,10 +57,10 @@ def extract_once(archive: Path, cache: Path) -> Path:
         UnsafeArchive: a member's name, type or size is not acceptable.
         EnvironmentProblem: the archive is damaged, or the disk is too small.
     """
-    return unpacked_once(archive.stem, (archive,), cache, lambda folder: extract(archive, folder))
+    return cached_folder(archive.stem, (archive,), cache, lambda folder: extract(archive, folder))
 
 
-def unpacked_once(name: str, sources: Sequence[Path], cache: Path, unpack: Callable[[Path], None]) -> Path:
+def cached_folder(name: str, sources: Sequence[Path], cache: Path, unpack: Callable[[Path], None]) -> Path:
     """Let ``unpack`` fill a folder of the cache, unless that was done for the same ``sources``.
 
     Raises:
@@ -76,18 +76,18 @@ def unpacked_once(name: str, sources: Sequence[Path], cache: Path, unpack: Calla
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.is_dir():
-            with staging(cache) as work:
+            with staging_folder(cache) as work:
                 unpack(work)
                 os.replace(work, target)
     return target
 
 
 def extract(archive: Path, folder: Path) -> None:
-    """Unpack a zip file into an existing folder; see :func:`extract_once` for what it raises."""
+    """Unpack a zip file into an existing folder; see :func:`extracted` for what it raises."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = _checked(archive, opened.infolist())
-            check_growth(
+            check_ratio(
                 archive, archive.stat().st_size, sum(each.file_size for each in members), len(members)
             )
             check_space(archive, folder, sum(member.file_size for member in members))
@@ -141,7 +141,7 @@ def _checked(archive: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.
     """The regular files of an archive; raises on a member that may not be unpacked."""
     files: dict[str, zipfile.ZipInfo] = {}
     for member in members:
-        reason = objection(member) or (
+        reason = member_problem(member) or (
             "occurs twice" if str(PurePosixPath(member.filename)) in files else None
         )
         if reason:
@@ -155,23 +155,23 @@ def _checked(archive: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.
     return list(files.values())
 
 
-def objection(member: zipfile.ZipInfo) -> str | None:
+def member_problem(member: zipfile.ZipInfo) -> str | None:
     """Why a member of a zip archive may not be unpacked, or None."""
     mode = member.external_attr >> 16
-    wrong_name = name_objection(member.filename)
+    wrong_name = name_problem(member.filename)
     if wrong_name:
         return wrong_name
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is a link or a special file"
     if member.flag_bits & 0x1:
         return "is encrypted"
-    return growth_objection(member.compress_size, member.file_size)
+    return ratio_problem(member.compress_size, member.file_size)
 
 
-def name_objection(name: str) -> str | None:
+def name_problem(name: str) -> str | None:
     """Why no file may have the name of an archive's member, or None.
 
-    >>> name_objection("../a"), name_objection("a/b.png")
+    >>> name_problem("../a"), name_problem("a/b.png")
     ('would be written outside of its folder', None)
     """
     if not is_inside(name):
@@ -182,10 +182,10 @@ def name_objection(name: str) -> str | None:
     return None
 
 
-def growth_objection(packed: int, unpacked: int) -> str | None:
+def ratio_problem(packed: int, unpacked: int) -> str | None:
     """Why something that is compressed is taken for a bomb, or None.
 
-    >>> growth_objection(1_000_000, 900_000_000)
+    >>> ratio_problem(1_000_000, 900_000_000)
     'claims to grow from 1000000 to 900000000 bytes; at most 200 times its size is unpacked'
     """
     if unpacked > RATIO_FROM and unpacked > MAX_RATIO * max(1, packed):
@@ -194,13 +194,13 @@ def growth_objection(packed: int, unpacked: int) -> str | None:
     return None
 
 
-def check_growth(archive: Path, packed: int, unpacked: int, members: int) -> None:
+def check_ratio(archive: Path, packed: int, unpacked: int, members: int) -> None:
     """Raise if an archive as a whole grows or has members beyond all measure.
 
     Raises:
         UnsafeArchive: it does; says the limit.
     """
-    reason = growth_objection(packed, unpacked)
+    reason = ratio_problem(packed, unpacked)
     if members > MAX_MEMBERS:
         reason = f"has more than {MAX_MEMBERS} members"
     if reason:
@@ -211,10 +211,10 @@ def check_growth(archive: Path, packed: int, unpacked: int, members: int) -> Non
         )
 
 
-def bomb(path: Path) -> str | None:
+def zip_bomb_problem(path: Path) -> str | None:
     """Why a file that may be a zip archive (a spreadsheet, a log) is too much to unpack, or None.
 
-    >>> bomb(Path(__file__)) is None
+    >>> zip_bomb_problem(Path(__file__)) is None
     True
     """
     if not zipfile.is_zipfile(path):
@@ -226,8 +226,8 @@ def bomb(path: Path) -> str | None:
         return None  # its reader says so
     if len(members) > MAX_MEMBERS:
         return f"has more than {MAX_MEMBERS} members"
-    each = (growth_objection(member.compress_size, member.file_size) for member in members)
-    whole = growth_objection(path.stat().st_size, sum(member.file_size for member in members))
+    each = (ratio_problem(member.compress_size, member.file_size) for member in members)
+    whole = ratio_problem(path.stat().st_size, sum(member.file_size for member in members))
     return next((reason for reason in each if reason), whole)
 
 

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evalkit.core.atomic_files import write_atomic
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.types import MediaRef
 from evalkit.data.frame_folders import as_video, frame_files, odd_file
-from evalkit.errors import EnvironmentProblem
-from evalkit.files import write_whole
-from evalkit.types import MediaRef
 
 
 def cache_root() -> Path:
@@ -44,7 +44,7 @@ class MediaCache:
         path = self.root / digest[:2] / digest
         if not path.is_file():
             with writing(self.root):
-                write_whole(path, ref.data, durable=False)
+                write_atomic(path, ref.data, durable=False)
         return replace(ref, path=str(path), data=None)
 
 

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evalkit.core.atomic_files import write_atomic
+from evalkit.core.console import scrub
 from evalkit.data.cache import cache_root
-from evalkit.data.regular import check_regular, open_regular
-from evalkit.files import write_whole
-from evalkit.shown import scrub
+from evalkit.data.regular_files import check_regular, open_regular
 
 KEPT_BYTES = 1 << 20
 """Smaller files are read again each time: that takes no longer than looking their hash up."""
@@ -145,6 +145,6 @@ def _keep(real: Path, entry: dict[str, Any]) -> None:
     """Write an entry as a whole; without a cache, files are hashed again next time."""
     target = _entry_of(real)
     try:
-        write_whole(target, json.dumps(entry), durable=False)
+        write_atomic(target, json.dumps(entry), durable=False)
     except OSError:
         return

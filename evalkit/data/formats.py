@@ -9,7 +9,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from evalkit.data.regular import check_regular
+from evalkit.data.regular_files import check_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,13 +74,13 @@ def open_video(path: str, **options: Any) -> Any:
 
     check_regular(path)
     limits = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
-    return av.open(whole_path(path), options=limits, **options)
+    return av.open(plain_file_path(path), options=limits, **options)
 
 
-def whole_path(path: str) -> str:
+def plain_file_path(path: str) -> str:
     """A path that FFmpeg takes for nothing else, such as a URL or a list of files.
 
-    >>> whole_path("/films/concat:a|b")
+    >>> plain_file_path("/films/concat:a|b")
     '/films/concat:a|b'
     """
     return os.path.join(os.getcwd(), path)  # not normalised: `..` after a link leads elsewhere

@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from evalkit.files import beside
+from evalkit.core.atomic_files import atomic_path
 
 _CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png"}
 
@@ -47,7 +47,7 @@ def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
     target = cache / name[:2] / f"{name}.mp4"
     if not target.is_file():
         try:
-            with beside(target, durable=False) as place:
+            with atomic_path(target, durable=False) as place:
                 _mux(files, Fraction(rate).limit_denominator(1001), str(place))
         except (av.error.InvalidDataError, StopIteration):
             return None

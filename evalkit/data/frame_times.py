@@ -9,20 +9,20 @@ from __future__ import annotations
 from functools import lru_cache
 
 from evalkit.data.formats import open_video
-from evalkit.data.sampling import FrameRule, choose_frames
+from evalkit.data.sampling import FrameRule, sample_frames
 
 # Without a limit, a header that lies would fill the memory: 24 hours at 60 frames a second.
 _MOST_FRAMES = 24 * 3600 * 60
 
 
 @lru_cache(maxsize=1)  # a video's questions follow one another
-def shown_times(
+def sampled_times(
     path: str, rule: FrameRule | None = None, start: float | None = None, end: float | None = None
 ) -> tuple[float, ...]:
     """Seconds of the frames that are sampled from a video file, or from its clip from ``start`` to ``end``;
     empty where it can't be read (the sample then fails by itself, when its video is decoded).
 
-    They are those of :func:`evalkit.data.sampling.choose_frames` at the header's average frame
+    They are those of :func:`evalkit.data.sampling.sample_frames` at the header's average frame
     rate: exact for a constant rate, and off by less than a subtitle lasts for others.
     """
     import av
@@ -43,6 +43,6 @@ def shown_times(
         return ()
     try:
         times = [number / rate for number in range(frames)]
-        return choose_frames(times, rule or FrameRule(), start, end).timestamps
+        return sample_frames(times, rule or FrameRule(), start, end).timestamps
     except ValueError:  # a clip without frames
         return ()

@@ -13,13 +13,21 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.columns import Kind, complaint, feature_name, is_mixed, met, mistyped, parsed
-from evalkit.data.files import Files, Templates, check_json
+from evalkit.core.columns import (
+    ColumnType,
+    cell_problem,
+    feature_type,
+    inferred_types,
+    is_json_feature,
+    parse_json_cell,
+    type_mismatches,
+)
+from evalkit.core.errors import EnvironmentProblem, did_you_mean
+from evalkit.data.file_columns import FileColumns, PathTemplates, check_json
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
 from evalkit.data.mirror import find_mirror, how_to_get
 from evalkit.data.remote import Remote
-from evalkit.errors import EnvironmentProblem, did_you_mean
 
 Row = Mapping[str, Any]
 
@@ -46,7 +54,7 @@ class HubDataset:
         split: the split's name in the repository.
         revision: branch, tag or commit.
         columns: columns that the task reads, by name or with what each holds
-            (:mod:`evalkit.data.columns`); that one is absent, or holds something else throughout, is an
+            (:mod:`evalkit.core.columns`); that one is absent, or holds something else throughout, is an
             error before anything runs, and a single cell that does an error of its row.
         archives: patterns of zip and tar files in the repository that hold media (a tar file may be
             cut into parts); unpacked once into the cache, unless they already lie unpacked beside
@@ -65,9 +73,9 @@ class HubDataset:
     config: str | tuple[str, ...] | None = None
     split: str = "test"
     revision: str = "main"
-    columns: tuple[str, ...] | Mapping[str, Kind] = ()
+    columns: tuple[str, ...] | Mapping[str, ColumnType] = ()
     archives: tuple[str, ...] = ()
-    files: Mapping[str, Templates] = field(default_factory=dict)
+    files: Mapping[str, PathTemplates] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     files_hint: str = ""
     aliases: tuple[str, ...] = ()
@@ -98,7 +106,7 @@ class HubDataset:
                 if place == 0:
                     self._check_columns(row)
                 row = {"row_number": number, **({"config": config} if config else {}), **row}
-                yield files.attach(row) if files else row
+                yield files.add_paths(row) if files else row
                 number += 1
             if number == first:
                 raise self._problem(source, config, "it is empty: it has no rows", folder is not None)
@@ -116,13 +124,13 @@ class HubDataset:
         return (self.config,) if isinstance(self.config, str | None) else self.config
 
     @property
-    def kinds(self) -> Mapping[str, Kind]:
+    def kinds(self) -> Mapping[str, ColumnType]:
         """What the columns hold whose kind the task declares."""
         return self.columns if isinstance(self.columns, Mapping) else {}
 
     def check(self, row: Row) -> str | None:
         """What is wrong with a row's cells; None if they are as declared."""
-        found = (complaint(column, kind, row.get(column)) for column, kind in self.kinds.items())
+        found = (cell_problem(column, kind, row.get(column)) for column, kind in self.kinds.items())
         return next((problem for problem in found if problem), None)
 
     def describe(self) -> dict[str, str]:
@@ -183,12 +191,15 @@ class HubDataset:
 
     def _as_declared(self, rows: Any) -> Iterator[Row]:
         """The rows, unless a column holds something else throughout than the task declares."""
-        names = {column: feature_name(feature) for column, feature in (rows.features or {}).items()}
+        names = {column: feature_type(feature) for column, feature in (rows.features or {}).items()}
         vague = {each: kind for each, kind in self.kinds.items() if names.get(each, "null") in _VAGUE}
-        mixed = {column: each for column, each in (rows.features or {}).items() if is_mixed(each)}
-        reader = ({**row, **{name: parsed(each, row[name]) for name, each in mixed.items()}} for row in rows)
+        mixed = {column: each for column, each in (rows.features or {}).items() if is_json_feature(each)}
+        reader = (
+            {**row, **{name: parse_json_cell(each, row[name]) for name, each in mixed.items()}}
+            for row in rows
+        )
         head = list(islice(reader, _HEAD)) if vague else []
-        wrong = mistyped(self.kinds, names | met(head, vague))
+        wrong = type_mismatches(self.kinds, names | inferred_types(head, vague))
         if wrong:
             raise EnvironmentProblem(
                 f"data set `{self.repo}`, split `{self.split}`",
@@ -238,12 +249,12 @@ class HubDataset:
 
     def _files(
         self, folder: Path | None, data_root: str | None, source: str, revision: str | None
-    ) -> Files | None:
+    ) -> FileColumns | None:
         if not self.files:
             return None
         if folder is None and self.archives:
             folder = self._download_archives(source, revision)
-        return Files.locate(
+        return FileColumns.locate(
             self.repo, folder, data_root, self.archives, self.files, self.optional, self.files_hint
         )
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.core.errors import MediaError
+from evalkit.core.types import MediaRef
 from evalkit.data.formats import open_image
 from evalkit.data.media import unreadable
-from evalkit.data.png import without_comments
-from evalkit.data.regular import open_regular
-from evalkit.errors import MediaError
-from evalkit.types import MediaRef
+from evalkit.data.png import strip_metadata
+from evalkit.data.regular_files import open_regular
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,7 +79,7 @@ def _read(ref: MediaRef, work: Callable[[Image.Image], T]) -> T:
         except ValueError:
             with _file(ref) as file:
                 data = file.read()
-            bare = without_comments(data)
+            bare = strip_metadata(data)
             if len(bare) == len(data):
                 raise
             with open_image(io.BytesIO(bare)) as image:

@@ -15,10 +15,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evalkit.errors import UsageError
-from evalkit.files import write_whole
-from evalkit.plain import once
-from evalkit.validation import complaint
+from evalkit.core.atomic_files import write_atomic
+from evalkit.core.errors import UsageError
+from evalkit.core.strict_json import unique_keys
+from evalkit.core.validation import describe_validation_error
 
 NAME = "evalkit.lock.json"
 
@@ -77,12 +77,14 @@ def read_lock(path: Path) -> dict[str, LockedRepo]:
     try:
         content = path.read_bytes()
         found = LockFile.model_validate_json(content, strict=True).repositories
-        json.loads(content, object_pairs_hook=once)
+        json.loads(content, object_pairs_hook=unique_keys)
         return found
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as error:
-        why = ": ".join(complaint(error)) if isinstance(error, ValidationError) else str(error)
+        why = (
+            ": ".join(describe_validation_error(error)) if isinstance(error, ValidationError) else str(error)
+        )
         raise UsageError(
             f"lock file `{path}`", f"it can't be read: {why}", "delete it and pull again"
         ) from None
@@ -94,10 +96,10 @@ def write_lock(path: Path, entries: Mapping[str, LockedRepo]) -> None:
         "format": 1,
         "repositories": {repo: asdict(entry) for repo, entry in sorted(entries.items())},
     }
-    write_whole(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+    write_atomic(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
-def difference(path: Path, expected: LockedFile) -> str | None:
+def file_problem(path: Path, expected: LockedFile) -> str | None:
     """What is wrong with a file, or None: it is missing, has another size or another content."""
     try:
         size = path.stat().st_size

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from evalkit.core.errors import MediaError
+from evalkit.core.types import MediaRef
 from evalkit.data.file_hash import file_hash
-from evalkit.errors import MediaError
-from evalkit.types import MediaRef
 
 MEDIA_SECONDS = 120.0
 """How long a medium may take to be read, unless told otherwise."""

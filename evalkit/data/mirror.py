@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from evalkit.core.errors import EnvironmentProblem, did_you_mean
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import LockedRepo, read_lock
-from evalkit.errors import EnvironmentProblem, did_you_mean
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UNSEEN = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 
 
-def without_comments(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """A PNG file without its comments and its colour profile; anything else as it is.
 
     Pillow refuses a comment of more than a megabyte, unpacked, as a decompression bomb; programs that

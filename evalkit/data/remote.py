@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalkit.data.archives import objection
-from evalkit.data.lock import LockedFile, difference
-from evalkit.errors import EnvironmentProblem
-from evalkit.files import beside
+from evalkit.core.atomic_files import atomic_path
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.data.archives import member_problem
+from evalkit.data.lock import LockedFile, file_problem
 
 _TRIES = 3
 _FIX = (
@@ -98,7 +98,7 @@ class Remote:
         from huggingface_hub import hf_hub_download
 
         expected, target = self.tree[path], folder / path
-        problem = difference(target, expected)
+        problem = file_problem(target, expected)
         if problem is None:
             return False
         for attempt in range(_TRIES):
@@ -116,7 +116,7 @@ class Remote:
             except EnvironmentProblem:
                 if attempt == _TRIES - 1:
                     raise
-            problem = difference(target, expected)
+            problem = file_problem(target, expected)
             if problem is None:
                 return True
             if problem != "missing":
@@ -130,7 +130,9 @@ class Remote:
         with self._zip(path) as opened:
             return {each.filename: each.file_size for each in opened.infolist() if not each.is_dir()}
 
-    def take_out(self, path: str, members: Iterable[str], folder: Path, done: Callable[[str], None]) -> None:
+    def extract_members(
+        self, path: str, members: Iterable[str], folder: Path, done: Callable[[str], None]
+    ) -> None:
         """Bring some members of a zip archive into ``folder``, without the rest of it.
 
         ``ZipFile`` checks every member's CRC; a member appears under its name when it is whole.
@@ -138,14 +140,14 @@ class Remote:
         with self._zip(path) as opened:
             for name in members:
                 target = folder / name
-                reason = objection(opened.getinfo(name))
+                reason = member_problem(opened.getinfo(name))
                 if reason:
                     raise EnvironmentProblem(
                         f"archive `{path}` of `{self.repo}`",
                         f"its member {name!r} {reason}",
                         "don't use it",
                     )
-                with beside(target) as place, opened.open(name) as source, open(place, "wb") as sink:
+                with atomic_path(target) as place, opened.open(name) as source, open(place, "wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
                 done(name)
 

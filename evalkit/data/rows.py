@@ -14,12 +14,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from evalkit.core.columns import ColumnType, cell_problem, inferred_types, shortened, type_mismatches
+from evalkit.core.errors import EnvironmentProblem, UsageError, did_you_mean
+from evalkit.core.types import MediaRef
 from evalkit.data.archives import is_inside
-from evalkit.data.columns import Kind, complaint, met, mistyped, shown
 from evalkit.data.file_hash import file_hash
-from evalkit.data.row_files import PROBLEM, READERS, Unreadable, with_images
-from evalkit.errors import EnvironmentProblem, UsageError, did_you_mean
-from evalkit.types import MediaRef
+from evalkit.data.row_readers import PROBLEM, READERS, Unreadable, with_images
 
 Row = Mapping[str, Any]
 
@@ -38,7 +38,7 @@ class Rows:
         media: the folder below which the images and videos that rows name lie, by relative paths; by default
             the file's own folder.
         columns: columns that the task reads, by name or with what each holds
-            (:mod:`evalkit.data.columns`), as for ``HubDataset``. Cells of CSV are text: one that is declared
+            (:mod:`evalkit.core.columns`), as for ``HubDataset``. Cells of CSV are text: one that is declared
             a number is read as one, and one that is declared a list or a record as JSON. In a column that is
             declared of images, paths are images.
         encoding: of JSON lines and CSV.
@@ -46,13 +46,13 @@ class Rows:
 
     file: str
     media: str | None = None
-    columns: tuple[str, ...] | Mapping[str, Kind] = ()
+    columns: tuple[str, ...] | Mapping[str, ColumnType] = ()
     encoding: str = "utf-8"
-    folder: str = ""  # of the task's file, see `placed`
+    folder: str = ""  # of the task's file, see `declared_in`
     # What `describe` can tell only when rows were read.
     _resolved: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def placed(self, folder: Path) -> Rows:
+    def declared_in(self, folder: Path) -> Rows:
         """The same with relative paths counted from ``folder``."""
         return replace(self, folder=str(folder))
 
@@ -92,7 +92,7 @@ class Rows:
             raise self._problem(error.strerror or str(error), where) from None
 
     @property
-    def kinds(self) -> Mapping[str, Kind]:
+    def kinds(self) -> Mapping[str, ColumnType]:
         """What the columns hold whose kind the task declares."""
         return self.columns if isinstance(self.columns, Mapping) else {}
 
@@ -103,7 +103,7 @@ class Rows:
         absent = [column for column in self.columns if column not in row]
         if absent and not (absent[0] in self.kinds and self.kinds[absent[0]].null):
             return f"column `{absent[0]}` is absent"
-        found = (complaint(column, kind, row.get(column)) for column, kind in self.kinds.items())
+        found = (cell_problem(column, kind, row.get(column)) for column, kind in self.kinds.items())
         return next((problem for problem in found if problem), None)
 
     def locate(self, ref: MediaRef) -> MediaRef:
@@ -116,9 +116,9 @@ class Rows:
         if name is None:
             return ref
         if os.path.isabs(name) or name.startswith("~"):
-            raise ValueError(f"{shown(name)} is an absolute path; write it relative to the media folder")
+            raise ValueError(f"{shortened(name)} is an absolute path; write it relative to the media folder")
         if not is_inside(name):
-            raise ValueError(f"{shown(name)} is no path below the media folder (`a/b.png`)")
+            raise ValueError(f"{shortened(name)} is no path below the media folder (`a/b.png`)")
         path = self._media / name
         try:
             there = path.is_dir() if ref.frame_rate else path.is_file()
@@ -126,7 +126,9 @@ class Rows:
             there = False
         if not there:
             kind = "folder" if ref.frame_rate else "file"
-            raise ValueError(f"there is no {kind} {shown(name)} in the media folder `{self.media or '.'}`")
+            raise ValueError(
+                f"there is no {kind} {shortened(name)} in the media folder `{self.media or '.'}`"
+            )
         return replace(ref, path=str(path))
 
     def describe(self) -> dict[str, str]:
@@ -165,7 +167,7 @@ class Rows:
             raise Unreadable(
                 f"its rows have no {names}; they have {', '.join(f'`{each}`' for each in known)}"
             )
-        wrong = mistyped(self.kinds, met(good, self.kinds))
+        wrong = type_mismatches(self.kinds, inferred_types(good, self.kinds))
         if wrong:
             raise Unreadable("; ".join(wrong))
         return chain(head, rows)

@@ -32,7 +32,7 @@ class FrameRule:
 
 
 @dataclass(frozen=True)
-class Frames:
+class SampledFrames:
     """The chosen frames: indices in presentation order, their times in seconds, and how many
     frames a second of the clip they are.
     """
@@ -42,9 +42,9 @@ class Frames:
     fps: float
 
 
-def choose_frames(
+def sample_frames(
     timestamps: Sequence[float], rule: FrameRule, start: float | None = None, end: float | None = None
-) -> Frames:
+) -> SampledFrames:
     """Choose frames evenly over a video, or over its clip from ``start`` to ``end`` seconds.
 
     Args:
@@ -70,11 +70,13 @@ def choose_frames(
     count = _count(duration, len(candidates), rule)
     chosen = candidates[_spread(clip, count)]
     fps = count / duration if duration > 0 else rule.fps
-    return Frames(tuple(int(each) for each in chosen), tuple(float(each) for each in times[chosen]), fps)
+    return SampledFrames(
+        tuple(int(each) for each in chosen), tuple(float(each) for each in times[chosen]), fps
+    )
 
 
 def expected_count(duration: float, available: int, rule: FrameRule) -> int:
-    """How many frames :func:`choose_frames` takes from a clip of so many seconds and frames."""
+    """How many frames :func:`sample_frames` takes from a clip of so many seconds and frames."""
     return _count(duration, available, rule)
 
 

@@ -22,7 +22,7 @@ _EACH = "each"
 
 
 @dataclass(frozen=True)
-class Column:
+class SchemaColumn:
     """A column.
 
     Attributes:
@@ -38,7 +38,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Split:
+class SchemaSplit:
     """A split: the number of rows of each configuration (None: unknown), and where that was seen."""
 
     name: str
@@ -47,7 +47,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Part:
+class SchemaPart:
     """Configurations of a repository that have the same columns.
 
     Attributes:
@@ -58,15 +58,15 @@ class Part:
     configs: tuple[str, ...]
     files: str
     layout: str
-    columns: tuple[Column, ...]
-    splits: tuple[Split, ...]
+    columns: tuple[SchemaColumn, ...]
+    splits: tuple[SchemaSplit, ...]
 
     @property
     def types(self) -> dict[str, str]:
         """The columns' types."""
         return {column.name: column.type for column in self.columns}
 
-    def split(self, name: str) -> Split | None:
+    def split(self, name: str) -> SchemaSplit | None:
         """A split by its name; None if the table has none of that name."""
         return next((split for split in self.splits if split.name == name), None)
 
@@ -79,7 +79,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Schema:
+class RepoSchema:
     """A repository.
 
     Attributes:
@@ -92,9 +92,9 @@ class Schema:
     aliases: tuple[str, ...]
     name_seen: str
     card: bool
-    parts: tuple[Part, ...]
+    parts: tuple[SchemaPart, ...]
 
-    def part(self, config: str | None) -> Part:
+    def part(self, config: str | None) -> SchemaPart:
         """The part that has a configuration; None is the only one, or that of no name.
 
         Raises:
@@ -108,35 +108,38 @@ class Schema:
 
 
 @lru_cache(maxsize=1)
-def schemas() -> Mapping[str, Schema]:
+def schemas() -> Mapping[str, RepoSchema]:
     """Every repository of the table, by name."""
     stored = yaml.safe_load(files("evalkit.data").joinpath("schemas.yaml").read_text(encoding="utf-8"))
     return {repo: _schema(repo, found) for repo, found in stored.items()}
 
 
-def schema_of(repo: str) -> Schema | None:
+def schema_of(repo: str) -> RepoSchema | None:
     """What is known of a repository, under any of its names; None if it isn't in the table, such as one of a
     user's own.
     """
     return next((known for known in schemas().values() if repo in (known.repo, *known.aliases)), None)
 
 
-def _schema(repo: str, found: Mapping[str, Any]) -> Schema:
+def _schema(repo: str, found: Mapping[str, Any]) -> RepoSchema:
     parts = tuple(map(_part, found["parts"]))
-    return Schema(repo, tuple(found.get("aliases", ())), found["name"], found["card"], parts)
+    return RepoSchema(repo, tuple(found.get("aliases", ())), found["name"], found["card"], parts)
 
 
-def _part(found: Mapping[str, Any]) -> Part:
+def _part(found: Mapping[str, Any]) -> SchemaPart:
     configs = tuple(found["configs"])
     columns = tuple(
-        Column(name, kind.removesuffix("~"), "" if source == _NOT_SEEN else source, _is_typed(source, kind))
+        SchemaColumn(
+            name, kind.removesuffix("~"), "" if source == _NOT_SEEN else source, _is_typed(source, kind)
+        )
         for source, held in found["columns"].items()
         for name, kind in held.items()
     )
     splits = tuple(
-        Split(name, _counts(each["rows"], configs), each["seen"]) for name, each in found["splits"].items()
+        SchemaSplit(name, _counts(each["rows"], configs), each["seen"])
+        for name, each in found["splits"].items()
     )
-    return Part(configs, found["files"], found["layout"], columns, splits)
+    return SchemaPart(configs, found["files"], found["layout"], columns, splits)
 
 
 def _is_typed(source: str, kind: str) -> bool:

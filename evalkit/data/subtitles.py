@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from evalkit.types import Cue
+from evalkit.core.types import Cue
 
 _TIMES = re.compile(
     r"(?<!\d)(\d{1,6}):(\d{1,6}):(\d{1,6})[,.](\d{1,9})\s*+-->\s*+(\d{1,6}):(\d{1,6}):(\d{1,6})[,.](\d{1,9})(?!\d)"

@@ -15,14 +15,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Self
 
+from evalkit.core.errors import EnvironmentProblem
 from evalkit.data.archives import (
     UnsafeArchive,
-    check_growth,
+    cached_folder,
+    check_ratio,
     check_space,
-    name_objection,
-    unpacked_once,
+    name_problem,
 )
-from evalkit.errors import EnvironmentProblem
 
 # An archive ends with two blocks of zeros, and is padded to whole records.
 _END = 1024
@@ -88,13 +88,13 @@ def grouped(paths: Iterable[Path]) -> list[tuple[Path, ...]]:
     return [tuple(parts) for parts in archives.values()]
 
 
-def extract_tar_once(parts: Sequence[Path], cache: Path) -> Path:
+def extracted_tar(parts: Sequence[Path], cache: Path) -> Path:
     """Return the folder with the unpacked contents of a tar archive, unpacking it if need be.
 
     ``parts`` follow one another as if they were one file. See
-    :func:`evalkit.data.archives.extract_once` for the folder and the errors.
+    :func:`evalkit.data.archives.extracted` for the folder and the errors.
     """
-    return unpacked_once(tar_stem(parts[0]), parts, cache, lambda folder: extract_tar(parts, folder))
+    return cached_folder(tar_stem(parts[0]), parts, cache, lambda folder: extract_tar(parts, folder))
 
 
 def extract_tar(parts: Sequence[Path], folder: Path) -> None:
@@ -117,7 +117,7 @@ def extract_tar(parts: Sequence[Path], folder: Path) -> None:
             unpacked = 0
             for number, member in enumerate(opened, start=1):
                 unpacked += member.size + tarfile.BLOCKSIZE
-                check_growth(parts[0], packed, unpacked, number)
+                check_ratio(parts[0], packed, unpacked, number)
                 if not member.isdir():
                     _write(parts[0], opened, member, folder)
             # The library takes whatever is no header for the end of the archive.
@@ -144,7 +144,7 @@ def _is_padding(parts: Sequence[Path], count: int) -> bool:
 
 
 def _write(archive: Path, opened: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    reason = name_objection(member.name)
+    reason = name_problem(member.name)
     if not reason and not member.isfile():
         reason = "is a link or a special file"
     if reason:

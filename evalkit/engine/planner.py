@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evalkit.models.base import Unit
-from evalkit.types import Prepared, Request
+from evalkit.core.types import Prepared, Request
+from evalkit.inference.base import PrefixGroup
 
 
 def media_groups(requests: Iterable[Request]) -> list[list[Request]]:
@@ -19,47 +19,49 @@ def media_groups(requests: Iterable[Request]) -> list[list[Request]]:
     return list(groups.values())
 
 
-Asker = tuple[int, str]
+Consumer = tuple[int, str]
 """Number of a model, and the key under which it asks a request."""
 
 
 @dataclass(frozen=True)
-class Group:
+class RequestGroup:
     """Requests about the same media, under keys of the group's own; by these keys, who asks each; and the
     tokens of the longest, with and without new ones.
     """
 
     requests: list[Request]
-    askers: Mapping[str, Sequence[Asker]]
+    consumers: Mapping[str, Sequence[Consumer]]
     tokens: int = 0
     length: int = 0
 
 
-def plan(
+def group_requests(
     requests: Sequence[Sequence[Request]], estimate: Callable[[Request], int], *, by_media: bool = True
-) -> list[Group]:
+) -> list[RequestGroup]:
     """The requests of several models in groups: those that differ in nothing but their key once, those about
     the same media together.
 
     Descending by the longest request of each, so that what won't fit into memory shows at once and
     neighbours are of like length; equal ones keep their order. ``estimate``: tokens of a prompt.
     """
-    asked: dict[Request, list[Asker]] = {}
+    asked: dict[Request, list[Consumer]] = {}
     for number, own in enumerate(requests):
         for request in own:
             asked.setdefault(replace(request, key=""), []).append((number, request.key))
     named = [replace(request, key=str(number)) for number, request in enumerate(asked)]
-    askers = {each.key: who for each, who in zip(named, asked.values(), strict=True)}
+    consumers = {each.key: who for each, who in zip(named, asked.values(), strict=True)}
     groups = []
     for members in media_groups(named) if by_media else [[each] for each in named]:
         tokens = {each.key: estimate(each) for each in members}
         length = max(tokens[each.key] + each.max_new_tokens for each in members)
-        own_askers = {key: askers[key] for key in tokens}
-        groups.append(Group(members, own_askers, max(tokens.values()), length))
+        own_consumers = {key: consumers[key] for key in tokens}
+        groups.append(RequestGroup(members, own_consumers, max(tokens.values()), length))
     return sorted(groups, key=lambda group: -group.length)
 
 
-def units_of(items: Sequence[Prepared], most: int | None, *, shared: bool = True) -> Iterator[Unit]:
+def prefix_groups_of(
+    items: Sequence[Prepared], most: int | None, *, shared: bool = True
+) -> Iterator[PrefixGroup]:
     """Units of prompts about the same media, of at most ``most`` prompts each: together where all tokens up
     to the last visual one are the same, and ``shared``.
     """
@@ -70,7 +72,7 @@ def units_of(items: Sequence[Prepared], most: int | None, *, shared: bool = True
     for members in alike.values():
         step = most or len(members)
         for begin in range(0, len(members), step):
-            yield Unit(tuple(members[begin : begin + step]), members[0].prefix)
+            yield PrefixGroup(tuple(members[begin : begin + step]), members[0].prefix)
 
 
 @dataclass
@@ -83,13 +85,13 @@ class Budget:
     tokens: int | None
     samples: int | None = None
 
-    def admits(self, tokens: int, samples: int, unit: Unit) -> bool:
-        """Whether a unit may join ``samples`` that take up ``tokens``; the first one always may."""
+    def can_admit(self, tokens: int, samples: int, prefix_group: PrefixGroup) -> bool:
+        """Whether a prefix_group may join ``samples`` that take up ``tokens``; the first one always may."""
         if samples == 0:
             return True
-        if self.samples is not None and samples + len(unit.items) > self.samples:
+        if self.samples is not None and samples + len(prefix_group.items) > self.samples:
             return False
-        return self.tokens is None or tokens + unit.size <= self.tokens
+        return self.tokens is None or tokens + prefix_group.max_tokens <= self.tokens
 
     def lower(self, tokens: int) -> None:
         """Note that ``tokens`` didn't fit: from now on at most half as many are tried."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalkit.types import Generation, Prepared, Response
+from evalkit.core.types import Generation, Prepared, Response
 
 
 def response_of(item: Prepared, generation: Generation, seconds: float) -> Response:

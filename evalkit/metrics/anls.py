@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group, text_references
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_with_breakdown, text_references
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Anls:
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers (``anls``) and over every label of every group."""
-        return mean_by_group(self.name, items)
+        return mean_with_breakdown(self.name, items)
 
 
 def _distance(accepted: str, text: str) -> float:

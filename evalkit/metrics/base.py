@@ -59,7 +59,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Unit:
+class ScoringUnit:
     """What a primary figure is the weighted mean of: a verdict on one item or on several together.
     ``place`` is that of (the first of) them among the items.
     """
@@ -117,13 +117,13 @@ class FileMetric(Protocol):
 class UnitMetric(Protocol):
     """A metric whose primary figure is not the mean of the answers' values."""
 
-    def units(self, items: Sequence[Scored]) -> list[Unit]:
+    def units(self, items: Sequence[Scored]) -> list[ScoringUnit]:
         """Return what the primary figure is the weighted mean of."""
         ...
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ExternalScores:
     """What a judge outside of evalkit says of all answers: a score each, figures, the primary one."""
 
     scores: Sequence[Score]
@@ -138,7 +138,7 @@ class ExternalMetric(Protocol):
     @property
     def scored_by(self) -> str: ...
 
-    def judge(self, answers: Sequence[Answer]) -> Judgement:
+    def judge(self, answers: Sequence[Answer]) -> ExternalScores:
         """Judge the answers of one model."""
         ...
 
@@ -155,22 +155,22 @@ def mean(values: Sequence[float]) -> float:
     return total / len(values) if values else float("nan")
 
 
-def labelled(groups: Mapping[str, Any]) -> Iterator[str]:
+def breakdown_suffixes(groups: Mapping[str, Any]) -> Iterator[str]:
     """Name suffixes of the breakdowns that a sample counts in; a label that is no text (a number, or
     None where there is none) is no breakdown.
 
-    >>> list(labelled({"split": "human", "type": ["bar", "pie"]}))
+    >>> list(breakdown_suffixes({"split": "human", "type": ["bar", "pie"]}))
     ['/split/human', '/type/bar', '/type/pie']
     """
     for group, labels in groups.items():
-        for label in texts_of(labels):
+        for label in group_labels(labels):
             yield f"/{group}/{label}"
 
 
-def texts_of(labels: Any) -> Sequence[str]:
+def group_labels(labels: Any) -> Sequence[str]:
     """The labels of a sample in one breakdown: one text, or several; nothing else is one.
 
-    >>> texts_of("bar"), texts_of(["bar", None]), texts_of(3)
+    >>> group_labels("bar"), group_labels(["bar", None]), group_labels(3)
     (['bar'], ['bar'], [])
     """
     several = labels if isinstance(labels, list | tuple) else [labels]
@@ -226,7 +226,7 @@ def check_texts(reference: Any, *, contained: bool = False) -> None:
         raise ValueError(f"an accepted answer is empty: {reference!r}")
 
 
-def mean_by_group(name: str, items: Sequence[Scored]) -> dict[str, float]:
+def mean_with_breakdown(name: str, items: Sequence[Scored]) -> dict[str, float]:
     """Micro mean over all items, then over every label of every group.
 
     Items without a value (failed samples) are left out here and counted by the caller.
@@ -235,7 +235,7 @@ def mean_by_group(name: str, items: Sequence[Scored]) -> dict[str, float]:
     for item in items:
         if item.score.value is None:
             continue
-        for label in ("", *labelled(item.groups)):
+        for label in ("", *breakdown_suffixes(item.groups)):
             members[name + label].append(item.score.value)
     if not members:
         return {name: float("nan")}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics import letters
-from evalkit.metrics.base import Answer, Score, Scored, Unit, mean, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, ScoringUnit, mean, mean_with_breakdown
 from evalkit.metrics.choice import MultipleChoice, letter_reference
 
 # In the order in which the official script adds them up, which decides the last digit.
@@ -51,17 +51,17 @@ class BlinkAccuracy:
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``macro_acc``, ``acc`` and the breakdown."""
-        figures = mean_by_group("acc", items)
+        figures = mean_with_breakdown("acc", items)
         return {self.name: _macro(figures, "acc"), **figures}
 
-    def units(self, items: Sequence[Scored]) -> list[Unit]:
+    def units(self, items: Sequence[Scored]) -> list[ScoringUnit]:
         """Every answer, weighted so that each task counts alike."""
         sizes: dict[str, int] = {}
         for item in items:
             label = str(item.groups.get(_GROUP))
             sizes[label] = sizes.get(label, 0) + 1
         return [
-            Unit(place, item.score.value, 1 / sizes[str(item.groups.get(_GROUP))])
+            ScoringUnit(place, item.score.value, 1 / sizes[str(item.groups.get(_GROUP))])
             for place, item in enumerate(items)
             if item.score.value is not None
         ]
@@ -72,7 +72,7 @@ class BlinkAccuracy:
         """``exact_acc`` and its breakdown."""
         exact = [float(answer.prediction == f"({letter_reference(answer)})") for answer in answers]
         items = [Scored(Score(value), answer.groups) for value, answer in zip(exact, answers, strict=True)]
-        figures = mean_by_group("exact_acc", items)
+        figures = mean_with_breakdown("exact_acc", items)
         return {**figures, "exact_acc": _macro(figures, "exact_acc")}
 
 

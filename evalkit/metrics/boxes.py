@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, breakdown_suffixes, mean, mean_with_breakdown
 from evalkit.metrics.coordinates import Box, NoBox, parse_box
 
 BOX_SPACES = ("abs", "abs_resized", "norm1000", "norm999", "norm1")
@@ -68,10 +68,10 @@ class BoxAccuracy:
         overlaps: dict[str, list[float]] = defaultdict(list)
         for item in items:
             if item.score.value is not None:
-                for label in ("", *labelled(item.groups)):
+                for label in ("", *breakdown_suffixes(item.groups)):
                     overlaps[f"iou{label}"].append(item.score.detail["iou"])
         means = {name: mean(found) for name, found in overlaps.items()}
-        return {**mean_by_group(self.name, items), **means}
+        return {**mean_with_breakdown(self.name, items), **means}
 
     def file_figures(
         self, answers: Sequence[Answer], scores: Sequence[Score], seed: int | None
@@ -83,7 +83,7 @@ class BoxAccuracy:
         """
         read = [replace(answer, box_space="norm999") for answer in answers if answer.box_space == "norm1000"]
         items = [Scored(self.score(answer), answer.groups) for answer in read]
-        return mean_by_group(f"qwen_vl_{self.name}", items) if items else {}
+        return mean_with_breakdown(f"qwen_vl_{self.name}", items) if items else {}
 
 
 def to_original(

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
-from evalkit.metrics.choice_reading import Reading, contradiction, read_choice
+from evalkit.metrics.base import Answer, Score, Scored, breakdown_suffixes, mean, mean_with_breakdown
+from evalkit.metrics.choice_reading import ChoiceReading, contradiction, read_choice
 
-Reader = Callable[[str, Mapping[str, str]], "str | Reading | None"]
+Reader = Callable[[str, Mapping[str, str]], "str | ChoiceReading | None"]
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,19 @@ class MultipleChoice:
         doubt = None if self.read is None else contradiction(answer, found.letter)
         return Score(float(found.letter == right), found.letter, doubt, rule=found.rule)
 
-    def _read(self, answer: Answer) -> Reading:
+    def _read(self, answer: Answer) -> ChoiceReading:
         if self.read is None:
             return read_choice(answer.prediction, answer.options, answer.question)
         found = self.read(answer.prediction, answer.options)
-        if isinstance(found, Reading):
+        if isinstance(found, ChoiceReading):
             return found
-        return Reading(found, None if found is None else getattr(self.read, "__name__", None))
+        return ChoiceReading(found, None if found is None else getattr(self.read, "__name__", None))
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Accuracy over all answers and over every label of every group; then ``macro_acc``, and
         ``official_acc`` with its breakdown (NaN where nothing was answered).
         """
-        figures = mean_by_group(self.name, items)
+        figures = mean_with_breakdown(self.name, items)
         if self.macro is not None:
             prefix = f"{self.name}/{self.macro}/"
             figures["macro_acc"] = mean([value for key, value in figures.items() if key.startswith(prefix)])
@@ -76,7 +76,7 @@ class MultipleChoice:
     def _over_answered(self, items: Sequence[Scored]) -> dict[str, float]:
         found: dict[str, list[float]] = {}
         for item in items:
-            for label in ("", *labelled(item.groups)):
+            for label in ("", *breakdown_suffixes(item.groups)):
                 values = found.setdefault(f"official_acc{label}", [])
                 if item.score.value is not None and item.score.parsed is not None:
                     values.append(item.score.value)

@@ -17,14 +17,14 @@ _MOST_LETTERS = 1000
 
 
 @dataclass(frozen=True)
-class Reading:
+class ChoiceReading:
     """The option that a text chooses, and the rule that read it; None where that can't be told."""
 
     letter: str | None
     rule: str | None = None
 
 
-def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Reading:
+def read_choice(text: str, options: Mapping[str, str], question: str = "") -> ChoiceReading:
     """Read an answer by the rules of :mod:`.choice_rules`, then (nothing is stated) of :mod:`.choice_weak`.
 
     ``options`` maps letters to texts; without them, A to J are taken as letters. ``question`` tells which
@@ -32,8 +32,8 @@ def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Re
     """
     answer = ChoiceText(text, options, question)
     if len(answer.mentions) > _MOST_LETTERS:
-        return Reading(None)
-    return Reading(*(_stated(answer) or _weak(answer)))
+        return ChoiceReading(None)
+    return ChoiceReading(*(_stated(answer) or _weak(answer)))
 
 
 def contradiction(answer: Answer, letter: str) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from evalkit.metrics.white_space import squeezed
+from evalkit.metrics.white_space import collapse_white_space
 
 _NO_OPTIONS = "ABCDEFGHIJ"
 OPTION_NOUN = r"option|choice|answer|letter|alternative|response|selection|candidate"
@@ -208,7 +208,7 @@ def clean(text: str) -> str:
     """
     # Normalising takes the square of the number of marks on one letter.
     text = _MARKS.sub(lambda found: found[0][:_MOST_MARKS], text)
-    text = squeezed(unicodedata.normalize("NFKC", text)).translate(_QUOTES)
+    text = collapse_white_space(unicodedata.normalize("NFKC", text)).translate(_QUOTES)
     text = _TAG.sub("\n", _INLINE_TAG.sub("", re.sub(r"~~.*?~~", "", text)))
     text = re.sub(r"```\w*|~~~", "\n", text)
     text = re.sub(r"\*+|__+|`", "", text)

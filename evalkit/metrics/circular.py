@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics import letters
-from evalkit.metrics.base import Answer, Score, Scored, Unit, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, ScoringUnit, mean_with_breakdown
 from evalkit.metrics.choice import MultipleChoice, letter_reference
 
 # What names the question that rotations share.
-QUESTION = "circular_group"
+ROTATION_GROUP = "circular_group"
 
 
 @dataclass(frozen=True)
@@ -33,27 +33,27 @@ class CircularAccuracy:
         Raises:
             ValueError: the reference is not a letter of the options, or the group is missing.
         """
-        if not isinstance(answer.groups.get(QUESTION), str):
-            raise ValueError(f"`{QUESTION}` must name the question whose rotation this is")
+        if not isinstance(answer.groups.get(ROTATION_GROUP), str):
+            raise ValueError(f"`{ROTATION_GROUP}` must name the question whose rotation this is")
         return MultipleChoice(letters.mmbench).score(answer)
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """The three figures, each with the breakdown by every other group."""
         questions = _questions(items)
-        whole = [Scored(Score(_all_right(found)), _labels(found[0])) for found in questions]
+        whole = [Scored(Score(_all_correct(found)), _labels(found[0])) for found in questions]
         first = [Scored(found[0].score, _labels(found[0])) for found in questions]
         every = [Scored(item.score, _labels(item)) for item in items]
         return {
-            **mean_by_group(self.name, whole),
-            **mean_by_group("vanilla_acc", first),
-            **mean_by_group("acc", every),
+            **mean_with_breakdown(self.name, whole),
+            **mean_with_breakdown("vanilla_acc", first),
+            **mean_with_breakdown("acc", every),
         }
 
-    def units(self, items: Sequence[Scored]) -> list[Unit]:
+    def units(self, items: Sequence[Scored]) -> list[ScoringUnit]:
         """One for each question."""
         place = {id(item): number for number, item in enumerate(items)}
-        verdicts = [(place[id(found[0])], _all_right(found)) for found in _questions(items)]
-        return [Unit(number, value) for number, value in verdicts if value is not None]
+        verdicts = [(place[id(found[0])], _all_correct(found)) for found in _questions(items)]
+        return [ScoringUnit(number, value) for number, value in verdicts if value is not None]
 
     def file_figures(
         self, answers: Sequence[Answer], scores: Sequence[Score], seed: int | None
@@ -76,15 +76,15 @@ class CircularAccuracy:
 def _questions(items: Sequence[Scored]) -> list[list[Scored]]:
     found: dict[str, list[Scored]] = {}
     for item in items:
-        found.setdefault(str(item.groups[QUESTION]), []).append(item)
+        found.setdefault(str(item.groups[ROTATION_GROUP]), []).append(item)
     return list(found.values())
 
 
-def _all_right(rotations: Sequence[Scored]) -> float | None:
+def _all_correct(rotations: Sequence[Scored]) -> float | None:
     """None where one of them failed to run: nothing can be said of the question then."""
     values = [item.score.value for item in rotations]
     return None if None in values else float(all(values))
 
 
 def _labels(item: Scored) -> Mapping[str, str | tuple[str, ...]]:
-    return {name: label for name, label in item.groups.items() if name != QUESTION}
+    return {name: label for name, label in item.groups.items() if name != ROTATION_GROUP}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from evalkit.metrics.white_space import squeezed
+from evalkit.metrics.white_space import collapse_white_space
 
 Box = tuple[float, float, float, float]
 
@@ -94,7 +94,7 @@ def ascii_of(text: str) -> str:
     >>> ascii_of("\\[（1，−2）\\]")
     '[(1,-2)]'
     """
-    text = re.sub(r"\\(?:left|right)\s*(?=[\\()\[\]{}])", "", squeezed(text).translate(_ASCII))
+    text = re.sub(r"\\(?:left|right)\s*(?=[\\()\[\]{}])", "", collapse_white_space(text).translate(_ASCII))
     return re.sub(r"\\(?=[()\[\]{}<>])", "", text)
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_with_breakdown
 from evalkit.metrics.choice import MultipleChoice
-from evalkit.metrics.short_text import NoAnswer, short_answer
+from evalkit.metrics.short_text import NoAnswer, extract_short_answer
 from evalkit.metrics.vqa import normalise
 
 
@@ -16,7 +16,7 @@ from evalkit.metrics.vqa import normalise
 class ExactAnswer:
     """Accuracy where the reference is an option's letter (for questions with options) or a word or
     number, which must be equal but for case, punctuation, articles and number words. There is no official
-    script: :func:`.short_text.short_answer` finds the answer in a longer text.
+    script: :func:`.short_text.extract_short_answer` finds the answer in a longer text.
 
     >>> metric = ExactAnswer()
     >>> metric.score(Answer("Two.", "2")).value, metric.score(Answer("(A)", "A", options={"A": "x"})).value
@@ -37,7 +37,7 @@ class ExactAnswer:
         if answer.options and re.fullmatch("[A-Z]", answer.reference):
             return MultipleChoice().score(answer)
         try:
-            given = normalise(short_answer(answer.prediction))
+            given = normalise(extract_short_answer(answer.prediction))
         except NoAnswer as problem:
             return Score(0.0, parse_error=str(problem))
         return Score(float(given == normalise(answer.reference)), parsed=given)
@@ -48,4 +48,4 @@ class ExactAnswer:
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""
-        return mean_by_group(self.name, items)
+        return mean_with_breakdown(self.name, items)

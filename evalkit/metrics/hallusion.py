@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean, mean_by_group
-from evalkit.metrics.verdict import read_yes_no
+from evalkit.metrics.base import Answer, Score, Scored, mean, mean_with_breakdown
 from evalkit.metrics.yes_no import yes_or_no_reference
+from evalkit.metrics.yes_no_reading import read_yes_no
 
 # What ties questions together; the others of their groups are breakdowns.
 LINKS = ("set_id", "figure_id", "question_id", "visual_input")
@@ -54,15 +54,15 @@ class HallusionAccuracy:
         original = [item for item in items if _label(item, "visual_input") != "2"]
         with_figure = [item for item in items if not _without_figure(item.groups)]
         return {
-            **mean_by_group(self.name, shown),
-            "qAcc": _all_right(items, "question_id"),
-            "fAcc": _all_right(with_figure, "figure_id"),
-            "easy_aAcc": _all_right(original, "question_id"),
-            "hard_aAcc": _all_right(edited, "question_id"),
+            **mean_with_breakdown(self.name, shown),
+            "qAcc": _all_correct(items, "question_id"),
+            "fAcc": _all_correct(with_figure, "figure_id"),
+            "easy_aAcc": _all_correct(original, "question_id"),
+            "hard_aAcc": _all_correct(edited, "question_id"),
         }
 
 
-def _all_right(items: Sequence[Scored], link: str) -> float:
+def _all_correct(items: Sequence[Scored], link: str) -> float:
     """Share of the items that share a ``link`` (in one set) which are all right."""
     found: dict[tuple[str, ...], list[float]] = {}
     for item in items:

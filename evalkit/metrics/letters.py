@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from evalkit.metrics.choice_reading import Reading, read_choice
+from evalkit.metrics.choice_reading import ChoiceReading, read_choice
 
 # What Video-MME's script deletes before it looks for a letter. Two commas are missing in it, so
 # that "The best option is" and "Best answer:" alone are not deleted (and the B of "Best" is found).
@@ -76,15 +76,15 @@ def blink(text: str, options: Mapping[str, str]) -> str | None:
     return blink_reading(text, options).letter
 
 
-def blink_reading(text: str, options: Mapping[str, str]) -> Reading:
+def blink_reading(text: str, options: Mapping[str, str]) -> ChoiceReading:
     """What :func:`blink` reads, with the rule: ``blink``, or that of what stands in for GPT-3.5."""
     letters = list(options) or list("ABCDE")
     if text in letters or (len(text) == 3 and text[1] in letters and text == f"({text[1]})"):
-        return Reading(text.strip("()"), "blink")
+        return ChoiceReading(text.strip("()"), "blink")
     for part in (text.split("\n\n")[-1], text):
         found = {f"({letter})" for letter in letters} & set(part.split())
         if len(found) == 1:
-            return Reading(found.pop()[1], "blink")
+            return ChoiceReading(found.pop()[1], "blink")
     return read_choice(text, options or dict.fromkeys(letters, ""))
 
 

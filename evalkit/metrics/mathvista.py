@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_with_breakdown
 from evalkit.metrics.choice import extract_letter
 from evalkit.metrics.numbers import NoNumber, read_list, read_number
 
@@ -81,7 +81,7 @@ class MathVistaAccuracy:
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""
-        return mean_by_group(self.name, items)
+        return mean_with_breakdown(self.name, items)
 
 
 def extract(answer: Answer) -> str:

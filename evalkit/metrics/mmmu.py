@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_by_group, text_references
+from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_with_breakdown, text_references
 from evalkit.metrics.choice_reading import contradiction
 
 OFFICIAL_SEED = 42
@@ -91,7 +91,7 @@ class MmmuAccuracy:
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Accuracy over all answers, disciplines (derived from ``subject``) and other groups."""
-        return mean_by_group(self.name, [_with_discipline(item) for item in items])
+        return mean_with_breakdown(self.name, [_with_discipline(item) for item in items])
 
     def file_figures(
         self, answers: Sequence[Answer], scores: Sequence[Score], seed: int | None
@@ -103,7 +103,7 @@ class MmmuAccuracy:
         """
         drawn = with_random_choice(answers, scores, OFFICIAL_SEED if seed is None else seed)
         items = [Scored(score, answer.groups) for answer, score in zip(answers, drawn, strict=True)]
-        return mean_by_group("official_acc", [_with_discipline(item) for item in items])
+        return mean_with_breakdown("official_acc", [_with_discipline(item) for item in items])
 
 
 def with_random_choice(answers: Sequence[Answer], scores: Sequence[Score], seed: int) -> list[Score]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, labelled, mean_by_group, text_references
+from evalkit.metrics.base import (
+    Answer,
+    Score,
+    Scored,
+    breakdown_suffixes,
+    check_texts,
+    mean_with_breakdown,
+    text_references,
+)
 
 # Formulas are compared as written, but without spaces.
 _FORMULAS = "HME100k"
@@ -45,10 +53,10 @@ class OcrBenchAccuracy:
         for item in items:
             if item.score.value is not None:
                 counts["final_score"] += item.score.value
-                for label in labelled(item.groups):
+                for label in breakdown_suffixes(item.groups):
                     name = f"count{label}"
                     counts[name] = counts.get(name, 0.0) + item.score.value
-        return {**mean_by_group(self.name, items), **counts}
+        return {**mean_with_breakdown(self.name, items), **counts}
 
 
 def _plain(text: str, formula: bool) -> str:

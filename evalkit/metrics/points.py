@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, mean_with_breakdown
 from evalkit.metrics.boxes import check_box, reference_box, to_original
 from evalkit.metrics.coordinates import ANSWER, NUMBER, TAGS, NoBox, ascii_of, parse_box
 
@@ -64,7 +64,7 @@ class PointInBox:
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""
-        return mean_by_group(self.name, items)
+        return mean_with_breakdown(self.name, items)
 
 
 def parse_point(text: str) -> tuple[float, float]:

@@ -71,7 +71,7 @@ _ASIDE = 120  # a tag within a sentence, with no more than this after it, is bei
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReasoningSplit:
     """A model's text in two parts: ``final``, the answer, and ``reasoning``, all else without its tags.
 
     ``truncated``: the reasoning never ended, so that there is no answer (``final`` is empty).
@@ -91,7 +91,7 @@ class _Tag:
     end: int
 
 
-def separate(text: str, rule: str = TAGS, *, opened: bool = False) -> Reading:
+def split_reasoning(text: str, rule: str = TAGS, *, opened: bool = False) -> ReasoningSplit:
     r"""Separate reasoning from the final answer; ``opened`` says that the prompt ended within reasoning.
 
     Reasoning is what stands in ``<think>...</think>`` and its likes, and everything before a closing tag
@@ -102,22 +102,22 @@ def separate(text: str, rule: str = TAGS, *, opened: bool = False) -> Reading:
     Raises:
         ValueError: there is no such rule.
 
-    >>> separate("<think>Is it A? No.</think>\n\nB").final, separate("so it is A.</think>B").final
+    >>> split_reasoning("<think>Is it A? No.</think>\n\nB").final, split_reasoning("so it is A.</think>B").final
     ('B', 'B')
-    >>> separate("I see a dog. <answer>B</answer>")
-    Reading(final='B', reasoning='I see a dog.', truncated=False)
-    >>> separate("<think>It may be A, or")
-    Reading(final='', reasoning='It may be A, or', truncated=True)
-    >>> separate("The <think> tag").final
+    >>> split_reasoning("I see a dog. <answer>B</answer>")
+    ReasoningSplit(final='B', reasoning='I see a dog.', truncated=False)
+    >>> split_reasoning("<think>It may be A, or")
+    ReasoningSplit(final='', reasoning='It may be A, or', truncated=True)
+    >>> split_reasoning("The <think> tag").final
     'The <think> tag'
     """
     if rule not in RULES:
         raise ValueError(f"the reasoning rule is {rule!r}, none of {', '.join(RULES)}")
     if rule == NONE:
-        return Reading(text)
+        return ReasoningSplit(text)
     bare = _BARE_CHANNELS.fullmatch(text)
     if bare:
-        return Reading(bare["final"].strip(), bare["reasoning"].strip())
+        return ReasoningSplit(bare["final"].strip(), bare["reasoning"].strip())
     return _outside(_plain_tags(text), text, opened)
 
 
@@ -142,20 +142,20 @@ def is_tag(token: str) -> bool:
     return any(tag.end - tag.start == len(plain) for tag in _tags(plain))
 
 
-def _outside(text: str, verbatim: str, opened: bool) -> Reading:
+def _outside(text: str, verbatim: str, opened: bool) -> ReasoningSplit:
     """The answer outside of all reasoning; ``text`` has the usual notation of its tags."""
     tags = _used(text, [tag for tag in _tags(text) if not tag.answer])
     if not tags and not opened:
         return _within_answer(text, verbatim)
     outside, depth, start = _walk(text, tags, opened)
     if depth:
-        return Reading("", _untagged(text), truncated=True)
+        return ReasoningSplit("", _untagged(text), truncated=True)
     last = outside[-1]
     final = last if last.strip() else "\n".join(part.strip() for part in outside if part.strip())
     reasoning = _untagged(text[:start] if last.strip() else text)
     answer = _within_answer(final, final)
     both = [part for part in (reasoning, answer.reasoning) if part]
-    return Reading(answer.final.strip(), "\n".join(both))
+    return ReasoningSplit(answer.final.strip(), "\n".join(both))
 
 
 def _walk(text: str, tags: list[_Tag], opened: bool) -> tuple[list[str], int, int]:
@@ -185,16 +185,16 @@ def _walk(text: str, tags: list[_Tag], opened: bool) -> tuple[list[str], int, in
     return outside, len(open_names), start
 
 
-def _within_answer(text: str, verbatim: str) -> Reading:
+def _within_answer(text: str, verbatim: str) -> ReasoningSplit:
     """The last answer that is marked as such, or the text as it is."""
     tags = _used(text, [tag for tag in _tags(text) if tag.answer])
     if not tags:
-        return Reading(verbatim)
+        return ReasoningSplit(verbatim)
     passages = list(_passages(text, tags))
     start, end = next((each for each in reversed(passages) if _has_text(text, each)), passages[-1])
     around = _untagged(text[:start] + "\n" + text[end:])
     inner = _within_answer(text[start:end], text[start:end])
-    return Reading(inner.final.strip(), "\n".join(part for part in (around, inner.reasoning) if part))
+    return ReasoningSplit(inner.final.strip(), "\n".join(part for part in (around, inner.reasoning) if part))
 
 
 def _passages(text: str, tags: list[_Tag]) -> Iterator[tuple[int, int]]:

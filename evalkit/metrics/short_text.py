@@ -34,7 +34,7 @@ class NoAnswer(ValueError):
     """A text that refuses to answer."""
 
 
-def short_answer(text: str) -> str:
+def extract_short_answer(text: str) -> str:
     r"""The answer that a text gives, or the whole text where it says nothing of an answer.
 
     In this order: in ``\boxed{}``, in JSON (``"answer"``), after "answer is" or "Answer:" (the last), a
@@ -44,7 +44,7 @@ def short_answer(text: str) -> str:
     Raises:
         NoAnswer: the text refuses to answer.
 
-    >>> short_answer("The answer is **two cars**."), short_answer("Yes, it does."), short_answer("a red car")
+    >>> extract_short_answer("The answer is **two cars**."), extract_short_answer("Yes, it does."), extract_short_answer("a red car")
     ('two cars', 'Yes', 'a red car')
     """
     text = re.sub(r"\n(?:\s?\n)+", "\n\n", re.sub(r"[^\S\n]+", " ", text))

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, labelled, mean, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, breakdown_suffixes, mean, mean_with_breakdown
 from evalkit.metrics.times import Time, times_in
-from evalkit.metrics.white_space import squeezed
+from evalkit.metrics.white_space import collapse_white_space
 
 Span = tuple[float, float]
 THRESHOLDS = (0.3, 0.5, 0.7)
@@ -113,10 +113,13 @@ class SpanIou:
             if item.score.value is None:
                 continue
             for threshold in THRESHOLDS:
-                for label in ("", *labelled(item.groups)):
+                for label in ("", *breakdown_suffixes(item.groups)):
                     found = reached.setdefault(f"r1@{threshold}{label}", [])
                     found.append(float(item.score.value >= threshold))
-        return {**mean_by_group(self.name, items), **{name: mean(found) for name, found in reached.items()}}
+        return {
+            **mean_with_breakdown(self.name, items),
+            **{name: mean(found) for name, found in reached.items()},
+        }
 
 
 def parse_span(text: str) -> Span:
@@ -136,7 +139,7 @@ def parse_span(text: str) -> Span:
     >>> parse_span("from 1 to 2 minutes")
     (60.0, 120.0)
     """
-    text = _without_captions(_that_answers(squeezed(text)))
+    text = _without_captions(_that_answers(collapse_white_space(text)))
     times = list(times_in(text))
     found = [pair for place in range(len(times) - 1) if (pair := _pair(text, times, place))]
     if not found:
@@ -187,7 +190,7 @@ def _pair(text: str, times: Sequence[Time], place: int) -> _Pair | None:
         return None
     begin = max(times[place - 1].end if place else 0, first.start - _GAP)
     before, between = text[begin : first.start], _between(text, first, second)
-    labelled = _labelled(before, between, first, second)
+    breakdown_suffixes = _labelled(before, between, first, second)
     joined = _TO.fullmatch(between) is not None
     sure = (
         (_BETWEEN.search(before) is not None and _AND.fullmatch(between) is not None)
@@ -195,8 +198,8 @@ def _pair(text: str, times: Sequence[Time], place: int) -> _Pair | None:
         or (_bracketed(before, between) and _CLOSE.match(text, second.end) is not None)
         or (len(times) == 2 and _alone(text, first, second))
     )
-    if labelled:
-        return _Pair(first.start, labelled, True)
+    if breakdown_suffixes:
+        return _Pair(first.start, breakdown_suffixes, True)
     if not sure and not (joined and not second.counted):
         return None
     problem = _chained(text, times, place) or _mixed(first, second)

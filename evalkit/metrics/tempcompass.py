@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean, mean_by_group
+from evalkit.metrics.base import Answer, Score, Scored, mean, mean_with_breakdown
 from evalkit.metrics.choice_reading import contradiction
-from evalkit.metrics.verdict import read_yes_no
+from evalkit.metrics.yes_no_reading import read_yes_no
 
 FORMATS = ("multi-choice", "yes_no", "caption_matching")
 
@@ -70,8 +70,8 @@ class TempCompassAccuracy:
         matched = [item for item in known if item.score.parsed is not None]
         rate = mean([float(item.score.parsed is not None) for item in known])
         return {
-            **mean_by_group(self.name, items),
-            **mean_by_group("official_acc", matched),
+            **mean_with_breakdown(self.name, items),
+            **mean_with_breakdown("official_acc", matched),
             "match_rate": rate,
         }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["clock", "unit", "plain", "other"]
+TimeForm = Literal["clock", "unit", "plain", "other"]
 
 _NUMBER = r"\d+(?:\.\d+)?"
 _END = r"(?![A-Za-z])"
@@ -52,7 +52,7 @@ class Time:
     """
 
     seconds: float
-    kind: Kind
+    kind: TimeForm
     start: int
     end: int
     unit: float | None = None
@@ -76,7 +76,7 @@ def times_in(text: str) -> Iterator[Time]:
         yield Time(seconds, kind, found.start(), found.end(), unit, counted)
 
 
-def _read(found: re.Match[str]) -> tuple[float, Kind, float | None]:
+def _read(found: re.Match[str]) -> tuple[float, TimeForm, float | None]:
     if found["ss"]:
         return _total(found["hh"], found["mm"], found["ss"].replace(",", ".")), "clock", None
     if found["plain"]:

@@ -6,7 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean, mean_by_group, text_references
+from evalkit.metrics.base import (
+    Answer,
+    Score,
+    Scored,
+    check_texts,
+    mean,
+    mean_with_breakdown,
+    text_references,
+)
 
 _CONTRACTIONS = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd
@@ -67,7 +75,7 @@ class VqaAccuracy:
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Mean over all answers and over every label of every group."""
-        return mean_by_group(self.name, items)
+        return mean_with_breakdown(self.name, items)
 
 
 def normalise(text: str) -> str:

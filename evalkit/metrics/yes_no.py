@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, labelled, mean_by_group
-from evalkit.metrics.verdict import declines, read_yes_no
+from evalkit.metrics.base import Answer, Score, Scored, breakdown_suffixes, mean_with_breakdown
+from evalkit.metrics.yes_no_reading import declines, read_yes_no
 
 _WORD = re.compile(r"[a-z]+")
 
@@ -48,9 +48,9 @@ class PopeAccuracy:
         for item in items:
             if item.score.value is not None:
                 outcome = f"{'right' if item.score.value else 'wrong'} {item.score.parsed}"
-                for label in ("", *labelled(item.groups)):
+                for label in ("", *breakdown_suffixes(item.groups)):
                     counts[label][outcome] += 1
-        figures = mean_by_group(self.name, items)
+        figures = mean_with_breakdown(self.name, items)
         for label, found in counts.items():
             figures |= {name + label: value for name, value in _ratios(found).items()}
         return figures

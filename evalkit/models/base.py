@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from evalkit.stats import Stats
-from evalkit.types import FixedPart, Generation, MediaRef, Prepared, Request
+from evalkit.core.types import FixedPart, MediaRef, Prepared, Request
+from evalkit.inference.base import Decoder
+from evalkit.inference.counters import EngineCounters
 
 if TYPE_CHECKING:
     from evalkit.rope.variants import RopeVariant
-
-
-PREFILL_TOKENS = 16384
-"""Prompt tokens in one call of a language model."""
 
 
 class Preprocessor(Protocol):
@@ -29,7 +26,7 @@ class Preprocessor(Protocol):
         """Number of prompt tokens, from headers alone (nothing is decoded)."""
         ...
 
-    def asked(self, request: Request) -> str:
+    def full_prompt(self, request: Request) -> str:
         """The prompt with what depends on the frames shown; nothing is decoded.
 
         Raises:
@@ -37,7 +34,7 @@ class Preprocessor(Protocol):
         """
         ...
 
-    def show(self, media: Sequence[MediaRef]) -> Any:
+    def process_media(self, media: Sequence[MediaRef]) -> Any:
         """Decode, sample frames and resize the media of a request, for :meth:`prepare`.
 
         Raises:
@@ -55,71 +52,11 @@ class Preprocessor(Protocol):
 
 
 @dataclass(frozen=True)
-class Unit:
-    """Prompts that are the same in their first ``prefix`` tokens, with all their media in these."""
-
-    items: tuple[Prepared, ...]
-    prefix: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens to be read: the prefix once."""
-        return self.prefix + sum(item.length - self.prefix for item in self.items)
-
-    @property
-    def size(self) -> int:
-        """Tokens to be kept when all answers are as long as they may be."""
-        return self.tokens + sum(item.max_new_tokens for item in self.items)
-
-    def alone(self) -> Iterator[Unit]:
-        """Each prompt as a unit of its own."""
-        return (Unit((item,), self.prefix) for item in self.items)
-
-
-Finished = list[tuple[Prepared, Generation]]
-
-
-class Decoder(Protocol):
-    """Answers being generated, a token at a time; questions enter and leave at any step."""
-
-    @property
-    def live(self) -> Sequence[Prepared]:
-        """The questions that are being answered."""
-        ...
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that the cache takes up now."""
-        ...
-
-    def add(self, units: Sequence[Unit]) -> Finished:
-        """Read prompts and begin their answers; return what is finished, which may be earlier ones.
-
-        Raises:
-            OutOfMemory: they did not fit; none of them was added.
-        """
-        ...
-
-    def step(self) -> Finished:
-        """Generate one more token for every question, or fetch the first ones of those that were read; return
-        what is finished.
-
-        Raises:
-            OutOfMemory: it did not fit; nothing has changed.
-        """
-        ...
-
-    def drop(self, keep: int) -> list[Prepared]:
-        """Forget all but the first ``keep`` questions, and return what was forgotten."""
-        ...
-
-
-@dataclass(frozen=True)
-class Placing:
+class LoadConfig:
     """How a model is run: ``dtype`` and ``device`` as ``load_model`` takes them; ``device_map`` spreads it
     over several devices, as transformers' ``from_pretrained`` does. ``max_frames`` of a video are shown, and
     all media of a request as at most ``visual_tokens``; None for the paper's protocol. ``compiled``: see
-    :func:`evalkit.models.compile.compile_parts`. ``batching``: options of the engine, as the user would write
+    :func:`evalkit.inference.compile.compile_parts`. ``batching``: options of the engine, as the user would write
     them, by which other numbers share a computation: they round differently in 16 bits. ``processor``
     lends tokenizer and processor settings to a checkpoint without; ``processor_if_needed``: some of the
     models that it was named for may have their own.
@@ -145,7 +82,7 @@ def fingerprint_of(identity: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
 
 
-class Card(Protocol):
+class ModelInfo(Protocol):
     """A checkpoint with one RoPE variant, before its weights are loaded: enough to plan and to render
     requests. Picklable.
     """
@@ -223,19 +160,19 @@ class Card(Protocol):
         ...
 
 
-class Model(Card, Protocol):
+class Model(ModelInfo, Protocol):
     """A loaded checkpoint with one RoPE variant installed."""
 
     @property
-    def card(self) -> Card:
+    def model_info(self) -> ModelInfo:
         """The same without its weights."""
         ...
 
-    def has_room_for(self, other: Card) -> bool:
+    def fits_beside(self, other: ModelInfo) -> bool:
         """Whether another model's weights fit into memory beside this one's, with room to answer."""
         ...
 
-    def join(self, first: Model) -> None:
+    def share_weights_with(self, first: Model) -> None:
         """Have in common with ``first``, which answers in lockstep, what is equal: weights, and what the
         vision tower saw.
         """
@@ -248,21 +185,9 @@ class Model(Card, Protocol):
         ...
 
     def decoder(
-        self, stats: Stats | None = None, *, one_by_one: bool = False, graphs: bool = True
+        self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
     ) -> Decoder:
-        """A new, empty decoder, which counts into ``stats``; ``one_by_one`` shows the vision tower every
+        """A new, empty decoder, which counts into ``stats``; ``uncached_vision`` shows the vision tower every
         medium of every question anew; ``graphs``: where it can, it records its steps.
         """
         ...
-
-
-def answer(decoder: Decoder, units: Sequence[Unit]) -> Finished:
-    """Add units to a decoder and go on until it is empty.
-
-    Raises:
-        OutOfMemory: they did not fit.
-    """
-    found = decoder.add(units)
-    while decoder.live:
-        found += decoder.step()
-    return found

@@ -17,25 +17,25 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from evalkit.core.errors import UsageError
+from evalkit.core.types import MediaKind, MediaRef, Prepared, Request, Text
 from evalkit.data.formats import open_image
 from evalkit.data.images import Pixels
-from evalkit.data.regular import open_regular
+from evalkit.data.regular_files import open_regular
 from evalkit.data.video import open_reader, probe
-from evalkit.errors import UsageError
-from evalkit.models.base import Placing
-from evalkit.models.families import FAMILIES
-from evalkit.models.folder_kind import describe_folder
-from evalkit.models.generation import segments_of
-from evalkit.models.greedy import generation_note
-from evalkit.models.hf import Adapter, Opened, open_checkpoint
+from evalkit.inference.normalisation import normalised
+from evalkit.inference.sequence import segments_of
+from evalkit.models.base import LoadConfig
+from evalkit.models.checkpoints.folder_kind import describe_folder
+from evalkit.models.checkpoints.source import Source
+from evalkit.models.families.registry import FAMILIES
+from evalkit.models.generation_config import generation_note
+from evalkit.models.hf_model import FamilyAdapter, OpenedCheckpoint, open_checkpoint
 from evalkit.models.loading import find_model
-from evalkit.models.normalise import normalised
 from evalkit.models.processor import quietly
-from evalkit.models.source import Source
-from evalkit.rope.install import model_values
+from evalkit.rope.hf.install import model_defaults
 from evalkit.rope.positions import position_ids
 from evalkit.rope.variants import RopeVariant, parse_variant
-from evalkit.types import MediaKind, MediaRef, Prepared, Request, Text
 
 LEVELS_APART = 8.0
 """Grey levels (of 255) by which Pillow's and torchvision's bicubic may differ at an edge."""
@@ -56,7 +56,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckReport:
     """What there is to say about a checkpoint; ``facts`` by heading, ``prompts`` as they are tokenized."""
 
     facts: Mapping[str, str]
@@ -69,19 +69,19 @@ class Checked:
         return all(each.outcome != "different" for each in self.findings)
 
 
-def check_checkpoint(name: str, rope: str = "auto", where: Placing | None = None) -> Checked:
+def check_checkpoint(name: str, rope: str = "auto", load_config: LoadConfig | None = None) -> CheckReport:
     """Read a checkpoint as a run does, and compare prompts, pixels and positions with transformers' own.
 
     Raises:
         UsageError: no such checkpoint, family or variant.
         EnvironmentProblem: it can't be used; the message says why.
     """
-    family, source, variant = find_model(name, rope, where)
+    family, source, variant = find_model(name, rope, load_config)
     if source is None:
         raise UsageError(f"model `{name}`", "a mock has no folder", "give the folder of a checkpoint")
-    where = where or Placing()
-    adapter: Adapter = importlib.import_module(FAMILIES[family].module).ADAPTER
-    opened = open_checkpoint(adapter, source, where)
+    load_config = load_config or LoadConfig()
+    adapter: FamilyAdapter = importlib.import_module(FAMILIES[family].module).FAMILY_ADAPTER
+    opened = open_checkpoint(adapter, source, load_config)
     prompts: dict[str, str] = {}
     findings: list[Finding] = []
     with tempfile.TemporaryDirectory(prefix="evalkit-") as folder, quietly():
@@ -91,10 +91,12 @@ def check_checkpoint(name: str, rope: str = "auto", where: Placing | None = None
             prompts[ref.kind] = _spelled(mine, opened)
             findings += [_chat(opened, ref, chat), *_inputs(opened, ref, mine, chat)]
             findings.append(_positions(adapter, opened, ref.kind, mine))
-    return Checked(_facts(adapter, opened, source, variant), prompts, tuple(findings))
+    return CheckReport(_facts(adapter, opened, source, variant), prompts, tuple(findings))
 
 
-def _facts(adapter: Adapter, opened: Opened, source: Source, variant: RopeVariant) -> dict[str, str]:
+def _facts(
+    adapter: FamilyAdapter, opened: OpenedCheckpoint, source: Source, variant: RopeVariant
+) -> dict[str, str]:
     preprocessor = {
         name: value for name, value in asdict(opened.preprocessor).items() if name != "tokenizer_file"
     }
@@ -117,15 +119,20 @@ def _facts(adapter: Adapter, opened: Opened, source: Source, variant: RopeVarian
         "preprocessing": ", ".join(f"{name}={_short(value)}" for name, value in preprocessor.items()),
         "normalisation": "; ".join(f"{kind}: {_short(asdict(rule))}" for kind, rule in normalise.items()),
         "frames of a video": f"{_short(frames)}: evalkit's protocol, whatever the checkpoint says",
-        "an answer ends at": ", ".join(f"{tokens(each)} ({each})" for each in sorted(opened.rules.stop)),
-        "never generated": ", ".join(f"{tokens(each)} ({each})" for each in opened.rules.banned) or "-",
+        "an answer ends at": ", ".join(
+            f"{tokens(each)} ({each})" for each in sorted(opened.generation_tokens.stop_token_ids)
+        ),
+        "never generated": ", ".join(
+            f"{tokens(each)} ({each})" for each in opened.generation_tokens.banned_token_ids
+        )
+        or "-",
         "boxes": adapter.family.box_space,
         "generation": generation_note(opened.read) or "decoding is greedy; nothing is ignored",
         "note": "; ".join(filter(None, (note, *opened.read.notes))) or "-",
     }
 
 
-def _chat(opened: Opened, ref: MediaRef, chat: str) -> Finding:
+def _chat(opened: OpenedCheckpoint, ref: MediaRef, chat: str) -> Finding:
     """The rendered chat against that of transformers' processor (or tokenizer, if that has the template)."""
     own = opened.processor.own
     holder = own if own.chat_template else own.tokenizer
@@ -136,7 +143,7 @@ def _chat(opened: Opened, ref: MediaRef, chat: str) -> Finding:
     return _finding(f"chat of {_an(ref.kind)}", chat == theirs, f"{chat!r} instead of {theirs!r}")
 
 
-def _inputs(opened: Opened, ref: MediaRef, mine: Prepared, chat: str) -> Iterator[Finding]:
+def _inputs(opened: OpenedCheckpoint, ref: MediaRef, mine: Prepared, chat: str) -> Iterator[Finding]:
     """Token ids and pixels against those of transformers' processor."""
     theirs = _theirs(opened, ref, mine, chat)
     ids = theirs["input_ids"][0].tolist()
@@ -152,7 +159,7 @@ def _inputs(opened: Opened, ref: MediaRef, mine: Prepared, chat: str) -> Iterato
     yield _pixels(opened, ref.kind, mine, theirs)
 
 
-def _theirs(opened: Opened, ref: MediaRef, mine: Prepared, chat: str) -> Any:
+def _theirs(opened: OpenedCheckpoint, ref: MediaRef, mine: Prepared, chat: str) -> Any:
     own = opened.processor.own
     if ref.kind == "image":
         with open_regular(str(ref.path)) as file, open_image(file) as image:
@@ -176,7 +183,7 @@ def _theirs(opened: Opened, ref: MediaRef, mine: Prepared, chat: str) -> Any:
     )
 
 
-def _without_outer_tokens(ids: list[int], opened: Opened) -> list[int]:
+def _without_outer_tokens(ids: list[int], opened: OpenedCheckpoint) -> list[int]:
     """Without the start token before a video's first timestamp, and the end token after its last frame: since
     version 5 transformers keeps both, and Qwen3-VL was trained without them.
     """
@@ -190,7 +197,7 @@ def _without_outer_tokens(ids: list[int], opened: Opened) -> list[int]:
     return [token for place, token in enumerate(ids) if place not in (ids.index(start), last)]
 
 
-def _pixels(opened: Opened, kind: MediaKind, mine: Prepared, theirs: Mapping[str, Any]) -> Finding:
+def _pixels(opened: OpenedCheckpoint, kind: MediaKind, mine: Prepared, theirs: Mapping[str, Any]) -> Finding:
     (shown,) = mine.vision
     key = "pixel_values_videos" if kind == "video" and "pixel_values_videos" in theirs else "pixel_values"
     other = torch.as_tensor(theirs[key])
@@ -206,9 +213,9 @@ def _pixels(opened: Opened, kind: MediaKind, mine: Prepared, theirs: Mapping[str
     return Finding(what, "equal" if same else "different", detail)
 
 
-def _positions(adapter: Adapter, opened: Opened, kind: MediaKind, mine: Prepared) -> Finding:
+def _positions(adapter: FamilyAdapter, opened: OpenedCheckpoint, kind: MediaKind, mine: Prepared) -> Finding:
     """Positions of the family's native variant against those of the untouched model."""
-    native = parse_variant(adapter.family.native_rope).with_defaults(**model_values(opened.config))
+    native = parse_variant(adapter.family.native_rope).with_defaults(**model_defaults(opened.config))
     ours = position_ids(native.position, segments_of(mine)).ids
     theirs = _untouched_positions(adapter, opened, kind, mine)
     what = f"positions of {_an(kind)}"
@@ -228,7 +235,9 @@ def _positions(adapter: Adapter, opened: Opened, kind: MediaKind, mine: Prepared
     )
 
 
-def _untouched_positions(adapter: Adapter, opened: Opened, kind: MediaKind, mine: Prepared) -> Any:
+def _untouched_positions(
+    adapter: FamilyAdapter, opened: OpenedCheckpoint, kind: MediaKind, mine: Prepared
+) -> Any:
     import transformers
 
     ids = torch.from_numpy(mine.input_ids)[None]
@@ -280,7 +289,7 @@ def _scene(shift: int) -> Pixels:
     return scene
 
 
-def _spelled(mine: Prepared, opened: Opened) -> str:
+def _spelled(mine: Prepared, opened: OpenedCheckpoint) -> str:
     """A prompt, its number of tokens, and its token ids with runs of one token written as ``id x count``."""
     visual = int(np.count_nonzero(mine.token_types))
     ids = mine.input_ids.tolist()

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
+from evalkit.core.errors import EnvironmentProblem
 from evalkit.data.file_hash import file_hashes
-from evalkit.errors import EnvironmentProblem
-from evalkit.models.base import Placing
-from evalkit.models.checkpoint import CheckpointFiles
-from evalkit.models.generation import LOOP_PERIOD, LOOP_REPEATS, LOOP_TOKENS, DecodingRules
+from evalkit.inference.stopping import LOOP_PERIOD, LOOP_REPEATS, LOOP_TOKENS, GenerationTokens
+from evalkit.models.base import LoadConfig
+from evalkit.models.checkpoints.files import CheckpointFiles
 from evalkit.models.preprocess import ChatPreprocessor
 from evalkit.models.processor import Processor
 
@@ -35,10 +35,10 @@ def identity_of(
     files: CheckpointFiles,
     preprocessor: ChatPreprocessor,
     processor: Processor,
-    rules: DecodingRules,
+    generation_tokens: GenerationTokens,
     dtype: torch.dtype,
     device: torch.device,
-    where: Placing,
+    load_config: LoadConfig,
 ) -> Mapping[str, str]:
     """The components; all files are read that were not hashed before.
 
@@ -50,17 +50,17 @@ def identity_of(
         "chat template": _digest(processor.template),
         "preprocessing": _digest(f"{read!r} {processor.normalise!r}"),
         "shown": f"{preprocessor.frames.max_frames} frames, {preprocessor.visual_tokens} visual tokens",
-        "generation": _spelled(rules),
+        "generation": _spelled(generation_tokens),
         "dtype": str(dtype).removeprefix("torch."),
         "engine": ENGINE,
         # Also in float32: a compiled part adds in another order.
-        "compile": "yes" if where.compiled else "no",
+        "compile": "yes" if load_config.compiled else "no",
     }
     found |= _versions(whole=dtype != torch.float32, adapter=files.adapter is not None)
     if dtype == torch.float32:
         # The engine promises the same text for every batch and device, unless products are cut to fewer bits.
         return found | {"matrix products": torch.get_float32_matmul_precision()}
-    return found | _rounding(device, where)
+    return found | _rounding(device, load_config)
 
 
 def _digests(files: CheckpointFiles) -> dict[str, str]:
@@ -88,17 +88,17 @@ def _versions(*, whole: bool, adapter: bool) -> dict[str, str]:
     return {name: version if whole else version.partition("+")[0] for name, version in found.items()}
 
 
-def _rounding(device: torch.device, where: Placing) -> dict[str, str]:
+def _rounding(device: torch.device, load_config: LoadConfig) -> dict[str, str]:
     """What else changes the last bits of a sum in 16 bits, and with them, now and then, an answer."""
     return {
         # Kernels are chosen by the processor.
         "device": _processor(device),
-        # See evalkit.models.attention: FlashAttention and cuDNN on a GPU, PyTorch's own elsewhere.
+        # See evalkit.inference.attention: FlashAttention and cuDNN on a GPU, PyTorch's own elsewhere.
         "attention": "sdpa" if device.type == "cpu" else f"varlen, sdpa, cudnn {_cudnn()}",
         # A part of a model on another device is a kernel of its own.
-        "device map": where.device_map or "none",
+        "device map": load_config.device_map or "none",
         # Which rows share a matrix product decides on its kernel.
-        "batching": ", ".join(where.batching) or "default",
+        "batching": ", ".join(load_config.batching) or "default",
     }
 
 
@@ -113,9 +113,9 @@ def _processor(device: torch.device) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _spelled(rules: DecodingRules) -> str:
+def _spelled(generation_tokens: GenerationTokens) -> str:
     loop = f"{LOOP_REPEATS} times a phrase of up to {LOOP_PERIOD} tokens, {LOOP_TOKENS} at least"
-    return f"greedy; stop at {_listed(sorted(rules.stop))}; never {_listed(rules.banned)}; loop: {loop}"
+    return f"greedy; stop at {_listed(sorted(generation_tokens.stop_token_ids))}; never {_listed(generation_tokens.banned_token_ids)}; loop: {loop}"
 
 
 def _listed(ids: Sequence[int]) -> str:

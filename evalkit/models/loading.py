@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from evalkit.errors import UsageError, did_you_mean
-from evalkit.models.base import Card, Model, Placing
-from evalkit.models.checkpoint import read_config
-from evalkit.models.families import FAMILIES
-from evalkit.models.source import Source, find
-from evalkit.provenance import refuse_untried
+from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.core.provenance import refuse_untried
+from evalkit.models.base import LoadConfig, Model, ModelInfo
+from evalkit.models.checkpoints.files import read_config
+from evalkit.models.checkpoints.source import Source, find
+from evalkit.models.families.registry import FAMILIES
 from evalkit.rope.variants import RopeVariant, parse_variant
 
 
@@ -37,10 +37,10 @@ def load_model(
         UsageError: no such checkpoint, family, variant, dtype or device name.
         EnvironmentProblem: the checkpoint or the device can't be used.
     """
-    return describe_model(name, rope, Placing(dtype, device, processor=processor)).load()
+    return describe_model(name, rope, LoadConfig(dtype, device, processor=processor)).load()
 
 
-def describe_model(name: str, rope: str = "auto", where: Placing | None = None) -> Card:
+def describe_model(name: str, rope: str = "auto", load_config: LoadConfig | None = None) -> ModelInfo:
     """What :func:`load_model` would load, without the weights; ``where`` is its dtype and device. Files that
     were not hashed before are read.
 
@@ -48,14 +48,16 @@ def describe_model(name: str, rope: str = "auto", where: Placing | None = None) 
         UsageError: no such checkpoint, family, variant, dtype or device name.
         EnvironmentProblem: the checkpoint or the device can't be used, torch or transformers is too old.
     """
-    where = where or Placing()
-    family, source, variant = find_model(name, rope, where)
-    card: Card = importlib.import_module(FAMILIES[family].module).describe(source, name, variant, where)
-    return card
+    load_config = load_config or LoadConfig()
+    family, source, variant = find_model(name, rope, load_config)
+    model_info: ModelInfo = importlib.import_module(FAMILIES[family].module).describe(
+        source, name, variant, load_config
+    )
+    return model_info
 
 
 def find_model(
-    name: str, rope: str = "auto", where: Placing | None = None
+    name: str, rope: str = "auto", load_config: LoadConfig | None = None
 ) -> tuple[str, Source | None, RopeVariant]:
     """The family, the folders and the variant that a model's name stands for; a mock has no folders.
     ``where`` says what lends it a processor.
@@ -64,8 +66,8 @@ def find_model(
         UsageError: no such checkpoint, family or variant.
         EnvironmentProblem: it can't be downloaded or read, or torch or transformers is too old.
     """
-    where = where or Placing()
-    processor, if_needed = where.processor, where.processor_if_needed
+    load_config = load_config or LoadConfig()
+    processor, if_needed = load_config.processor, load_config.processor_if_needed
     if name.partition(":")[0] == "mock":
         if processor is not None and not if_needed:
             raise UsageError(f"`--processor {processor}`", f"`{name}` reads no files at all", "leave it out")

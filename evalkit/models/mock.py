@@ -29,20 +29,20 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.core.errors import OutOfMemory, UsageError, did_you_mean
+from evalkit.core.types import FixedPart, Generation, Locate, MediaInfo, MediaRef, Prepared, Request
 from evalkit.data.file_hash import file_hash
-from evalkit.data.frame_times import shown_times
+from evalkit.data.frame_times import sampled_times
 from evalkit.data.images import load_image
 from evalkit.data.media import media_digest, unreadable
-from evalkit.data.sampling import FrameRule, choose_frames
+from evalkit.data.sampling import FrameRule, sample_frames
 from evalkit.data.video import probe
-from evalkit.errors import OutOfMemory, UsageError, did_you_mean
-from evalkit.models.base import Card, Model, Placing, fingerprint_of
-from evalkit.models.families import FAMILIES
-from evalkit.models.source import Source
-from evalkit.models.whole_batches import WholeBatches
+from evalkit.inference.counters import EngineCounters
+from evalkit.inference.one_shot_decoder import OneShotDecoder
+from evalkit.models.base import LoadConfig, Model, ModelInfo, fingerprint_of
+from evalkit.models.checkpoints.source import Source
+from evalkit.models.families.registry import FAMILIES
 from evalkit.rope.variants import RopeVariant
-from evalkit.stats import Stats
-from evalkit.types import FixedPart, Generation, Locate, MediaInfo, MediaRef, Prepared, Request
 
 FAMILY = FAMILIES["mock"]
 
@@ -65,23 +65,27 @@ class MockPreprocessor:
         videos = (
             [ref for ref in request.media if ref.kind == "video" and ref.path] if request.by_frames else []
         )
-        times = [t for ref in videos for t in shown_times(str(ref.path), self.frames, ref.start, ref.end)]
-        return len(_words(request.asked(times)))
+        times = [t for ref in videos for t in sampled_times(str(ref.path), self.frames, ref.start, ref.end)]
+        return len(_words(request.full_prompt(times)))
 
-    def asked(self, request: Request) -> str:
+    def full_prompt(self, request: Request) -> str:
         """See :class:`evalkit.models.base.Preprocessor`."""
-        media = self.show([ref for ref in request.media if ref.kind == "video"]) if request.by_frames else ()
-        return request.asked([time for each in media for time in each.timestamps])
+        media = (
+            self.process_media([ref for ref in request.media if ref.kind == "video"])
+            if request.by_frames
+            else ()
+        )
+        return request.full_prompt([time for each in media for time in each.timestamps])
 
-    def show(self, media: Sequence[MediaRef]) -> tuple[MediaInfo, ...]:
+    def process_media(self, media: Sequence[MediaRef]) -> tuple[MediaInfo, ...]:
         """Decode the media; raises MediaError where that fails."""
         return tuple(_look_at(ref, self.frames) for ref in media)
 
     def prepare(self, request: Request, shown: tuple[MediaInfo, ...] | None = None) -> Prepared:
         """See :class:`evalkit.models.base.Preprocessor`."""
         began = time.perf_counter()
-        media = self.show(request.media) if shown is None else shown
-        prompt = request.asked([time for each in media for time in each.timestamps])
+        media = self.process_media(request.media) if shown is None else shown
+        prompt = request.full_prompt([time for each in media for time in each.timestamps])
         ids = np.array([_token_id(word) for word in _words(prompt)], dtype=np.int64)
         return MockPrepared(
             key=request.key,
@@ -118,11 +122,11 @@ class MockModel:
 
     @property
     def fingerprint(self) -> str:
-        """See :class:`evalkit.models.base.Card`."""
+        """See :class:`evalkit.models.base.ModelInfo`."""
         return fingerprint_of(self.identity)
 
     @property
-    def card(self) -> MockModel:
+    def model_info(self) -> MockModel:
         """It has no weights."""
         return self
 
@@ -134,21 +138,21 @@ class MockModel:
         """The parts in order, media as ``<image>`` and ``<video>``."""
         return "".join(_written(part) for part in parts)
 
-    def has_room_for(self, other: Card) -> bool:
+    def fits_beside(self, other: ModelInfo) -> bool:
         """Whatever it is."""
         return True
 
-    def join(self, first: Model) -> None:
+    def share_weights_with(self, first: Model) -> None:
         """There is nothing to share."""
 
     def token_budget(self, models: int) -> None:
         """No limit."""
 
     def decoder(
-        self, stats: Stats | None = None, *, one_by_one: bool = False, graphs: bool = True
-    ) -> WholeBatches:
+        self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
+    ) -> OneShotDecoder:
         """See :class:`evalkit.models.base.Model`."""
-        return WholeBatches(self.generate)
+        return OneShotDecoder(self.generate)
 
     def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
         """Answer a batch; raises OutOfMemory above ``capacity`` samples."""
@@ -171,7 +175,7 @@ class MockModel:
         return Generation("".join(shown), tokens, "stop" if len(shown) == len(words) else "length")
 
 
-def describe(source: Source | None, name: str, variant: RopeVariant, where: Placing) -> MockModel:
+def describe(source: Source | None, name: str, variant: RopeVariant, load_config: LoadConfig) -> MockModel:
     """Build the mock that ``name`` describes; of ``where`` the number of frames matters, ``source`` doesn't.
 
     Raises:
@@ -196,8 +200,8 @@ def describe(source: Source | None, name: str, variant: RopeVariant, where: Plac
     if behaviour == "answers":
         identity, files = identity | {"answers": file_hash(value)}, (Path(value).absolute(),)
     rule = FrameRule()
-    if where.max_frames is not None:
-        rule = rule.at_most(where.max_frames)
+    if load_config.max_frames is not None:
+        rule = rule.at_most(load_config.max_frames)
         identity |= {"shown": str(rule)}
     settings = {"answer": _echo, "files": files, "preprocessor": MockPreprocessor(rule), **settings}
     return MockModel(name, variant, identity, **settings)
@@ -270,7 +274,7 @@ def _look_at(ref: MediaRef, rule: FrameRule) -> MediaInfo:
     found = probe(str(ref.path))
     size = (found.width, found.height)
     try:
-        chosen = choose_frames(found.timestamps, rule, ref.start, ref.end)
+        chosen = sample_frames(found.timestamps, rule, ref.start, ref.end)
     except ValueError as error:
         raise unreadable(ref, str(error)) from None
     return MediaInfo("video", digest, size, size, 0, chosen.indices, chosen.timestamps)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from evalkit.data.frame_times import shown_times
+from evalkit.core.errors import MediaError
+from evalkit.core.types import MediaInfo, MediaKind, MediaRef, Prepared, Request, VisionInput
+from evalkit.data.frame_times import sampled_times
 from evalkit.data.images import Pixels
 from evalkit.data.media import media_digest, unreadable
-from evalkit.data.sampling import FrameRule, Frames, choose_frames, expected_count
+from evalkit.data.sampling import FrameRule, SampledFrames, expected_count, sample_frames
 from evalkit.data.video import open_reader, probe
 from evalkit.data.video.probe import opened
-from evalkit.errors import MediaError
-from evalkit.types import MediaInfo, MediaKind, MediaRef, Prepared, Request, VisionInput
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,7 +30,7 @@ VISUAL_TOKENS = 24576
 
 
 @dataclass(frozen=True)
-class Shown:
+class ProcessedMedium:
     """One medium as the model sees it.
 
     ``text`` stands in the prompt in the place of the placeholder, with one pad token for every
@@ -49,7 +49,7 @@ class Clip:
 
     frames: Iterator[Pixels]
     size: tuple[int, int]
-    chosen: Frames
+    chosen: SampledFrames
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ChatPreprocessor:
     """The flow that families share; small, frozen and picklable.
 
     A family's subclass says how an image and a video are shown. ``placeholders`` are what the chat
-    template writes for a medium, ``pads`` the tokens that are repeated.
+    template writes for a medium, ``pad_tokens`` the tokens that are repeated.
     """
 
     tokenizer_file: str
@@ -66,13 +66,13 @@ class ChatPreprocessor:
     visual_tokens: int = VISUAL_TOKENS
 
     placeholders: ClassVar[Mapping[MediaKind, str]]
-    pads: ClassVar[tuple[str, ...]]
+    pad_tokens: ClassVar[tuple[str, ...]]
 
-    def show_image(self, ref: MediaRef, among: Sequence[MediaRef]) -> Shown:
+    def process_image(self, ref: MediaRef, among: Sequence[MediaRef]) -> ProcessedMedium:
         """Decode and resize an image; all media ``among`` which it is share the visual tokens."""
         raise NotImplementedError
 
-    def show_video(self, ref: MediaRef, among: Sequence[MediaRef]) -> Shown:
+    def process_video(self, ref: MediaRef, among: Sequence[MediaRef]) -> ProcessedMedium:
         """Decode, sample and resize a video."""
         raise NotImplementedError
 
@@ -80,7 +80,7 @@ class ChatPreprocessor:
         """Tokens that a medium takes in the place of its placeholder, from its header alone."""
         raise NotImplementedError
 
-    def showing(self, max_frames: int | None, visual_tokens: int | None) -> Self:
+    def with_limits(self, max_frames: int | None, visual_tokens: int | None) -> Self:
         """The same with other limits on the frames of a video and on the visual tokens of a request."""
         rule = self.frames
         if max_frames is not None:
@@ -91,7 +91,7 @@ class ChatPreprocessor:
         """See :class:`evalkit.models.base.Preprocessor`. Exact for images and for videos whose header
         states a constant frame rate and the number of frames; a medium that can't be read counts 1.
         """
-        tokens = len(self.encode(request.asked(self._expected_times(request))))
+        tokens = len(self.encode(request.full_prompt(self._expected_times(request))))
         for ref in request.media:
             try:
                 spelled = len(self.encode(self.placeholders[ref.kind]))
@@ -100,34 +100,36 @@ class ChatPreprocessor:
                 continue
         return tokens
 
-    def asked(self, request: Request) -> str:
+    def full_prompt(self, request: Request) -> str:
         """See :class:`evalkit.models.base.Preprocessor`."""
         if not request.by_frames:
             return request.prompt
         most = self.most_frames(len(request.media))
         clips = [self.choose(ref, most) for ref in request.media if ref.kind == "video"]
-        return request.asked([time for chosen in clips for time in chosen.timestamps])
+        return request.full_prompt([time for chosen in clips for time in chosen.timestamps])
 
     def most_frames(self, share: int) -> int:
         """How many frames of a video are shown at most, beside ``share - 1`` other media."""
         return self.frames.max_frames
 
-    def show(self, media: Sequence[MediaRef]) -> list[Shown]:
+    def process_media(self, media: Sequence[MediaRef]) -> list[ProcessedMedium]:
         """See :class:`evalkit.models.base.Preprocessor`."""
         return [
-            self.show_image(ref, media) if ref.kind == "image" else self.show_video(ref, media)
+            self.process_image(ref, media) if ref.kind == "image" else self.process_video(ref, media)
             for ref in media
         ]
 
-    def prepare(self, request: Request, shown: Sequence[Shown] | None = None) -> Prepared:
+    def prepare(self, request: Request, shown: Sequence[ProcessedMedium] | None = None) -> Prepared:
         """See :class:`evalkit.models.base.Preprocessor`."""
         began = time.perf_counter()
         if shown is None:
-            shown = self.show(request.media)
-        prompt = request.asked([time for each in shown for time in each.info.timestamps])
+            shown = self.process_media(request.media)
+        prompt = request.full_prompt([time for each in shown for time in each.info.timestamps])
         spelled = np.asarray(self.encode(self._spell(prompt, request, shown)), np.int64)
         tokenizer = tokenizer_of(self.tokenizer_file)
-        places = np.flatnonzero(np.isin(spelled, [tokenizer.token_to_id(pad) or -1 for pad in self.pads]))
+        places = np.flatnonzero(
+            np.isin(spelled, [tokenizer.token_to_id(pad) or -1 for pad in self.pad_tokens])
+        )
         counts, types = np.ones(len(spelled), np.int64), np.zeros(len(spelled), np.uint8)
         plain = np.zeros(len(spelled), np.int64)
         for place, (visual, separators, kind) in zip(places, self._pieces(request, shown), strict=True):
@@ -171,17 +173,17 @@ class ChatPreprocessor:
         frames = open_reader(self.video_backend).read(path, known, chosen.indices)
         return Clip(frames, (known.width, known.height), chosen)
 
-    def choose(self, ref: MediaRef, most: int) -> Frames:
+    def choose(self, ref: MediaRef, most: int) -> SampledFrames:
         """The frames of a video that the frame rule chooses, at most ``most``; nothing is decoded."""
         rule = self.frames.at_most(most)
         try:
-            return choose_frames(probe(local_file(ref)).timestamps, rule, ref.start, ref.end)
+            return sample_frames(probe(local_file(ref)).timestamps, rule, ref.start, ref.end)
         except ValueError as error:
             raise unreadable(ref, str(error)) from None
 
     def expected_frames(self, ref: MediaRef, most: int) -> tuple[int, tuple[int, int]]:
         """Number of frames that :meth:`clip` will choose, and the video's size, from its header."""
-        known = header(local_file(ref))
+        known = video_header(local_file(ref))
         end = known.seconds if ref.end is None else min(known.seconds, ref.end)
         seconds = max(0.0, end - (ref.start or 0.0))
         whole = max(1, round(seconds * known.rate))
@@ -193,9 +195,9 @@ class ChatPreprocessor:
             [ref for ref in request.media if ref.kind == "video" and ref.path] if request.by_frames else []
         )
         rule = self.frames.at_most(self.most_frames(len(request.media)))
-        return [time for ref in videos for time in shown_times(str(ref.path), rule, ref.start, ref.end)]
+        return [time for ref in videos for time in sampled_times(str(ref.path), rule, ref.start, ref.end)]
 
-    def _spell(self, prompt: str, request: Request, shown: Sequence[Shown]) -> str:
+    def _spell(self, prompt: str, request: Request, shown: Sequence[ProcessedMedium]) -> str:
         """The prompt with every placeholder replaced by what its medium is written as."""
         kinds = {text: kind for kind, text in self.placeholders.items()}
         pattern = "|".join(re.escape(text) for text in kinds)
@@ -209,30 +211,36 @@ class ChatPreprocessor:
         rest = iter(shown)
         return re.sub(pattern, lambda place: next(rest).text, prompt)
 
-    def _pieces(self, request: Request, shown: Sequence[Shown]) -> Iterator[tuple[int, int, MediaKind]]:
+    def _pieces(
+        self, request: Request, shown: Sequence[ProcessedMedium]
+    ) -> Iterator[tuple[int, int, MediaKind]]:
         """For every pad token: visual tokens, separators after them, and the kind of medium."""
         for each in shown:
             sizes = [t * h * w for t, h, w in each.vision.blocks]
-            pads = sum(each.text.count(pad) for pad in self.pads)
-            if pads == len(sizes):
+            pad_tokens = sum(each.text.count(pad) for pad in self.pad_tokens)
+            if pad_tokens == len(sizes):
                 yield from ((size, 0, each.info.kind) for size in sizes[:-1])
                 yield sizes[-1], each.separators, each.info.kind
             else:
                 yield sum(sizes), each.separators, each.info.kind
 
 
-def info_of(
-    ref: MediaRef, size: tuple[int, int], shown: tuple[int, int], tokens: int, chosen: Frames | None = None
+def media_info_of(
+    ref: MediaRef,
+    size: tuple[int, int],
+    shown: tuple[int, int],
+    tokens: int,
+    chosen: SampledFrames | None = None,
 ) -> MediaInfo:
     """What was shown of a medium; sizes are ``(width, height)``."""
     frames = () if chosen is None else (chosen.indices, chosen.timestamps)
     return MediaInfo(ref.kind, media_digest(ref), size, shown, tokens, *frames)
 
 
-def neutralise(text: str, specials: Iterable[str]) -> str:
+def escape_special_tokens(text: str, specials: Iterable[str]) -> str:
     """Break up special tokens that occur in a question's own text, so that they stay text.
 
-    >>> neutralise("what is <|image_pad|>?", ["<|image_pad|>"])
+    >>> escape_special_tokens("what is <|image_pad|>?", ["<|image_pad|>"])
     'what is < |image_pad|>?'
     """
     for special in specials:
@@ -248,7 +256,7 @@ def local_file(ref: MediaRef) -> str:
 
 
 @dataclass(frozen=True)
-class Header:
+class VideoHeader:
     """What a container states about its video."""
 
     seconds: float
@@ -257,7 +265,7 @@ class Header:
 
 
 @lru_cache(maxsize=1024)  # several questions about one video
-def header(path: str) -> Header:
+def video_header(path: str) -> VideoHeader:
     """Length, frame rate and size as the container states them: for planning only.
 
     Raises:
@@ -266,7 +274,7 @@ def header(path: str) -> Header:
     with opened(path) as (container, stream):
         rate = float(stream.average_rate or 25)
         seconds = stream.frames / rate if stream.frames else (container.duration or 0) / 1e6
-        return Header(seconds, rate, (stream.width, stream.height))
+        return VideoHeader(seconds, rate, (stream.width, stream.height))
 
 
 @lru_cache(maxsize=4)

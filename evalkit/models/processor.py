@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit.core.atomic_files import write_atomic
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.types import FixedPart, Locate, MediaKind, MediaRef, Text
 from evalkit.data.cache import cache_root, writing
-from evalkit.errors import EnvironmentProblem
-from evalkit.files import write_whole
-from evalkit.models.checkpoint import CheckpointFiles, read_json
-from evalkit.models.normalise import Channels, Normalisation, Normalisations
-from evalkit.models.preprocess import neutralise
-from evalkit.types import FixedPart, Locate, MediaKind, MediaRef, Text
+from evalkit.inference.normalisation import Channels, Normalisation, Normalisations
+from evalkit.models.checkpoints.files import CheckpointFiles, read_json
+from evalkit.models.preprocess import escape_special_tokens
 
 BICUBIC = 3
 """``PIL.Image.Resampling.BICUBIC``, by which our preprocessing resizes."""
@@ -296,7 +296,7 @@ def _tokenizer_file(tokenizer: Any, folder: Path) -> str:
     place = cache_root() / "tokenizers" / f"{hashlib.sha256(text).hexdigest()}.json"
     if not place.is_file():
         with writing(place.parent):
-            write_whole(place, text, durable=False)
+            write_atomic(place, text, durable=False)
     return str(place)
 
 
@@ -305,8 +305,8 @@ def _content(part: FixedPart, specials: Sequence[str], family: str, locate: str)
         return {"type": part.kind}
     # The wording itself may have special tokens of the family; the phrase may not.
     if isinstance(part, Locate):
-        return {"type": "text", "text": locate.format(neutralise(part.phrase, specials))}
-    return {"type": "text", "text": neutralise(part.wording(family), specials)}
+        return {"type": "text", "text": locate.format(escape_special_tokens(part.phrase, specials))}
+    return {"type": "text", "text": escape_special_tokens(part.wording(family), specials)}
 
 
 def _blamed(folder: Path, error: Exception) -> tuple[str, Exception]:

@@ -1,4 +1,4 @@
-"""Square tiles: pictures cut up, and how many are shown at a time."""
+"""Square tiles: pictures split_tiles up, and how many are shown at a time."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.types import VisionInput
+from evalkit.core.types import VisionInput
 
-TILES = 64
+MAX_TILES_PER_CALL = 64
 """Tiles or frames shown to the vision tower at a time, if they are several media."""
 
 Bytes = npt.NDArray[np.uint8]
 
 
-def cut(picture: Bytes, side: int) -> Bytes:
+def split_tiles(picture: Bytes, side: int) -> Bytes:
     """Cut ``[H, W, 3]`` into tiles ``[n, 3, side, side]``, row by row."""
     height, width, _ = picture.shape
     cut_up = picture.reshape(height // side, side, width // side, side, 3)
     return cut_up.transpose(0, 2, 4, 1, 3).reshape(-1, 3, side, side)
 
 
-def runs(media: Sequence[VisionInput]) -> Iterator[list[VisionInput]]:
+def tile_batches(media: Sequence[VisionInput]) -> Iterator[list[VisionInput]]:
     """Media in their order, a call's worth at a time."""
     run: list[VisionInput] = []
     for each in media:
-        if run and sum(len(other.patches) for other in run) + len(each.patches) > TILES:
+        if run and sum(len(other.patches) for other in run) + len(each.patches) > MAX_TILES_PER_CALL:
             yield run
             run = []
         run.append(each)

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from evalkit.errors import EnvironmentProblem, UsageError
-from evalkit.models.adapters import merge_adapter
-from evalkit.models.aligned import align_tower
-from evalkit.models.checkpoint import CheckpointFiles
+from evalkit.core.errors import EnvironmentProblem, UsageError
+from evalkit.inference.padded_linear import pad_vision_mlp
+from evalkit.models.checkpoints.files import CheckpointFiles
+from evalkit.models.checkpoints.peft_adapters import merge_adapter
+from evalkit.models.checkpoints.quantization import advice, check_known, quantisation
 from evalkit.models.preprocess import tokenizer_of
-from evalkit.models.quantised import advice, check_known, quantisation
 
 
 def load_weights(
@@ -51,7 +51,7 @@ def load_weights(
             return model.eval()
         placed = model.to(device).eval()
         if device.type == "cuda" and dtype != torch.float32:
-            align_tower(placed)
+            pad_vision_mlp(placed)
         return placed
     except torch.OutOfMemoryError as error:
         why, fix = str(error).splitlines()[0], "use a smaller checkpoint, or `--dtype bfloat16`"

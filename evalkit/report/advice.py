@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.errors import UsageError, did_you_mean
+from evalkit.core.errors import UsageError, did_you_mean
 from evalkit.metrics.base import Metric
-from evalkit.report.aggregate import CATEGORIES, Column, rows_of
+from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row
 from evalkit.report.comparison import Comparison
-from evalkit.report.differences import ByTask, FindMetric, pairs
+from evalkit.report.differences import FindMetric, RecordsByTask, pairs
 from evalkit.report.paired import LEVEL, POWER
-from evalkit.store.columns import Verdict, verdicts
+from evalkit.store.records_table import ScoreRow, score_rows
 
 RESAMPLES = 4000
 _SEED = 20251023
@@ -70,7 +70,7 @@ class Advice:
 
 def advise(
     comparison: Comparison,
-    records: Mapping[str, ByTask],
+    records: Mapping[str, RecordsByTask],
     metric_of: FindMetric,
     weights: Mapping[str, float] | None = None,
 ) -> Advice:
@@ -94,7 +94,7 @@ def advise(
             continue
         metric = metric_of(arms[0], column.task)
         table = _table(
-            metric, column.task, arms, [verdicts(records[arm].get(column.task, ())) for arm in arms]
+            metric, column.task, arms, [score_rows(records[arm].get(column.task, ())) for arm in arms]
         )
         low, high = column.limits
         scores += weight * (_means(table.sum(axis=0, keepdims=True))[0] - low) / (high - low)
@@ -102,7 +102,9 @@ def advise(
     return _advice(arms, scores, total, chosen)
 
 
-def resolve_weights(columns: Sequence[Column], weights: Mapping[str, float] | None) -> dict[str, float]:
+def resolve_weights(
+    columns: Sequence[BenchmarkColumn], weights: Mapping[str, float] | None
+) -> dict[str, float]:
     """A weight for every benchmark, adding up to 1; names may be globs or categories, whose weight is
     shared by what they match.
 
@@ -124,7 +126,7 @@ def resolve_weights(columns: Sequence[Column], weights: Mapping[str, float] | No
                 f"no benchmark matches.{did_you_mean(name, known)}",
                 "name one of the runs'",
             )
-        rows = rows_of(matching)
+        rows = tasks_by_row(matching)
         for tasks in rows.values():
             for task in tasks:
                 found[task] = found.get(task, 0.0) + weight / len(rows) / len(tasks)
@@ -134,7 +136,7 @@ def resolve_weights(columns: Sequence[Column], weights: Mapping[str, float] | No
     return {task: weight / total for task, weight in found.items()}
 
 
-def _table(metric: Metric, task: str, arms: Sequence[str], sides: Sequence[Sequence[Verdict]]) -> Floats:
+def _table(metric: Metric, task: str, arms: Sequence[str], sides: Sequence[Sequence[ScoreRow]]) -> Floats:
     """``[clusters, 1 + arms]``: weights, then weighted verdicts of every arm on what all have a score for."""
     shared = set.intersection(*({record.sample_id for record in side if _scored(record)} for side in sides))
     if not shared:
@@ -181,5 +183,5 @@ def _advice(arms: Sequence[str], scores: Floats, total: Floats, weights: Mapping
     return Advice(ranked, weights, ranked[0].best >= LEVEL, factor)
 
 
-def _scored(record: Verdict) -> bool:
+def _scored(record: ScoreRow) -> bool:
     return record.score is not None and record.score.value is not None

@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evalkit.metrics.base import FileMetric, Metric, Scored, Unit, UnitMetric, texts_of
-from evalkit.report.stats import interval
-from evalkit.store.columns import Verdict, filtered, verdicts
+from evalkit.core.types import Category
+from evalkit.metrics.base import FileMetric, Metric, Scored, ScoringUnit, UnitMetric, group_labels
+from evalkit.report.intervals import interval
 from evalkit.store.records import Record
-from evalkit.types import Category
+from evalkit.store.records_table import ScoreRow, filtered, score_rows
 
 BY_LOGITS = "by option logits"
 """What a metric's name ends in where multiple choice was answered by the likeliest letter."""
@@ -27,7 +27,7 @@ RATES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Column:
+class BenchmarkColumn:
     """A benchmark as a column of a table. Benchmarks with the same ``row`` (MMBench in two languages)
     are one row of the paper's table, as their mean.
     """
@@ -75,9 +75,9 @@ class Cell:
         return self.estimate.n == self.expected
 
 
-def cell_of(
+def make_cell(
     arm: str,
-    column: Column,
+    column: BenchmarkColumn,
     records: Sequence[Record],
     expected: int,
     metric: Metric,
@@ -88,7 +88,7 @@ def cell_of(
     of an official random fallback, ``limits`` are the shares of samples from which on a flag makes a score
     unreliable.
     """
-    every = verdicts(records)
+    every = score_rows(records)
     known = [each.score is not None and each.score.value is not None for each in every]
     scored = [each for each, has in zip(every, known, strict=True) if has]
     figures = metric.summarise(_items(scored))
@@ -96,10 +96,10 @@ def cell_of(
         scores = [each.score for each in scored if each.score is not None]
         answers = [record.answer() for record in filtered(records, known)]
         figures |= metric.file_figures(answers, scores, seed)
-    members: dict[str, dict[str, list[Verdict]]] = defaultdict(lambda: defaultdict(list))
+    members: dict[str, dict[str, list[ScoreRow]]] = defaultdict(lambda: defaultdict(list))
     for record in scored:
         for group, labels in record.groups.items():
-            for label in texts_of(labels):
+            for label in group_labels(labels):
                 members[group][label].append(record)
     breakdown = {
         group: {label: _estimate(metric, found, column.limits) for label, found in sorted(labels.items())}
@@ -120,7 +120,7 @@ def cell_of(
     )
 
 
-def _unreliable(records: Sequence[Verdict], limits: Mapping[str, float]) -> tuple[str, ...]:
+def _unreliable(records: Sequence[ScoreRow], limits: Mapping[str, float]) -> tuple[str, ...]:
     """The rates that are over their limits, in words."""
     shares = {
         flag: sum(flag in record.flags for record in records) / len(records) for flag in limits if records
@@ -132,25 +132,25 @@ def _unreliable(records: Sequence[Verdict], limits: Mapping[str, float]) -> tupl
     )
 
 
-def category_means(cells: Mapping[str, Cell], columns: Sequence[Column]) -> dict[str, float | None]:
+def category_means(cells: Mapping[str, Cell], columns: Sequence[BenchmarkColumn]) -> dict[str, float | None]:
     """The unweighted mean of each category's rows, as in the paper, their mean as ``overall``, and the
     mean of each row that several benchmarks share; None where a benchmark of the table is missing,
     rather than a mean over fewer.
     """
     shared = {
         row: unweighted([_fraction(cells.get(task), columns) for task in tasks])
-        for row, tasks in rows_of(columns).items()
+        for row, tasks in tasks_by_row(columns).items()
     }
     means: dict[str, float | None] = {}
     for category in CATEGORIES:
-        rows = rows_of([column for column in columns if column.category == category])
+        rows = tasks_by_row([column for column in columns if column.category == category])
         if rows:
             means[category] = unweighted([shared[row] for row in rows])
     means["overall"] = unweighted(list(means.values()))
-    return means | {row: shared[row] for row, tasks in rows_of(columns).items() if len(tasks) > 1}
+    return means | {row: shared[row] for row, tasks in tasks_by_row(columns).items() if len(tasks) > 1}
 
 
-def rows_of(columns: Sequence[Column]) -> dict[str, list[str]]:
+def tasks_by_row(columns: Sequence[BenchmarkColumn]) -> dict[str, list[str]]:
     """The tasks behind each row of the paper's table, in order; a task without one is its own."""
     found: dict[str, list[str]] = {}
     for column in columns:
@@ -170,7 +170,7 @@ def unweighted(values: Iterable[float | None]) -> float | None:
     return sum(value for value in known if value is not None) / len(known)
 
 
-def _fraction(cell: Cell | None, columns: Sequence[Column]) -> float | None:
+def _fraction(cell: Cell | None, columns: Sequence[BenchmarkColumn]) -> float | None:
     """A score on the scale 0 to 1, so that benchmarks of different ranges can be averaged."""
     if cell is None or not cell.whole:
         return None
@@ -178,7 +178,7 @@ def _fraction(cell: Cell | None, columns: Sequence[Column]) -> float | None:
     return (cell.estimate.value - low) / (high - low)
 
 
-def _estimate(metric: Metric, records: Sequence[Verdict], limits: tuple[float, float]) -> Estimate:
+def _estimate(metric: Metric, records: Sequence[ScoreRow], limits: tuple[float, float]) -> Estimate:
     """The primary figure over some records, with its interval: over the answers, or over what the
     metric takes the mean of.
     """
@@ -186,11 +186,11 @@ def _estimate(metric: Metric, records: Sequence[Verdict], limits: tuple[float, f
     if isinstance(metric, UnitMetric):
         units = metric.units(items)
     else:
-        units = [Unit(place, item.score.value or 0.0) for place, item in enumerate(items)]
+        units = [ScoringUnit(place, item.score.value or 0.0) for place, item in enumerate(items)]
     clusters = [records[unit.place].cluster_id for unit in units]
     low, high = interval([unit.value for unit in units], clusters, limits, [unit.weight for unit in units])
     return Estimate(metric.summarise(items).get(metric.name, math.nan), low, high, len(records))
 
 
-def _items(records: Sequence[Verdict]) -> list[Scored]:
+def _items(records: Sequence[ScoreRow]) -> list[Scored]:
     return [Scored(record.score, record.labels) for record in records if record.score is not None]

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from evalkit.plain import finite
-from evalkit.report.aggregate import Cell, Column, category_means
-from evalkit.report.frames import comparison_frame
+from evalkit.core.strict_json import finite_json
+from evalkit.report.aggregate import BenchmarkColumn, Cell, category_means
+from evalkit.report.comparison_frame import comparison_frame
 from evalkit.report.paired import Difference
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Comparison:
     """
 
     arms: Sequence[Arm]
-    columns: Sequence[Column]
+    columns: Sequence[BenchmarkColumn]
     cells: Mapping[str, Mapping[str, Cell]]
     baseline: str | None = None
     correction: str = "none"
@@ -109,7 +109,7 @@ class Comparison:
         return [*notes, *self.reference_notes]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything at full precision; missing values and those that are not finite are null."""
+        """Everything at full precision; missing values and those that are not finite_json are null."""
         rows = []
         for arm in self.arms:
             cells = self.cells[arm.name]
@@ -130,11 +130,11 @@ class Comparison:
         if self.reference_notes:
             published = [{**asdict(each), "marked": sorted(each.marked)} for each in self.published]
             found |= {"published": published, "reference_notes": list(self.reference_notes)}
-        without: dict[str, Any] = finite(found)
+        without: dict[str, Any] = finite_json(found)
         return without
 
     def to_pandas(self) -> pd.DataFrame:
-        """A frame with one row for each arm and benchmark (:mod:`evalkit.report.frames`)."""
+        """A frame with one row for each arm and benchmark (:mod:`evalkit.report.comparison_frame`)."""
         return comparison_frame(self)
 
 

@@ -6,21 +6,29 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from evalkit.errors import UsageError, did_you_mean
-from evalkit.metrics.base import Metric, Scored, UnitMetric, texts_of
-from evalkit.report.aggregate import CATEGORIES, Column, rows_of
+from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.metrics.base import Metric, Scored, UnitMetric, group_labels
+from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row
 from evalkit.report.comparison import Arm, Comparison
-from evalkit.report.paired import Correction, Difference, Pair, Spread, corrected, difference, mean_difference
-from evalkit.store.columns import Verdict, verdicts
+from evalkit.report.paired import (
+    Correction,
+    Difference,
+    ScorePair,
+    Spread,
+    corrected,
+    difference,
+    mean_difference,
+)
 from evalkit.store.records import Record
+from evalkit.store.records_table import ScoreRow, score_rows
 
-ByTask = Mapping[str, Sequence[Record]]
+RecordsByTask = Mapping[str, Sequence[Record]]
 FindMetric = Callable[[str, str], Metric]
 
 
 def with_differences(
     comparison: Comparison,
-    records: Mapping[str, ByTask],
+    records: Mapping[str, RecordsByTask],
     metric_of: FindMetric,
     baseline: str,
     correction: Correction = "holm",
@@ -37,9 +45,9 @@ def with_differences(
     found: dict[str, dict[str, Difference]] = {name: {} for name in others}
     parts: dict[str, dict[tuple[str, str, str], Difference]] = {name: {} for name in others}
     for column in comparison.columns:
-        first = verdicts(records[base.name].get(column.task, ()))
+        first = score_rows(records[base.name].get(column.task, ()))
         for name in others:
-            pair = (first, verdicts(records[name].get(column.task, ())))
+            pair = (first, score_rows(records[name].get(column.task, ())))
             metric = metric_of(name, column.task)
             result = difference(pairs(metric, *pair))
             if result is not None:
@@ -81,28 +89,29 @@ def find_arm(arms: Sequence[Arm], name: str) -> Arm:
     )
 
 
-def pairs(metric: Metric, first: Sequence[Verdict], second: Sequence[Verdict]) -> list[Pair]:
+def pairs(metric: Metric, first: Sequence[ScoreRow], second: Sequence[ScoreRow]) -> list[ScorePair]:
     """Verdicts on what both arms have a score for, by sample."""
     left = {record.sample_id: record for record in first if _scored(record)}
     right = {record.sample_id: record for record in second if _scored(record)}
     shared = [(left[key], right[key]) for key in left if key in right]
     if not isinstance(metric, UnitMetric):
-        return [Pair(_value(a), _value(b), a.cluster_id) for a, b in shared]
+        return [ScorePair(_value(a), _value(b), a.cluster_id) for a, b in shared]
     units = [metric.units([_item(side[place]) for side in shared]) for place in (0, 1)]
     return [
-        Pair(a.value, b.value, shared[a.place][0].cluster_id, a.weight) for a, b in zip(*units, strict=True)
+        ScorePair(a.value, b.value, shared[a.place][0].cluster_id, a.weight)
+        for a, b in zip(*units, strict=True)
     ]
 
 
 def _by_label(
-    metric: Metric, task: str, first: Sequence[Verdict], second: Sequence[Verdict], correction: Correction
+    metric: Metric, task: str, first: Sequence[ScoreRow], second: Sequence[ScoreRow], correction: Correction
 ) -> dict[tuple[str, str, str], Difference]:
     """Differences within every label of every breakdown, corrected over the labels of each."""
-    members: dict[str, dict[str, tuple[list[Verdict], list[Verdict]]]] = {}
+    members: dict[str, dict[str, tuple[list[ScoreRow], list[ScoreRow]]]] = {}
     for place, records in enumerate((first, second)):
         for record in records:
             for group, labels in record.groups.items():
-                for label in texts_of(labels):
+                for label in group_labels(labels):
                     members.setdefault(group, {}).setdefault(label, ([], []))[place].append(record)
     found: dict[tuple[str, str, str], Difference] = {}
     for group, sides in members.items():
@@ -112,18 +121,18 @@ def _by_label(
     return found
 
 
-def _means(columns: Sequence[Column], found: Mapping[str, Difference]) -> dict[str, Spread]:
+def _means(columns: Sequence[BenchmarkColumn], found: Mapping[str, Difference]) -> dict[str, Spread]:
     """Differences of the means that the table has; none where a benchmark has no difference."""
     limits = {column.task: column.limits for column in columns}
     rows: dict[str, Spread] = {}
-    for row, tasks in rows_of(columns).items():
+    for row, tasks in tasks_by_row(columns).items():
         spreads = [_fraction(found[task], limits[task]) for task in tasks if task in found]
         if len(spreads) == len(tasks):
             rows[row] = mean_difference(spreads)
     means = dict(rows)
     categories = []
     for category in CATEGORIES:
-        names = rows_of([column for column in columns if column.category == category])
+        names = tasks_by_row([column for column in columns if column.category == category])
         if names and all(name in rows for name in names):
             means[category] = mean_difference([rows[name] for name in names])
             categories.append(means[category])
@@ -137,16 +146,16 @@ def _fraction(found: Difference, limits: tuple[float, float]) -> Spread:
     return found.value / width, found.low / width, found.high / width
 
 
-def _scored(record: Verdict) -> bool:
+def _scored(record: ScoreRow) -> bool:
     return record.score is not None and record.score.value is not None
 
 
-def _value(record: Verdict) -> float:
+def _value(record: ScoreRow) -> float:
     assert record.score is not None
     assert record.score.value is not None
     return record.score.value
 
 
-def _item(record: Verdict) -> Scored:
+def _item(record: ScoreRow) -> Scored:
     assert record.score is not None
     return Scored(record.score, record.labels)

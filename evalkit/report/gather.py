@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evalkit.core.console import scrub
+from evalkit.core.registry import load_task
+from evalkit.core.task import Task
 from evalkit.metrics.base import Metric
-from evalkit.registry import load_task
-from evalkit.report.comparable import (
+from evalkit.report.comparability import (
     check_comparable,
     check_origins,
     check_protocols,
@@ -19,19 +21,17 @@ from evalkit.report.comparable import (
     scoring_differences,
 )
 from evalkit.report.comparison import Arm, Comparison
-from evalkit.report.results import ByTask, Results, open_run
-from evalkit.shown import scrub
+from evalkit.report.results import RecordsByTask, Results, open_run
 from evalkit.store import RunDir
-from evalkit.store.columns import sample_ids
-from evalkit.task import Task
+from evalkit.store.records_table import sample_ids
 
 
 @dataclass(frozen=True)
-class Gathered:
+class CombinedRuns:
     """Runs put together; ``origin`` maps an arm's name to the results that it is from and its name there."""
 
     comparison: Comparison
-    records: Mapping[str, ByTask]
+    records: Mapping[str, RecordsByTask]
     origin: Mapping[str, tuple[Results, str]]
 
     def metric(self, arm: str, task: str) -> Metric:
@@ -66,7 +66,7 @@ class Gathered:
         }
 
 
-def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Gathered:
+def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> CombinedRuns:
     """Put runs together, each path once.
 
     Raises:
@@ -77,7 +77,7 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Gathere
     metrics: dict[tuple[str, tuple[str, ...]], Metric] = {}
     parts = [replace(open_run(RunDir.open(path)), metrics=metrics) for path in runs]
     arms: list[Arm] = []
-    records: dict[str, ByTask] = {}
+    records: dict[str, RecordsByTask] = {}
     origin: dict[str, tuple[Results, str]] = {}
     for run, part in zip(names, parts, strict=True):
         found = part.by_arm()
@@ -110,7 +110,7 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Gathere
     comparison = _merged(arms, _kept(parts, origin, records), records if allow_mismatch else None)
     for name, (part, own) in origin.items():
         notes += part.import_notes(own, name)
-    return Gathered(replace(comparison, notes=notes), records, origin)
+    return CombinedRuns(replace(comparison, notes=notes), records, origin)
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:
@@ -143,7 +143,7 @@ def _free(name: str, run: str, taken: Mapping[str, object]) -> str:
 def _kept(
     parts: Sequence[Results],
     origin: Mapping[str, tuple[Results, str]],
-    records: Mapping[str, ByTask],
+    records: Mapping[str, RecordsByTask],
 ) -> list[Results]:
     """The runs with those of their records that are compared."""
     found = []
@@ -154,7 +154,9 @@ def _kept(
     return found
 
 
-def _merged(arms: Sequence[Arm], parts: Sequence[Results], shared: Mapping[str, ByTask] | None) -> Comparison:
+def _merged(
+    arms: Sequence[Arm], parts: Sequence[Results], shared: Mapping[str, RecordsByTask] | None
+) -> Comparison:
     """One table out of several. A comparison of ``shared`` samples expects no more than these."""
     tables = [part.comparison() for part in parts]
     columns = {column.task: column for table in reversed(tables) for column in reversed(table.columns)}

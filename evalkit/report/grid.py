@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from evalkit.report.aggregate import CATEGORIES, Cell, Column, Estimate, rows_of
+from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, Cell, Estimate, tasks_by_row
 from evalkit.report.comparison import Comparison, Published
 from evalkit.report.paired import Difference
 
@@ -20,7 +20,7 @@ BEST, SECOND = 1, 2
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """One score as text, with its interval and its difference to the baseline (empty where there is
     none); ``rank`` is 1 for the best of its line, 2 for the second, else 0.
     """
@@ -33,21 +33,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Line:
+class TableRow:
     """One row: a benchmark, a row of the paper that several benchmarks share, or a mean."""
 
     category: str
     label: str
-    entries: tuple[Entry, ...]
+    entries: tuple[TableCell, ...]
     mean: bool = False
 
 
-def lines(comparison: Comparison) -> list[Line]:
+def lines(comparison: Comparison) -> list[TableRow]:
     """The benchmarks of each category, then their mean where there are several, then the mean of all."""
-    found: list[Line] = []
+    found: list[TableRow] = []
     for category in CATEGORIES:
         columns = [column for column in comparison.columns if column.category == category]
-        rows = rows_of(columns)
+        rows = tasks_by_row(columns)
         for row, tasks in rows.items():
             found += [_benchmark(comparison, column) for column in columns if column.task in tasks]
             if len(tasks) > 1:
@@ -61,7 +61,7 @@ def lines(comparison: Comparison) -> list[Line]:
     return found
 
 
-def breakdown_lines(comparison: Comparison) -> Iterator[tuple[str, list[Line]]]:
+def breakdown_rows(comparison: Comparison) -> Iterator[tuple[str, list[TableRow]]]:
     """For every breakdown of every benchmark, its name and a line for every label."""
     for column in comparison.columns:
         cells = [cells[column.task] for cells in comparison.cells.values() if column.task in cells]
@@ -70,7 +70,7 @@ def breakdown_lines(comparison: Comparison) -> Iterator[tuple[str, list[Line]]]:
             yield f"{column.task} by {group}", [_label(comparison, column, group, label) for label in labels]
 
 
-def score_text(cell: Cell | None, column: Column) -> str:
+def score_text(cell: Cell | None, column: BenchmarkColumn) -> str:
     """A score as the paper prints it: out of 100 where the metric is a fraction.
 
     A trailing ``*`` says that some samples have no score, ``UNRELIABLE`` that so many answers failed that
@@ -82,7 +82,7 @@ def score_text(cell: Cell | None, column: Column) -> str:
     return f"{text} {UNRELIABLE}" if cell.unreliable else text
 
 
-def interval_text(estimate: Estimate | None, column: Column) -> str:
+def interval_text(estimate: Estimate | None, column: BenchmarkColumn) -> str:
     """The 95% interval on the same scale; empty where there is none."""
     if estimate is None or math.isnan(estimate.low):
         return ""
@@ -101,7 +101,7 @@ def mean_text(value: float | None) -> str:
     return PARTIAL if value is None else f"{100 * value:.1f}"
 
 
-def scale(column: Column) -> float:
+def scale(column: BenchmarkColumn) -> float:
     """What a score is multiplied by to print it: fractions are shown out of 100."""
     return 100.0 if column.limits == (0.0, 1.0) else 1.0
 
@@ -137,15 +137,15 @@ def _about_differences(comparison: Comparison) -> list[str]:
     ]
 
 
-def _benchmark(comparison: Comparison, column: Column) -> Line:
+def _benchmark(comparison: Comparison, column: BenchmarkColumn) -> TableRow:
     cells = [comparison.cells[arm.name].get(column.task) for arm in comparison.arms]
     ranks = ranks_of([cell.estimate.value if cell else math.nan for cell in cells])
     entries = []
-    alone = len(rows_of(comparison.columns)[column.row or column.task]) == 1
+    alone = len(tasks_by_row(comparison.columns)[column.row or column.task]) == 1
     for arm, cell, rank in zip(comparison.arms, cells, ranks, strict=True):
         found = comparison.differences.get(arm.name, {}).get(column.task)
         entries.append(
-            Entry(
+            TableCell(
                 score_text(cell, column),
                 interval_text(cell.estimate if cell else None, column),
                 difference_text(found, scale(column)),
@@ -153,14 +153,14 @@ def _benchmark(comparison: Comparison, column: Column) -> Line:
                 found is not None and found.significant,
             )
         )
-    return Line(
+    return TableRow(
         column.category,
         column.task,
         _with_published(comparison, entries, (column.row or column.task) if alone else None),
     )
 
 
-def _label(comparison: Comparison, column: Column, group: str, label: str) -> Line:
+def _label(comparison: Comparison, column: BenchmarkColumn, group: str, label: str) -> TableRow:
     entries = []
     estimates = []
     for arm in comparison.arms:
@@ -175,7 +175,7 @@ def _label(comparison: Comparison, column: Column, group: str, label: str) -> Li
             else f"{estimate.value * scale(column):.1f}"
         )
         entries.append(
-            Entry(
+            TableCell(
                 shown,
                 interval_text(estimate, column),
                 difference_text(found, scale(column)),
@@ -184,10 +184,10 @@ def _label(comparison: Comparison, column: Column, group: str, label: str) -> Li
             )
         )
     count = max((each.n for each in estimates if each), default=0)
-    return Line(column.task, f"{label} (n = {count})", _with_published(comparison, entries, None))
+    return TableRow(column.task, f"{label} (n = {count})", _with_published(comparison, entries, None))
 
 
-def _mean(comparison: Comparison, category: str, label: str, name: str, tasks: Sequence[str]) -> Line:
+def _mean(comparison: Comparison, category: str, label: str, name: str, tasks: Sequence[str]) -> TableRow:
     values = [comparison.means(arm.name).get(name) for arm in comparison.arms]
     ranks = ranks_of([math.nan if value is None else value for value in values])
     entries = []
@@ -196,16 +196,18 @@ def _mean(comparison: Comparison, category: str, label: str, name: str, tasks: S
         difference = f"{100 * found[0]:+.1f}" if found else ""
         significant = found is not None and not found[1] <= 0 <= found[2]
         entries.append(
-            Entry(mean_text(value), "", difference + ("*" if significant else ""), rank, significant)
+            TableCell(mean_text(value), "", difference + ("*" if significant else ""), rank, significant)
         )
-    return Line(category, label, _with_published(comparison, entries, name), mean=True)
+    return TableRow(category, label, _with_published(comparison, entries, name), mean=True)
 
 
-def _with_published(comparison: Comparison, entries: Sequence[Entry], row: str | None) -> tuple[Entry, ...]:
+def _with_published(
+    comparison: Comparison, entries: Sequence[TableCell], row: str | None
+) -> tuple[TableCell, ...]:
     """The arms' entries with those of published columns between them; ``row`` is what they go by there."""
     own = iter(entries)
     return tuple(
-        Entry(_published_text(each, row)) if isinstance(each, Published) else next(own)
+        TableCell(_published_text(each, row)) if isinstance(each, Published) else next(own)
         for each in comparison.shown()
     )
 

@@ -16,13 +16,13 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from evalkit.plain import finite
-from evalkit.report.aggregate import RATES, Column
+from evalkit.core.strict_json import finite_json
+from evalkit.report.aggregate import RATES, BenchmarkColumn
 from evalkit.report.comparison import Comparison
-from evalkit.report.differences import ByTask
-from evalkit.report.grid import Line, legend, lines, scale
-from evalkit.report.samples import Samples, Thumbnails
-from evalkit.store.columns import Verdict, verdicts
+from evalkit.report.differences import RecordsByTask
+from evalkit.report.grid import TableRow, legend, lines, scale
+from evalkit.report.samples import PageSamples, Thumbnails
+from evalkit.store.records_table import ScoreRow, score_rows
 
 _BINS = 6
 
@@ -55,7 +55,7 @@ Green dashes are the true box.</p>
 
 
 def report_page(
-    comparison: Comparison, records: Mapping[str, ByTask], thumbnails: Thumbnails, title: str
+    comparison: Comparison, records: Mapping[str, RecordsByTask], thumbnails: Thumbnails, title: str
 ) -> str:
     """The page; ``records`` maps arm and task to scored records, ``thumbnails`` (task, sample id) to
     pictures as ``data:`` URLs.
@@ -63,12 +63,12 @@ def report_page(
     curves = {"duration": _seconds, "tokens": _tokens}
     plots: dict[str, list[dict[str, Any]]] = {name: [] for name in curves}
     flags = [Counter[str]() for _ in comparison.arms]
-    samples = Samples(thumbnails)
+    samples = PageSamples(thumbnails)
     columns = {column.task: column for column in comparison.columns}
     others = dict.fromkeys(task for arm in comparison.arms for task in records[arm.name])
     for task in [*columns, *(task for task in others if task not in columns)]:
         sides = [records[arm.name].get(task, ()) for arm in comparison.arms]
-        light = [verdicts(side) for side in sides]
+        light = [score_rows(side) for side in sides]
         for counts, found in zip(flags, light, strict=True):
             counts.update(_flags(found))
         if task in columns:
@@ -91,7 +91,11 @@ def report_page(
 
 
 def table_page(
-    title: str, heads: tuple[str, str], columns: Sequence[str], table: Sequence[Line], notes: Sequence[str]
+    title: str,
+    heads: tuple[str, str],
+    columns: Sequence[str],
+    table: Sequence[TableRow],
+    notes: Sequence[str],
 ) -> str:
     """One table, with sorting and filtering; ``heads`` name what a line's category and label are."""
     data = {"heads": heads, "columns": list(columns), "lines": [_line(line) for line in table]}
@@ -109,7 +113,7 @@ def _assemble(title: str, footnotes: Sequence[str], body: str, data: Mapping[str
         script_hash=_allowed(script),
         body=body.format(notes=notes),
         # An end tag within the data would end the script element.
-        data=json.dumps(finite(data), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
+        data=json.dumps(finite_json(data), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
         script=script,
     )
     # A lone surrogate out of a model or a data set, which UTF-8 hasn't, becomes its JSON escape.
@@ -121,7 +125,7 @@ def _allowed(content: str) -> str:
     return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _line(line: TableRow) -> dict[str, Any]:
     return {
         "category": line.category,
         "label": line.label,
@@ -174,7 +178,7 @@ def _heat(comparison: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def _curves(
-    column: Column, light: Sequence[Sequence[Verdict]], measure: Callable[[Verdict], float | None]
+    column: BenchmarkColumn, light: Sequence[Sequence[ScoreRow]], measure: Callable[[ScoreRow], float | None]
 ) -> Iterator[dict[str, Any]]:
     """Mean scores in bins of equal numbers of samples, where a benchmark's samples differ in ``measure``."""
     curves = []
@@ -203,15 +207,15 @@ def _binned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, floa
             part = []
 
 
-def _seconds(verdict: Verdict) -> float | None:
+def _seconds(verdict: ScoreRow) -> float | None:
     return verdict.video_seconds
 
 
-def _tokens(verdict: Verdict) -> float:
+def _tokens(verdict: ScoreRow) -> float:
     return float(verdict.visual_tokens)
 
 
-def _flags(light: Sequence[Verdict]) -> Counter[str]:
+def _flags(light: Sequence[ScoreRow]) -> Counter[str]:
     """How many samples there are, and how many have each flag."""
     found = Counter(flag for each in light for flag in set(each.flags))
     return found + Counter(samples=len(light))

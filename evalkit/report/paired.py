@@ -25,7 +25,7 @@ Spread = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Pair:
+class ScorePair:
     """Two arms' verdicts on the same unit (an answer, or a question with all its rotations)."""
 
     first: float
@@ -63,7 +63,7 @@ class Difference:
         return p < 1 - LEVEL
 
 
-def difference(pairs: Sequence[Pair], seed: int = _SEED) -> Difference | None:
+def difference(pairs: Sequence[ScorePair], seed: int = _SEED) -> Difference | None:
     """Compare two arms; None where there is nothing to compare.
 
     The estimate of a ratio of cluster sums, its cluster-robust variance and the bootstrap over
@@ -143,7 +143,7 @@ def mean_difference(parts: Sequence[Spread]) -> Spread:
     return value, value - margin, value + margin
 
 
-def _clustered(pairs: Sequence[Pair]) -> tuple[Floats, Floats]:
+def _clustered(pairs: Sequence[ScorePair]) -> tuple[Floats, Floats]:
     """Weighted differences and weights, summed by cluster."""
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for pair in pairs:
@@ -155,7 +155,7 @@ def _clustered(pairs: Sequence[Pair]) -> tuple[Floats, Floats]:
 
 
 def _deviation(residuals: Floats, total: float) -> float:
-    """Standard error with cluster-robust variance (see :mod:`evalkit.report.stats`)."""
+    """Standard error with cluster-robust variance (see :mod:`evalkit.report.intervals`)."""
     groups = len(residuals)
     if groups < 2:
         return math.nan
@@ -178,7 +178,7 @@ def _bootstrap(sums: Floats, weights: Floats, seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _mcnemar(discordant: Sequence[Pair]) -> float:
+def _mcnemar(discordant: Sequence[ScorePair]) -> float:
     """The exact test: of the discordant pairs, a fair coin decides."""
     from scipy.stats import binom
 

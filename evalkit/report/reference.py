@@ -16,17 +16,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import UsageError, did_you_mean
-from evalkit.report.aggregate import BY_LOGITS, CATEGORIES, Column, rows_of, unweighted
+from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.core.types import Category
+from evalkit.report.aggregate import BY_LOGITS, CATEGORIES, BenchmarkColumn, tasks_by_row, unweighted
 from evalkit.report.comparison import Arm, Comparison, Published
 from evalkit.rope.variants import parse_variant
-from evalkit.types import Category
 
 _UNKNOWN = "evalkit can't tell whether a checkpoint has the same size, base model and training"
 
 
 @dataclass(frozen=True)
-class Method:
+class PublishedMethod:
     """A line of a published table: its printed name, and evalkit's spelling of the variant."""
 
     name: str
@@ -34,7 +34,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Figure:
+class PublishedFigure:
     """One printed figure for every method, in the methods' order.
 
     A benchmark has a ``category`` and a ``metric`` (evalkit's name of what is taken for the paper's
@@ -62,7 +62,7 @@ class Erratum:
 
 
 @dataclass(frozen=True)
-class Reference:
+class PublishedTable:
     """A published table. ``name`` is that for ``--reference``, None where nothing can be compared."""
 
     table: int
@@ -75,19 +75,19 @@ class Reference:
     protocol: tuple[str, ...]
     notes: tuple[str, ...]
     errata: tuple[Erratum, ...]
-    methods: tuple[Method, ...]
-    figures: tuple[Figure, ...]
+    methods: tuple[PublishedMethod, ...]
+    figures: tuple[PublishedFigure, ...]
 
-    def benchmarks(self, category: str | None = None) -> list[Figure]:
+    def benchmarks(self, category: str | None = None) -> list[PublishedFigure]:
         """The figures of benchmarks, of all categories or of one."""
         return [each for each in self.figures if each.category and category in (None, each.category)]
 
-    def value(self, row: str, method: Method) -> float | None:
+    def value(self, row: str, method: PublishedMethod) -> float | None:
         """A printed benchmark score."""
         found = next((each for each in self.benchmarks() if each.row == row), None)
         return found.values[self.methods.index(method)] if found else None
 
-    def matching(self, rope: str) -> list[Method]:
+    def matching(self, rope: str) -> list[PublishedMethod]:
         """The methods that are a variant; else the one of the same name with other parameters."""
         spelled = [(method, _canonical(method.rope)) for method in self.methods if method.rope]
         exact = [method for method, text in spelled if text == _canonical(rope)]
@@ -95,12 +95,12 @@ class Reference:
         return exact or (alike if len(alike) == 1 else [])
 
 
-def tables() -> list[Reference]:
+def tables() -> list[PublishedTable]:
     """Every published table, in the paper's order."""
     return [_read(path) for path in sorted(_folder().glob("table*.json"))]
 
 
-def load_reference(name: str) -> Reference:
+def load_reference(name: str) -> PublishedTable:
     """The table that ``--reference`` calls ``name``.
 
     Raises:
@@ -116,17 +116,17 @@ def load_reference(name: str) -> Reference:
 
 
 def with_reference(
-    comparison: Comparison, reference: Reference, sizes: Mapping[str, Mapping[str, int | None]]
+    comparison: Comparison, reference: PublishedTable, sizes: Mapping[str, Mapping[str, int | None]]
 ) -> Comparison:
     """Set a published table beside a comparison.
 
     ``sizes`` maps arm and task to the number of samples that the benchmark has; None is unknown.
     """
-    beside: dict[Method, list[Arm]] = {}
+    beside: dict[PublishedMethod, list[Arm]] = {}
     for arm in comparison.arms:
         for method in reference.matching(arm.rope):
             beside.setdefault(method, []).append(arm)
-    shown = rows_of(comparison.columns)
+    shown = tasks_by_row(comparison.columns)
     published, notes = [], [f"paper: {reference.source}, {reference.title}; {reference.model}"]
     notes += [f"paper: {text}" for text in (*reference.protocol, *reference.notes, _UNKNOWN)]
     for method in reference.methods:
@@ -155,8 +155,8 @@ def with_reference(
 
 def _differences(
     comparison: Comparison,
-    reference: Reference,
-    method: Method,
+    reference: PublishedTable,
+    method: PublishedMethod,
     arms: list[Arm],
     sizes: Mapping[str, Mapping[str, int | None]],
 ) -> dict[str, list[str]]:
@@ -179,7 +179,7 @@ def _differences(
     return {row: texts for row, texts in found.items() if texts}
 
 
-def _about(figure: Figure, columns: Sequence[Column]) -> list[str]:
+def _about(figure: PublishedFigure, columns: Sequence[BenchmarkColumn]) -> list[str]:
     """What the paper leaves open about a benchmark, and where its columns are something else."""
     found = [f"† paper {figure.row}: {figure.assumed}"] if columns and figure.assumed else []
     found += [
@@ -197,14 +197,16 @@ def _about(figure: Figure, columns: Sequence[Column]) -> list[str]:
     return found
 
 
-def _means(comparison: Comparison, reference: Reference, method: Method) -> dict[str, float | None]:
+def _means(
+    comparison: Comparison, reference: PublishedTable, method: PublishedMethod
+) -> dict[str, float | None]:
     """The means of the table's rows, as fractions: as printed where the rows are the paper's, recomputed
     over fewer of them, None where a row is not in the paper.
     """
     place = reference.methods.index(method)
     means: dict[str, float | None] = {}
     for category in CATEGORIES:
-        rows = rows_of([column for column in comparison.columns if column.category == category])
+        rows = tasks_by_row([column for column in comparison.columns if column.category == category])
         if not rows:
             continue
         printed = [each.values[place] for each in reference.figures if each.mean == category]
@@ -217,7 +219,7 @@ def _means(comparison: Comparison, reference: Reference, method: Method) -> dict
     return {**means, "overall": unweighted(means.values())}
 
 
-def _row(column: Column) -> str:
+def _row(column: BenchmarkColumn) -> str:
     return column.row or column.task
 
 
@@ -239,10 +241,10 @@ def _folder() -> Path:
 
 
 @cache
-def _read(path: Path) -> Reference:
+def _read(path: Path) -> PublishedTable:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     source = content["source"]
-    return Reference(
+    return PublishedTable(
         table=source["table"],
         name=content.get("name"),
         source=f"arXiv {source['arxiv']}, Table {source['table']}",
@@ -253,6 +255,8 @@ def _read(path: Path) -> Reference:
         protocol=tuple(content["protocol"]),
         notes=tuple(content["notes"]),
         errata=tuple(Erratum(**each) for each in content["errata"]),
-        methods=tuple(Method(each["method"], each.get("rope")) for each in content["methods"]),
-        figures=tuple(Figure(**{**each, "values": tuple(each["values"])}) for each in content["rows"]),
+        methods=tuple(PublishedMethod(each["method"], each.get("rope")) for each in content["methods"]),
+        figures=tuple(
+            PublishedFigure(**{**each, "values": tuple(each["values"])}) for each in content["rows"]
+        ),
     )

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from evalkit.config.run_spec import RATE_LIMITS
+from evalkit.core.registry import load_task
 from evalkit.metrics.base import Metric
-from evalkit.registry import load_task
-from evalkit.report.aggregate import BY_LOGITS, Column, cell_of
+from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, make_cell
 from evalkit.report.comparison import Arm, Comparison
-from evalkit.report.external import StoredFigures, limits_of
-from evalkit.spec import RATE_LIMITS
+from evalkit.report.stored_figures import StoredFigures, limits_of
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
-from evalkit.store.columns import Rows
+from evalkit.store.records_table import StoredRecords
 
-ByTask = dict[str, Sequence[Record]]
+RecordsByTask = dict[str, Sequence[Record]]
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Results:
         """All records, evaluation by evaluation."""
         return [record for each in self.evaluations for record in self.records[each.id]]
 
-    def by_arm(self) -> dict[str, ByTask]:
+    def by_arm(self) -> dict[str, RecordsByTask]:
         """The records by arm and task."""
-        found: dict[str, ByTask] = {}
+        found: dict[str, RecordsByTask] = {}
         for each in self.evaluations:
             found.setdefault(each.arm, {})[each.task.name] = self.records[each.id]
         return found
@@ -61,14 +61,14 @@ class Results:
             if each.arm in having
         ]
 
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[BenchmarkColumn]:
         """The benchmarks that have a score here, in the order in which they were first run."""
         first: dict[str, Evaluation] = {}
         for each in self.evaluations:
             if not each.task.submission:
                 first.setdefault(each.task.name, each)
         return [
-            Column(
+            BenchmarkColumn(
                 name,
                 each.task.category,
                 each.task.title,
@@ -96,7 +96,7 @@ class Results:
         limits = {**RATE_LIMITS, **scoring.rate_limits}
         cells = {
             arm.name: {
-                task: cell_of(
+                task: make_cell(
                     arm.name,
                     columns[task],
                     self.records[evaluation.id],
@@ -139,14 +139,16 @@ def open_run(run: RunDir, invocation: str | None = None) -> Results:
         UsageError: the run was never scored, or one of its files is damaged.
     """
     manifest = run.manifest()
-    evaluations = manifest.results() if invocation is None else manifest.of(invocation)
+    evaluations = manifest.results() if invocation is None else manifest.evaluations_of(invocation)
     table = run.table()
-    places = table.places()
+    places = table.row_of_key()
     rows = {
         each.id: [places[each.arm, key] for key in keys if (each.arm, key) in places]
         for each, keys in zip(evaluations, run.keys(evaluations), strict=True)
     }
-    return Results(run, manifest, evaluations, {each: Rows(table, found) for each, found in rows.items()})
+    return Results(
+        run, manifest, evaluations, {each: StoredRecords(table, found) for each, found in rows.items()}
+    )
 
 
 def metric_name(task: TaskEntry) -> str:

@@ -9,10 +9,10 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evalkit.metrics.base import texts_of
-from evalkit.plain import finite
-from evalkit.store.columns import Verdict, sample_ids
+from evalkit.core.strict_json import finite_json
+from evalkit.metrics.base import group_labels
 from evalkit.store.records import Record
+from evalkit.store.records_table import ScoreRow, sample_ids
 
 Thumbnails = Mapping[tuple[str, str], str]
 PIECE = 200
@@ -22,7 +22,7 @@ _SPAN = 5 * PIECE  # samples whose records are read together, arm after arm: an 
 _LONGEST = 4000
 
 
-class Samples:
+class PageSamples:
     """Gathers the samples of a page, task by task; pictures that several samples have are kept once."""
 
     def __init__(self, thumbnails: Thumbnails) -> None:
@@ -30,7 +30,7 @@ class Samples:
         self._thumbs: dict[str, int] = {}
         self._tasks: list[dict[str, Any]] = []
 
-    def add(self, task: str, sides: Sequence[Sequence[Record]], light: Sequence[Sequence[Verdict]]) -> None:
+    def add(self, task: str, sides: Sequence[Sequence[Record]], light: Sequence[Sequence[ScoreRow]]) -> None:
         """Add a task's samples; both sequences have each arm's, in the order of the arms."""
         known = [{sample: place for place, sample in enumerate(sample_ids(side))} for side in sides]
         order = list(dict.fromkeys(sample for places in known for sample in places))
@@ -44,9 +44,9 @@ class Samples:
             same += map(_same, found)
             ids = order[begin : begin + _SPAN]
             made = [self._sample(task, sample, each) for sample, each in zip(ids, found, strict=True)]
-            pieces += [packed(_with_prompts(made[at : at + PIECE])) for at in range(0, len(made), PIECE)]
+            pieces += [pack_json(_with_prompts(made[at : at + PIECE])) for at in range(0, len(made), PIECE)]
         index = {**_index(rows, light), "same": same}
-        self._tasks.append({"name": task, "size": len(order), "index": packed(index), "pieces": pieces})
+        self._tasks.append({"name": task, "size": len(order), "index": pack_json(index), "pieces": pieces})
 
     def data(self) -> dict[str, Any]:
         """What the page's script reads."""
@@ -73,18 +73,18 @@ def _read(side: Sequence[Record], places: Sequence[int | None]) -> list[Record |
     return [None if place is None else side[place] for place in places]
 
 
-def packed(value: Any) -> str:
+def pack_json(value: Any) -> str:
     """JSON, deflated, in base64."""
-    text = json.dumps(finite(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(finite_json(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
 
 
-def unpacked(text: str) -> Any:
-    """What :func:`packed` was given."""
+def unpack_json(text: str) -> Any:
+    """What :func:`pack_json` was given."""
     return json.loads(zlib.decompress(base64.b64decode(text)))
 
 
-def _index(rows: Sequence[Sequence[int | None]], light: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
+def _index(rows: Sequence[Sequence[int | None]], light: Sequence[Sequence[ScoreRow]]) -> dict[str, Any]:
     """By sample: the numbers of its labels, and every arm's value and number of its flags; -1: not run."""
     names: dict[str, int] = {}
     flags: dict[str, int] = {}
@@ -131,7 +131,7 @@ def _answer(record: Record | None) -> list[Any] | None:
 
 
 def _labels(groups: Mapping[str, Any]) -> set[str]:
-    return {label for labels in groups.values() for label in texts_of(labels)}
+    return {label for labels in groups.values() for label in group_labels(labels)}
 
 
 def _box(value: Any) -> list[float] | None:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evalkit.escapes import csv_table, tex
-from evalkit.escapes import markdown as md
+from evalkit.core.console import inline
+from evalkit.core.escapes import csv_table, tex
+from evalkit.core.escapes import markdown as md
 from evalkit.report.comparison import Comparison
-from evalkit.report.grid import BEST, SECOND, Entry, Line, breakdown_lines, legend, lines
-from evalkit.shown import inline
+from evalkit.report.grid import BEST, SECOND, TableCell, TableRow, breakdown_rows, legend, lines
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,13 +28,13 @@ def terminal(comparison: Comparison, width: int = 1000, breakdown: bool = False)
     names = [each.name for each in comparison.shown()]
     parts = _pages(names, lines(comparison), width, "")
     if breakdown:
-        for title, found in breakdown_lines(comparison):
+        for title, found in breakdown_rows(comparison):
             parts += _pages(names, found, width, title)
     notes = Text("\n".join(map(inline, legend(comparison))), style="dim")
     return Group(*(each for part in parts for each in (part, Text(""))), notes)
 
 
-def _pages(names: Sequence[str], found: Sequence[Line], width: int, title: str) -> list[RenderableType]:
+def _pages(names: Sequence[str], found: Sequence[TableRow], width: int, title: str) -> list[RenderableType]:
     """As many tables as the width needs, at least one column each."""
     from rich.text import Text
 
@@ -54,7 +54,7 @@ def _pages(names: Sequence[str], found: Sequence[Line], width: int, title: str) 
     return [*heading, *(_page(names, found, page) for page in pages)]
 
 
-def _page(names: Sequence[str], found: Sequence[Line], places: Sequence[int]) -> RenderableType:
+def _page(names: Sequence[str], found: Sequence[TableRow], places: Sequence[int]) -> RenderableType:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -75,7 +75,7 @@ def _page(names: Sequence[str], found: Sequence[Line], places: Sequence[int]) ->
     return table
 
 
-def _rich(entry: Entry) -> RenderableType:
+def _rich(entry: TableCell) -> RenderableType:
     from rich.text import Text
 
     styles = {BEST: "bold", SECOND: "underline"}
@@ -88,7 +88,7 @@ def _rich(entry: Entry) -> RenderableType:
     return text
 
 
-def _plain(entry: Entry) -> str:
+def _plain(entry: TableCell) -> str:
     return " ".join(part for part in (entry.score, entry.interval, entry.difference) if part)
 
 
@@ -98,13 +98,13 @@ def markdown(comparison: Comparison, breakdown: bool = False) -> str:
     parts = [_markdown(names, lines(comparison))]
     if breakdown:
         parts += [
-            f"**{md(title)}**\n\n{_markdown(names, found)}" for title, found in breakdown_lines(comparison)
+            f"**{md(title)}**\n\n{_markdown(names, found)}" for title, found in breakdown_rows(comparison)
         ]
     notes = "\n".join(f"- {md(note)}" for note in legend(comparison))
     return "\n\n".join([*parts, notes])
 
 
-def _markdown(names: Sequence[str], found: Sequence[Line]) -> str:
+def _markdown(names: Sequence[str], found: Sequence[TableRow]) -> str:
     rows = [_bar(["benchmark", *map(md, names)]), "|---|" + "---:|" * len(names)]
     for line in found:
         label = md(f"{line.category}: {line.label}")
@@ -116,7 +116,7 @@ def _bar(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _marked(entry: Entry) -> str:
+def _marked(entry: TableCell) -> str:
     score = {BEST: f"**{entry.score}**", SECOND: f"<ins>{entry.score}</ins>"}.get(entry.rank, entry.score)
     rest = f" ({entry.interval})" if entry.interval else ""
     return score + rest + (f" {entry.difference}" if entry.difference else "")
@@ -145,7 +145,7 @@ def latex(comparison: Comparison) -> str:
     return "\n".join([*(f"% {inline(note)}" for note in legend(comparison)), *rows])
 
 
-def _tex_entry(entry: Entry) -> str:
+def _tex_entry(entry: TableCell) -> str:
     score = tex(entry.score)
     score = {BEST: rf"\textbf{{{score}}}", SECOND: rf"\underline{{{score}}}"}.get(entry.rank, score)
     return score + (f"$_{{{entry.difference}}}$" if entry.difference else "")
@@ -156,13 +156,13 @@ def html(comparison: Comparison, breakdown: bool = False) -> str:
     names = [each.name for each in comparison.shown()]
     parts = [_html(names, lines(comparison))]
     if breakdown:
-        for title, found in breakdown_lines(comparison):
+        for title, found in breakdown_rows(comparison):
             parts.append(f"<h3>{escape.escape(title)}</h3>{_html(names, found)}")
     notes = "".join(f"<li>{escape.escape(note)}</li>" for note in legend(comparison))
     return "\n".join([*parts, f"<ul>{notes}</ul>"])
 
 
-def _html(names: Sequence[str], found: Sequence[Line]) -> str:
+def _html(names: Sequence[str], found: Sequence[TableRow]) -> str:
     heads = "".join(f"<th>{escape.escape(name)}</th>" for name in names)
     rows = [f"<table><thead><tr><th></th><th>benchmark</th>{heads}</tr></thead><tbody>"]
     for line in found:
@@ -173,7 +173,7 @@ def _html(names: Sequence[str], found: Sequence[Line]) -> str:
     return "\n".join([*rows, "</tbody></table>"])
 
 
-def _html_entry(entry: Entry) -> str:
+def _html_entry(entry: TableCell) -> str:
     score = escape.escape(entry.score)
     score = {BEST: f"<b>{score}</b>", SECOND: f"<u>{score}</u>"}.get(entry.rank, score)
     rest = f" <small>{entry.interval}</small>" if entry.interval else ""

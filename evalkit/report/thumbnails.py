@@ -7,12 +7,12 @@ import io
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from evalkit.core.errors import EvalkitError
+from evalkit.core.task import Task
+from evalkit.core.types import MediaRef
 from evalkit.data.cache import MediaCache
 from evalkit.data.images import load_image
 from evalkit.data.video import open_reader, probe
-from evalkit.errors import EvalkitError
-from evalkit.task import Task
-from evalkit.types import MediaRef
 
 if TYPE_CHECKING:
     from PIL import Image

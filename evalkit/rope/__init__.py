@@ -2,6 +2,6 @@
 
 Torch-free: :mod:`~evalkit.rope.layout`, :mod:`~evalkit.rope.positions`,
 :mod:`~evalkit.rope.frequencies` and :mod:`~evalkit.rope.variants`. With torch:
-:mod:`~evalkit.rope.rotary` (positions to cos and sin) and :mod:`~evalkit.rope.install` (into one
+:mod:`~evalkit.rope.rotary` (positions to cos and sin) and :mod:`~evalkit.rope.hf.install` (into one
 transformers model). Nothing here imports the rest of evalkit.
 """

@@ -78,14 +78,14 @@ VisualBlock(grid=(1, 2, 2), seconds_per_grid=None, tile=None), TextRun(length=1)
     """
     spacing = seconds if seconds is not None else [None] * len(grids)
     in_order = iter(zip(grids, spacing, strict=True))
-    segments = read_row(token_types, {IMAGE: in_order, VIDEO: in_order}, merge)
+    segments = read_segments(token_types, {IMAGE: in_order, VIDEO: in_order}, merge)
     left = sum(1 for _ in in_order)
     if left:
         raise ValueError(f"{left} of {len(grids)} grids have no visual tokens in the row")
     return segments
 
 
-def read_row(
+def read_segments(
     token_types: Sequence[int] | npt.NDArray[np.integer],
     media: Mapping[int, Iterator[tuple[Grid, float | None]]],
     merge: int,

@@ -15,9 +15,9 @@ class VariantRotary(nn.Module):
         inv_freq: the spectrum, float32, shaped like ``axis_map``.
         attention_scaling: factor on cos and sin (YaRN); 1 otherwise.
         axis_map: ``[P]`` or, per key-value head, ``[KV, P]``; 0 time, 1 height, 2 width, -1 none.
-        text_step: what a text token adds on each axis of each track, ``R`` numbers.
+        text_step: what a text token adds on each axis of each layer group, ``R`` numbers.
 
-    ``assigned``: positions ``[R, B, S]`` for the call of the language model that is under way; they
+    ``pending_position_ids``: positions ``[R, B, S]`` for the call of the language model that is under way; they
     come before those that the model passes itself.
     """
 
@@ -40,7 +40,7 @@ class VariantRotary(nn.Module):
         steps = torch.tensor(text_step, dtype=torch.float64, device=inv_freq.device).view(-1, 1, 1)
         self.register_buffer("text_step", steps, persistent=False)
         self.attention_scaling = attention_scaling
-        self.assigned: Tensor | None = None
+        self.pending_position_ids: Tensor | None = None
 
     @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,17 +56,17 @@ class VariantRotary(nn.Module):
                 f"the rotary spectrum was cast to {self.inv_freq.dtype}, which rounds positions; "
                 "load the model with `dtype=` instead of casting it"
             )
-        angles = self.angles(position_ids if self.assigned is None else self.assigned)
+        angles = self.angles(position_ids if self.pending_position_ids is None else self.pending_position_ids)
         both = torch.cat((angles, angles), dim=-1)
         cos, sin = both.cos() * self.attention_scaling, both.sin() * self.attention_scaling
         return cos.to(x.dtype), sin.to(x.dtype)
 
     def angles(self, position_ids: Tensor) -> Tensor:
-        """Position times frequency, float32: ``[B, S, P]``, or ``[B, KV, S, P]`` per head; with two tracks
+        """Position times frequency, float32: ``[B, S, P]``, or ``[B, KV, S, P]`` per head; with two layer groups
         ``[2, B, ...]``.
         """
         given = self._rows(position_ids).to(self.inv_freq.device).float()
-        turned = [self._turn(given[row : row + 3]) for row in range(0, len(given), 3)]
+        turned = [self._group_angles(given[row : row + 3]) for row in range(0, len(given), 3)]
         return turned[0] if len(turned) == 1 else torch.stack(turned)
 
     def _rows(self, position_ids: Tensor) -> Tensor:
@@ -76,8 +76,8 @@ class VariantRotary(nn.Module):
         text = position_ids if position_ids.ndim == 2 else position_ids[0]
         return text.to(self.text_step.device) * self.text_step
 
-    def _turn(self, positions: Tensor) -> Tensor:
-        """Angles of one track, ``[3, B, S]`` to ``[B, S, P]`` or ``[B, KV, S, P]``.
+    def _group_angles(self, positions: Tensor) -> Tensor:
+        """Angles of one layer group, ``[3, B, S]`` to ``[B, S, P]`` or ``[B, KV, S, P]``.
 
         Elementwise, since a matmul may run in TF32, which is exact only up to position 2048.
         """

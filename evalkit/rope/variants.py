@@ -37,7 +37,7 @@ from evalkit.rope.grammar import (
     write_value,
 )
 from evalkit.rope.parameters import BadParameter
-from evalkit.rope.positions import EVERY_AXIS, PositionDesign
+from evalkit.rope.positions import ALL_AXES, PositionDesign
 from evalkit.rope.positions.circle import Circle
 from evalkit.rope.positions.diagonal import Diagonal
 from evalkit.rope.positions.frames import Frames
@@ -118,8 +118,8 @@ class RopeVariant:
         """A promise, checked on every model that the variant is installed into: text-only input is
         rotated exactly as the untouched model rotates it.
         """
-        text_as_before = self.position.text_step == EVERY_AXIS
-        return text_as_before and self.frequency.turns_every_pair and not self.scaling
+        text_as_before = self.position.text_step == ALL_AXES
+        return text_as_before and self.frequency.rotates_every_pair and not self.scaling
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -134,8 +134,8 @@ class RopeVariant:
         Raises:
             BadParameter: the variant has no such parameter, or it can't take the value.
         """
-        whole = {name: values.pop(name) for name in PART_KEYS if name in values}
-        variant = replace(self, **whole)
+        part_values = {name: values.pop(name) for name in PART_KEYS if name in values}
+        variant = replace(self, **part_values)
         owners, parts = variant._owners(), variant._parts()
         for name, value in values.items():
             if name not in owners:
@@ -182,33 +182,33 @@ class RopeVariant:
         return {each.name: part for part, value in self._parts().items() for each in fields(value)}
 
 
-def _row(name: str, position: Any, frequency: Any, summary: str, paper: str) -> RopeVariant:
+def _variant(name: str, position: Any, frequency: Any, summary: str, paper: str) -> RopeVariant:
     return RopeVariant(position, frequency, (), name, summary, paper)
 
 
 _TABLE = (
-    _row(
+    _variant(
         "vanilla",
         Sequential(),
         Temporal(),
         "one axis: visual tokens are numbered like text",
         "arXiv 2104.09864",
     ),
-    _row(
+    _variant(
         "v2pe",
         SmallSteps(),
         Temporal(),
         "one axis, on which visual tokens take small steps (1/16)",
         "V2PE, arXiv 2412.09616",
     ),
-    _row(
+    _variant(
         "rope-tie",
         Interval(),
         Interleave(),
         "a grid, and then an interval as long as vanilla's (the paper's modality interval)",
         "RoPE-Tie (Su, 2024); arXiv 2510.23095, table 4",
     ),
-    _row(
+    _variant(
         "mrope",
         Grid(),
         Chunk(),
@@ -216,63 +216,63 @@ _TABLE = (
         "(Qwen2.5-VL: absolute time; the paper's baseline is absolute_time=false)",
         "Qwen2-VL, arXiv 2409.12191; Qwen2.5-VL, arXiv 2502.13923",
     ),
-    _row(
+    _variant(
         "mrope-i",
         SpatialReset(),
         Interleave(),
         "axes interleaved over the spectrum, rows and columns count from zero",
         "arXiv 2510.23095",
     ),
-    _row(
+    _variant(
         "mhrope",
         SpatialReset(),
         Heads(),
         "each axis has the whole spectrum on its own heads; rows and columns count from zero",
         "arXiv 2510.23095",
     ),
-    _row(
+    _variant(
         "videorope",
         Diagonal(2.0),
         TimeLast(),
         "frames centred on the line of text; time has the lowest frequencies",
         "VideoRoPE, arXiv 2502.05173",
     ),
-    _row(
+    _variant(
         "hope",
         Diagonal(),
         NoTime(),
         "as videorope, with time carried by no frequency at all",
         "HoPE, arXiv 2505.20444",
     ),
-    _row(
+    _variant(
         "circlerope",
         Circle(),
         Chunk(),
         "images as rings around the line of text, all tokens equally far from it",
         "CircleRoPE, arXiv 2505.16416",
     ),
-    _row(
+    _variant(
         "il-rope",
         SpatialReset(text="zero"),
         InterleaveTimeLow(),
         "interleaved with time lowest; text has no height and width",
         "Mogao, arXiv 2505.05472, as described in arXiv 2510.23095",
     ),
-    _row(
+    _variant(
         "omni-rope",
         SpatialReset(text="zero"),
         Chunk(),
         "chunks, rows and columns from zero; text has no height and width",
         "OmniGen2, arXiv 2506.18871, as described in arXiv 2510.23095",
     ),
-    _row(
+    _variant(
         "mmrope",
         ScaledGrid(),
         MetaGroups(),
         "a grid with a scale per axis; small groups of axes repeat down the spectrum",
         "Lumos-1, arXiv 2507.08801",
     ),
-    _row(
+    _variant(
         "grape",
         Grid(absolute_time=False),
         Grape(),
@@ -308,8 +308,8 @@ def parse_variant(text: str) -> RopeVariant:
         parameter, value = keyword(item, name, texts)
         texts[parameter] = value
     variant = VARIANTS[name]
-    whole = {key: _read_whole(key, texts.pop(key)) for key in PART_KEYS if key in texts}
-    variant = variant.with_parameters(**whole)
+    part_values = {key: _read_part(key, texts.pop(key)) for key in PART_KEYS if key in texts}
+    variant = variant.with_parameters(**part_values)
     types = parameter_types(type(variant.position)) | parameter_types(type(variant.frequency))
     for parameter in texts:
         if parameter not in types:
@@ -329,10 +329,10 @@ def _parse_composition(text: str) -> RopeVariant:
     for key, example in (("position", "reset"), ("frequency", "interleave")):
         if key not in texts:
             raise BadParameter(f"the composition `{text}` lacks its {key}: `{key}={example}`", key)
-    return RopeVariant(**{key: _read_whole(key, value) for key, value in texts.items()})
+    return RopeVariant(**{key: _read_part(key, value) for key, value in texts.items()})
 
 
-def _read_whole(key: str, text: str) -> Any:
+def _read_part(key: str, text: str) -> Any:
     if key == "position":
         return read_part(text, POSITIONS, "position design")
     if key == "frequency":

@@ -6,7 +6,6 @@ from evalkit.store.journal import Journal, JournalWriter, read_journal
 from evalkit.store.locks import exclusive
 from evalkit.store.manifest import (
     IMPORTED,
-    ArmEntry,
     Audit,
     Evaluation,
     Imported,
@@ -15,6 +14,7 @@ from evalkit.store.manifest import (
     Manifest,
     Protocol,
     Scoring,
+    SystemEntry,
     TaskEntry,
 )
 from evalkit.store.records import Record
@@ -22,7 +22,6 @@ from evalkit.store.rundir import RunDir
 
 __all__ = [
     "IMPORTED",
-    "ArmEntry",
     "Audit",
     "Evaluation",
     "Imported",
@@ -35,6 +34,7 @@ __all__ = [
     "Record",
     "RunDir",
     "Scoring",
+    "SystemEntry",
     "TaskEntry",
     "exclusive",
     "read_journal",

@@ -25,10 +25,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from evalkit.errors import RunGone
-from evalkit.files import is_same, listed, make_folder, write_whole
+from evalkit.core.atomic_files import is_same, list_files, make_folder, write_atomic
+from evalkit.core.errors import RunGone
+from evalkit.core.validation import describe_validation_error
 from evalkit.store.records import DERIVED, Record
-from evalkit.validation import complaint
 
 DEEPEST = 100
 """Levels of lists and mappings in a line; deeper ones could be read, and not be written again."""
@@ -51,7 +51,7 @@ class JournalWriter:
             OSError: it can't be written; what was stored before stays.
             RunGone: the file is no longer at its place; says where its answers are.
         """
-        content = b"".join(line_of(_journalled(record)) for record in records)
+        content = b"".join(format_line(_journalled(record)) for record in records)
         try:
             rest = memoryview(content)
             while rest:
@@ -67,7 +67,7 @@ class JournalWriter:
     def check_there(self) -> None:
         """See :meth:`append` for what it raises."""
         if not is_same(self._file.fileno(), self.path):
-            raise gone(self._file, self.path)
+            raise moved_error(self._file, self.path)
 
     def close(self) -> None:
         """Close the file and release the lock."""
@@ -108,11 +108,11 @@ def read_journal(folder: Path) -> Journal:
     """
     records: dict[str, Record] = {}
     damaged = []
-    for path in listed(folder, "worker-*.jsonl"):
+    for path in list_files(folder, "worker-*.jsonl"):
         with open(path, "rb") as lines:
             for number, line in enumerate(lines, start=1):
                 try:
-                    record = parsed(line)
+                    record = parse_line(line)
                 except ValueError as error:
                     damaged.append(f"{folder.name}/{path.name} line {number}: {error}")
                     continue
@@ -144,7 +144,7 @@ def _end_last_line(file: FileIO) -> int:
     if not last:
         return whole
     try:
-        parsed(last)
+        parse_line(last)
     except ValueError:
         file.truncate(whole)
         return whole
@@ -152,7 +152,7 @@ def _end_last_line(file: FileIO) -> int:
     return len(content) + 1
 
 
-def gone(file: FileIO, path: Path) -> RunGone:
+def moved_error(file: FileIO, path: Path) -> RunGone:
     """Why a journal is no longer at its place, and where its answers are now."""
     run = path.parent.parent
     again = "repeat the command, and only what is missing is run"
@@ -185,9 +185,9 @@ def _saved(run: Path, content: bytes) -> Path:
     """Write answers beside a run that is no longer there, or where temporary files go."""
     name = f"{run.name[:200]}.answers-{secrets.token_hex(3)}.jsonl"
     try:
-        return write_whole(run.absolute().parent / name, content)
+        return write_atomic(run.absolute().parent / name, content)
     except OSError:
-        return write_whole(Path(tempfile.gettempdir()) / name, content)
+        return write_atomic(Path(tempfile.gettempdir()) / name, content)
 
 
 def _journalled(record: Record) -> dict[str, object]:
@@ -195,14 +195,14 @@ def _journalled(record: Record) -> dict[str, object]:
     return {name: value for name, value in fields.items() if name not in DERIVED}
 
 
-def line_of(fields: Mapping[str, object]) -> bytes:
+def format_line(fields: Mapping[str, object]) -> bytes:
     """A record as a line, which begins with a checksum of the rest of it."""
     # Lone surrogates are legal in JSON, and may come out of a model or a data set.
     body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
     return b'{"crc32": "%08x", %s\n' % (zlib.crc32(body), body[1:])
 
 
-def parsed(line: bytes) -> Record:
+def parse_line(line: bytes) -> Record:
     """The record of a line; lines of format 1 have no checksum.
 
     Raises:
@@ -219,7 +219,7 @@ def parsed(line: bytes) -> Record:
             raise ValueError(f"it is nested more than {DEEPEST} levels deep")
         return Record.from_json(found)
     except ValidationError as error:
-        raise ValueError(f"it is no record: {': '.join(complaint(error))}") from None
+        raise ValueError(f"it is no record: {': '.join(describe_validation_error(error))}") from None
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no record: {error}") from None
 

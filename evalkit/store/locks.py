@@ -17,8 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from evalkit.errors import UsageError
-from evalkit.files import write_whole
+from evalkit.core.atomic_files import write_atomic
+from evalkit.core.errors import UsageError
 
 FOLDER = "locks"
 
@@ -32,7 +32,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def leases(
+def system_locks(
     folder: Path, names: Sequence[str], command: str, waiting: Callable[[str], None] | None = None
 ) -> Iterator[None]:
     """Be the only process that answers for ``names`` (arm and task), until the end of the block.
@@ -74,7 +74,7 @@ def _path(folder: Path, name: str) -> Path:
 def _note(folder: Path, name: str, command: str) -> None:
     about = {"pid": os.getpid(), "host": platform.node(), "command": command}
     path = _path(folder, name).with_suffix(".holder")
-    write_whole(path, json.dumps(about), durable=False)
+    write_atomic(path, json.dumps(about), durable=False)
 
 
 def _holder(folder: Path, name: str) -> str:

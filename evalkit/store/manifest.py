@@ -1,7 +1,7 @@
 """The manifest of a run directory: what was run, by whom and how. ``docs/manifest.md`` explains it.
 
 A manifest only grows: every command that runs adds an :class:`Invocation`, every arm (a model with a
-variant) that is new an :class:`ArmEntry`, and every set of samples of a task that an arm is asked, under
+variant) that is new an :class:`SystemEntry`, and every set of samples of a task that an arm is asked, under
 whichever settings, an :class:`Evaluation`. Nothing that another command wrote is changed.
 """
 
@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from evalkit.config.run_spec import RunSpec
+from evalkit.core.console import scrub, scrubbed
+from evalkit.core.types import Category
 from evalkit.metrics.reasoning import TAGS
-from evalkit.shown import scrub, scrubbed
-from evalkit.spec import RunSpec
-from evalkit.types import Category
 
 FORMAT = 2
 IMPORTED = "imported"
@@ -35,13 +35,13 @@ def _without_secrets(spec: RunSpec) -> RunSpec:
     return spec.model_copy(update={name: scrubbed(getattr(spec, name)) for name in RunSpec.model_fields})
 
 
-class Entry(BaseModel):
+class ManifestModel(BaseModel):
     """What all parts of a manifest share: frozen, and nothing unknown in them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class ArmEntry(Entry):
+class SystemEntry(ManifestModel):
     """A model with a RoPE variant under one name. ``identity`` names everything that can change its answers;
     ``fingerprint`` is the hash over that. ``revision`` is the hub commit that was loaded, ``notes`` what a
     reader must know of the checkpoint, such as generation settings that are ignored.
@@ -58,7 +58,7 @@ class ArmEntry(Entry):
     notes: tuple[Typed, ...] = ()
 
 
-class TaskEntry(Entry):
+class TaskEntry(ManifestModel):
     """A benchmark as it was declared when it was run. ``size`` is the number of samples that it has in all;
     ``chosen_by`` says how options were chosen if not by generating, ``scored_by`` which other program scored.
     """
@@ -78,7 +78,7 @@ class TaskEntry(Entry):
     scored_by: str | None = None
 
 
-class Protocol(Entry):
+class Protocol(ManifestModel):
     """Which samples of a task are asked and how they are shown and answered; None is the benchmark's own.
     ``answered_by`` is the other program that did, with its version; None is evalkit.
     """
@@ -103,7 +103,7 @@ class Protocol(Entry):
         return self.limit is None and self.subset is None
 
 
-class Imported(Entry):
+class Imported(ManifestModel):
     """Where answers come from that another program got: its name and version, what it calls the task and the
     model, its files with their hashes, whether references are those of the ``data`` or of the ``file``, and
     what a reader must know of them (``notes``): what could not be matched, and where scores differ.
@@ -117,7 +117,7 @@ class Imported(Entry):
     notes: tuple[Typed, ...] = ()
 
 
-class Evaluation(Entry):
+class Evaluation(ManifestModel):
     """One arm on one task under one protocol: the requests in the plan file ``plans/<plan>.json``.
 
     ``figures`` are those of another program that scored the answers (``task.scored_by``).
@@ -145,7 +145,7 @@ class Evaluation(Entry):
         return self.arm, self.task.model_copy(update=unknown), self.protocol, self.plan, self.tasks_dirs
 
 
-class Audit(Entry):
+class Audit(ManifestModel):
     """Answers with a margin below ``margin`` logits, given again alone: how many, and which of them
     (``task/sample``) came out differently.
     """
@@ -155,14 +155,14 @@ class Audit(Entry):
     different: tuple[str, ...] = ()
 
 
-class Inputs(Entry):
+class Inputs(ManifestModel):
     """The files and folders that decided what a command answered, and a digest over their state."""
 
     paths: tuple[Typed, ...] = ()
     digest: str
 
 
-class Invocation(Entry):
+class Invocation(ManifestModel):
     """One command: what was typed, where it ran and on what, and which evaluations it covers.
 
     ``spec`` has every option, ``problems`` says which arms could not be run, and why, ``notes`` which
@@ -188,7 +188,7 @@ class Invocation(Entry):
     inputs: Inputs | None = None
 
 
-class Scoring(Entry):
+class Scoring(ManifestModel):
     """How the stored records were scored: settings that change a score, not an answer."""
 
     official_random: int | None = None
@@ -196,13 +196,13 @@ class Scoring(Entry):
     rate_limits: dict[str, float] = Field(default_factory=dict)
 
 
-class Manifest(Entry):
+class Manifest(ManifestModel):
     """Everything needed to repeat a run, and to tell what its numbers are of."""
 
     format: Literal[2] = 2
     created: str
     scoring: Scoring = Scoring()
-    arms: tuple[ArmEntry, ...] = ()
+    arms: tuple[SystemEntry, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     invocations: tuple[Invocation, ...] = ()
 
@@ -224,7 +224,7 @@ class Manifest(Entry):
                 raise ValueError(f"invocation `{command.id}` names an evaluation that is not listed")
         return self
 
-    def arm(self, name: str) -> ArmEntry:
+    def system(self, name: str) -> SystemEntry:
         """The arm of a name."""
         return next(each for each in self.arms if each.arm == name)
 
@@ -236,7 +236,7 @@ class Manifest(Entry):
         """The last invocation that covers an evaluation."""
         return next(each for each in reversed(self.invocations) if evaluation in each.evaluations)
 
-    def of(self, invocation: str) -> list[Evaluation]:
+    def evaluations_of(self, invocation: str) -> list[Evaluation]:
         """What one invocation covers."""
         return [self.evaluations[number] for number in self.invocation(invocation).evaluations]
 
@@ -251,7 +251,7 @@ class Manifest(Entry):
                 best[each.arm, each.task.name] = each
         return list(best.values())
 
-    def with_arms(self, arms: Iterable[ArmEntry]) -> Manifest:
+    def with_systems(self, arms: Iterable[SystemEntry]) -> Manifest:
         """Add arms."""
         return self._with(arms=(*self.arms, *arms))
 

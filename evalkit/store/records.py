@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
+from evalkit.core.types import FinishReason, MediaInfo
 from evalkit.metrics.base import Answer, Score
-from evalkit.types import FinishReason, MediaInfo
 
 DERIVED = ("score", "flags", "reasoning", "final")
 """Fields of a record that scoring fills in."""

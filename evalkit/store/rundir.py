@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from evalkit.errors import EvalkitError, RunGone, UsageError
-from evalkit.files import is_temporary, listed, write_whole
-from evalkit.store.columns import Table, write_columns
-from evalkit.store.frames import records_frame
-from evalkit.store.journal import Journal, JournalWriter, line_of, parsed, read_journal
+from evalkit.core.atomic_files import is_temporary, list_files, write_atomic
+from evalkit.core.errors import EvalkitError, RunGone, UsageError
+from evalkit.core.validation import describe_validation_error
+from evalkit.store.journal import Journal, JournalWriter, format_line, parse_line, read_journal
 from evalkit.store.locks import FOLDER as LOCKS
-from evalkit.store.locks import exclusive, leases
+from evalkit.store.locks import exclusive, system_locks
 from evalkit.store.manifest import FORMAT, Evaluation, Manifest, plan_digest, tuples
 from evalkit.store.records import Record
-from evalkit.store.upgrade import upgraded
-from evalkit.validation import complaint
+from evalkit.store.records_frame import records_frame
+from evalkit.store.records_table import RecordsTable, write_columns
+from evalkit.store.upgrade import upgrade_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,17 +102,17 @@ class RunDir:
         return [old[each.plan] if each.plan in old else self._plan(each) for each in evaluations]
 
     @contextmanager
-    def viewing(self) -> Iterator[None]:
+    def view_lock(self) -> Iterator[None]:
         """Be the only process that makes the views; what it reads before it writes is then all there is."""
         with exclusive(self.path / LOCKS / "views.lock"):
             yield
 
     @contextmanager
-    def answering(
+    def answer_locks(
         self, names: Sequence[str], command: str, waiting: Callable[[str], None] | None
     ) -> Iterator[None]:
-        """Be the only process that answers for ``names``; see :func:`evalkit.store.locks.leases`."""
-        with leases(self.path, names, command, waiting):
+        """Be the only process that answers for ``names``; see :func:`evalkit.store.locks.system_locks`."""
+        with system_locks(self.path, names, command, waiting):
             yield
 
     def update(self, change: Callable[[Manifest], Manifest], created: str) -> Manifest:
@@ -162,13 +162,15 @@ class RunDir:
         """Whether the records were made after the journal was last written to."""
         try:
             made = (self.path / "records.jsonl").stat().st_mtime_ns
-            return all(each.stat().st_mtime_ns <= made for each in listed(self.path / "journal", "*.jsonl"))
+            return all(
+                each.stat().st_mtime_ns <= made for each in list_files(self.path / "journal", "*.jsonl")
+            )
         except OSError:
             return False
 
     def write_records(self, records: Sequence[Record]) -> None:
         """Replace ``records.jsonl``, and then the same by column. Of a kill in between the digests tell."""
-        lines = b"".join(line_of(record.to_json()) for record in records)
+        lines = b"".join(format_line(record.to_json()) for record in records)
         columns = io.BytesIO()
         write_columns(records, columns)
         self._replace("records.jsonl", lines)
@@ -184,7 +186,7 @@ class RunDir:
         """
         return list(self._lines())
 
-    def table(self) -> Table:
+    def table(self) -> RecordsTable:
         """The records by column: those stored, or, where these are missing, damaged or of other records than
         ``records.jsonl`` now has, made of it in memory.
 
@@ -193,14 +195,14 @@ class RunDir:
         """
         return self._stored_table() or self._made_table()
 
-    def _stored_table(self) -> Table | None:
+    def _stored_table(self) -> RecordsTable | None:
         try:
             with open(self.path / "records.jsonl", "rb") as lines:
                 digest = hashlib.file_digest(lines, "sha256").hexdigest()
             columns = open(self.path / "records.parquet", "rb")  # noqa: SIM115 - the table reads on in it
             made = hashlib.file_digest(columns, "sha256").hexdigest()
             if (self.path / "records.sha256").read_text() == _digest_lines(digest, made):
-                table = Table(columns)
+                table = RecordsTable(columns)
                 if table.current:
                     return table
         except (OSError, ValueError):
@@ -208,13 +210,13 @@ class RunDir:
         columns.close()
         return None
 
-    def _made_table(self) -> Table:
+    def _made_table(self) -> RecordsTable:
         columns = io.BytesIO()
         try:
             write_columns(self._lines(), columns)
         except ValueError as error:
             raise self._damaged("records.jsonl", str(error)) from None
-        return Table(columns)
+        return RecordsTable(columns)
 
     def _lines(self) -> Iterator[Record]:
         path = self.path / "records.jsonl"
@@ -229,12 +231,12 @@ class RunDir:
             with open(path, "rb") as lines:
                 for line in lines:
                     number += 1
-                    yield parsed(line)
+                    yield parse_line(line)
         except ValueError as error:
             raise self._damaged("records.jsonl", f"line {number}: {error}") from None
 
     def to_pandas(self) -> pd.DataFrame:
-        """The scored records as a frame, one row each (:mod:`evalkit.store.frames`).
+        """The scored records as a frame, one row each (:mod:`evalkit.store.records_frame`).
 
         Raises:
             UsageError: the run was never scored, or the file is damaged.
@@ -268,12 +270,12 @@ class RunDir:
         try:
             if form == 1:
                 planned = self._load("plan.json") if (self.path / "plan.json").is_file() else {}
-                return upgraded(content, planned)
+                return upgrade_manifest(content, planned)
             if content.pop("sha256", None) != _checksum(content):
                 raise ValueError("its checksum is another: it was changed or damaged")
             return Manifest(**tuples(content)), {}
         except ValidationError as error:
-            raise self._damaged("manifest.json", ": ".join(complaint(error))) from None
+            raise self._damaged("manifest.json", ": ".join(describe_validation_error(error))) from None
         except EvalkitError as error:
             raise self._damaged("manifest.json", f"{error.what}: {error.why}") from None
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -305,7 +307,7 @@ class RunDir:
         return UsageError(f"`{self.path / name}` is damaged", why, again)
 
     def _replace(self, name: str, content: str | bytes) -> Path:
-        return write_whole(self.path / name, content)
+        return write_atomic(self.path / name, content)
 
 
 def _digest_lines(lines: str, columns: str) -> str:

@@ -9,33 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evalkit.config.run_spec import RunSpec
 from evalkit.metrics.reasoning import NONE
-from evalkit.spec import RunSpec
 from evalkit.store.manifest import (
-    ArmEntry,
     Audit,
     Evaluation,
     Invocation,
     Manifest,
     Protocol,
     Scoring,
+    SystemEntry,
     TaskEntry,
     plan_digest,
     tuples,
 )
 
-Plan = Mapping[str, Mapping[str, Sequence[str]]]
+KeysByTask = Mapping[str, Mapping[str, Sequence[str]]]
 _COMMAND = "format-1"
 
 
-def upgraded(old: Mapping[str, Any], plan: Plan) -> tuple[Manifest, dict[str, list[str]]]:
+def upgrade_manifest(old: Mapping[str, Any], plan: KeysByTask) -> tuple[Manifest, dict[str, list[str]]]:
     """A manifest of today's format, and its plans by name.
 
     Raises:
         KeyError, TypeError, ValueError: it is no manifest of format 1.
     """
     spec = RunSpec(**{name: value for name, value in old["spec"].items() if name in RunSpec.model_fields})
-    arms = [ArmEntry(**tuples(each)) for each in old["arms"]]
+    arms = [SystemEntry(**tuples(each)) for each in old["arms"]]
     tasks = {each["name"]: dict(each) for each in old["tasks"]}
     evaluations: list[Evaluation] = []
     plans: dict[str, list[str]] = {}

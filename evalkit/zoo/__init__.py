@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit.errors import EnvironmentProblem, UsageError, did_you_mean
+from evalkit.core.errors import EnvironmentProblem, UsageError, did_you_mean
 
 MODELS = ("tiny",)
 VARIANTS = ("vanilla", "mrope", "mrope-i", "mhrope")
@@ -34,10 +34,10 @@ def resolve(name: str, variant: str) -> Path:
         raise EnvironmentProblem(
             f"the checkpoint of `{name}` for `{variant}` is missing",
             f"{folder} holds no config.json",
-            f"reinstall evalkit, or train it: python -m evalkit.zoo.train --variant {variant}",
+            f"reinstall evalkit, or train it: python -m tools.zoo_training.train --variant {variant}",
         )
     raise UsageError(
         f"no `{name}` checkpoint was trained with `{variant}`",
         f"there is one each for: {', '.join(VARIANTS)}.{did_you_mean(variant, VARIANTS)}",
-        f"use one of these, or train one: python -m evalkit.zoo.train --variant '{variant}'",
+        f"use one of these, or train one: python -m tools.zoo_training.train --variant '{variant}'",
     )

@@ -1,7 +1,7 @@
 """The mini-suite's data sets: rows in the schemas of the real benchmarks, drawn on the spot.
 
 Images are PNG bytes; clips are H.264 files in evalkit's cache folder, encoded once. Everything is a
-function of the seed; the seeds of the training (:mod:`evalkit.zoo.batches`) are others.
+function of the seed; the seeds of the training (:mod:`tools.zoo_training.batches`) are others.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from evalkit.core.atomic_files import atomic_path
+from evalkit.core.task import Row
 from evalkit.data.cache import cache_root, writing
-from evalkit.files import beside
-from evalkit.task import Row
-from evalkit.zoo.boards import Board, pixels
-from evalkit.zoo.scenes import MAKERS, Question, Scene, generator
+from evalkit.zoo.scenes import SCENES, Scene, SceneQuestion, generator
+from evalkit.zoo.token_grids import TokenGrid, pixels
 
 SEED = 1
 VIDEO_FPS = 8
@@ -63,30 +63,30 @@ class MiniDataset:
 @cache  # a second run of the same process needn't draw again: kilobytes each
 def _drawn(name: str, seed: int, number: int) -> tuple[Scene, bytes]:
     """A scene and, unless it is a clip, its picture."""
-    scene = MAKERS[name](generator("evaluate", name, seed, number))
-    return scene, b"" if _ROWS[name] is _clips else png(scene.board)
+    scene = SCENES[name](generator("evaluate", name, seed, number))
+    return scene, b"" if _ROWS[name] is _clips else png(scene.token_grid)
 
 
-def png(board: Board) -> bytes:
-    """A board as an encoded image."""
+def png(token_grid: TokenGrid) -> bytes:
+    """A token grid as an encoded image."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(pixels(board)).save(buffer, format="PNG")
+    Image.fromarray(pixels(token_grid)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
-def encode_clip(board: Board, path: Path) -> None:
-    """Write a clip: every step of the board is shown for a second, at ``VIDEO_FPS``."""
+def encode_clip(token_grid: TokenGrid, path: Path) -> None:
+    """Write a clip: every step of the token grid is shown for a second, at ``VIDEO_FPS``."""
     import av
 
-    height, width = pixels(board).shape[1:3]
+    height, width = pixels(token_grid).shape[1:3]
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=VIDEO_FPS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # One thread, or the file depends on the machine's number of cores.
         stream.options = {"crf": "12", "preset": "medium", "threads": "1"}
-        for picture in pixels(board):
+        for picture in pixels(token_grid):
             for _ in range(VIDEO_FPS):
                 for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                     container.mux(packet)
@@ -94,18 +94,18 @@ def encode_clip(board: Board, path: Path) -> None:
             container.mux(packet)
 
 
-def _clip_file(board: Board, name: str) -> Path:
+def _clip_file(token_grid: TokenGrid, name: str) -> Path:
     """The clip's file in the cache folder; written beside and moved into place on first use."""
     folder = cache_root() / "mini_video"
     path = folder / f"{name}-v{_FORMAT}.mp4"
     if not path.is_file():
-        with writing(folder), beside(path, durable=False) as place:
-            encode_clip(board, place)
+        with writing(folder), atomic_path(path, durable=False) as place:
+            encode_clip(token_grid, place)
     return path
 
 
-def _shape(board: Board) -> str:
-    return "{}x{}".format(*board.shape[-2:])
+def _shape(token_grid: TokenGrid) -> str:
+    return "{}x{}".format(*token_grid.shape[-2:])
 
 
 def _image(picture: bytes, name: str) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _documents(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, i
                 "ucsf_document_id": name,
                 "ucsf_document_page_no": "1",
                 "answers": [question.answer],
-                "shape": _shape(scene.board),
+                "shape": _shape(scene.token_grid),
             },
             1,
         )
@@ -141,7 +141,7 @@ def _charts(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int]
                 "question": question.text,
                 "answer": question.answer,
                 "image": image,
-                "shape": _shape(scene.board),
+                "shape": _shape(scene.token_grid),
             },
             1,
         )
@@ -149,7 +149,7 @@ def _charts(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int]
 
 def _objects(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int]]:
     image = _image(picture, name)
-    objects: dict[tuple[int, int, int, int], list[Question]] = {}
+    objects: dict[tuple[int, int, int, int], list[SceneQuestion]] = {}
     for question in scene.questions:
         if question.box is not None:
             objects.setdefault(question.box, []).append(question)
@@ -163,14 +163,14 @@ def _objects(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int
                 "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
                 "file_name": f"{name}_{number}.png",
                 "kind": questions[0].kind,
-                "shape": _shape(scene.board),
+                "shape": _shape(scene.token_grid),
             },
             len(questions),
         )
 
 
 def _clips(scene: Scene, name: str, _: bytes) -> Iterator[tuple[Row, int]]:
-    path = str(_clip_file(scene.board, name))
+    path = str(_clip_file(scene.token_grid, name))
     for number, question in enumerate(scene.questions[:QUESTIONS]):
         yield (
             {
@@ -179,7 +179,7 @@ def _clips(scene: Scene, name: str, _: bytes) -> Iterator[tuple[Row, int]]:
                 "question_id": f"{name}-{number}",
                 "duration": scene.label,
                 "domain": "Mini-suite",
-                "sub_category": _shape(scene.board),
+                "sub_category": _shape(scene.token_grid),
                 "task_type": question.kind,
                 "question": question.text,
                 "options": [

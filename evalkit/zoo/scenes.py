@@ -1,8 +1,8 @@
-"""Seeded scenes of the mini-suite: a board, and the questions that can be asked about it.
+"""Seeded scenes of the mini-suite: a token grid, and the questions that can be asked about it.
 
 The four kinds exercise what a position design must express. Documents read along a row or down a
 column, charts carry a bar's top over to the axis, boxes turn a place into coordinates, and clips
-need the order of time. Boards come in several shapes with equal or near-equal numbers of tokens, so
+need the order of time. token grids come in several shapes with equal or near-equal numbers of tokens, so
 that a one-dimensional position does not tell how wide a row is.
 """
 
@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from evalkit.zoo.boards import CELL, DIGITS, LETTERS, NAMES, Board, colour, glyph
+from evalkit.zoo.token_grids import CELL, DIGITS, LETTERS, NAMES, TokenGrid, colour, glyph
 
 IMAGE_SHAPES = ((4, 6), (6, 4), (5, 5), (4, 5), (5, 4))
 CLIP_SHAPES: Mapping[str, tuple[int, tuple[tuple[int, int], ...]]] = MappingProxyType(
@@ -37,7 +37,7 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Question:
+class SceneQuestion:
     """One question with its answer, in the words of the real benchmark's answers.
 
     ``options`` are the texts of a multiple choice (``answer`` is then the letter); ``box`` is
@@ -53,15 +53,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Scene:
-    """A board and everything that may be asked about it, in random order.
+    """A token grid and everything that may be asked about it, in random order.
 
     ``practice`` is asked in training only: to read everything aloud teaches to follow lines.
     """
 
-    board: Board
-    questions: tuple[Question, ...]
+    token_grid: TokenGrid
+    questions: tuple[SceneQuestion, ...]
     label: str = ""
-    practice: Question | None = None
+    practice: SceneQuestion | None = None
 
 
 def generator(*seed: object) -> random.Random:
@@ -69,7 +69,7 @@ def generator(*seed: object) -> random.Random:
     return random.Random("/".join(str(part) for part in seed))  # noqa: S311 (nothing secret here)
 
 
-def _shuffled(rng: random.Random, questions: list[Question]) -> tuple[Question, ...]:
+def _shuffled(rng: random.Random, questions: list[SceneQuestion]) -> tuple[SceneQuestion, ...]:
     rng.shuffle(questions)
     return tuple(questions)
 
@@ -79,43 +79,48 @@ def document(rng: random.Random) -> Scene:
     rows, columns = rng.choice(IMAGE_SHAPES)
     kind = rng.choice(("row", "column"))
     lines, width = (rows, columns) if kind == "row" else (columns, rows)
-    board = np.zeros((lines, width), np.int64)
+    token_grid = np.zeros((lines, width), np.int64)
     labels = rng.sample(DIGITS, lines)
     codes = ["".join(rng.choices(LETTERS, k=CODE_LENGTH)) for _ in labels]
     questions = []
     for line, (label, code) in enumerate(zip(labels, codes, strict=True)):
-        board[line, : 1 + CODE_LENGTH] = [glyph(c) for c in label + code]
-        questions.append(Question(kind, f"What is the code in {kind} {label}?", code))
+        token_grid[line, : 1 + CODE_LENGTH] = [glyph(c) for c in label + code]
+        questions.append(SceneQuestion(kind, f"What is the code in {kind} {label}?", code))
     everything = "".join(label + code for label, code in zip(labels, codes, strict=True))
-    reading = Question(PRACTICE, f"Read the {kind}s.", everything)
+    reading = SceneQuestion(PRACTICE, f"Read the {kind}s.", everything)
     if kind == "column":
-        board = np.ascontiguousarray(board.T)
-    return Scene(board, _shuffled(rng, questions), kind, reading)
+        token_grid = np.ascontiguousarray(token_grid.T)
+    return Scene(token_grid, _shuffled(rng, questions), kind, reading)
 
 
 def chart(rng: random.Random) -> Scene:
     """Coloured bars beside an axis that counts from one at the bottom."""
     rows, columns = rng.choice(IMAGE_SHAPES)
-    board = np.zeros((rows, columns), np.int64)
-    board[:, 0] = [glyph(str(rows - row)) for row in range(rows)]
+    token_grid = np.zeros((rows, columns), np.int64)
+    token_grid[:, 0] = [glyph(str(rows - row)) for row in range(rows)]
     names = rng.sample(NAMES, columns - 1)
     heights = [rng.randint(1, rows) for _ in names]
     questions = []
     for column, (name, height) in enumerate(zip(names, heights, strict=True), 1):
-        board[rows - height :, column] = colour(name)
+        token_grid[rows - height :, column] = colour(name)
         value = str(height)
-        questions.append(Question("augmented_test", f"What is the value of the {name} bar?", value))
+        questions.append(SceneQuestion("augmented_test", f"What is the value of the {name} bar?", value))
         if heights.count(height) == 1:
-            questions.append(Question("human_test", f"Which bar has the value {value}?", name))
+            questions.append(SceneQuestion("human_test", f"Which bar has the value {value}?", name))
     values = "".join(f"{name}{height}" for name, height in zip(names, heights, strict=True))
-    return Scene(board, _shuffled(rng, questions), practice=Question(PRACTICE, "Read the bars.", values))
+    return Scene(
+        token_grid, _shuffled(rng, questions), practice=SceneQuestion(PRACTICE, "Read the bars.", values)
+    )
 
 
-def _place(rng: random.Random, board: Board, rows: int, columns: int) -> tuple[int, int] | None:
+def _place(rng: random.Random, token_grid: TokenGrid, rows: int, columns: int) -> tuple[int, int] | None:
     """A free place (row, column) that touches nothing, or None after twenty attempts."""
     for _ in range(20):
-        row, column = rng.randint(0, board.shape[0] - rows), rng.randint(0, board.shape[1] - columns)
-        around = board[max(0, row - 1) : row + rows + 1, max(0, column - 1) : column + columns + 1]
+        row, column = (
+            rng.randint(0, token_grid.shape[0] - rows),
+            rng.randint(0, token_grid.shape[1] - columns),
+        )
+        around = token_grid[max(0, row - 1) : row + rows + 1, max(0, column - 1) : column + columns + 1]
         if not around.any():
             return row, column
     return None
@@ -132,44 +137,44 @@ def _relations(one: Box, other: Box) -> list[str]:
     return words
 
 
-def _expressions(colours: list[str], boxes: list[Box]) -> list[Question]:
+def _expressions(colours: list[str], boxes: list[Box]) -> list[SceneQuestion]:
     questions = []
     for name, box in zip(colours, boxes, strict=True):
         twins = [b for n, b in zip(colours, boxes, strict=True) if n == name and b != box]
         answer = "[{}, {}, {}, {}]".format(*box)
         if not twins:
-            questions.append(Question("colour", f"{name} box", answer, box=box))
+            questions.append(SceneQuestion("colour", f"{name} box", answer, box=box))
         words = _relations(box, twins[0]) if twins else []
-        questions += [Question("relation", f"{word} {name} box", answer, box=box) for word in words]
+        questions += [SceneQuestion("relation", f"{word} {name} box", answer, box=box) for word in words]
     return questions
 
 
 def boxes(rng: random.Random) -> Scene:
     """Two to four rectangles; two of them may share a colour and are told apart by their places."""
     while True:
-        board = np.zeros(rng.choice(IMAGE_SHAPES), np.int64)
+        token_grid = np.zeros(rng.choice(IMAGE_SHAPES), np.int64)
         names = rng.sample(NAMES, 3)
         wanted = rng.choice((names[:2], names[:1] * 2, names[:1] * 2 + names[1:2], names))
         found: list[Box] = []
         for name in wanted:
             rows, columns = rng.randint(1, 3), rng.randint(1, 3)
-            place = _place(rng, board, rows, columns)
+            place = _place(rng, token_grid, rows, columns)
             if place is None:
                 break
             row, column = place
-            board[row : row + rows, column : column + columns] = colour(name)
+            token_grid[row : row + rows, column : column + columns] = colour(name)
             found.append((column * CELL, row * CELL, (column + columns) * CELL, (row + rows) * CELL))
         if len(found) == len(wanted):
             seen = sorted(zip(found, wanted, strict=True), key=lambda item: (item[0][1], item[0][0]))
             places = "".join("{}[{}, {}, {}, {}]".format(name, *box) for box, name in seen)
-            reading = Question(PRACTICE, "Read the boxes.", places)
-            return Scene(board, _shuffled(rng, _expressions(wanted, found)), practice=reading)
+            reading = SceneQuestion(PRACTICE, "Read the boxes.", places)
+            return Scene(token_grid, _shuffled(rng, _expressions(wanted, found)), practice=reading)
 
 
-def _choice(rng: random.Random, kind: str, text: str, answer: str, others: list[str]) -> Question:
+def _choice(rng: random.Random, kind: str, text: str, answer: str, others: list[str]) -> SceneQuestion:
     options = [answer, *others]
     rng.shuffle(options)
-    return Question(kind, text, "ABCD"[options.index(answer)], tuple(options))
+    return SceneQuestion(kind, text, "ABCD"[options.index(answer)], tuple(options))
 
 
 def _path(rng: random.Random, steps: int, shape: tuple[int, int], move: str) -> list[tuple[int, int]]:
@@ -185,15 +190,15 @@ def _path(rng: random.Random, steps: int, shape: tuple[int, int], move: str) -> 
     return path
 
 
-def _motion(rng: random.Random, board: Board) -> tuple[list[Question], str] | None:
+def _motion(rng: random.Random, token_grid: TokenGrid) -> tuple[list[SceneQuestion], str] | None:
     """Questions and what there is to tell; None if two squares meet."""
     questions, told = [], []
     for name in rng.sample(NAMES, rng.choice((1, 2))):
         move = rng.choice(tuple(MOVES))
-        for second, (row, column) in enumerate(_path(rng, len(board), board.shape[1:], move)):
-            if board[second, row, column]:
+        for second, (row, column) in enumerate(_path(rng, len(token_grid), token_grid.shape[1:], move)):
+            if token_grid[second, row, column]:
                 return None
-            board[second, row, column] = colour(name)
+            token_grid[second, row, column] = colour(name)
         others = [m for m in MOVES if m != move]
         text = f"Which way does the {name} square move?"
         questions += [_choice(rng, "Motion", text, move, list(others)) for _ in range(2)]
@@ -201,12 +206,12 @@ def _motion(rng: random.Random, board: Board) -> tuple[list[Question], str] | No
     return questions, ",".join(told)
 
 
-def _order(rng: random.Random, board: Board) -> tuple[list[Question], str]:
+def _order(rng: random.Random, token_grid: TokenGrid) -> tuple[list[SceneQuestion], str]:
     """Squares of different colours shown one at a time, each for a second, with pauses."""
-    seconds, rows, columns = board.shape
+    seconds, rows, columns = token_grid.shape
     shown = rng.sample(NAMES, min(4, seconds))
     for second, name in zip(sorted(rng.sample(range(seconds), len(shown))), shown, strict=True):
-        board[second, rng.randrange(rows), rng.randrange(columns)] = colour(name)
+        token_grid[second, rng.randrange(rows), rng.randrange(columns)] = colour(name)
     spare = [name for name in NAMES if name not in shown]
     questions = []
     for word, answer in (("first", shown[0]), ("last", shown[-1])) * 2:
@@ -222,13 +227,13 @@ def clip(rng: random.Random) -> Scene:
     seconds, shapes = CLIP_SHAPES[duration]
     motion = rng.random() < 0.5
     while True:
-        board = np.zeros((seconds, *rng.choice(shapes)), np.int64)
-        made = _motion(rng, board) if motion else _order(rng, board)
+        token_grid = np.zeros((seconds, *rng.choice(shapes)), np.int64)
+        made = _motion(rng, token_grid) if motion else _order(rng, token_grid)
         if made is not None:
-            practice = Question(PRACTICE, "Read the clip.", made[1])
-            return Scene(board, _shuffled(rng, made[0]), duration, practice)
+            practice = SceneQuestion(PRACTICE, "Read the clip.", made[1])
+            return Scene(token_grid, _shuffled(rng, made[0]), duration, practice)
 
 
-MAKERS: Mapping[str, Callable[[random.Random], Scene]] = MappingProxyType(
+SCENES: Mapping[str, Callable[[random.Random], Scene]] = MappingProxyType(
     {"mini_docvqa": document, "mini_chartqa": chart, "mini_refcoco": boxes, "mini_video": clip}
 )

@@ -1,6 +1,6 @@
 """Mini-suite: coloured boxes drawn on the spot, named by colour or by place, in RefCOCO's schema."""
 
-from evalkit.data import refcoco
+from evalkit.benchmarks import refcoco
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.task import Task, image, locate
 from evalkit.zoo.minisuite import MiniDataset

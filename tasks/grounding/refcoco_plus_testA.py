@@ -1,6 +1,6 @@
 """RefCOCO+ testA (UNC split, people): find the object that an expression without words of place refers to."""
 
-from evalkit.data import refcoco
+from evalkit.benchmarks import refcoco
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.task import HubDataset, Task, image, locate
 
@@ -28,6 +28,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION,
     notes="5,726 expressions of 1,975 objects in 750 images; accuracy over expressions, one box each.",
-    peers=refcoco.PEERS,
+    lmms_eval_notes=refcoco.LMMS_EVAL_NOTES,
     example=refcoco.EXTENT_EXAMPLE,
 )

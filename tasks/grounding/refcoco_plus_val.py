@@ -1,6 +1,6 @@
 """RefCOCO+ val (UNC split): find the object that an expression without words of place refers to."""
 
-from evalkit.data import refcoco
+from evalkit.benchmarks import refcoco
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.task import HubDataset, Task, image, locate
 
@@ -29,6 +29,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION,
     notes="10,758 expressions of 3,804 objects in 1,500 images; accuracy over expressions, one box each.",
-    peers=refcoco.PEERS,
+    lmms_eval_notes=refcoco.LMMS_EVAL_NOTES,
     example=refcoco.CORNER_EXAMPLE,
 )

@@ -4,7 +4,7 @@ Never from lmms-lab-encoder/RefCOCO: its `val` mixes Google's split with the UNC
 instead of 3,811).
 """
 
-from evalkit.data import refcoco
+from evalkit.benchmarks import refcoco
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.task import HubDataset, Task, image, locate
 
@@ -33,6 +33,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION,
     notes="10,834 expressions of 3,811 objects in 1,500 images; accuracy over expressions, one box each.",
-    peers=refcoco.PEERS,
+    lmms_eval_notes=refcoco.LMMS_EVAL_NOTES,
     example=refcoco.CORNER_EXAMPLE,
 )

@@ -1,6 +1,6 @@
 """RefCOCOg test (UMD split): find the object that a long expression refers to."""
 
-from evalkit.data import refcoco
+from evalkit.benchmarks import refcoco
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.task import HubDataset, Task, image, locate
 
@@ -28,6 +28,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION_G,
     notes="9,602 expressions of 5,023 objects in 2,600 images; accuracy over expressions, one box each.",
-    peers=refcoco.PEERS,
+    lmms_eval_notes=refcoco.LMMS_EVAL_NOTES,
     example=refcoco.EXTENT_EXAMPLE,
 )

@@ -4,7 +4,7 @@ Never from lmms-lab-encoder/RefCOCOg: its `val` mixes Google's split with the UM
 instead of 2,573).
 """
 
-from evalkit.data import refcoco
+from evalkit.benchmarks import refcoco
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.task import HubDataset, Task, image, locate
 
@@ -33,6 +33,6 @@ task = Task(
     licence=refcoco.LICENCE,
     citation=refcoco.CITATION_G,
     notes="4,896 expressions of 2,573 objects in 1,300 images; accuracy over expressions, one box each.",
-    peers=refcoco.PEERS,
+    lmms_eval_notes=refcoco.LMMS_EVAL_NOTES,
     example=refcoco.CORNER_EXAMPLE,
 )

@@ -1,7 +1,7 @@
 """ScreenSpot: find the element of a screenshot that an instruction is about."""
 
-from evalkit.data import screenspot
-from evalkit.data.columns import IMAGE, NUMBERS, TEXT
+from evalkit.benchmarks import screenspot
+from evalkit.core.columns import IMAGE, NUMBERS, TEXT
 from evalkit.metrics.points import PointInBox
 from evalkit.task import HubDataset, Task, image, locate
 
@@ -21,7 +21,7 @@ task = Task(
             "image": IMAGE,
         },
     ),
-    expand=screenspot.measured,
+    expand=screenspot.in_pixels,
     prompt=lambda row: (image(row["image"]), locate(row["instruction"])),
     reference=lambda row: row["box"],
     # The repository has no ids.
@@ -41,7 +41,7 @@ task = Task(
     "(arXiv:2401.10935)",
     notes="The instruction takes the place of the expression in the family's request for a box; right is an "
     "answer whose point, or whose box's centre, lies in the element.",
-    peers="`screenspot_rec_test` asks for boxes from 0 to 1 and scores any other convention 0. Ours reads "
+    lmms_eval_notes="`screenspot_rec_test` asks for boxes from 0 to 1 and scores any other convention 0. Ours reads "
     "the family's own.",
     example={
         "row_number": 0,

@@ -1,10 +1,10 @@
 """AI2D test: science diagrams whose labels are masked by letters."""
 
-from evalkit.data.columns import IMAGE, NAME, OPTIONS, TEXT
-from evalkit.data.digests import digest
-from evalkit.data.options import lettered
-from evalkit.data.video_choice import letter_at
-from evalkit.data.wording import choice
+from evalkit.benchmarks.options import lettered
+from evalkit.benchmarks.row_ids import content_digest
+from evalkit.benchmarks.video_choice import letter_at
+from evalkit.benchmarks.wording import choice
+from evalkit.core.columns import IMAGE, NAME, OPTIONS, TEXT
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, image
 
@@ -23,7 +23,7 @@ task = Task(
     reference=lambda row: letter_at(row["answer"]),
     # The repository has no ids.
     id=lambda row: str(row["row_number"]),
-    cluster=lambda row: digest(row["image"]["bytes"] or row["image"]["path"]),
+    cluster=lambda row: content_digest(row["image"]["bytes"] or row["image"]["path"]),
     meta=lambda row: {"question": row["question"], "options": lettered(row["options"])},
     metric=MultipleChoice(),
     max_new_tokens=16,
@@ -32,7 +32,7 @@ task = Task(
     citation="Kembhavi et al., A Diagram Is Worth A Dozen Images, ECCV 2016 (arXiv:1603.07396)",
     notes="The letters of the options are drawn over the diagrams' labels: the harder form, which "
     "Qwen reports.",
-    peers="`ai2d` accepts only answers that begin with a letter and a full stop, or equal it: `A) leaf` and "
+    lmms_eval_notes="`ai2d` accepts only answers that begin with a letter and a full stop, or equal it: `A) leaf` and "
     "`The answer is A` are wrong there. There is no official script; ours reads letters as everywhere.",
     example={
         "row_number": 0,

@@ -1,7 +1,7 @@
 """BLINK validation: fourteen visual tasks that people solve at a glance, up to four images each."""
 
-from evalkit.data.columns import IMAGE, OPTIONS, TEXT
-from evalkit.data.options import lettered
+from evalkit.benchmarks.options import lettered
+from evalkit.core.columns import IMAGE, OPTIONS, TEXT
 from evalkit.metrics.blink import SUBTASKS, BlinkAccuracy
 from evalkit.task import HubDataset, Task, image, text
 
@@ -42,7 +42,7 @@ task = Task(
     notes="The score is the unweighted mean of the fourteen tasks, as the authors publish it; `acc` "
     "is the mean "
     "over questions. Where the authors ask GPT-3.5 to read an answer, rules do it here.",
-    peers="`blink` takes the first letter of any text for the choice, so that sentences are misread (18.2 "
+    lmms_eval_notes="`blink` takes the first letter of any text for the choice, so that sentences are misread (18.2 "
     "for GPT-4V's responses, officially 51.1); for bare letters both agree. Ours follows the official "
     "script.",
     example={

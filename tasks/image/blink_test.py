@@ -1,10 +1,10 @@
 """BLINK test: no public answers; writes the file that EvalAI takes."""
 
-from evalkit.data.columns import IMAGE, OPTIONS, TEXT
-from evalkit.data.options import lettered
+from evalkit.benchmarks.options import lettered
+from evalkit.benchmarks.submissions import BLINK
+from evalkit.core.columns import IMAGE, OPTIONS, TEXT
 from evalkit.metrics.blink import SUBTASKS
 from evalkit.metrics.unscored import Unscored
-from evalkit.submissions import BLINK
 from evalkit.task import HubDataset, Task, image, text
 
 IMAGES = ("image_1", "image_2", "image_3", "image_4")

@@ -1,8 +1,8 @@
 """ChartQA test: questions about charts, written by people and generated from captions."""
 
-from evalkit.data.columns import IMAGE, TEXT
-from evalkit.data.digests import digest
-from evalkit.data.wording import short_answer
+from evalkit.benchmarks.row_ids import content_digest
+from evalkit.benchmarks.wording import short_answer
+from evalkit.core.columns import IMAGE, TEXT
 from evalkit.metrics.relaxed import RelaxedAccuracy
 from evalkit.task import HubDataset, Task, image
 
@@ -26,7 +26,7 @@ task = Task(
     reference=lambda row: row["answer"],
     # The repository has no ids, and names no images.
     id=lambda row: str(row["row_number"]),
-    cluster=lambda row: digest(row["image"]["bytes"] or row["image"]["path"]),
+    cluster=lambda row: content_digest(row["image"]["bytes"] or row["image"]["path"]),
     groups={"split": lambda row: SPLITS.get(row["type"], row["type"])},
     meta=lambda row: {"question": row["question"]},
     metric=RelaxedAccuracy(),
@@ -36,7 +36,7 @@ task = Task(
     citation="Masry et al., ChartQA: A Benchmark for Question Answering about Charts with Visual and Logical "
     "Reasoning, Findings of ACL 2022 (arXiv:2203.10244)",
     notes="1,250 human and 1,250 augmented questions; the score is the mean over all 2,500.",
-    peers="`chartqa` gives the same score: 0 of 832 answers differ.",
+    lmms_eval_notes="`chartqa` gives the same score: 0 of 832 answers differ.",
     example={
         "row_number": 0,
         "type": "human_test",

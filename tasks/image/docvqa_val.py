@@ -1,7 +1,7 @@
 """DocVQA validation: questions about scanned documents, prompted as in Qwen2-VL's evaluation."""
 
-from evalkit.data.columns import ANSWERS, IMAGE, LABELS, NAME, TEXT
-from evalkit.data.wording import short_answer
+from evalkit.benchmarks.wording import short_answer
+from evalkit.core.columns import ANSWERS, IMAGE, LABELS, NAME, TEXT
 from evalkit.metrics.anls import Anls
 from evalkit.task import HubDataset, Task, image
 
@@ -40,7 +40,7 @@ task = Task(
     licence="Apache-2.0 (repository); documents from the UCSF Industry Documents Library",
     citation="Mathew et al., DocVQA: A Dataset for VQA on Document Images, WACV 2021 (arXiv:2007.00398)",
     notes="A question may have several types and counts in each.",
-    peers="`docvqa_val` gives the same score: 0 of 3,000 answers differ.",
+    lmms_eval_notes="`docvqa_val` gives the same score: 0 of 3,000 answers differ.",
     example={
         "questionId": "337",
         "question": "What is the date of the letter?",

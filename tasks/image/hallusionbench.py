@@ -1,7 +1,7 @@
 """HallusionBench: yes/no questions in pairs, about original and edited figures."""
 
-from evalkit.data.columns import IMAGE, NAME, TEXT
-from evalkit.data.wording import yes_or_no
+from evalkit.benchmarks.wording import yes_or_no
+from evalkit.core.columns import IMAGE, NAME, TEXT
 from evalkit.metrics.hallusion import LINKS, HallusionAccuracy
 from evalkit.task import HubDataset, Task, image
 
@@ -47,7 +47,7 @@ task = Task(
     notes="The 951 questions with an image of 1,129. The official script has GPT-4 judge; here the "
     "answer's yes or "
     "no decides. `aAcc` is over questions, `qAcc` over pairs, `fAcc` over figures.",
-    peers="`hallusion_bench_image` needs GPT-4; without a key every answer is unclear and wrong. Ours reads "
+    lmms_eval_notes="`hallusion_bench_image` needs GPT-4; without a key every answer is unclear and wrong. Ours reads "
     "yes and no by rule.",
     example={
         "category": "VD",

@@ -1,7 +1,7 @@
 """InfographicVQA validation: questions about infographics, many of them tall and dense."""
 
-from evalkit.data.columns import ANSWERS, IMAGE, LABELS, NAME, TEXT
-from evalkit.data.wording import short_answer
+from evalkit.benchmarks.wording import short_answer
+from evalkit.core.columns import ANSWERS, IMAGE, LABELS, NAME, TEXT
 from evalkit.metrics.anls import Anls
 from evalkit.task import HubDataset, Task, image
 
@@ -45,7 +45,7 @@ task = Task(
     licence="Apache-2.0 (repository); infographics belong to their publishers",
     citation="Mathew et al., InfographicVQA, WACV 2022 (arXiv:2104.12756)",
     notes="A question may have several types and counts in each.",
-    peers="`infovqa_val` gives the same score for the same answers.",
+    lmms_eval_notes="`infovqa_val` gives the same score for the same answers.",
     example={
         "questionId": "65718",
         "question": "What share of people walk to work?",

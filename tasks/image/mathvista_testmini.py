@@ -1,7 +1,7 @@
 """MathVista testmini: mathematics in figures, charts, puzzles and text books."""
 
-from evalkit.data.columns import IMAGE, NAME, NUMBER, OPTIONS, RECORD, TEXT
-from evalkit.data.mathvista import LABELS, options
+from evalkit.benchmarks.mathvista import LABELS, options
+from evalkit.core.columns import IMAGE, NAME, NUMBER, OPTIONS, RECORD, TEXT
 from evalkit.metrics.mathvista import MathVistaAccuracy
 from evalkit.task import HubDataset, Task, image, text
 
@@ -48,7 +48,7 @@ task = Task(
     notes="The official protocol has a language model extract the answer; rules do it here, so "
     "scores of models "
     "that reason aloud are a lower bound of the official ones.",
-    peers="`mathvista_testmini_*` needs a language model to extract answers. Ours extracts by rule; the "
+    lmms_eval_notes="`mathvista_testmini_*` needs a language model to extract answers. Ours extracts by rule; the "
     "score step is the official one.",
     example={
         "pid": "1",

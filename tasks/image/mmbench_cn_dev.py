@@ -1,7 +1,7 @@
 """MMBench dev in Chinese: every question under every rotation of its options."""
 
-from evalkit.data import mmbench
-from evalkit.data.wording import choice
+from evalkit.benchmarks import mmbench
+from evalkit.benchmarks.wording import choice
 from evalkit.metrics.circular import CircularAccuracy
 from evalkit.task import Task, image
 
@@ -26,6 +26,6 @@ task = Task(
     licence=mmbench.LICENCE,
     citation=mmbench.CITATION,
     notes=mmbench.NOTES,
-    peers="`mmbench_cn_dev` asks GPT where its rules fail. Ours follows VLMEvalKit's exact matching.",
+    lmms_eval_notes="`mmbench_cn_dev` asks GPT where its rules fail. Ours follows VLMEvalKit's exact matching.",
     example=mmbench.EXAMPLE,
 )

@@ -1,7 +1,7 @@
 """MMBench dev in English: every question under every rotation of its options."""
 
-from evalkit.data import mmbench
-from evalkit.data.wording import choice
+from evalkit.benchmarks import mmbench
+from evalkit.benchmarks.wording import choice
 from evalkit.metrics.circular import CircularAccuracy
 from evalkit.task import Task, image
 
@@ -26,7 +26,7 @@ task = Task(
     licence=mmbench.LICENCE,
     citation=mmbench.CITATION,
     notes=mmbench.NOTES,
-    peers="`mmbench_en_dev` asks GPT where its rules fail, `mmbench_en_dev_static` doesn't; both know the "
+    lmms_eval_notes="`mmbench_en_dev` asks GPT where its rules fail, `mmbench_en_dev_static` doesn't; both know the "
     "letters A to D only. Ours follows VLMEvalKit's exact matching.",
     example=mmbench.EXAMPLE,
 )

@@ -1,9 +1,9 @@
 """MMBench test in English: no public answers; writes the spreadsheet that the MMBench server takes."""
 
-from evalkit.data import mmbench
-from evalkit.data.wording import choice
+from evalkit.benchmarks import mmbench
+from evalkit.benchmarks.submissions import MMBENCH
+from evalkit.benchmarks.wording import choice
 from evalkit.metrics.unscored import Unscored
-from evalkit.submissions import MMBENCH
 from evalkit.task import Task, image
 
 task = Task(

@@ -1,7 +1,7 @@
 """MMMU validation: college-level questions in 30 subjects, with images in questions and options."""
 
-from evalkit.data import mmmu
-from evalkit.data.columns import IMAGE, TEXT, Kind
+from evalkit.benchmarks import mmmu
+from evalkit.core.columns import IMAGE, TEXT, ColumnType
 from evalkit.metrics.mmmu import DISCIPLINES, MmmuAccuracy
 from evalkit.task import HubDataset, Task, Text, image
 
@@ -24,7 +24,7 @@ task = Task(
         columns={
             "id": TEXT,
             "question": TEXT,
-            "options": Kind(("text", "list of text"), null=True),
+            "options": ColumnType(("text", "list of text"), null=True),
             "answer": TEXT,
             "question_type": TEXT,
             "image_1": IMAGE,
@@ -49,7 +49,7 @@ task = Task(
     "(arXiv:2311.16502)",
     notes="Wording of Qwen2-VL's evaluation, but images stand where the text mentions them instead of "
     "all in front. 847 questions are multiple-choice, 53 open.",
-    peers="`mmmu_val` gives 0 to every open question that the official script accepts (issue 1436 there), "
+    lmms_eval_notes="`mmmu_val` gives 0 to every open question that the official script accepts (issue 1436 there), "
     "takes `A` at the end of any word for option A, and draws an option without a seed where it reads "
     "none. Ours follows the official script.",
     example={

@@ -1,9 +1,9 @@
 """MMStar: 1,500 questions that can't be answered without the image."""
 
-from evalkit.data.columns import IMAGE, NAME, TEXT
-from evalkit.data.digests import digest
-from evalkit.data.options import given, inline_options
-from evalkit.data.video_choice import split_question
+from evalkit.benchmarks.options import given, inline_options
+from evalkit.benchmarks.row_ids import content_digest
+from evalkit.benchmarks.video_choice import split_question
+from evalkit.core.columns import IMAGE, NAME, TEXT
 from evalkit.metrics import letters
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, image, text
@@ -37,7 +37,7 @@ task = Task(
     prompt=lambda row: (image(row["image"]), text(f"{row['question']}\n{LETTER}")),
     reference=lambda row: row["answer"],
     id=lambda row: str(row["index"]),
-    cluster=lambda row: digest(row["image"]["bytes"] or row["image"]["path"]),
+    cluster=lambda row: content_digest(row["image"]["bytes"] or row["image"]["path"]),
     groups={"category": lambda row: row["category"], "l2_category": lambda row: row["l2_category"]},
     meta=lambda row: {"question": row["question"], "options": options(row)},
     metric=MultipleChoice(letters.mmstar),
@@ -49,7 +49,7 @@ task = Task(
     "(arXiv:2403.20330)",
     notes="250 questions in each of six categories, 18 finer ones. The score is the mean over questions; the "
     "mean over the 18 is another number.",
-    peers="`mmstar` averages over the 18 finer categories (52.72 for predictions whose official score, the "
+    lmms_eval_notes="`mmstar` averages over the 18 finer categories (52.72 for predictions whose official score, the "
     "mean over questions, is 52.07). Ours follows the official script.",
     example={
         "index": 0,

@@ -1,7 +1,7 @@
 """OCRBench: a thousand questions about text, from single words to formulas and forms."""
 
-from evalkit.data.columns import IMAGE, TEXT, Kind
-from evalkit.data.digests import digest
+from evalkit.benchmarks.row_ids import content_digest
+from evalkit.core.columns import IMAGE, TEXT, ColumnType
 from evalkit.metrics.ocrbench import OcrBenchAccuracy
 from evalkit.task import HubDataset, Task, image, text
 
@@ -17,7 +17,7 @@ task = Task(
             "dataset": TEXT,
             "question": TEXT,
             "question_type": TEXT,
-            "answer": Kind(("list of text", "text")),
+            "answer": ColumnType(("list of text", "text")),
             "image": IMAGE,
         },
     ),
@@ -26,7 +26,7 @@ task = Task(
     reference=lambda row: [row["answer"]] if isinstance(row["answer"], str) else list(row["answer"]),
     # The repository has no ids.
     id=lambda row: str(row["row_number"]),
-    cluster=lambda row: digest(row["image"]["bytes"] or row["image"]["path"]),
+    cluster=lambda row: content_digest(row["image"]["bytes"] or row["image"]["path"]),
     groups={"type": lambda row: row["question_type"], "dataset": lambda row: row["dataset"]},
     meta=lambda row: {"question": row["question"]},
     metric=OcrBenchAccuracy(),
@@ -36,7 +36,7 @@ task = Task(
     citation="Liu et al., OCRBench: On the Hidden Mystery of OCR in Large Multimodal Models, 2023 "
     "(arXiv:2305.07895)",
     notes="The paper prints a tenth of the official score, that is the share of right answers in percent.",
-    peers="`ocrbench` judges answers alike, but keeps its score in a module, so that a second aggregation in "
+    lmms_eval_notes="`ocrbench` judges answers alike, but keeps its score in a module, so that a second aggregation in "
     "one process doubles it. Ours follows the official script.",
     example={
         "row_number": 0,

@@ -1,7 +1,7 @@
 """POPE: is an object in the photo? Asked about random, popular and likely objects."""
 
-from evalkit.data.columns import IMAGE, NAME, TEXT
-from evalkit.data.wording import yes_or_no
+from evalkit.benchmarks.wording import yes_or_no
+from evalkit.core.columns import IMAGE, NAME, TEXT
 from evalkit.metrics.yes_no import PopeAccuracy
 from evalkit.task import HubDataset, Task, image
 
@@ -37,7 +37,7 @@ task = Task(
     "(arXiv:2305.10355)",
     notes="3,000 questions in each split. `acc` is the primary figure; many papers print F1 (`f1`, and "
     "`f1/split/...`).",
-    peers="`pope` accepts only the words yes and no alone, and its `pope_yes_ratio` counts the "
+    lmms_eval_notes="`pope` accepts only the words yes and no alone, and its `pope_yes_ratio` counts the "
     "references, so that it is always 0.5. Ours follows the official script.",
     example={
         "question_id": "1",

@@ -1,8 +1,8 @@
 """RealWorldQA: photos, many from cars; options, single words and numbers."""
 
-from evalkit.data.columns import IMAGE, TEXT
-from evalkit.data.digests import digest
-from evalkit.data.options import option_block
+from evalkit.benchmarks.options import option_block
+from evalkit.benchmarks.row_ids import content_digest
+from evalkit.core.columns import IMAGE, TEXT
 from evalkit.metrics.exact import ExactAnswer
 from evalkit.task import HubDataset, Task, image, text
 
@@ -22,7 +22,7 @@ task = Task(
     reference=lambda row: str(row["answer"]),
     # The repository has no ids.
     id=lambda row: str(row["row_number"]),
-    cluster=lambda row: digest(row["image"]["bytes"] or row["image"]["path"]),
+    cluster=lambda row: content_digest(row["image"]["bytes"] or row["image"]["path"]),
     meta=lambda row: {"question": row["question"], "options": option_block(row["question"])},
     metric=ExactAnswer(),
     max_new_tokens=16,
@@ -32,7 +32,7 @@ task = Task(
     notes="Letters are read as in any multiple-choice question; words and numbers must be equal but "
     "for case, "
     "punctuation, articles and number words.",
-    peers="`realworldqa` compares words and numbers by lower case alone. There is no official script; ours "
+    lmms_eval_notes="`realworldqa` compares words and numbers by lower case alone. There is no official script; ours "
     "also equates number words and drops articles and punctuation.",
     example={
         "row_number": 0,

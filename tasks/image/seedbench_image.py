@@ -1,8 +1,8 @@
 """SEED-Bench, the nine dimensions about single images."""
 
-from evalkit.data import seedbench
-from evalkit.data.columns import IMAGES, NAME, TEXT
-from evalkit.data.wording import choice
+from evalkit.benchmarks import seedbench
+from evalkit.benchmarks.wording import choice
+from evalkit.core.columns import IMAGES, NAME, TEXT
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, image
 
@@ -39,7 +39,7 @@ task = Task(
     citation="Li et al., SEED-Bench: Benchmarking Multimodal Large Language Models, CVPR 2024 "
     "(arXiv:2307.16125)",
     notes="The authors rank options by likelihood; here the letter that is generated counts.",
-    peers="`seedbench` takes the first character of the answer, so that `(A)` is wrong. Ours reads "
+    lmms_eval_notes="`seedbench` takes the first character of the answer, so that `(A)` is wrong. Ours reads "
     "letters as everywhere.",
     example={
         "question_id": "101669",

@@ -1,9 +1,9 @@
 """TextVQA test: no public answers; writes the file that EvalAI takes."""
 
-from evalkit.data.columns import IMAGE, NAME, TEXT
-from evalkit.data.wording import short_answer
+from evalkit.benchmarks.submissions import TEXTVQA
+from evalkit.benchmarks.wording import short_answer
+from evalkit.core.columns import IMAGE, NAME, TEXT
 from evalkit.metrics.unscored import Unscored
-from evalkit.submissions import TEXTVQA
 from evalkit.task import HubDataset, Task, image
 
 task = Task(

@@ -1,7 +1,7 @@
 """TextVQA validation: questions about text in photos, with the answers of ten people each."""
 
-from evalkit.data.columns import ANSWERS, IMAGE, NAME, TEXT
-from evalkit.data.wording import short_answer
+from evalkit.benchmarks.wording import short_answer
+from evalkit.core.columns import ANSWERS, IMAGE, NAME, TEXT
 from evalkit.metrics.vqa import VqaAccuracy
 from evalkit.task import HubDataset, Task, image
 
@@ -27,7 +27,7 @@ task = Task(
     licence="CC-BY-4.0",
     citation="Singh et al., Towards VQA Models That Can Read, CVPR 2019 (arXiv:1904.08920)",
     notes="OCR tokens are not shown to the model; they inflate the score.",
-    peers="`textvqa_val` gives the same score (0 of 10,000 answers differ), but its prompt lower-cases the "
+    lmms_eval_notes="`textvqa_val` gives the same score (0 of 10,000 answers differ), but its prompt lower-cases the "
     "question's names.",
     example={
         "question_id": 34602,

@@ -1,9 +1,9 @@
 """EgoSchema, all questions: few public answers; writes the file that its Kaggle competition takes."""
 
-from evalkit.data import egoschema
-from evalkit.data.video_choice import by_letter
+from evalkit.benchmarks import egoschema
+from evalkit.benchmarks.submissions import EGOSCHEMA
+from evalkit.benchmarks.video_choice import by_letter
 from evalkit.metrics.unscored import Unscored
-from evalkit.submissions import EGOSCHEMA
 from evalkit.task import Task, text, video
 
 task = Task(

@@ -1,7 +1,7 @@
 """EgoSchema's public subset: five-way questions about three-minute egocentric clips."""
 
-from evalkit.data import egoschema
-from evalkit.data.video_choice import by_letter, letter_at
+from evalkit.benchmarks import egoschema
+from evalkit.benchmarks.video_choice import by_letter, letter_at
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video
 
@@ -21,6 +21,6 @@ task = Task(
     licence=egoschema.LICENCE,
     citation=egoschema.CITATION,
     notes="The 500 of 5,031 questions whose answers are public.",
-    peers="`egoschema_subset` draws an option where it reads none.",
+    lmms_eval_notes="`egoschema_subset` draws an option where it reads none.",
     example=egoschema.EXAMPLE,
 )

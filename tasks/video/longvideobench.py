@@ -1,8 +1,8 @@
 """LongVideoBench validation: questions that refer to a moment of a video, without subtitles."""
 
-from evalkit.data.columns import LABEL, NAME, TEXT
-from evalkit.data.options import lettered, without_gaps
-from evalkit.data.video_choice import by_letter, letter_at
+from evalkit.benchmarks.options import lettered, without_gaps
+from evalkit.benchmarks.video_choice import by_letter, letter_at
+from evalkit.core.columns import LABEL, NAME, TEXT
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, text, video
 
@@ -49,7 +49,7 @@ task = Task(
     "Understanding, NeurIPS 2024 Datasets and Benchmarks (arXiv:2407.15754)",
     notes="Durations are upper bounds in seconds: 15, 60, 600, 3600. Two to five options. The official "
     "script draws an option where it can read none; here such an answer is wrong.",
-    peers="`longvideobench_val_v` draws an option without a seed where it reads none.",
+    lmms_eval_notes="`longvideobench_val_v` draws an option without a seed where it reads none.",
     example={
         "id": "86CxyhFV9MI_0",
         "video_id": "86CxyhFV9MI",

@@ -1,8 +1,8 @@
 """LVBench: questions about videos of half an hour and more, prompted as in Qwen's evaluation."""
 
-from evalkit.data.columns import ANSWERS, NAME, TEXT
-from evalkit.data.options import given
-from evalkit.data.video_choice import split_question, watch_closely
+from evalkit.benchmarks.options import given
+from evalkit.benchmarks.video_choice import split_question, watch_closely
+from evalkit.core.columns import ANSWERS, NAME, TEXT
 from evalkit.metrics import letters
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, text, video
@@ -39,7 +39,7 @@ task = Task(
     citation="Wang et al., LVBench: An Extreme Long Video Understanding Benchmark, ICCV 2025 "
     "(arXiv:2406.08035)",
     notes="103 videos, the paper says. A question may have several types and counts in each.",
-    peers="`lvbench` reads the same letters, but gives no scores by type. The official script leaves out "
+    lmms_eval_notes="`lvbench` reads the same letters, but gives no scores by type. The official script leaves out "
     "questions without an answer (`official_acc`).",
     example={
         "uid": "128",

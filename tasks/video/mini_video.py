@@ -1,6 +1,6 @@
 """Mini-suite: clips of moving or appearing squares, encoded on the spot, in Video-MME's schema."""
 
-from evalkit.data.options import lettered
+from evalkit.benchmarks.options import lettered
 from evalkit.metrics import letters
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video

@@ -1,7 +1,7 @@
 """MLVU dev: seven kinds of multiple-choice questions about videos of three minutes to two hours."""
 
-from evalkit.data import mlvu
-from evalkit.data.video_choice import watch_closely
+from evalkit.benchmarks import mlvu
+from evalkit.benchmarks.video_choice import watch_closely
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video
 
@@ -28,6 +28,6 @@ task = Task(
     citation=mlvu.CITATION,
     notes="The paper's digits fit the mean over questions. MLVU's authors report M-Avg, the unweighted "
     "mean of the seven task types in the breakdown. Their own files hold 2,175 questions.",
-    peers="`mlvu_dev` reports M-Avg, which is `macro_acc` here; the paper's digits fit `acc`.",
+    lmms_eval_notes="`mlvu_dev` reports M-Avg, which is `macro_acc` here; the paper's digits fit `acc`.",
     example=mlvu.EXAMPLE,
 )

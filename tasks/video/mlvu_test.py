@@ -1,7 +1,7 @@
 """MLVU test: nine kinds of multiple-choice questions, up to six options each."""
 
-from evalkit.data import mlvu
-from evalkit.data.video_choice import watch_closely
+from evalkit.benchmarks import mlvu
+from evalkit.benchmarks.video_choice import watch_closely
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video
 
@@ -27,6 +27,6 @@ task = Task(
     citation=mlvu.CITATION,
     notes="`macro_acc` is the authors' M-Avg, the mean of nine task types. The repository is the one "
     "that lmms-eval scores.",
-    peers="`mlvu_test` can read only A to D of up to six options. Ours reads all.",
+    lmms_eval_notes="`mlvu_test` can read only A to D of up to six options. Ours reads all.",
     example=mlvu.EXAMPLE,
 )

@@ -1,7 +1,7 @@
 """MVBench: twenty tasks that one frame can't answer, prompted as in Qwen's evaluation."""
 
-from evalkit.data import mvbench
-from evalkit.data.video_choice import letter_of, watch_closely
+from evalkit.benchmarks import mvbench
+from evalkit.benchmarks.video_choice import letter_of, watch_closely
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video
 
@@ -30,7 +30,7 @@ task = Task(
     notes="200 questions in each of 20 tasks, so the mean over questions is the mean over tasks. Clips "
     "are cut to their start and end. The videos of `fine_grained_pose` (NTU RGB+D) must be asked for "
     "elsewhere and be put into `video/nturgbd/`; without them 200 samples are errors.",
-    peers="`mvbench` leaves empty answers out of the denominator and reads the article in `a person opens "
+    lmms_eval_notes="`mvbench` leaves empty answers out of the denominator and reads the article in `a person opens "
     "the door` as option A. Ours counts both wrong.",
     example={
         "config": "moving_direction",

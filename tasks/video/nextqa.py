@@ -1,8 +1,8 @@
 """NExT-QA, multiple choice, test: why, how and when things happen in everyday videos."""
 
-from evalkit.data.columns import NAME, TEXT
-from evalkit.data.options import lettered
-from evalkit.data.video_choice import by_letter, letter_at
+from evalkit.benchmarks.options import lettered
+from evalkit.benchmarks.video_choice import by_letter, letter_at
+from evalkit.core.columns import NAME, TEXT
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, text, video
 
@@ -51,7 +51,7 @@ task = Task(
     "CVPR 2021 (arXiv:2105.08276)",
     notes="Acc_C, Acc_T and Acc_D of the authors are `acc/kind/...`. The validation questions (4,996) are "
     "not in this repository.",
-    peers="`nextqa_mc_test` has no scores by question type and draws an option where it reads none.",
+    lmms_eval_notes="`nextqa_mc_test` has no scores by question type and draws an option where it reads none.",
     example={
         "video": 4010069381,
         "qid": 6,

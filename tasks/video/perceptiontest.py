@@ -1,8 +1,8 @@
 """Perception Test validation, multiple choice: three options about staged videos."""
 
-from evalkit.data.columns import LABELS, NAME, OPTIONS, TEXT
-from evalkit.data.options import lettered
-from evalkit.data.video_choice import by_letter, letter_at
+from evalkit.benchmarks.options import lettered
+from evalkit.benchmarks.video_choice import by_letter, letter_at
+from evalkit.core.columns import LABELS, NAME, OPTIONS, TEXT
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import HubDataset, Task, text, video
 
@@ -50,7 +50,7 @@ task = Task(
     citation="Patraucean et al., Perception Test: A Diagnostic Benchmark for Multimodal Video Models, "
     "NeurIPS 2023 Datasets and Benchmarks (arXiv:2305.13786)",
     notes="The validation questions: those of the test split are answered on a server.",
-    peers="`perceptiontest_val_mc` takes the article in `A person ...` for option A.",
+    lmms_eval_notes="`perceptiontest_val_mc` takes the article in `A person ...` for option A.",
     example={
         "video_name": "video_8241",
         "question_id": 3,

@@ -1,7 +1,7 @@
 """STAR validation: situated reasoning about a clip of a household video, in four question types."""
 
-from evalkit.data import star
-from evalkit.data.video_choice import letter_of, watch_closely
+from evalkit.benchmarks import star
+from evalkit.benchmarks.video_choice import letter_of, watch_closely
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video
 
@@ -29,7 +29,7 @@ task = Task(
     notes="Clips are cut to their start and end. The score is the mean over questions, as recent papers give "
     "it; the official board is titled `Mean`, which may be that of the four types in the breakdown. "
     "3,586 questions about sequences, 2,398 interaction, 624 prediction and 490 feasibility.",
-    peers="lmms-eval has no STAR task.",
+    lmms_eval_notes="lmms-eval has no STAR task.",
     example={
         "config": "interaction",
         "row_number": 0,

@@ -1,6 +1,6 @@
 """TempCompass: five temporal aspects, asked in three formats that rules can judge."""
 
-from evalkit.data.columns import TEXT
+from evalkit.core.columns import TEXT
 from evalkit.metrics.tempcompass import TempCompassAccuracy
 from evalkit.task import HubDataset, Task, text, video
 
@@ -41,7 +41,7 @@ task = Task(
     "rules alone; what they can't match is wrong and counted as a parse failure (officially ChatGPT is asked "
     "then). The fourth format, 2,004 captions, needs a language model as a judge and is not part of this "
     "task.",
-    peers="`tempcompass_*` needs ChatGPT for what its rules can't match; TempCompass's authors call its "
+    lmms_eval_notes="`tempcompass_*` needs ChatGPT for what its rules can't match; TempCompass's authors call its "
     "scores by aspect possibly incorrect. Ours follows the official rules.",
     example={
         "config": "multi-choice",

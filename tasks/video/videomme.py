@@ -1,6 +1,6 @@
 """Video-MME without subtitles: multiple-choice questions about short, medium and long videos."""
 
-from evalkit.data import videomme
+from evalkit.benchmarks import videomme
 from evalkit.metrics import letters
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, text, video
@@ -23,7 +23,7 @@ task = Task(
     licence=videomme.LICENCE,
     citation=videomme.CITATION,
     notes="900 videos, 300 of each duration class, three questions each.",
-    peers="`videomme` divides by all questions, as `acc` does here, and reads 23 of 270 constructed answers "
+    lmms_eval_notes="`videomme` divides by all questions, as `acc` does here, and reads 23 of 270 constructed answers "
     "otherwise; the official script divides by the answered ones (`official_acc`).",
     example=videomme.EXAMPLE,
 )

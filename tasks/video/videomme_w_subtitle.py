@@ -1,6 +1,6 @@
 """Video-MME with subtitles: only those that are on screen in one of the frames shown."""
 
-from evalkit.data import videomme
+from evalkit.benchmarks import videomme
 from evalkit.metrics import letters
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task, video
@@ -23,7 +23,7 @@ task = Task(
     citation=videomme.CITATION,
     notes="744 of the 900 videos have subtitles; the prompt of the others, and of those with no subtitle "
     "on screen in any frame shown, is that of `videomme`.",
-    peers="`videomme_w_subtitle` asks for a single word or phrase by default, and shows other subtitles. "
+    lmms_eval_notes="`videomme_w_subtitle` asks for a single word or phrase by default, and shows other subtitles. "
     "Ours shows those of the frames that the model is shown, as the authors say.",
     example=videomme.EXAMPLE,
 )

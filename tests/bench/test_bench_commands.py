@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from evalkit.api import score_run
-from evalkit.bench.store import STAGES, Cost, made_run, measured
-from evalkit.bench.workloads import WORKLOADS, questions_of, random_model
 from evalkit.cli import run_cli
+from evalkit.core.types import MediaRef
 from evalkit.models import describe_model
-from evalkit.types import MediaRef
+from tools.bench.store import STAGES, Cost, generate_run, stage_cost
+from tools.bench.workloads import WORKLOADS, bench_prompts, random_model
 
 
 def test_the_engine_against_a_naive_script_and_the_limit(
@@ -130,7 +130,7 @@ def test_made_media_are_the_same_everywhere(tmp_path: Path) -> None:
         made: list[dict[str, str]] = []
         for folder in (tmp_path / "a", tmp_path / "b"):
             folder.mkdir(exist_ok=True)
-            questions = questions_of((), 2, name, None, folder)
+            questions = bench_prompts((), 2, name, None, folder)
             assert len(questions) == 2 * WORKLOADS[name].questions
             refs = [part for each in questions for part in each.parts if isinstance(part, MediaRef)]
             files = {Path(str(ref.path)) for ref in refs}
@@ -141,14 +141,14 @@ def test_made_media_are_the_same_everywhere(tmp_path: Path) -> None:
 
 
 def test_stored_runs_are_measured_stage_by_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = [made_run(tmp_path / f"run{number}", 40, f"made{number}").path for number in range(2)]
+    runs = [generate_run(tmp_path / f"run{number}", 40, f"made{number}").path for number in range(2)]
     for run in runs:
         outcome = score_run(run)
         assert (len(outcome.records), outcome.missing, outcome.failed) == (40, 0, 0)
     for name, prepared in STAGES.items():
         prepared(runs, tmp_path)()
         assert len(score_run(runs[0]).records) == 40, name
-    cost = measured("read", runs, tmp_path)
+    cost = stage_cost("read", runs, tmp_path)
     assert cost.seconds > 0
     assert cost.peak >= cost.before
 
@@ -156,7 +156,7 @@ def test_stored_runs_are_measured_stage_by_stage(tmp_path: Path, capsys: pytest.
 def test_what_is_printed_of_stored_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evalkit.bench.store.measured", lambda stage, runs, folder: Cost(2.0, 1, 2**20))
+    monkeypatch.setattr("tools.bench.store.stage_cost", lambda stage, runs, folder: Cost(2.0, 1, 2**20))
     assert run_cli(["bench", "store", "--records", "20", "--runs", "2", "--folder", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "2 runs of 20 records" in said

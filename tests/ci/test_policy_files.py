@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from evalkit.ci import baseline
+from evalkit.ci.check import check
 from evalkit.ci.policy import read_policy
-from evalkit.ci.run import check
-from evalkit.errors import UsageError
-from evalkit.spec import load_config
+from evalkit.config.run_spec import load_config
+from evalkit.core.errors import UsageError
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{each}: &a{each} [{', '.join([f'*a{each - 1}'] * 10)}]\n" for each in range(1, 10)

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.ci import baseline
-from evalkit.ci.baseline import Answered
+from evalkit.ci.baseline import BaselineAnswer
 from evalkit.ci.policy import TIERS, Limits, Policy, read_policy
 from evalkit.ci.reports import markdown, write_junit
 from evalkit.ci.verdict import judge, overall
-from evalkit.errors import UsageError
-from evalkit.spec import RunSpec
+from evalkit.config.run_spec import RunSpec
+from evalkit.core.errors import UsageError
 
 PLACE = ("tiny@mrope", "docs")
 
@@ -31,14 +31,18 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
-SAMPLES = st.dictionaries(TEXT, st.builds(Answered, st.sampled_from([None, 0.0, 0.5, 1.0]), TEXT), min_size=1)
+SAMPLES = st.dictionaries(
+    TEXT, st.builds(BaselineAnswer, st.sampled_from([None, 0.0, 0.5, 1.0]), TEXT), min_size=1
+)
 
 
-def samples(*scores: float | None, text: str = "x") -> dict[str, Answered]:
-    return {str(n): Answered(score, text) for n, score in enumerate(scores)}
+def samples(*scores: float | None, text: str = "x") -> dict[str, BaselineAnswer]:
+    return {str(n): BaselineAnswer(score, text) for n, score in enumerate(scores)}
 
 
-def verdict(before: dict[str, Answered], after: dict[str, Answered], **limits: float) -> tuple[str, str]:
+def verdict(
+    before: dict[str, BaselineAnswer], after: dict[str, BaselineAnswer], **limits: float
+) -> tuple[str, str]:
     policy = Policy(Limits(**limits))  # type: ignore[arg-type]
     (found,) = judge({PLACE: before}, {PLACE: after}, policy)
     return found.outcome, "; ".join(found.reasons)
@@ -63,7 +67,7 @@ def test_nothing_changed() -> None:
         (samples(1, 0), {}, "INCONCLUSIVE", "3 samples in the baseline, 2 now"),
     ],
 )
-def test_limits(after: dict[str, Answered], limits: dict[str, float], outcome: str, why: str) -> None:
+def test_limits(after: dict[str, BaselineAnswer], limits: dict[str, float], outcome: str, why: str) -> None:
     found = verdict(samples(1, 0, 1), after, **limits)
     assert found[0] == outcome
     assert why in found[1]
@@ -78,25 +82,25 @@ def test_without_a_baseline_nothing_is_known() -> None:
 
 @given(before=SAMPLES, after=SAMPLES)
 def test_a_looser_policy_never_objects_to_more(
-    before: dict[str, Answered], after: dict[str, Answered]
+    before: dict[str, BaselineAnswer], after: dict[str, BaselineAnswer]
 ) -> None:
     ranks = {"GO": 0, "INCONCLUSIVE": 1, "NO-GO": 2}
-    outcomes = [
+    baseline_answers = [
         ranks[judge({PLACE: before}, {PLACE: after}, Policy(TIERS[tier]))[0].outcome]
         for tier in ("exact", "close", "loose")
     ]
-    assert outcomes == sorted(outcomes, reverse=True)
+    assert baseline_answers == sorted(baseline_answers, reverse=True)
 
 
 @given(found=st.dictionaries(st.tuples(st.sampled_from(["a@b", "c@d(x=1)"]), st.sampled_from("tu")), SAMPLES))
 def test_a_baseline_reads_back(
-    found: dict[tuple[str, str], dict[str, Answered]], tmp_path_factory: pytest.TempPathFactory
+    found: dict[tuple[str, str], dict[str, BaselineAnswer]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("baseline")
     spec = RunSpec(models=("tiny",), tasks=("mini",), ropes=("mrope", "mrope-i"), subset="ci", device="cpu")
     baseline.write(folder, spec, found)
     assert baseline.read(folder, found) == found
-    again = baseline.read_order(folder, device="cuda")
+    again = baseline.read_run_spec(folder, device="cuda")
     assert (again.models, again.ropes, again.tasks, again.subset) == (
         spec.models,
         spec.ropes,
@@ -119,7 +123,7 @@ def test_a_damaged_baseline_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="line 3"):
         baseline.read(tmp_path, {PLACE: {}})
     with pytest.raises(UsageError, match=r"order\.yaml"):
-        baseline.read_order(tmp_path / "nowhere")
+        baseline.read_run_spec(tmp_path / "nowhere")
 
 
 class Killed(BaseException):
@@ -163,10 +167,10 @@ def test_an_update_that_is_killed_at_any_point_is_all_or_nothing(tmp_path: Path)
             baseline.write(folder, after, new)
         found = baseline.read(folder, new)
         seen.add(found == new)
-        assert (found, baseline.read_order(folder).tasks) in ((old, before.tasks), (new, after.tasks))
-        assert baseline.below(folder.parent) == [folder]
+        assert (found, baseline.read_run_spec(folder).tasks) in ((old, before.tasks), (new, after.tasks))
+        assert baseline.baselines_in(folder.parent) == [folder]
         baseline.write(folder, after, new)
-        assert (baseline.read(folder, new), baseline.read_order(folder).tasks) == (new, after.tasks)
+        assert (baseline.read(folder, new), baseline.read_run_spec(folder).tasks) == (new, after.tasks)
         assert {path.name for path in folder.iterdir()} <= {
             "order.yaml", "policy.yaml", ".lock", "a@m", "b@m", "c@m",
         }  # fmt: skip
@@ -207,8 +211,8 @@ def test_a_bad_policy_is_refused(tmp_path: Path, text: str, why: str) -> None:
 
 
 def test_reports_name_the_samples_and_survive_any_text(tmp_path: Path) -> None:
-    before = samples(1, 0, 1) | {"odd|<id>": Answered(1.0, "\x00<b>&" + "long " * 50)}
-    after = samples(1, 0, 0, text="z") | {"odd|<id>": Answered(0.0, "\ud7ff\x1b")}
+    before = samples(1, 0, 1) | {"odd|<id>": BaselineAnswer(1.0, "\x00<b>&" + "long " * 50)}
+    after = samples(1, 0, 0, text="z") | {"odd|<id>": BaselineAnswer(0.0, "\ud7ff\x1b")}
     verdicts = judge({PLACE: before}, {PLACE: after}, Policy())
     text = markdown(verdicts)
     assert text.startswith("## NO-GO")

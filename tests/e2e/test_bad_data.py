@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import forked
+import fork_server
 import pyarrow.parquet as pq
 import pytest
 from mirrors import build_chartqa_mirror, build_videomme_mirror, write_parquet
@@ -15,7 +15,7 @@ from evalkit.store import RunDir
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     more = ["--data-root", str(folder / "data"), "--output", str(folder / "out"), "--workers", "0"]
-    return forked.evalkit("run", *words, *more)
+    return fork_server.evalkit("run", *words, *more)
 
 
 def test_a_corrupt_image_is_one_error_and_mending_it_runs_one_sample(shared: Path, tmp_path: Path) -> None:

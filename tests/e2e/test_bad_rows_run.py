@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-import forked
+import fork_server
 import mirrors_image
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def run(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return forked.evalkit(*words, "--data-root", str(data), cwd=data.parent)
+    return fork_server.evalkit(*words, "--data-root", str(data), cwd=data.parent)
 
 
 def test_a_run_goes_on_and_counts_them(data: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_run_goes_on_and_counts_them(data: Path, tmp_path: Path) -> None:
     assert run(data, *words).returncode == 3
     assert sum(path.read_text().count("\n") for path in journal.glob("*.jsonl")) == lines
 
-    again = forked.evalkit("score", "out", "--json", cwd=tmp_path)
+    again = fork_server.evalkit("score", "out", "--json", cwd=tmp_path)
     assert again.returncode == 3
     assert json.loads(again.stdout)["arms"][0]["tasks"]["chartqa"]["counts"]["error"] == 3
 
@@ -118,7 +118,7 @@ def test_data_check_names_every_bad_row(data: Path) -> None:
 def test_data_check_reads_a_users_task_and_its_list_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/own.py").write_text(OWN)
-    done = forked.evalkit(
+    done = fork_server.evalkit(
         "data", "check", "own", "--tasks-dir", "mine", "--data-root", str(tmp_path), "--json", cwd=tmp_path
     )
     assert done.returncode == 1, done.stderr
@@ -133,7 +133,7 @@ def test_a_users_task_that_raises_costs_its_row(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/own.py").write_text(OWN)
     words = ("--model", "mock", "--tasks", "own", "--tasks-dir", "mine", "--output", "out", "--workers", "0")
-    done = forked.evalkit("run", *words, cwd=tmp_path)
+    done = fork_server.evalkit("run", *words, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "25 failed" in done.stderr
     assert sum(not record.failed for record in RunDir.open(tmp_path / "out").records()) == 1
@@ -162,13 +162,13 @@ def test_an_old_journal_s_reference_is_an_error_not_the_end(data: Path, tmp_path
     for line in lines:
         del line["crc32"]  # as in format 1
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    done = forked.evalkit("score", "out", cwd=tmp_path)
+    done = fork_server.evalkit("score", "out", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     assert "it can't be scored: the reference must be a text or a list of texts" in done.stderr
     assert "1 of 8 samples have a score" in done.stdout
     for words in (("compare", "out"), ("report", "out", "-o", "page.html"), ("compare", "out", "--json")):
-        shown = forked.evalkit(*words, cwd=tmp_path)
+        shown = fork_server.evalkit(*words, cwd=tmp_path)
         assert shown.returncode == 0, shown.stderr
 
 

@@ -259,15 +259,27 @@ def test_an_infinite_coordinate_is_no_end_of_a_report(
 
 
 LINES: list[dict[str, Any]] = [
-    {"task": "refcoco_val", "prediction": "[1,2,3,4]", "reference": [1, 2, 10**400, 4], "box_space": "abs"},
+    {
+        "task": "refcoco_val",
+        "prediction": "[1,2,3,4]",
+        "reference": [1, 2, 10**400, 4],
+        "box_space": "abs",
+    },
     {"task": "charades_sta", "prediction": "1 - 2", "reference": [1, 10**400]},
     {"task": "charades_sta", "prediction": "1 - 2", "reference": [1, None]},
-    {"task": "mathvista_testmini", "prediction": "1", "reference": "1", "group": {"question_type": "x"}},
+    {
+        "task": "mathvista_testmini",
+        "prediction": "1",
+        "reference": "1",
+        "group": {"question_type": "x"},
+    },
     {"task": "hallusionbench", "prediction": "yes", "reference": "1", "group": {}},
 ]
 
 
-@pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line['task']} {str(line['reference'])[:12]}")
+@pytest.mark.parametrize(
+    "line", LINES, ids=lambda line: f"{line['task']} {str(line['reference'])[:12]}"
+)
 def test_predictions_that_can_t_be_scored_name_their_line(
     line: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -317,8 +329,8 @@ def test_png_comments_may_be_of_any_size(tmp_path: Path) -> None:
 
     from PIL import Image, PngImagePlugin
 
+    from evalkit.core.types import MediaRef
     from evalkit.data.images import image_size, load_image
-    from evalkit.types import MediaRef
 
     picture = Image.effect_noise((48, 32), 90).convert("RGB")
     for kind in ("compressed", "plain", "international"):

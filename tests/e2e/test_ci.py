@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-import forked
+import fork_server
 import pytest
 
-from evalkit.registry import load_task
+from evalkit.core.registry import load_task
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def evalkit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return forked.evalkit(*words, cwd=cwd)
+    return fork_server.evalkit(*words, cwd=cwd)
 
 
 def answers(path: Path, wrong: int, failing: bool = False) -> str:
@@ -114,6 +114,6 @@ def test_commands_update_one_baseline_at_once(tmp_path: Path) -> None:
     model = answers(tmp_path / "answers.json", wrong=0)
     words = ["ci", "update", "base", "--model", model]
     orders = [[*words, "--tasks", "mini_chartqa", "--limit", str(limit)] for limit in (2, 3)]
-    running = [forked.start(*order, cwd=tmp_path) for order in orders]
+    running = [fork_server.start(*order, cwd=tmp_path) for order in orders]
     assert [process.wait() for process in running] == [0, 0]
     assert evalkit("ci", "check", "base", cwd=tmp_path).returncode == 0  # one of them, not a mixture

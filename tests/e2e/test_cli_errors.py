@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import forked
+import fork_server
 import pytest
 
 
 def evalkit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return forked.evalkit(*words, cwd=cwd)
+    return fork_server.evalkit(*words, cwd=cwd)
 
 
 RUN = ("run", "--model", "mock", "--tasks", "mini_chartqa", "--limit", "2", "--workers", "0")

@@ -7,7 +7,7 @@ import io
 import json
 from pathlib import Path
 
-import forked
+import fork_server
 import pytest
 
 VARIANTS = ("vanilla", "mrope", "mrope-i", "mhrope")
@@ -16,7 +16,7 @@ TASKS = ["mini_docvqa", "mini_chartqa", "mini_refcoco", "mini_video"]
 
 
 def evalkit(*words: str, cwd: Path, code: int = 0) -> str:
-    done = forked.evalkit(*words, cwd=cwd)
+    done = fork_server.evalkit(*words, cwd=cwd)
     assert done.returncode == code, done.stderr
     return done.stdout
 

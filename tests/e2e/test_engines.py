@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-import forked
+import fork_server
 import psutil
 import pytest
 
@@ -54,7 +54,7 @@ def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) ->
     words = ["run", "--model", "mock:slow=0.3", "--tasks", "mini", "--limit", "20", "--batch-size", "2"]
     words += ["--workers", "1", "-q", "--devices", "cpu,cpu", "--output", str(output)]
     words += ["--rate-limit", "unparsed=1"]
-    run = forked.start(*words)
+    run = fork_server.start(*words)
     deadline = time.monotonic() + 240
     engines: list[int] = []
     # On a busy machine the second starts long after the first has answered.
@@ -81,7 +81,7 @@ def test_a_cluster_loses_a_machine(tmp_path: Path) -> None:
     words += ["--workers", "0", "-q", "--executor", "ray", "--output", str(output)]
     words += ["--rate-limit", "unparsed=1"]
     environment = os.environ | {"RAY_ADDRESS": cluster.address}
-    run = forked.start(*words, env=environment)
+    run = fork_server.start(*words, env=environment)
     try:
         deadline = time.monotonic() + 240
         while journalled(output) < 6 and run.poll() is None and time.monotonic() < deadline:

@@ -6,15 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import forked
+import fork_server
 import mirrors_image
 import pandas as pd
 import pytest
 from mirrors_all import build_all
 
-from evalkit.registry import load_task, resolve
+from evalkit.core.registry import load_task, resolve
+from evalkit.core.types import Sample
 from evalkit.store import Record, RunDir
-from evalkit.types import Sample
 
 TASKS = [*resolve(["image"]), *resolve(["video"]), *resolve(["grounding"])]
 # Their rules find an answer in any text.
@@ -40,7 +40,7 @@ def run(data: Path, folder: Path, model: str, tasks: str, *extra: str) -> dict[s
     words = ["run", "--model", model, "--tasks", tasks, "--data-root", str(data), *extra]
     words += ["--output", str(folder / "out"), "--json", "--workers", "0"]
     words += ["--rate-limit", "unparsed=1,truncated=1,repeating=1"]
-    done = forked.evalkit(*words)
+    done = fork_server.evalkit(*words)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -18,7 +18,7 @@ from test_faults import MADE, commands, place, said
 from test_killed_between_writes import read_by_all
 
 from evalkit.cli import run_cli
-from evalkit.files import is_temporary
+from evalkit.core.atomic_files import is_temporary
 
 assert place  # the fixture
 NAMES = ("run", "score", "leaderboard again", "report", "ci update again", "import")

@@ -13,8 +13,8 @@ import pytest
 
 from evalkit import evaluate
 from evalkit.api import advise, compare, leaderboard, report
-from evalkit.errors import UsageError
-from evalkit.finish import rescore
+from evalkit.core.errors import UsageError
+from evalkit.scoring.finalize import rescore
 from evalkit.store import RunDir
 from evalkit.store.journal import JournalWriter
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from evalkit import evaluate
 from evalkit.cli import run_cli
-from evalkit.errors import UsageError
+from evalkit.core.errors import UsageError
 from evalkit.store import RunDir
 
 TASK = """

@@ -19,10 +19,10 @@ import yaml
 from evalkit import evaluate
 from evalkit.api import compare
 from evalkit.cli import run_cli
-from evalkit.errors import EvalkitError
-from evalkit.finish import rescore
-from evalkit.score_file import score_file
-from evalkit.spec import RunSpec, load_config
+from evalkit.config.run_spec import RunSpec, load_config
+from evalkit.core.errors import EvalkitError
+from evalkit.scoring.finalize import rescore
+from evalkit.scoring.predictions import score_file
 from evalkit.store import RunDir
 
 ODD = (None, True, -1, 0, 3, 1e400, float("nan"), "", "x", "\ud800", [], {}, [[[]]], {"a": {"b": []}}, 10**30)
@@ -158,7 +158,7 @@ def test_run_yaml(tmp_path: Path) -> None:
         accepted += 1
         assert isinstance(spec.limit, int | None)
         assert not isinstance(spec.limit, bool)
-        spec.arms()
+        spec.systems()
     assert accepted
 
 

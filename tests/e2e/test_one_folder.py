@@ -8,14 +8,14 @@ import signal
 import time
 from pathlib import Path
 
-import forked
+import fork_server
 import pytest
 
 from evalkit import evaluate
 from evalkit.api import compare, leaderboard
-from evalkit.errors import UsageError
-from evalkit.registry import load_task
-from evalkit.report.leaderboard import read
+from evalkit.core.errors import UsageError
+from evalkit.core.registry import load_task
+from evalkit.report.leaderboard.table import read
 from evalkit.store import Evaluation, RunDir
 
 RELIABLE = ("--rate-limit", "unparsed=1", "--workers", "0", "--quiet")
@@ -26,8 +26,8 @@ def words(output: Path, *extra: str, tasks: str = "mini_docvqa", ropes: str = "m
             "--output", str(output), *RELIABLE, *extra]  # fmt: skip
 
 
-def start(output: Path, *extra: str, **kinds: str) -> forked.Started:
-    return forked.start(*words(output, *extra, **kinds))
+def start(output: Path, *extra: str, **kinds: str) -> fork_server.RunningCommand:
+    return fork_server.start(*words(output, *extra, **kinds))
 
 
 def journalled(output: Path) -> list[str]:
@@ -59,22 +59,22 @@ def test_processes_with_arms_of_their_own_leave_all_of_them(tmp_path: Path) -> N
 
 def test_the_same_at_the_same_time_is_refused_or_waited_for(tmp_path: Path) -> None:
     output = tmp_path / "run"
-    assert forked.evalkit(*words(output, "--limit", "2")).returncode == 0
+    assert fork_server.evalkit(*words(output, "--limit", "2")).returncode == 0
     (arm,) = RunDir.open(output).manifest().arms
-    with RunDir.open(output).answering(
+    with RunDir.open(output).answer_locks(
         [f"{arm.arm}#{arm.fingerprint[:6]} mini_docvqa"], "evalkit run X", None
     ):
-        refused = forked.evalkit(*words(output, "--limit", "4"))
+        refused = fork_server.evalkit(*words(output, "--limit", "4"))
         assert refused.returncode == 2, refused.stderr
         assert "mini_docvqa` is being answered" in refused.stderr
         assert f"process {os.getpid()} on " in refused.stderr
         assert "evalkit run X" in refused.stderr
         assert "--wait" in refused.stderr
-        other = forked.evalkit(*words(output, "--limit", "2", tasks="mini_chartqa"))
+        other = fork_server.evalkit(*words(output, "--limit", "2", tasks="mini_chartqa"))
         assert other.returncode == 0, other.stderr  # what nobody holds goes on
 
         again = [word for word in words(output, "--limit", "4", "--wait") if word != "--quiet"]
-        waiting = forked.start(*again)
+        waiting = fork_server.start(*again)
         wait_for(lambda: waiting.poll() is not None or "waiting for" in waiting.err.read_text())
         assert waiting.poll() is None
     assert waiting.wait() == 0
@@ -88,7 +88,7 @@ def test_a_kill_releases_what_a_process_held(tmp_path: Path) -> None:
     wait_for(lambda: journalled(output))
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    again = forked.evalkit(*words(output, "--limit", "6"))
+    again = fork_server.evalkit(*words(output, "--limit", "6"))
     assert again.returncode == 0, again.stderr
     assert len(set(journalled(output))) == 6
     statuses = [each.status for each in RunDir.open(output).manifest().invocations]
@@ -97,7 +97,7 @@ def test_a_kill_releases_what_a_process_held(tmp_path: Path) -> None:
 
 def run(output: Path, *extra: str, model: str = "mock:fixed=A", ropes: str = "mrope", **kinds: str) -> str:
     tasks = kinds.get("tasks", "mini_docvqa")
-    done = forked.evalkit("run", "--model", model, "--rope", ropes, "--tasks", tasks,
+    done = fork_server.evalkit("run", "--model", model, "--rope", ropes, "--tasks", tasks,
                           "--output", str(output), *RELIABLE, *extra)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -138,7 +138,7 @@ def test_a_leaderboard_says_of_each_score_how_many_samples_it_is_of(tmp_path: Pa
     }
     assert json.loads(rows["limit-5"]["tasks"])["mini_docvqa"]["expected"] == 5
     assert json.loads(rows["full"]["tasks"])["mini_chartqa"]["expected"] == 240
-    done = forked.evalkit("leaderboard", "check", str(tmp_path / "board.csv"), str(output))
+    done = fork_server.evalkit("leaderboard", "check", str(tmp_path / "board.csv"), str(output))
     assert done.returncode == 0, done.stdout
 
 
@@ -147,7 +147,7 @@ def test_commands_write_one_leaderboard_at_once(tmp_path: Path) -> None:
     for rope in ropes:
         run(tmp_path / rope, "--limit", "2", ropes=rope)
     board = ["leaderboard", "--csv", str(tmp_path / "board.csv")]
-    running = [forked.start(*board, str(tmp_path / rope)) for rope in ropes]
+    running = [fork_server.start(*board, str(tmp_path / rope)) for rope in ropes]
     assert [process.wait() for process in running] == [0] * 4
     assert set(read(tmp_path / "board.csv")["rope"]) == set(ropes)
 
@@ -163,10 +163,10 @@ def test_runs_in_folders_of_one_name_are_all_there(tmp_path: Path) -> None:
         run(path, "--limit", "2", model="mock", tasks="mini_video")
     names = [arm.name for arm in compare(*runs).arms if arm.model == "mock"]
     assert names == ["mock@mrope", "mock@mrope (seed2/run)", "mock@mrope (seed3/run)"]
-    page = forked.evalkit("report", *map(str, runs), "--output", str(tmp_path / "report.html"))
+    page = fork_server.evalkit("report", *map(str, runs), "--output", str(tmp_path / "report.html"))
     assert page.returncode == 0, page.stderr
     assert "seed3/run" in (tmp_path / "report.html").read_text()
-    assert len(json.loads(forked.evalkit("advise", *map(str, runs), "--json").stdout)["ranked"]) == 6
+    assert len(json.loads(fork_server.evalkit("advise", *map(str, runs), "--json").stdout)["ranked"]) == 6
 
 
 def longer(evaluation: Evaluation) -> Evaluation:
@@ -203,7 +203,7 @@ def test_a_finished_command_is_repeated_without_loading_anything(
 
     with monkeypatch.context() as nothing:
         for name in ("load_samples", "executor_of"):
-            nothing.setattr(f"evalkit.execute.{name}", lambda *given: pytest.fail("it was begun anew"))
+            nothing.setattr(f"evalkit.runner.run.{name}", lambda *given: pytest.fail("it was begun anew"))
         again = evaluate(**order, output=tmp_path / "run")  # type: ignore[arg-type]
     assert again.records == first.records
     assert again.comparison == first.comparison
@@ -220,7 +220,7 @@ def test_another_checkpoint_under_one_name_is_kept_apart_and_said(tmp_path: Path
     for text in "xy":
         answers = answering(tmp_path / "answers.json", text)
         order = ["run", "--model", f"mock:answers={answers}", "--tasks", "mini_docvqa", "--limit", "2"]
-        said = forked.evalkit(*order, "--output", str(tmp_path / "run"), *RELIABLE[:-1])
+        said = fork_server.evalkit(*order, "--output", str(tmp_path / "run"), *RELIABLE[:-1])
         assert said.returncode == 0, said.stderr
     assert "is kept apart from" in said.stderr
     assert len(RunDir.open(tmp_path / "run").manifest().arms) == 2
@@ -229,7 +229,7 @@ def test_another_checkpoint_under_one_name_is_kept_apart_and_said(tmp_path: Path
 def test_one_run_is_scored_in_one_way(tmp_path: Path) -> None:
     run(tmp_path / "run", "--limit", "2")
     order = ["run", "--model", "mock:fixed=A", "--rope", "mrope", "--tasks", "mini_docvqa", "--limit", "2"]
-    done = forked.evalkit(*order, "--output", str(tmp_path / "run"), "--official-random", "7")
+    done = fork_server.evalkit(*order, "--output", str(tmp_path / "run"), "--official-random", "7")
     assert done.returncode == 2
     assert "a run is scored in one way" in done.stderr
 
@@ -246,16 +246,16 @@ def test_rates_over_their_limit_end_a_run_with_3_and_mark_the_row(tmp_path: Path
         "--workers",
         "0",
     )
-    done = forked.evalkit(*order, "--output", str(tmp_path / "run"))
+    done = fork_server.evalkit(*order, "--output", str(tmp_path / "run"))
     assert done.returncode == 3, done.stderr
     assert "UNRELIABLE" in done.stdout
     assert "100.0% unparsed (limit 20.0%)" in done.stderr
     for form in ("terminal", "markdown", "csv", "latex", "html"):
-        shown = forked.evalkit("compare", str(tmp_path / "run"), "--format", form)
+        shown = fork_server.evalkit("compare", str(tmp_path / "run"), "--format", form)
         assert "UNRELIABLE" in shown.stdout or "100.0% unparsed" in shown.stdout, form
-    again = forked.evalkit(*order, "--output", str(tmp_path / "run"))
+    again = fork_server.evalkit(*order, "--output", str(tmp_path / "run"))
     assert again.returncode == 3
-    allowed = forked.evalkit(*order, "--output", str(tmp_path / "b"), "--rate-limit", "unparsed=1")
+    allowed = fork_server.evalkit(*order, "--output", str(tmp_path / "b"), "--rate-limit", "unparsed=1")
     assert allowed.returncode == 0
     assert "UNRELIABLE" not in allowed.stdout
 

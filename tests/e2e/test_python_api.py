@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import forked
+import fork_server
 import pytest
 
 from evalkit.store import RunDir
@@ -41,7 +41,7 @@ def test_a_script_without_one_still_gets_its_answers(tmp_path: Path) -> None:
 
 def test_a_mistake_is_an_exception_with_the_three_parts() -> None:
     from evalkit import evaluate
-    from evalkit.errors import UsageError
+    from evalkit.core.errors import UsageError
 
     with pytest.raises(UsageError, match="Did you mean `mini_video`") as caught:
         evaluate("mock", "mini_vide")
@@ -56,7 +56,7 @@ def test_python_and_the_command_line_leave_the_same(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     outcome = evaluate("mock:fixed=B", ["mini_video", "mini_docvqa"], limit=5, output="python", workers=0)
     words = ["run", "--model", "mock:fixed=B", "--tasks", "mini_video,mini_docvqa", "--limit", "5"]
-    done = forked.evalkit(*words, "--output", "typed", "--workers", "0", "--json", cwd=tmp_path)
+    done = fork_server.evalkit(*words, "--output", "typed", "--workers", "0", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     scores = [json.loads((tmp_path / name / "scores.json").read_text()) for name in ("python", "typed")]
     for found in scores:
@@ -97,7 +97,7 @@ def test_options_of_a_wrong_type_are_refused_before_anything_runs(
     options: dict[str, object], said: str
 ) -> None:
     from evalkit import evaluate
-    from evalkit.errors import UsageError
+    from evalkit.core.errors import UsageError
 
     with pytest.raises(UsageError, match=said):
         evaluate("mock", "mini_video", **options)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import forked
+import fork_server
 import pytest
 from mirrors import build_chartqa_mirror, build_refcoco_mirror, build_videomme_mirror
 from PIL import Image
@@ -26,7 +26,7 @@ def run(tmp_path: Path, tasks: str, *extra: str, model: str = "tiny") -> tuple[l
         "unparsed=1,truncated=1,repeating=1",
         *extra,
     ]
-    done = forked.evalkit(*words)
+    done = fork_server.evalkit(*words)
     assert done.returncode == 0, done.stderr
     return RunDir.open(tmp_path / "out").records(), json.loads(done.stdout)
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from evalkit.cli import run_cli
-from evalkit.finish import finish
+from evalkit.core.registry import load_task
+from evalkit.core.submission import Submission
 from evalkit.metrics.unscored import Unscored
-from evalkit.registry import load_task
-from evalkit.report.samples import unpacked
+from evalkit.report.samples import unpack_json
+from evalkit.scoring.finalize import finalize
 from evalkit.store import Record, RunDir
-from evalkit.submissions import Submission
 
 TASK = "mini_docvqa"
 WORDS = ["--tasks", TASK, "--limit", "6", "--workers", "0", "-q"]
@@ -88,7 +88,7 @@ def test_the_report_shows_reasoning_apart(runs: dict[str, Path], tmp_path: Path)
     assert run_cli(["report", str(runs["tags"]), "-o", str(page)]) == 0
     written = page.read_text()
     data = json.loads(written.partition('id="data">')[2].partition("</script>")[0])
-    pieces = [unpacked(piece) for task in data["tasks"] for piece in task["pieces"]]
+    pieces = [unpack_json(piece) for task in data["tasks"] for piece in task["pieces"]]
     answers = [sample["answers"][0] for piece in pieces for sample in piece["samples"]]
     assert {answer[4] for answer in answers} == {"Is it 12? No."}
     assert {answer[0] for answer in answers} <= set(references().values())
@@ -100,7 +100,7 @@ def test_the_final_answer_is_what_is_submitted(runs: dict[str, Path]) -> None:
     form = Submission("txt", lambda entries: "\n".join(entry.text for entry in entries).encode(), "a server")
     hidden = replace(load_task(TASK), metric=Unscored(), submission=form)
     (entry,) = run.manifest().invocations
-    (path,) = finish(run, [hidden], entry, [], None).submissions
+    (path,) = finalize(run, [hidden], entry, [], None).submissions
     wanted = references()
     assert path.read_text().split("\n") == [wanted[record.sample_id] for record in run.records()]
 

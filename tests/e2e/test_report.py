@@ -10,17 +10,17 @@ import tempfile
 from html import unescape
 from pathlib import Path
 
-import forked
+import fork_server
 import pytest
 
-from evalkit.registry import load_task
+from evalkit.core.registry import load_task
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> "
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def evalkit(*words: str) -> subprocess.CompletedProcess[str]:
-    done = forked.evalkit(*words)
+    done = fork_server.evalkit(*words)
     assert done.returncode == 0, done.stderr
     return done
 

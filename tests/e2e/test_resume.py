@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-import forked
+import fork_server
 
 from evalkit.store import RunDir
 
@@ -26,7 +26,7 @@ def journalled(output: Path) -> int:
 
 def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = forked.start(*words(killed))
+    process = fork_server.start(*words(killed))
     deadline = time.monotonic() + 120
     while journalled(killed) < 6 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -40,11 +40,11 @@ def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path)
     before = journalled(killed)
     assert 6 <= before < 40
 
-    again = forked.evalkit(*words(killed, "--batch-size", "5"))
+    again = fork_server.evalkit(*words(killed, "--batch-size", "5"))
     assert again.returncode == 0, again.stderr
     assert journalled(killed) == 40  # nothing was run twice
 
-    assert forked.evalkit(*words(whole)).returncode == 0
+    assert fork_server.evalkit(*words(whole)).returncode == 0
     first = [record.without_timings() for record in RunDir.open(killed).records()]
     second = [record.without_timings() for record in RunDir.open(whole).records()]
     assert first == second
@@ -53,7 +53,7 @@ def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path)
 
 def test_ctrl_c_keeps_what_was_finished_and_says_so(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    process = forked.start(*words(output))
+    process = fork_server.start(*words(output))
     deadline = time.monotonic() + 120
     while journalled(output) < 4 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -67,19 +67,19 @@ def test_ctrl_c_keeps_what_was_finished_and_says_so(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_cut_and_its_sample_run_again(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert forked.evalkit(*words(output, seconds=0)).returncode == 0
+    assert fork_server.evalkit(*words(output, seconds=0)).returncode == 0
     journal = output / "journal" / "worker-000.jsonl"
     journal.write_bytes(journal.read_bytes()[:-25])
-    assert forked.evalkit(*words(output, seconds=0)).returncode == 0
+    assert fork_server.evalkit(*words(output, seconds=0)).returncode == 0
     keys = [json.loads(line)["key"] for line in journal.read_text().splitlines()]
     assert len(keys) == len(set(keys)) == 40
 
 
 def test_scoring_a_stored_run_again_needs_no_model(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    assert forked.evalkit(*words(output, seconds=0)).returncode == 0
+    assert fork_server.evalkit(*words(output, seconds=0)).returncode == 0
     before = (output / "records.jsonl").read_text()
     (output / "records.jsonl").unlink()
-    done = forked.evalkit("score", str(output))
+    done = fork_server.evalkit("score", str(output))
     assert done.returncode == 0, done.stderr
     assert (output / "records.jsonl").read_text() == before

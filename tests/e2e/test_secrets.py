@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli import run_cli
-from evalkit.shown import scrub
+from evalkit.core.console import scrub
 
 # None of these is the form of another; each holds `leak` or `LEAK`, which nothing else here does.
 HF = "hf_LeakLeakLeakLeakLeak0123456789"

@@ -10,15 +10,15 @@ from test_run import FakeModel, request
 
 from evalkit.cli import run_cli
 from evalkit.engine.audit import audit
-from evalkit.engine.executors.local import Local
-from evalkit.engine.run import Settings
+from evalkit.engine.executors.local import LocalExecutor
+from evalkit.engine.scheduler import EngineConfig
 
 
 def test_what_differs_is_named() -> None:
     requests = {each.key: each for each in (request(1, "ab"), request(2, "cd"))}
-    executor = Local([FakeModel(), FakeModel()])  # type: ignore[list-item]
+    executor = LocalExecutor([FakeModel(), FakeModel()])  # type: ignore[list-item]
     tokens = [{"k1": (1,), "k2": (2,)}, {}]
-    first, second = audit(executor, [requests, {}], tokens, Settings(workers=0))
+    first, second = audit(executor, [requests, {}], tokens, EngineConfig(workers=0))
     assert (first.repeated, first.different) == (["k1", "k2"], ["k2"])
     assert (second.repeated, second.different) == ([], [])
 

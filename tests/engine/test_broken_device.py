@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import pytest
 from test_run import FakeModel, request
 
-from evalkit.engine.run import run_requests
-from evalkit.errors import OutOfMemory
-from evalkit.types import Generation, Prepared, Response
+from evalkit.core.errors import OutOfMemory
+from evalkit.core.types import Generation, Prepared, Response
+from evalkit.engine.scheduler import run_requests
 
 FAULTS = [
     "CUDA error: device-side assert triggered",

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from test_run import FakeModel, request
 
-from evalkit.engine.planner import Group, plan
-from evalkit.engine.run import Settings, answer_groups
+from evalkit.engine.planner import RequestGroup, group_requests
+from evalkit.engine.scheduler import EngineConfig, generate_groups
 
 WAIT = 1.5
 
@@ -17,11 +17,11 @@ WAIT = 1.5
 @pytest.mark.parametrize("models", [1, 2])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_waiting_takes_no_processor_time(models: int, workers: int) -> None:
-    """A dealer has nothing for a while, as at the end of a run, and then one more group."""
-    first, last = (plan([[request(number, "abc")]] * models, lambda each: 3) for number in (1, 2))
+    """A work_queue has nothing for a while, as at the end of a run, and then one more group."""
+    first, last = (group_requests([[request(number, "abc")]] * models, lambda each: 3) for number in (1, 2))
     used: list[float] = []
 
-    def groups() -> Iterator[Group | None]:
+    def groups() -> Iterator[RequestGroup | None]:
         yield from first
         while not answered:
             yield None
@@ -32,7 +32,7 @@ def test_waiting_takes_no_processor_time(models: int, workers: int) -> None:
         yield from last
 
     answered: list[str] = []
-    for _, batch in answer_groups([FakeModel() for _ in range(models)], groups(), Settings(workers)):  # type: ignore[misc]
+    for _, batch in generate_groups([FakeModel() for _ in range(models)], groups(), EngineConfig(workers)):  # type: ignore[misc]
         answered += [each.key for each in batch]
     assert sorted(answered) == ["k1"] * models + ["k2"] * models
     assert used[0] < 0.2  # it was 1 of a free core
@@ -40,8 +40,8 @@ def test_waiting_takes_no_processor_time(models: int, workers: int) -> None:
 
 def test_answers_that_are_ready_are_not_slept_over(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("evalkit.engine.run.time.sleep", slept.append)
-    groups = plan([[request(number, "ab" * (number + 1)) for number in range(50)]], lambda each: 3)
-    batches = list(answer_groups([FakeModel()], groups, Settings(0, batch_size=1)))  # type: ignore[list-item]
+    monkeypatch.setattr("evalkit.engine.scheduler.time.sleep", slept.append)
+    groups = group_requests([[request(number, "ab" * (number + 1)) for number in range(50)]], lambda each: 3)
+    batches = list(generate_groups([FakeModel()], groups, EngineConfig(0, batch_size=1)))  # type: ignore[list-item]
     assert sum(len(batch) for _, batch in batches) == 50
     assert slept == []

@@ -15,10 +15,18 @@ import psutil
 import pytest
 from test_run import FakeModel, FakePreprocessor
 
-from evalkit.engine.crew import Beside, Crew, Died, Elsewhere, Helper, Late, Progress
-from evalkit.engine.reading import Digests, digests, each_within
-from evalkit.engine.run import Settings, answers
-from evalkit.types import MediaRef, Prepared, Request, Response
+from evalkit.core.types import MediaRef, Prepared, Request, Response
+from evalkit.engine.media_scan import FileDigests, digest_files, map_with_timeout
+from evalkit.engine.scheduler import EngineConfig, generate
+from evalkit.engine.worker_pool import (
+    JobResult,
+    JobRunner,
+    ProcessRunner,
+    StepTimeout,
+    ThreadRunner,
+    WorkerDied,
+    WorkerPool,
+)
 
 FOREVER = 3600.0
 SECONDS = 3.0
@@ -38,42 +46,42 @@ def pid() -> Iterator[int]:
     yield os.getpid()
 
 
-@pytest.mark.parametrize("helper", [Beside(), Elsewhere()])
-def test_what_was_done_before_the_end_is_kept(helper: Helper) -> None:
+@pytest.mark.parametrize("runner", [ThreadRunner(), ProcessRunner()])
+def test_what_was_done_before_the_end_is_kept(runner: JobRunner) -> None:
     try:
-        late = Progress.of(helper, partial(steps, 1, 2, then="hang"), SECONDS)
-        assert (late.steps, type(late.problem)) == ([1, 2], Late)
-        assert Progress.of(helper, partial(steps, 3), 60) == Progress([3])
+        late = JobResult.of(runner, partial(steps, 1, 2, then="hang"), SECONDS)
+        assert (late.steps, type(late.problem)) == ([1, 2], StepTimeout)
+        assert JobResult.of(runner, partial(steps, 3), 60) == JobResult([3])
         with pytest.raises(ZeroDivisionError, match="of the job"):
-            Progress.of(helper, partial(steps, then="raise"), 60)
-        assert Progress.of(helper, partial(steps, 4), 60) == Progress([4])
+            JobResult.of(runner, partial(steps, then="raise"), 60)
+        assert JobResult.of(runner, partial(steps, 4), 60) == JobResult([4])
     finally:
-        if isinstance(helper, Elsewhere):
-            helper.end()
+        if isinstance(runner, ProcessRunner):
+            runner.end()
 
 
 def test_only_what_hangs_is_replaced_and_the_rest_goes_on_meanwhile() -> None:
-    with Crew(2) as crew:
-        before = {crew.submit(pid, 60).result().steps[0] for _ in range(8)}
-        stuck = crew.submit(partial(steps, then="hang"), SECONDS)
-        others = [crew.submit(partial(steps, number), 60) for number in range(20)]
+    with WorkerPool(2) as pool:
+        before = {pool.submit(pid, 60).result().steps[0] for _ in range(8)}
+        stuck = pool.submit(partial(steps, then="hang"), SECONDS)
+        others = [pool.submit(partial(steps, number), 60) for number in range(20)]
         assert [each.result().steps for each in others] == [[number] for number in range(20)]
         assert not stuck.done()  # the others were done while it was being waited for
-        assert isinstance(stuck.result().problem, Late)
-        dead = crew.submit(partial(steps, 1, then="die"), 60).result()
-        assert (dead.steps, type(dead.problem)) == ([1], Died)
-        after = {crew.submit(pid, 60).result().steps[0] for _ in range(8)}
+        assert isinstance(stuck.result().problem, StepTimeout)
+        dead = pool.submit(partial(steps, 1, then="die"), 60).result()
+        assert (dead.steps, type(dead.problem)) == ([1], WorkerDied)
+        after = {pool.submit(pid, 60).result().steps[0] for _ in range(8)}
     assert after
     assert not any(psutil.pid_exists(each) for each in before | after)
 
 
 def test_results_of_any_size_pass_and_those_that_cannot_are_told_of() -> None:
-    with Crew(1) as crew:
+    with WorkerPool(1) as pool:
         big = os.urandom(20 << 20)
-        assert crew.submit(partial(steps, big), 60).result().steps == [big]
+        assert pool.submit(partial(steps, big), 60).result().steps == [big]
         with pytest.raises(Exception, match="pickle"):
-            crew.submit(partial(map, _unpicklable, [1]), 60).result()
-        assert crew.submit(partial(steps, 1), 60).result() == Progress([1])
+            pool.submit(partial(map, _unpicklable, [1]), 60).result()
+        assert pool.submit(partial(steps, 1), 60).result() == JobResult([1])
 
 
 def _unpicklable(number: int) -> Any:
@@ -88,7 +96,7 @@ class Hanging(FakePreprocessor):
         _look(request.media, "estimate")
         return len(request.prompt)
 
-    def show(self, media: Sequence[MediaRef]) -> None:
+    def process_media(self, media: Sequence[MediaRef]) -> None:
         _look(media, "show")
 
     def prepare(self, request: Request, shown: None = None) -> Prepared:
@@ -124,9 +132,9 @@ def test_every_request_is_answered_once(workers: int) -> None:
         ("nor this", ""),
         *([("four", "die in show"), ("five", "die in estimate")] if workers else []),
     )
-    model, settings = FakeModel(preprocessor=Hanging()), Settings(workers, media_seconds=SECONDS)
+    model, settings = FakeModel(preprocessor=Hanging()), EngineConfig(workers, media_seconds=SECONDS)
     found: list[Response] = []
-    for _, batch in answers([model], [requests], settings):  # type: ignore[list-item]
+    for _, batch in generate([model], [requests], settings):  # type: ignore[list-item]
         found += batch
     assert Counter(each.key for each in found) == Counter(each.key for each in requests)
     by_prompt = {requests[int(each.key[1:])].prompt: each for each in found}
@@ -145,13 +153,13 @@ def test_each_medium_of_a_question_has_its_time() -> None:
 
     @dataclass(frozen=True)
     class Slow(FakePreprocessor):
-        def show(self, media: Sequence[MediaRef]) -> None:
+        def process_media(self, media: Sequence[MediaRef]) -> None:
             time.sleep(0.6 * len(media))
 
     found: list[Response] = []
     request = Request("k", "t", "s", "slow", media, 4)
     model = FakeModel(preprocessor=Slow())
-    for _, batch in answers([model], [[request]], Settings(0, media_seconds=1.0)):  # type: ignore[list-item]
+    for _, batch in generate([model], [[request]], EngineConfig(0, media_seconds=1.0)):  # type: ignore[list-item]
         found += batch
     assert [each.text for each in found] == ["SLOW"]
 
@@ -171,11 +179,11 @@ def test_digests_have_their_time_too(endless: Path, tmp_path: Path, workers: int
     good = tmp_path / "good.mp4"
     good.write_bytes(b"good")
     refs = [MediaRef("video", str(path)) for path in (endless, good, tmp_path / "gone", good)]
-    found = digests(refs, workers, SECONDS)
+    found = digest_files(refs, workers, SECONDS)
     assert [each == "unreadable" for each in found.known.values()] == [True, False, True]
     assert list(found.problems) == [str(endless)]
     assert "more than 3 seconds" in found.problems[str(endless)]
-    assert digests([], workers, SECONDS) == Digests()
+    assert digest_files([], workers, SECONDS) == FileDigests()
 
 
 def _odd(number: int) -> int:
@@ -187,8 +195,8 @@ def _odd(number: int) -> int:
 
 
 def test_results_stay_in_their_places() -> None:
-    found = each_within(range(100), _odd, 2, SECONDS)
-    assert [found[7].__class__, found[11].__class__] == [Died, Late]
+    found = map_with_timeout(range(100), _odd, 2, SECONDS)
+    assert [found[7].__class__, found[11].__class__] == [WorkerDied, StepTimeout]
     assert [each for each in found if isinstance(each, int)] == [
         n * n for n in range(100) if n not in (7, 11)
     ]

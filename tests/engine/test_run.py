@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.engine.planner import media_groups, units_of
-from evalkit.engine.run import run_requests
-from evalkit.errors import MediaError, OutOfMemory
-from evalkit.models.whole_batches import WholeBatches
-from evalkit.stats import Stats
-from evalkit.types import Generation, MediaRef, Prepared, Request, Response
+from evalkit.core.errors import MediaError, OutOfMemory
+from evalkit.core.types import Generation, MediaRef, Prepared, Request, Response
+from evalkit.engine.planner import media_groups, prefix_groups_of
+from evalkit.engine.scheduler import run_requests
+from evalkit.inference.counters import EngineCounters
+from evalkit.inference.one_shot_decoder import OneShotDecoder
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FakePreprocessor:
     def estimate(self, request: Request) -> int:
         return len(request.prompt)
 
-    def show(self, media: Sequence[MediaRef]) -> None:
+    def process_media(self, media: Sequence[MediaRef]) -> None:
         pass
 
     def prepare(self, request: Request, shown: None = None) -> Prepared:
@@ -55,9 +55,9 @@ class FakeModel:
         pass
 
     def decoder(
-        self, stats: Stats | None = None, *, one_by_one: bool = False, graphs: bool = True
-    ) -> WholeBatches:
-        return WholeBatches(self.generate)
+        self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
+    ) -> OneShotDecoder:
+        return OneShotDecoder(self.generate)
 
     def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
         if sum(item.length + item.max_new_tokens for item in batch) > self.fits:
@@ -122,10 +122,17 @@ def test_questions_about_the_same_media_are_a_unit() -> None:
         Prepared(str(n), np.array(each), np.zeros(len(each), np.uint8), (), 4, prefix=3)
         for n, each in enumerate(ids)
     ]
-    assert [[item.key for item in unit.items] for unit in units_of(items, None)] == [["0", "1"], ["2"]]
-    assert [unit.tokens for unit in units_of(items, None)] == [6, 4]
-    assert [len(unit.items) for unit in units_of(items, 1)] == [1, 1, 1]
-    assert [len(unit.items) for unit in units_of(items, None, shared=False)] == [1, 1, 1]
+    assert [[item.key for item in prefix_group.items] for prefix_group in prefix_groups_of(items, None)] == [
+        ["0", "1"],
+        ["2"],
+    ]
+    assert [prefix_group.tokens for prefix_group in prefix_groups_of(items, None)] == [6, 4]
+    assert [len(prefix_group.items) for prefix_group in prefix_groups_of(items, 1)] == [1, 1, 1]
+    assert [len(prefix_group.items) for prefix_group in prefix_groups_of(items, None, shared=False)] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_an_out_of_memory_error_makes_later_batches_smaller() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from evalkit.engine.dealer import Dealer
-from evalkit.engine.executors.base import Order
-from evalkit.engine.executors.worker import Files, Worker, local
-from evalkit.engine.planner import plan
-from evalkit.engine.run import Settings
-from evalkit.errors import UsageError
-from evalkit.types import MediaRef, Request
+from evalkit.core.errors import UsageError
+from evalkit.core.types import MediaRef, Request
+from evalkit.engine.executors.base import ModelSpec
+from evalkit.engine.executors.worker import DriverFiles, Worker, with_local_media
+from evalkit.engine.planner import group_requests
+from evalkit.engine.scheduler import EngineConfig
+from evalkit.engine.work_queue import WorkQueue
 
 REQUESTS = [Request(f"k{number}", "t", str(number), f"word {number}", (), 8) for number in range(30)]
 
@@ -23,19 +23,21 @@ def missing(path: str) -> bytes | None:
 
 
 def test_workers_share_what_a_dealer_has() -> None:
-    dealer = Dealer(plan([REQUESTS, REQUESTS], lambda request: 2), 2)
-    orders = [Order("mock"), Order("mock:fixed=yes")]
+    work_queue = WorkQueue(group_requests([REQUESTS, REQUESTS], lambda request: 2), 2)
+    specs = [ModelSpec("mock"), ModelSpec("mock:fixed=yes")]
     found: dict[tuple[int, str], str] = {}
     streams = []
     for number in range(2):
         worker = Worker(None, None)
-        streams.append(worker.answers(orders, Settings(0), lambda own=number: dealer.take(own, 0), missing))
+        streams.append(
+            worker.generate(specs, EngineConfig(0), lambda own=number: work_queue.take(own, 0), missing)
+        )
     shares = [0, 0]
     while len(found) < 60:
         for engine, stream in enumerate(streams):
             batch: Any = next(stream, None)
             if batch is not None:
-                dealer.delivered(engine, [(batch[0], each.key) for each in batch[1]])
+                work_queue.complete(engine, [(batch[0], each.key) for each in batch[1]])
                 found |= {(batch[0], each.key): each.text for each in batch[1]}
                 shares[engine] += len(batch[1])
     expected = {(0, each.key): each.prompt for each in REQUESTS} | {(1, each.key): "yes" for each in REQUESTS}
@@ -45,16 +47,22 @@ def test_workers_share_what_a_dealer_has() -> None:
 
 def test_a_worker_loads_what_it_is_asked_for_once() -> None:
     worker = Worker(None, None)
-    assert [card.name for card in worker.load([Order("mock"), Order("mock:loop")], True)] == [
+    assert [
+        model_info.name for model_info in worker.load([ModelSpec("mock"), ModelSpec("mock:loop")], True)
+    ] == [
         "mock",
         "mock:loop",
     ]
-    models = worker._local.models
-    done = Dealer([], 1)
-    list(worker.answers([Order("mock"), Order("mock:loop")], Settings(0), lambda: done.take(0, 0), missing))
-    assert worker._local.models is models
+    models = worker._executor.models
+    done = WorkQueue([], 1)
+    list(
+        worker.generate(
+            [ModelSpec("mock"), ModelSpec("mock:loop")], EngineConfig(0), lambda: done.take(0, 0), missing
+        )
+    )
+    assert worker._executor.models is models
     with pytest.raises(UsageError):
-        next(worker.answers([Order("mock:nonsense")], Settings(0), lambda: done.take(0, 0), missing))
+        next(worker.generate([ModelSpec("mock:nonsense")], EngineConfig(0), lambda: done.take(0, 0), missing))
 
 
 def test_media_of_another_machine_are_copied_into_the_cache_once(
@@ -71,11 +79,11 @@ def test_media_of_another_machine_are_copied_into_the_cache_once(
 
     media = (MediaRef("image", str(here)), MediaRef("video", there, start=1.0), MediaRef("video", "gone"))
     request = Request("k", "t", "s", "prompt", media, 8)
-    first, second, third = local(request, read).media
+    first, second, third = with_local_media(request, read).media
     assert first == media[0]
     assert (Path(str(second.path)).read_bytes(), second.start) == (b"film", 1.0)
     assert Path(str(second.path)).is_relative_to(tmp_path / "cache")
     assert third == media[2]  # decoding it will say what is wrong
     assert asked == [there, "gone"]
-    assert Files().read(str(here)) == b"picture"
-    assert Files().read("gone") is None
+    assert DriverFiles().read(str(here)) == b"picture"
+    assert DriverFiles().read("gone") is None

@@ -23,19 +23,19 @@ from safetensors.numpy import save
 
 from evalkit.ci import baseline
 from evalkit.ci.policy import Limits, read_policy
+from evalkit.config.run_spec import load_config
+from evalkit.core.errors import EvalkitError
 from evalkit.data.lock import LockedFile, LockedRepo, read_lock, write_lock
 from evalkit.data.subtitles import parse_srt
-from evalkit.errors import EvalkitError
-from evalkit.interchange.formats import read_logs
+from evalkit.integrations.interchange.detect import read_results_files
 from evalkit.metrics.anls import Anls
-from evalkit.models.checkpoint import read_json, tensors_of
-from evalkit.report.leaderboard import FIXED, read
-from evalkit.report.leaderboard_page import leaderboard_page
-from evalkit.rope.golden.folder import NoCases, check_folder
-from evalkit.score_file import score_file
-from evalkit.spec import load_config
-from evalkit.store import ArmEntry, Manifest, Record, RunDir
-from evalkit.store.journal import line_of, read_journal
+from evalkit.models.checkpoints.files import read_json, tensors_of
+from evalkit.report.leaderboard.page import leaderboard_page
+from evalkit.report.leaderboard.table import FIXED, read
+from evalkit.rope.golden.check import NoCases, check_folder
+from evalkit.scoring.predictions import score_file
+from evalkit.store import Manifest, Record, RunDir, SystemEntry
+from evalkit.store.journal import format_line, read_journal
 from evalkit.task import Rows
 
 FORMAT_1 = Path(__file__).parents[1] / "store/format1/manifest.json"
@@ -90,7 +90,7 @@ RECORD = Record(
 )  # fmt: skip
 MANIFEST = Manifest(
     created="2026-01-01T00:00:00+00:00",
-    arms=(ArmEntry(arm="a@mrope", model="a", rope="mrope", family="f", fingerprint="0", box_space="abs"),),
+    arms=(SystemEntry(arm="a@mrope", model="a", rope="mrope", family="f", fingerprint="0", box_space="abs"),),
 )
 ROW = dict.fromkeys(FIXED, "0.5") | {
     "schema": "2", "model": "a", "rope": "mrope", "fingerprint": "f" * 8, "protocol": "full", "n": "3",
@@ -168,10 +168,10 @@ FORMATS = (
     ),
     Format("base/arm/task.tsv", b'sample\tscore\tanswer\n"1"\t0.5\t"yes"\n"2"\tfailed\t""\n', stored, 0.25),
     Format("evalkit.lock.json", b"", read_lock, 0.2),
-    Format("journal/worker-000.jsonl", line_of(RECORD.to_json()) * 2, journal, 0.15),
+    Format("journal/worker-000.jsonl", format_line(RECORD.to_json()) * 2, journal, 0.15),
     Format("manifest.json", b"", manifest, 0.05),
     Format("old/manifest.json", FORMAT_1.read_bytes(), earlier_manifest, 0.02),
-    Format("records.jsonl", line_of(RECORD.to_json()), records, 0.1),
+    Format("records.jsonl", format_line(RECORD.to_json()), records, 0.1),
     Format("board.csv", pd.DataFrame([ROW]).to_csv(index=False).encode(), board, 0.02),
     Format(
         "cases.jsonl",
@@ -182,13 +182,13 @@ FORMATS = (
     Format(
         "m_samples_t.jsonl",
         b'{"doc_id": 0, "target": "A", "filtered_resps": ["A"], "resps": [["A"]]}\n',
-        lambda path: read_logs([path]),
+        lambda path: read_results_files([path]),
         0.04,
     ),
     Format(
         "m_t.tsv",
         b"index\tquestion\tanswer\tprediction\n0\tWhat?\tA\tA\n",
-        lambda path: read_logs([path]),
+        lambda path: read_results_files([path]),
         0.01,
     ),
     Format(

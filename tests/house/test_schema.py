@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from evalkit import evaluate
-from evalkit.schema import schema
+from evalkit.cli.json_schema import schema
 
 STORED = Path(__file__).resolve().parents[2] / "docs/schema.json"
 
@@ -21,7 +21,9 @@ def check(name: str, content: Any) -> None:
 
 
 def test_the_documented_schema_is_current() -> None:
-    assert json.loads(STORED.read_text()) == schema(), "run: python -m evalkit.schema > docs/schema.json"
+    assert json.loads(STORED.read_text()) == schema(), (
+        "run: python -m evalkit.cli.json_schema > docs/schema.json"
+    )
 
 
 def test_it_holds_for_a_run(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from evalkit import evaluate, provenance
+from evalkit import evaluate
 from evalkit.cli import run_cli
-from evalkit.errors import EnvironmentProblem
+from evalkit.core import provenance
+from evalkit.core.errors import EnvironmentProblem
 from evalkit.models import describe_model
 
 ROOT = Path(__file__).resolve().parents[2]

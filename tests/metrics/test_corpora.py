@@ -19,12 +19,12 @@ from evalkit.metrics.exact import ExactAnswer
 from evalkit.metrics.numbers import NoNumber, read_number
 from evalkit.metrics.ocrbench import OcrBenchAccuracy
 from evalkit.metrics.points import parse_point
-from evalkit.metrics.reasoning import separate
+from evalkit.metrics.reasoning import split_reasoning
 from evalkit.metrics.relaxed import RelaxedAccuracy
 from evalkit.metrics.spans import NoSpan, parse_span
 from evalkit.metrics.vqa import VqaAccuracy
-from evalkit.score_file import score_file
-from evalkit.scoring import score_answer
+from evalkit.scoring.predictions import score_file
+from evalkit.scoring.score import score_answer
 
 CORPORA = Path(__file__).with_name("corpora")
 READERS: dict[str, tuple[Callable[[str], Any], type[ValueError]]] = {
@@ -54,7 +54,7 @@ def corpus(name: str) -> list[dict[str, Any]]:
 
 def read(name: str, text: str) -> Any:
     reader, refusal = READERS[name]
-    parts = separate(text)
+    parts = split_reasoning(text)
     if parts.truncated:
         return None
     try:
@@ -78,7 +78,7 @@ def test_every_answer_has_its_reading(name: str) -> None:
 def test_every_short_text_has_its_reading() -> None:
     wrong = []
     for case in corpus("short_text"):
-        parts = separate(case["text"])
+        parts = split_reasoning(case["text"])
         score = score_answer(METRICS[case["metric"]], Answer(parts.final, "x"), parts)
         unread = case["reading"] is None
         if score.parsed != case["reading"] or unread != (score.parse_error is not None):

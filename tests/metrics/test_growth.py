@@ -17,10 +17,10 @@ from evalkit.metrics import numbers, short_text
 from evalkit.metrics.base import Answer, Metric
 from evalkit.metrics.coordinates import parse_box
 from evalkit.metrics.points import parse_point
-from evalkit.metrics.reasoning import opens_reasoning, separate
+from evalkit.metrics.reasoning import opens_reasoning, split_reasoning
 from evalkit.metrics.spans import parse_span
-from evalkit.metrics.verdict import read_yes_no
-from evalkit.metrics.white_space import squeezed
+from evalkit.metrics.white_space import collapse_white_space
+from evalkit.metrics.yes_no_reading import read_yes_no
 
 # A family is a beginning, what is repeated, and an end that keeps a pattern from matching all of it.
 FAMILIES = (
@@ -70,10 +70,10 @@ def _read(reader: Work) -> Work:
 
 
 READERS: dict[str, Work] = {
-    "separate": separate,
-    "separate opened": lambda text: separate(text, opened=True),
+    "split_reasoning": split_reasoning,
+    "split_reasoning opened": lambda text: split_reasoning(text, opened=True),
     "opens_reasoning": opens_reasoning,
-    "short_answer": _read(short_text.short_answer),
+    "extract_short_answer": _read(short_text.extract_short_answer),
     "read_yes_no": read_yes_no,
     "read_number": _read(numbers.read_number),
     "read_list": _read(numbers.read_list),
@@ -119,8 +119,8 @@ def test_four_times_the_length_is_at_most_five_times_the_work(name: str) -> None
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("separate", "<think" + ' a="b"' * 40),
-        ("short_answer", "*" * 60 + "z"),
+        ("split_reasoning", "<think" + ' a="b"' * 40),
+        ("extract_short_answer", "*" * 60 + "z"),
         ("24 ExactAnswer", "*" * 60 + "z"),
         ("6 MultipleChoice", "The answer is " + "likely " * 27 + "a dog, not A"),
         ("6 MultipleChoice", "B is " + "fully " * 40 + "seen"),
@@ -145,6 +145,6 @@ def test_a_number_that_can_not_be_worked_out_is_none(text: str) -> None:
 
 
 def test_squeezed_white_space_keeps_lines_apart() -> None:
-    assert squeezed("a" + " " * 39 + "b") == "a" + " " * 39 + "b"
-    assert squeezed(" " * 50 + "\n" + " " * 50) == "\n"
-    assert unicodedata.normalize("NFKC", squeezed("a\u3000" * 3)) == "a a a "
+    assert collapse_white_space("a" + " " * 39 + "b") == "a" + " " * 39 + "b"
+    assert collapse_white_space(" " * 50 + "\n" + " " * 50) == "\n"
+    assert unicodedata.normalize("NFKC", collapse_white_space("a\u3000" * 3)) == "a a a "

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.metrics import letters, verdict
+from evalkit.metrics import letters, yes_no_reading
 from evalkit.metrics.base import Answer, Score, Scored
 from evalkit.metrics.blink import BlinkAccuracy
 from evalkit.metrics.choice import MultipleChoice, extract_letter
@@ -25,7 +25,7 @@ from evalkit.metrics.choice_text import AnswerText
 from evalkit.metrics.choice_weak import WEAK
 from evalkit.metrics.circular import CircularAccuracy
 from evalkit.metrics.mmmu import MmmuAccuracy, with_random_choice
-from evalkit.score_file import score_file
+from evalkit.scoring.predictions import score_file
 
 COLOURS = {"A": "red", "B": "blue", "C": "green", "D": "black"}
 BOXES = {"A": "Box A", "B": "Box B"}
@@ -371,6 +371,6 @@ def test_real_answers_of_a_model_are_read_as_a_language_model_reads_them(shared:
 def test_the_documentation_lists_every_rule() -> None:
     page = (Path(__file__).parents[2] / "docs/reading.md").read_text()
     rules = [rule.name for rule in (*STATEMENTS, *WEAK)] + [
-        rule.name for rule in (*verdict.STATEMENTS, *verdict.WEAK)
+        rule.name for rule in (*yes_no_reading.STATEMENTS, *yes_no_reading.WEAK)
     ]
     assert [name for name in rules if f"| `{name}` |" not in page] == []

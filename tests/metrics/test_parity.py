@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from evalkit.core.registry import load_task
 from evalkit.metrics.base import Answer, Score
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.metrics.circular import CircularAccuracy
 from evalkit.metrics.mmmu import MmmuAccuracy, with_random_choice
-from evalkit.registry import load_task
-from evalkit.score_file import score_file
+from evalkit.scoring.predictions import score_file
 
 Line = dict[str, Any]
 

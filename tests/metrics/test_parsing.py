@@ -167,7 +167,9 @@ def test_an_overlap_of_exactly_one_half_counts() -> None:
 def test_what_a_box_needs_is_asked_for_whatever_the_prediction(fields: dict[str, object]) -> None:
     for text in ("[1, 2, 3, 4]", "no box"):
         with pytest.raises(ValueError, match=r"box|size"):
-            BoxAccuracy().score(Answer(**{"prediction": text, "reference": [1, 2, 3, 4], **fields}))  # type: ignore[arg-type]
+            BoxAccuracy().score(
+                Answer(**{"prediction": text, "reference": [1, 2, 3, 4], **fields})
+            )  # type: ignore[arg-type]
 
 
 def test_mean_iou_stands_beside_accuracy() -> None:

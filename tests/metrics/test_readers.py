@@ -17,8 +17,8 @@ from evalkit.metrics.coordinates import parse_box
 from evalkit.metrics.mathvista import MathVistaAccuracy
 from evalkit.metrics.numbers import NoNumber, read_list, read_number
 from evalkit.metrics.points import parse_point
-from evalkit.metrics.reasoning import separate
-from evalkit.metrics.short_text import short_answer
+from evalkit.metrics.reasoning import split_reasoning
+from evalkit.metrics.short_text import extract_short_answer
 from evalkit.metrics.spans import NoSpan, parse_span
 from evalkit.metrics.times import times_in
 
@@ -145,8 +145,8 @@ READERS: tuple[Callable[[str], object], ...] = (
     parse_span,
     parse_box,
     parse_point,
-    separate,
-    short_answer,
+    split_reasoning,
+    extract_short_answer,
 )
 PIECES = (
     "1",

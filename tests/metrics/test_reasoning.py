@@ -17,12 +17,12 @@ from evalkit.metrics.choice import MultipleChoice
 from evalkit.metrics.flags import is_repeating
 from evalkit.metrics.mathvista import MathVistaAccuracy
 from evalkit.metrics.points import PointInBox
-from evalkit.metrics.reasoning import NONE, RULES, UNFINISHED, opens_reasoning, separate
+from evalkit.metrics.reasoning import NONE, RULES, UNFINISHED, opens_reasoning, split_reasoning
 from evalkit.metrics.spans import SpanIou
 from evalkit.metrics.vqa import VqaAccuracy
 from evalkit.metrics.yes_no import PopeAccuracy
-from evalkit.score_file import score_file
-from evalkit.scoring import score_records
+from evalkit.scoring.predictions import score_file
+from evalkit.scoring.score import score_records
 from evalkit.store.records import Record
 
 THOUGHT = "First I took it for A, then for (C): 3 of 7, [1, 2, 3, 4], 1 to 2 seconds, no."
@@ -81,7 +81,7 @@ ANSWERS = ("B", "12 May", "[10, 20, 30, 40]", "<|box_start|>(1,2),(3,4)<|box_end
 def test_every_notation_leaves_the_answer(notation: str, mark: str) -> None:
     for answer in ANSWERS:
         text = NOTATIONS[notation][0].format(THOUGHT) + MARKS[mark].format(answer)
-        found = separate(text)
+        found = split_reasoning(text)
         assert (found.final, found.truncated) == (answer, False)
         assert notation == "empty" or "First I took it for A" in found.reasoning
 
@@ -105,7 +105,7 @@ def test_every_notation_leaves_the_answer(notation: str, mark: str) -> None:
     ],
 )
 def test_reasoning_that_never_ended_leaves_nothing(text: str) -> None:
-    found = separate(text)
+    found = split_reasoning(text)
     assert (found.final, found.truncated) == ("", True)
 
 
@@ -128,8 +128,8 @@ def test_reasoning_that_never_ended_leaves_nothing(text: str) -> None:
     ],
 )
 def test_an_answer_that_mentions_a_tag_does_not_vanish(text: str) -> None:
-    assert separate(text) == separate(text, NONE)
-    assert separate(text).final == text
+    assert split_reasoning(text) == split_reasoning(text, NONE)
+    assert split_reasoning(text).final == text
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_answer_that_mentions_a_tag_does_not_vanish(text: str) -> None:
     ],
 )
 def test_odd_forms(text: str, final: str) -> None:
-    assert separate(text).final == final
+    assert split_reasoning(text).final == final
 
 
 def test_a_prompt_may_open_the_reasoning() -> None:
@@ -158,15 +158,15 @@ def test_a_prompt_may_open_the_reasoning() -> None:
     assert opens_reasoning("[INST]?[/INST][THINK]")
     assert not opens_reasoning("<|im_start|>assistant\n<think>\n\n</think>\n\n")
     assert not opens_reasoning("Answer within <answer> and <think>.<|im_end|>\n<|im_start|>assistant\n")
-    assert separate("It is A or B", opened=True).truncated
-    assert separate("It is A </think> B", opened=True).final == "B"
-    assert separate("<think>\nIt is A</think>B", opened=True).final == "B"
+    assert split_reasoning("It is A or B", opened=True).truncated
+    assert split_reasoning("It is A </think> B", opened=True).final == "B"
+    assert split_reasoning("<think>\nIt is A</think>B", opened=True).final == "B"
 
 
 def test_rules_have_names() -> None:
-    assert separate("<think>A</think>B", NONE).final == "<think>A</think>B"
+    assert split_reasoning("<think>A</think>B", NONE).final == "<think>A</think>B"
     with pytest.raises(ValueError, match="tags, none"):
-        separate("B", "guess")
+        split_reasoning("B", "guess")
 
 
 PIECES = st.lists(
@@ -179,7 +179,7 @@ PIECES = st.lists(
 @given(pieces=PIECES, rule=st.sampled_from(RULES), opened=st.booleans())
 def test_any_text_can_be_separated(pieces: list[str], rule: str, opened: bool) -> None:
     text = "".join(pieces)
-    found = separate(text, rule, opened=opened)
+    found = split_reasoning(text, rule, opened=opened)
     assert found.truncated <= (found.final == "")
     if "<" not in text and "[" not in text and not opened:
         assert found.final == text
@@ -227,7 +227,13 @@ def test_every_kind_of_answer_is_read_after_the_reasoning(tmp_path: Path, kind: 
 
 def record(raw: str, **fields: object) -> Record:
     known = {"arm": "m@v", "model": "m", "rope": "v", "task": "t", "sample_id": "1", "index": 0, "key": "k"}
-    known |= {"cluster_id": "c", "prompt": "?", "reference": "B", "raw": raw, "finish_reason": "stop"}
+    known |= {
+        "cluster_id": "c",
+        "prompt": "?",
+        "reference": "B",
+        "raw": raw,
+        "finish_reason": "stop",
+    }
     return Record(**{**known, "meta": {"options": {"A": "x", "B": "y"}}, **fields})  # type: ignore[arg-type]
 
 
@@ -276,7 +282,11 @@ def test_flags_look_at_the_right_text() -> None:
 
 def test_a_file_can_be_scored_with_the_whole_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "p.jsonl"
-    line = {"task": "docvqa_val", "prediction": "<think>x</think>12 May", "reference": ["12 May"]}
+    line = {
+        "task": "docvqa_val",
+        "prediction": "<think>x</think>12 May",
+        "reference": ["12 May"],
+    }
     path.write_text(json.dumps(line))
     found = {}
     for rule in RULES:

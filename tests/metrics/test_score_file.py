@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from evalkit.errors import UsageError
+from evalkit.core.errors import UsageError
 from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Metric
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.metrics.choice import MultipleChoice
-from evalkit.score_file import score_file
+from evalkit.scoring.predictions import score_file
 
 METRICS: dict[str, Metric] = {
     "doc": Anls(),
@@ -76,7 +76,12 @@ def test_one_block_per_task(tmp_path: Path) -> None:
         (GOOD | {"reference": 3}, "the reference must be a text"),
         ({"task": "box", "prediction": "", "reference": [1, 2, 3, 4]}, "box_space None"),
         (
-            {"task": "box", "prediction": "", "reference": [1, 2, 3, 4], "box_space": "norm1000"},
+            {
+                "task": "box",
+                "prediction": "",
+                "reference": [1, 2, 3, 4],
+                "box_space": "norm1000",
+            },
             "need the image_size",
         ),
     ],

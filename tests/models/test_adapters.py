@@ -17,14 +17,15 @@ from test_family_loading import save
 from tiny_qwen import make_model, save_checkpoint
 
 from evalkit.cli import run_cli
-from evalkit.errors import EvalkitError, ExitCode, UsageError
-from evalkit.models import adapters, describe_model, load_model
-from evalkit.models.base import Placing
-from evalkit.models.source import short_name
+from evalkit.core.errors import EvalkitError, ExitCode, UsageError
+from evalkit.models import describe_model, load_model
+from evalkit.models.base import LoadConfig
+from evalkit.models.checkpoints import peft_adapters
+from evalkit.models.checkpoints.source import short_name
 
 peft = pytest.importorskip("peft", reason="the package peft is not installed")
 
-CPU = Placing(device="cpu")
+CPU = LoadConfig(device="cpu")
 LAYERS = ["q_proj", "v_proj"]
 KINDS: dict[str, Any] = {
     "lora": lambda: peft.LoraConfig(r=4, target_modules=LAYERS),
@@ -94,7 +95,7 @@ def features(model: Any) -> torch.Tensor:
 
 
 def module_of(name: str, **options: Any) -> Any:
-    model: Any = describe_model(name, where=Placing(device="cpu", **options)).load()
+    model: Any = describe_model(name, load_config=LoadConfig(device="cpu", **options)).load()
     return model.module
 
 
@@ -207,22 +208,22 @@ def test_an_adapter_of_transformers_own(
 def test_base_and_adapter_are_both_hashed_and_said(bases: dict[str, Path], tmp_path: Path) -> None:
     base = Path(shutil.copytree(bases["plain"], tmp_path / "base"))
     train(base, tmp_path / "one", KINDS["lora"]())
-    one = describe_model(str(tmp_path / "one"), where=CPU)
+    one = describe_model(str(tmp_path / "one"), load_config=CPU)
     assert one.identity["peft"] == peft.__version__
     assert one.notes == (f"the adapter `one` is merged into `{base}`",)
     read_of = {path.name for path in one.files if path.parent.name == "one"}
     assert read_of == {"adapter_config.json", "adapter_model.safetensors"}
-    pair = describe_model(f"{base}+{tmp_path / 'one'}", where=CPU)
+    pair = describe_model(f"{base}+{tmp_path / 'one'}", load_config=CPU)
     assert pair.fingerprint == one.fingerprint
-    assert describe_model(str(base), where=CPU).fingerprint != one.fingerprint
+    assert describe_model(str(base), load_config=CPU).fingerprint != one.fingerprint
     weights = load_file(tmp_path / "one/adapter_model.safetensors")
     next(iter(weights.values())).add_(1)
     save_file(weights, tmp_path / "one/adapter_model.safetensors", {"format": "pt"})
-    assert changed(one, describe_model(str(tmp_path / "one"), where=CPU)) == {"adapter"}
+    assert changed(one, describe_model(str(tmp_path / "one"), load_config=CPU)) == {"adapter"}
     whole = load_file(base / "model.safetensors")
     whole["model.norm.weight"][0] += 1
     save_file(whole, base / "model.safetensors", {"format": "pt"})
-    assert changed(one, describe_model(str(tmp_path / "one"), where=CPU)) == {"adapter", "weights"}
+    assert changed(one, describe_model(str(tmp_path / "one"), load_config=CPU)) == {"adapter", "weights"}
 
 
 def changed(one: Any, other: Any) -> set[str]:
@@ -259,7 +260,7 @@ def test_where_the_base_is_found(
         settings["base_model_name_or_path"] = "/nowhere/base" if way == "pair" else str(base)
         name = f"{base}+{adapter}" if way == "pair" else name
     (adapter / "adapter_config.json").write_text(json.dumps(settings))
-    assert describe_model(name, where=CPU).notes[0].startswith(f"the adapter `{adapter.name}` is merged")
+    assert describe_model(name, load_config=CPU).notes[0].startswith(f"the adapter `{adapter.name}` is merged")
     assert short_name(name) == ("base+adapter" if way == "pair" else adapter.name)
 
 
@@ -338,7 +339,7 @@ def test_adapter_tensors_left_in_the_weights(bases: dict[str, Path], tmp_path: P
 def test_without_peft(bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = adapter_of(bases, tmp_path / "adapter")
     real = importlib.util.find_spec
-    monkeypatch.setattr(adapters, "find_spec", lambda name: None if name == "peft" else real(name))
+    monkeypatch.setattr(peft_adapters, "find_spec", lambda name: None if name == "peft" else real(name))
     error = refused(adapter, "it is not installed")
     assert (error.exit_code, error.fix) == (ExitCode.ENVIRONMENT, "pip install 'evalkit[peft]'")
 
@@ -419,12 +420,12 @@ def test_pickled_adapters(bases: dict[str, Path], tmp_path: Path) -> None:
 
 def test_the_tokenizer_is_the_adapters_own_if_it_has_one(bases: dict[str, Path], tmp_path: Path) -> None:
     adapter = adapter_of(bases, tmp_path / "adapter")
-    base = describe_model(str(adapter), where=CPU)
+    base = describe_model(str(adapter), load_config=CPU)
     tokenizer = transformers.AutoTokenizer.from_pretrained(bases["plain"])
     tokenizer.chat_template = tokenizer.chat_template.replace("user", "human")
     tokenizer.chat_template = "{% set x = 1 %}" + tokenizer.chat_template
     tokenizer.save_pretrained(adapter)
-    own = describe_model(str(adapter), where=CPU)
+    own = describe_model(str(adapter), load_config=CPU)
     assert {"tokenizer", "chat template"} <= changed(base, own)
     assert any(path.parent == adapter and path.name == "tokenizer.json" for path in own.files)
     (adapter / "tokenizer.json").unlink()
@@ -433,11 +434,11 @@ def test_the_tokenizer_is_the_adapters_own_if_it_has_one(bases: dict[str, Path],
 
 def test_processor_settings_beside_an_adapter(bases: dict[str, Path], tmp_path: Path) -> None:
     adapter = adapter_of(bases, tmp_path / "adapter")
-    base = describe_model(str(adapter), where=CPU)
+    base = describe_model(str(adapter), load_config=CPU)
     transformers.Qwen2VLImageProcessor(
         size={"shortest_edge": 3136, "longest_edge": 32 * 784}
     ).save_pretrained(adapter)
-    own = describe_model(str(adapter), where=CPU)
+    own = describe_model(str(adapter), load_config=CPU)
     assert changed(base, own) == {"processor", "preprocessing"}
 
 
@@ -447,7 +448,7 @@ def test_the_variant_that_an_adapter_was_trained_with(bases: dict[str, Path], tm
     config = transformers.AutoConfig.from_pretrained(bases["plain"])
     config.rope_variant = "mrope-i"
     config.save_pretrained(adapter)
-    assert str(describe_model(str(adapter), where=CPU).variant) == "mrope-i"
+    assert str(describe_model(str(adapter), load_config=CPU).variant) == "mrope-i"
     config.text_config.rms_norm_eps = 0.5
     config.save_pretrained(adapter)
     assert "rms_norm_eps" in refused(adapter, "was not trained on").why

@@ -16,10 +16,10 @@ import torch
 from tiny_families import TINY, TinyFamily
 from tiny_qwen import EOS, PAD
 
-from evalkit.rope.install import install
-from evalkit.rope.signature import Signature
+from evalkit.core.types import Prepared
+from evalkit.rope.hf.install import install
+from evalkit.rope.hf.signature import CallSignature
 from evalkit.rope.variants import parse_variant
-from evalkit.types import Prepared
 
 NAMES = ("past_key_values", "cache")
 CLOSE = {"rtol": 0.0, "atol": 5e-3}  # logits reach some tens; one wrong position changes them by more than 1
@@ -174,7 +174,11 @@ def test_each_cache_goes_on_after_its_own_prompts(family_name: str) -> None:
         first = model(input_ids=ids, **media(family, model, item, item.length), use_cache=True)
         caches.append(cache_of(first))
     item = family.prompts[2]
-    common = {"do_sample": False, "max_new_tokens": 2, "suppress_tokens": [EOS, *family.rules.banned]}
+    common = {
+        "do_sample": False,
+        "max_new_tokens": 2,
+        "suppress_tokens": [EOS, *family.generation_tokens.banned_token_ids],
+    }
     done = model.generate(
         input_ids=torch.from_numpy(item.input_ids)[None],
         **media(family, model, item, item.length),
@@ -262,10 +266,10 @@ def test_a_cache_goes_by_the_methods_own_name() -> None:
 
     def later(self: object, ids: int, state: Cache | None = None, *, mask: int = 0, **more: int) -> None: ...
 
-    signature, cache = Signature.of(later), Cache()
-    assert signature == Signature(("ids", "state", "mask"), "state")
-    assert signature.by_name((1,), {"past_key_values": cache}) == {"ids": 1, "state": cache}
-    assert signature.by_name((1,), {"past_key_values": None, "cache": cache})["state"] is cache
-    assert signature.by_name((1, cache), {"x": 2}) == {"ids": 1, "state": cache, "x": 2}
+    signature, cache = CallSignature.of(later), Cache()
+    assert signature == CallSignature(("ids", "state", "mask"), "state")
+    assert signature.bind((1,), {"past_key_values": cache}) == {"ids": 1, "state": cache}
+    assert signature.bind((1,), {"past_key_values": None, "cache": cache})["state"] is cache
+    assert signature.bind((1, cache), {"x": 2}) == {"ids": 1, "state": cache, "x": 2}
     with pytest.raises(TypeError, match="4 positional arguments for 3 parameters"):
-        signature.by_name((1, 2, 3, 4), {})
+        signature.bind((1, 2, 3, 4), {})

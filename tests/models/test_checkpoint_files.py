@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from tiny_qwen import make_model, save_checkpoint
 
 from evalkit.cli import run_cli
-from evalkit.errors import EnvironmentProblem, ExitCode
+from evalkit.core.errors import EnvironmentProblem, ExitCode
 from evalkit.models import load_model
-from evalkit.models.checkpoint import INDEX, WHOLE, checkpoint_files
+from evalkit.models.checkpoints.files import INDEX, SINGLE_WEIGHTS, checkpoint_files
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def checkpoint(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def sharded(checkpoint: Path) -> Path:
     make_model().save_pretrained(checkpoint, max_shard_size="200KB")
-    (checkpoint / WHOLE).unlink(missing_ok=True)
+    (checkpoint / SINGLE_WEIGHTS).unlink(missing_ok=True)
     return checkpoint
 
 
@@ -75,15 +75,17 @@ def test_transformers_opens_the_files_that_are_hashed(
 
 def test_an_index_beside_whole_weights(sharded: Path, made: Path) -> None:
     """`from_pretrained` takes model.safetensors; the index was hashed."""
-    shutil.copy(made / WHOLE, sharded)
+    shutil.copy(made / SINGLE_WEIGHTS, sharded)
     assert "ambiguous" in refused(sharded).what
     words = ["run", "--model", str(sharded), "--tasks", "mini_chartqa", "--limit", "1", "--output", "unused"]
     assert run_cli(words) == ExitCode.ENVIRONMENT
 
 
 def test_an_index_of_one_whole_file_is_clear(checkpoint: Path) -> None:
-    names = load_file(checkpoint / WHOLE)
-    (checkpoint / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, WHOLE)}))
+    names = load_file(checkpoint / SINGLE_WEIGHTS)
+    (checkpoint / INDEX).write_text(
+        json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, SINGLE_WEIGHTS)})
+    )
     load_model(str(checkpoint), device="cpu")
 
 
@@ -136,7 +138,9 @@ def test_pickled_weights_beside_are_not_read(checkpoint: Path) -> None:
 
 def test_weights_that_the_model_does_not_take(checkpoint: Path) -> None:
     with_key(
-        checkpoint / WHOLE, model__layers__0__self_attn__gate__weight=torch.ones(2), more__x=torch.ones(1)
+        checkpoint / SINGLE_WEIGHTS,
+        model__layers__0__self_attn__gate__weight=torch.ones(2),
+        more__x=torch.ones(1),
     )
     why = refused(checkpoint).why
     assert "does not take 2 of its weights" in why
@@ -144,13 +148,13 @@ def test_weights_that_the_model_does_not_take(checkpoint: Path) -> None:
 
 
 def test_weights_of_another_shape(checkpoint: Path) -> None:
-    with_key(checkpoint / WHOLE, lm_head__weight=torch.ones(270, 128))
+    with_key(checkpoint / SINGLE_WEIGHTS, lm_head__weight=torch.ones(270, 128))
     assert "lm_head.weight is [270, 128] instead of [272, 128]" in refused(checkpoint).why
 
 
 def test_buffers_that_transformers_leaves_out_knowingly(checkpoint: Path) -> None:
     """Checkpoints of before 2023 have the rotary frequencies of every layer in them."""
-    with_key(checkpoint / WHOLE, model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(16))
+    with_key(checkpoint / SINGLE_WEIGHTS, model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(16))
     load_model(str(checkpoint), device="cpu")
 
 
@@ -161,9 +165,11 @@ def test_tied_weights_may_be_there_or_not(name: str | None, tmp_path: Path) -> N
     model.tie_weights()
     folder = save_checkpoint(tmp_path / "tied", model)
     if name:
-        weights = load_file(folder / WHOLE)
+        weights = load_file(folder / SINGLE_WEIGHTS)
         save_file(
-            weights | {name: weights["model.embed_tokens.weight"].clone()}, folder / WHOLE, {"format": "pt"}
+            weights | {name: weights["model.embed_tokens.weight"].clone()},
+            folder / SINGLE_WEIGHTS,
+            {"format": "pt"},
         )
     loaded: Any = load_model(str(folder), device="cpu")
     module = loaded.module

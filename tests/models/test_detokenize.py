@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from family_folders import save_folder
+from family_checkpoints import save_folder
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 

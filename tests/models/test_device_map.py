@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from reference import generate
 from test_family_loading import save
 from tiny_families import TINY
+from transformers_reference import generate
 
-from evalkit.engine.run import run_requests
-from evalkit.errors import EnvironmentProblem, UsageError
+from evalkit.core.errors import EnvironmentProblem, UsageError
+from evalkit.core.types import MediaRef, Request, Response, Text
+from evalkit.engine.scheduler import run_requests
 from evalkit.models import describe_model
-from evalkit.models.base import Placing
-from evalkit.rope.install import install
+from evalkit.models.base import LoadConfig
+from evalkit.rope.hf.install import install
 from evalkit.rope.variants import parse_variant
-from evalkit.types import MediaRef, Request, Response, Text
 
 hooks = pytest.importorskip("accelerate.hooks", reason="needs the extra `sharded`")
 
@@ -40,16 +40,16 @@ def test_inputs_may_be_moved_before_every_layer(name: str) -> None:
         if spread:
             dispatch(model)
         installed = install(model, parse_variant("mrope-i" if name != "llava_onevision" else "vanilla"))
-        found = generate(model, installed, tiny.prompts, tiny.rules, tiny.encode)
+        found = generate(model, installed, tiny.prompts, tiny.generation_tokens, tiny.encode)
         texts.append([each.token_ids for each in found])
     assert texts[0] == texts[1]
 
 
 def test_a_checkpoint_loads_with_a_device_map(tmp_path: Path) -> None:
     folder = save(tmp_path / "m", "qwen3_vl")
-    asked, texts = (Placing(device="cpu"), Placing(device="cpu", device_map="auto")), []
+    asked, texts = (LoadConfig(device="cpu"), LoadConfig(device="cpu", device_map="auto")), []
     for where in asked:
-        model = describe_model(str(folder), where=where).load()
+        model = describe_model(str(folder), load_config=where).load()
         prompt = model.render([Text("What is this?")])
         found: list[Response] = []
         run_requests(model, [Request("k", "t", "s", prompt, (), 8)], on_batch=found.extend, workers=0)
@@ -60,13 +60,13 @@ def test_a_checkpoint_loads_with_a_device_map(tmp_path: Path) -> None:
 def test_what_is_no_device_map_and_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = str(save(tmp_path / "m", "qwen3_vl"))
     with pytest.raises(UsageError, match="device map `everywhere`"):
-        describe_model(folder, where=Placing(device="cpu", device_map="everywhere")).load()
+        describe_model(folder, load_config=LoadConfig(device="cpu", device_map="everywhere")).load()
     found = importlib.util.find_spec
     monkeypatch.setattr(
         "evalkit.models.weights.find_spec", lambda name: None if name == "accelerate" else found(name)
     )
     with pytest.raises(EnvironmentProblem, match="sharded"):
-        describe_model(folder, where=Placing(device="cpu", device_map="auto")).load()
+        describe_model(folder, load_config=LoadConfig(device="cpu", device_map="auto")).load()
 
 
 @pytest.mark.gpu
@@ -77,8 +77,8 @@ def test_two_gpus_answer_as_one_does(tmp_path: Path) -> None:
     picture = Path(__file__).parents[2] / "docs" / "ropes.png"
     texts = []
     for device_map in (None, "balanced"):
-        where = Placing(dtype="float32", device="cuda", device_map=device_map)
-        model = describe_model(str(folder), where=where).load()
+        where = LoadConfig(dtype="float32", device="cuda", device_map=device_map)
+        model = describe_model(str(folder), load_config=where).load()
         media = (MediaRef("image", str(picture)),)
         prompt = model.render([*media, Text("What is this?")])
         found: list[Response] = []

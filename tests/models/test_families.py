@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from reference import generate, prefill
 from tiny_families import TINY, TinyFamily
 from tiny_qwen import EOS, PAD
+from transformers_reference import generate, prefill
 
-from evalkit.rope.install import Installed, install, installed_in, uninstall
+from evalkit.core.types import Prepared
+from evalkit.rope.hf.install import Installed, install, installed_in, uninstall
 from evalkit.rope.variants import VARIANTS, parse_variant
-from evalkit.types import Prepared
 
 MORE = (
     "circlerope(age=odd)",
@@ -45,7 +45,7 @@ def put(name: str, text: str) -> tuple[TinyFamily, Any, Installed]:
 def answers(
     model: Any, installed: Installed, family: TinyFamily, items: Sequence[Prepared]
 ) -> list[list[int]]:
-    found = generate(model, installed, items, family.rules, family.encode)
+    found = generate(model, installed, items, family.generation_tokens, family.encode)
     return [list(each.token_ids) for each in found]
 
 
@@ -69,7 +69,11 @@ def recomputed(model: Any, family: TinyFamily, item: Prepared, answer: Sequence[
     if "mm_token_type_ids" in inputs:
         inputs["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(answer)))
     logits = model(input_ids=ids, **inputs, use_cache=False).logits[0, item.length - 1 :]
-    tokens: list[int] = logits.index_fill(1, torch.tensor(family.rules.banned), -torch.inf).argmax(1).tolist()
+    tokens: list[int] = (
+        logits.index_fill(1, torch.tensor(family.generation_tokens.banned_token_ids), -torch.inf)
+        .argmax(1)
+        .tolist()
+    )
     return tokens
 
 
@@ -102,7 +106,7 @@ def test_transformers_generate_agrees(name: str, text: str) -> None:
             max_new_tokens=item.max_new_tokens,
             eos_token_id=EOS,
             pad_token_id=PAD,
-            suppress_tokens=list(family.rules.banned),
+            suppress_tokens=list(family.generation_tokens.banned_token_ids),
         )
         theirs = [token for token in output[0, item.length :].tolist() if token != EOS]
         assert found == theirs, item.key
@@ -124,7 +128,9 @@ def test_the_native_variant_is_the_untouched_model(name: str) -> None:
     family, model, installed = put(name, TINY[name].native)
     for item in family.prompts[:2]:
         with torch.inference_mode():
-            mine = model(**prefill(model, installed, [item], family.rules, family.media_inputs)[1]).logits
+            mine = model(
+                **prefill(model, installed, [item], family.generation_tokens, family.media_inputs)[1]
+            ).logits
             inputs = family.own_inputs(model, item)
             uninstall(model)
             theirs = model(input_ids=torch.from_numpy(item.input_ids)[None], **inputs).logits
@@ -141,7 +147,7 @@ def test_a_conversation_goes_on_after_generated_text(name: str, text: str) -> No
     ids = torch.from_numpy(first.input_ids)[None]
     turn = torch.tensor([[9, 8, 7, 6]])
     common = {"do_sample": False, "eos_token_id": EOS, "pad_token_id": PAD}
-    common["suppress_tokens"] = [*family.rules.banned, EOS]
+    common["suppress_tokens"] = [*family.generation_tokens.banned_token_ids, EOS]
     done = model.generate(input_ids=ids, **inputs, **common, max_new_tokens=5, return_dict_in_generate=True)
     whole = torch.cat([done.sequences, turn], dim=1)
     types = inputs.pop("mm_token_type_ids", None)
@@ -161,7 +167,7 @@ def test_static_caches_and_beams_work(name: str, text: str) -> None:
     item = family.prompts[3]
     ids, inputs = torch.from_numpy(item.input_ids)[None], family.own_inputs(model, item)
     common = {"do_sample": False, "eos_token_id": EOS, "pad_token_id": PAD, "max_new_tokens": 6}
-    common["suppress_tokens"] = list(family.rules.banned)
+    common["suppress_tokens"] = list(family.generation_tokens.banned_token_ids)
     plain = model.generate(input_ids=ids, **inputs, **common)
     static = model.generate(
         input_ids=ids, **inputs, **common, cache_implementation="static", disable_compile=True
@@ -190,7 +196,9 @@ def test_the_language_model_can_be_compiled(name: str) -> None:
     torch._dynamo.reset()
     for text in ("mrope-i", "mhrope", "circlerope(age=odd)"):
         family, model, installed = put(name, text)
-        inputs = prefill(model, installed, [family.prompts[0]], family.rules, family.media_inputs)[1]
+        inputs = prefill(
+            model, installed, [family.prompts[0]], family.generation_tokens, family.media_inputs
+        )[1]
         with torch.inference_mode():
             eager = model(**inputs).logits
             text_model = model.model.language_model
@@ -217,9 +225,9 @@ def test_masks_are_made_from_a_row_that_counts_tokens(name: str, text: str) -> N
     model.model.language_model._evalkit_forward = watched
     item = family.prompts[3]
     with torch.inference_mode():
-        inputs = prefill(model, installed, [item], family.rules, family.media_inputs)[1]
+        inputs = prefill(model, installed, [item], family.generation_tokens, family.media_inputs)[1]
         model(**inputs)
-    generate(model, installed, [item], family.rules, family.encode)
+    generate(model, installed, [item], family.generation_tokens, family.encode)
     model.model.language_model._evalkit_forward = None
     expected = [list(range(item.length)), list(range(item.length))]
     expected += [[item.length + step] for step in range(len(seen) - 2)]
@@ -230,7 +238,7 @@ def test_masks_are_made_from_a_row_that_counts_tokens(name: str, text: str) -> N
 def test_flex_attention_answers_as_sdpa_does(name: str) -> None:
     model = TINY[name].model()
     family, installed = TINY[name], install(model, parse_variant("mhrope"))
-    inputs = prefill(model, installed, family.prompts[:2], family.rules, family.media_inputs)[1]
+    inputs = prefill(model, installed, family.prompts[:2], family.generation_tokens, family.media_inputs)[1]
     with torch.inference_mode():
         expected = model(**inputs, logits_to_keep=1).logits
         model.model.language_model.config._attn_implementation = "flex_attention"

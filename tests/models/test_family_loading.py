@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import transformers
-from family_folders import WHOLE, save_settings, save_tokenizer
+from family_checkpoints import WHOLE, save_settings, save_tokenizer
 from tiny_families import CANVASES, TILE, TINY
 
 from evalkit.cli import run_cli
-from evalkit.errors import UsageError
+from evalkit.core.errors import UsageError
 from evalkit.models import FAMILIES, load_model
-from evalkit.rope.install import install
+from evalkit.rope.hf.install import install
 from evalkit.rope.variants import parse_variant
 
 FAMILIES_HERE = tuple(name for name in TINY if name != "qwen2_5_vl")  # that one: test_loading.py

@@ -12,19 +12,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import checkpoint_folders as checkpoint_folders
 import pytest
 import torch
 import transformers
-import user_folders as made_as
+from checkpoint_folders import FAMILIES
 from safetensors.torch import load_file, save_file
-from user_folders import FAMILIES
 
-from evalkit.errors import EnvironmentProblem, EvalkitError, ExitCode
+from evalkit.core.errors import EnvironmentProblem, EvalkitError, ExitCode
 from evalkit.models import load_model
 from evalkit.models.check import check_checkpoint
-from evalkit.models.checkpoint import WHOLE
-from evalkit.models.folder_kind import describe_folder
-from evalkit.models.source import find
+from evalkit.models.checkpoints.files import SINGLE_WEIGHTS
+from evalkit.models.checkpoints.folder_kind import describe_folder
+from evalkit.models.checkpoints.source import find
 
 Maker = Callable[[Path, Path], Path]
 
@@ -36,7 +36,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def folder(family: str) -> Path:
         path = home / family
-        return path if path.exists() else made_as.hub_layout(path, family)
+        return path if path.exists() else checkpoint_folders.hub_layout(path, family)
 
     return folder
 
@@ -44,17 +44,25 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.fixture(scope="module")
 def saved(hub: Callable[[str], Path]) -> Callable[[str], dict[str, torch.Tensor]]:
     """The weights of each family as transformers reads them."""
-    return cache(lambda family: parameters(made_as.model_of(hub(family))))
+    return cache(lambda family: parameters(checkpoint_folders.model_of(hub(family))))
 
 
 RUN: dict[str, tuple[Maker, str, str]] = {
-    "hub layout": (made_as.copied, "hub layout", "weights in one file"),
-    "saved by transformers 5": (made_as.saved_by_5, "saved by transformers 5", "saved by transformers 5"),
-    "Trainer output": (made_as.trained, "Trainer output", "from a training with transformers' Trainer"),
-    "shards": (made_as.sharded, "saved by transformers 5", "files, as F32"),
-    "bfloat16": (made_as.in_bf16, "saved by transformers 5", "as BF16"),
-    "names of the running model": (made_as.names_of_the_running_model, "hub layout", "F32"),
-    "older names": (made_as.older_names, "hub layout", ""),
+    "hub layout": (checkpoint_folders.copied, "hub layout", "weights in one file"),
+    "saved by transformers 5": (
+        checkpoint_folders.saved_by_5,
+        "saved by transformers 5",
+        "saved by transformers 5",
+    ),
+    "Trainer output": (
+        checkpoint_folders.trained,
+        "Trainer output",
+        "from a training with transformers' Trainer",
+    ),
+    "shards": (checkpoint_folders.sharded, "saved by transformers 5", "files, as F32"),
+    "bfloat16": (checkpoint_folders.in_bf16, "saved by transformers 5", "as BF16"),
+    "names of the running model": (checkpoint_folders.names_of_the_running_model, "hub layout", "F32"),
+    "older names": (checkpoint_folders.older_names, "hub layout", ""),
 }
 
 
@@ -94,10 +102,10 @@ def test_a_flat_configuration_of_transformers_4(
     family: str, hub: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """The language model's settings at the top level: the same logits as from today's form."""
-    folder = made_as.flat_config(hub(family), tmp_path / "ckpt")
+    folder = checkpoint_folders.flat_config(hub(family), tmp_path / "ckpt")
     assert "configured as before transformers 4.52" in describe_folder(folder).sentence
     loaded: Any = load_model(str(folder), device="cpu")
-    model = made_as.model_of(hub(family)).eval()
+    model = checkpoint_folders.model_of(hub(family)).eval()
     ids = torch.arange(30)[None]
     with torch.no_grad():
         assert torch.equal(loaded.module(input_ids=ids).logits, model(input_ids=ids).logits)
@@ -112,7 +120,7 @@ def test_a_tokenizer_of_vocabulary_and_merges_is_one(
     family: str, hub: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """It makes the same token ids."""
-    folder = made_as.vocab_and_merges(hub(family), tmp_path / "ckpt")
+    folder = checkpoint_folders.vocab_and_merges(hub(family), tmp_path / "ckpt")
     assert describe_folder(folder).missing == ()
     names = {path.name for path in find(str(folder), "").files().groups["tokenizer"]}
     assert {"vocab.json", "merges.txt", "added_tokens.json"} <= names
@@ -137,8 +145,8 @@ def test_a_tokenizer_of_vocabulary_and_merges_is_one(
 def test_a_quantised_checkpoint_is_told(
     settings: dict[str, Any], hub: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    folder = made_as.copied(hub("qwen2_5_vl"), tmp_path / "ckpt")
-    made_as.rewritten(folder / "config.json", quantization_config=settings)
+    folder = checkpoint_folders.copied(hub("qwen2_5_vl"), tmp_path / "ckpt")
+    checkpoint_folders.rewritten(folder / "config.json", quantization_config=settings)
     found = describe_folder(folder)
     assert found.name == "quantised"
     assert f"quantised by `{settings.get('quant_method', 'bitsandbytes')}`" in found.sentence
@@ -148,7 +156,9 @@ def test_a_quantised_checkpoint_is_told(
 def test_an_adapter_names_its_base(family: str, hub: Callable[[str], Path], tmp_path: Path) -> None:
     peft = pytest.importorskip("peft", reason="the package peft is not installed")
     base = hub(family)
-    model = peft.get_peft_model(made_as.model_of(base), peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    model = peft.get_peft_model(
+        checkpoint_folders.model_of(base), peft.LoraConfig(r=2, target_modules=["q_proj"])
+    )
     model.save_pretrained(tmp_path / "adapter")
     found = describe_folder(tmp_path / "adapter")
     assert (found.name, found.sentence) == ("adapter", f"an adapter of `{base}`")
@@ -162,67 +172,92 @@ NOTHING = ("weights", *ALL_BUT_WEIGHTS)
 REFUSED: dict[str, tuple[Maker, str, tuple[str, ...], tuple[str, ...]]] = {
     # how it is made, its kind, what the message says, what is missing
     "the inner checkpoints of a Trainer": (
-        made_as.only_inner,
+        checkpoint_folders.only_inner,
         "training run",
         ("inside: checkpoint-500, checkpoint-1000", "--model '{folder}/checkpoint-*'"),
         ("weights",),
     ),
     "DeepSpeed ZeRO": (
-        made_as.zero,
+        checkpoint_folders.zero,
         "DeepSpeed ZeRO",
         ("python {folder}/zero_to_fp32.py {folder} ",),
         ("weights",),
     ),
     "FSDP": (
-        made_as.fsdp,
+        checkpoint_folders.fsdp,
         "FSDP",
         ("accelerate merge-weights {folder}/pytorch_model_fsdp_0 {folder}-merged",),
         ("weights",),
     ),
-    "a pickle": (made_as.pickled, ".bin", ("pytorch_model.bin", 'python -c "'), ("weights",)),
-    "pickled shards": (made_as.pickled_in_shards, ".bin", ('python -c "',), ("weights",)),
-    "Megatron": (made_as.megatron, "Megatron", ("swift export --mcore_model",), NOTHING),
+    "a pickle": (checkpoint_folders.pickled, ".bin", ("pytorch_model.bin", 'python -c "'), ("weights",)),
+    "pickled shards": (checkpoint_folders.pickled_in_shards, ".bin", ('python -c "',), ("weights",)),
+    "Megatron": (checkpoint_folders.megatron, "Megatron", ("swift export --mcore_model",), NOTHING),
     "verl": (
-        made_as.verl,
+        checkpoint_folders.verl,
         "verl",
         ("verl.model_merger merge", "--local_dir {folder}/global_step_40/actor"),
         NOTHING,
     ),
-    "the hub's cache": (made_as.hub_cache, "hub cache", ("--model Org/Name", "snapshots/abab"), ()),
-    "a clone without lfs": (made_as.cloned_without_lfs, "git-lfs pointers", ("git lfs pull",), ()),
+    "the hub's cache": (
+        checkpoint_folders.hub_cache,
+        "hub cache",
+        ("--model Org/Name", "snapshots/abab"),
+        (),
+    ),
+    "a clone without lfs": (checkpoint_folders.cloned_without_lfs, "git-lfs pointers", ("git lfs pull",), ()),
     "half a download": (
-        made_as.half_downloaded,
+        checkpoint_folders.half_downloaded,
         "unfinished download",
         ("incomplete", "hf download"),
         ("weights",),
     ),
-    "GGUF": (made_as.with_files("model-q4.gguf"), "GGUF", ("llama.cpp",), NOTHING),
+    "GGUF": (checkpoint_folders.with_files("model-q4.gguf"), "GGUF", ("llama.cpp",), NOTHING),
     "GGUF beside settings": (
-        made_as.with_files("model-q4.gguf", settings=True),
+        checkpoint_folders.with_files("model-q4.gguf", settings=True),
         "GGUF",
         ("llama.cpp",),
         ("weights",),
     ),
-    "ONNX": (made_as.with_files("onnx/decoder.onnx", settings=True), "ONNX", ("ONNX",), ("weights",)),
-    "nothing": (made_as.with_files(), "empty folder", ("not a model folder: it is empty",), NOTHING),
-    "anything": (made_as.with_files("notes.md"), "no model", ("not a model folder",), NOTHING),
+    "ONNX": (
+        checkpoint_folders.with_files("onnx/decoder.onnx", settings=True),
+        "ONNX",
+        ("ONNX",),
+        ("weights",),
+    ),
+    "nothing": (
+        checkpoint_folders.with_files(),
+        "empty folder",
+        ("not a model folder: it is empty",),
+        NOTHING,
+    ),
+    "anything": (checkpoint_folders.with_files("notes.md"), "no model", ("not a model folder",), NOTHING),
     "settings only": (
-        made_as.with_files(settings=True),
+        checkpoint_folders.with_files(settings=True),
         "no weights",
         ("the weights of `{folder}` are missing", "model.safetensors"),
         ("weights",),
     ),
     "weights only": (
-        made_as.weights_only,
+        checkpoint_folders.weights_only,
         "no model",
         ("not a model folder", "nothing that says of what"),
         ALL_BUT_WEIGHTS,
     ),
-    "a data set": (made_as.with_files("data/test-0.parquet"), "data set", ("--data-root",), NOTHING),
-    "Lightning": (made_as.with_files("last.ckpt"), "pickled weights", ("last.ckpt",), NOTHING),
-    "TensorFlow": (made_as.with_files("tf_model.h5"), "TensorFlow or Flax", ("tf_model.h5",), NOTHING),
+    "a data set": (
+        checkpoint_folders.with_files("data/test-0.parquet"),
+        "data set",
+        ("--data-root",),
+        NOTHING,
+    ),
+    "Lightning": (checkpoint_folders.with_files("last.ckpt"), "pickled weights", ("last.ckpt",), NOTHING),
+    "TensorFlow": (
+        checkpoint_folders.with_files("tf_model.h5"),
+        "TensorFlow or Flax",
+        ("tf_model.h5",),
+        NOTHING,
+    ),
     "LLaVA's projector": (
-        made_as.with_files("mm_projector.bin", settings=True),
+        checkpoint_folders.with_files("mm_projector.bin", settings=True),
         "part of a LLaVA",
         ("mm_projector.bin",),
         ("weights",),
@@ -259,7 +294,7 @@ def test_a_kind_that_is_refused(kind: str, family: str, hub: Callable[[str], Pat
 
 
 def test_the_command_for_pickles_makes_a_checkpoint(hub: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = made_as.pickled(hub("qwen2_5_vl"), tmp_path / "ckpt")
+    folder = checkpoint_folders.pickled(hub("qwen2_5_vl"), tmp_path / "ckpt")
     python, dash, program = shlex.split(refused(folder).fix.split("`")[1])
     assert (python, dash) == ("python", "-c")
     (tmp_path / "program.py").write_text(program)
@@ -267,57 +302,59 @@ def test_the_command_for_pickles_makes_a_checkpoint(hub: Callable[[str], Path], 
     for file in ("tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"):
         shutil.copy(folder / file, tmp_path / "ckpt-safe")
     loaded: Any = load_model(str(tmp_path / "ckpt-safe"), device="cpu")
-    assert torch.equal(loaded.module.lm_head.weight, load_file(hub("qwen2_5_vl") / WHOLE)["lm_head.weight"])
+    assert torch.equal(
+        loaded.module.lm_head.weight, load_file(hub("qwen2_5_vl") / SINGLE_WEIGHTS)["lm_head.weight"]
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_command_for_fsdp_makes_weights(family: str, hub: Callable[[str], Path], tmp_path: Path) -> None:
     accelerate = pytest.importorskip("accelerate.utils", reason="the package accelerate is not installed")
-    folder = made_as.fsdp(hub(family), tmp_path / "ckpt")
+    folder = checkpoint_folders.fsdp(hub(family), tmp_path / "ckpt")
     words = shlex.split(refused(folder).fix.split("`")[1])
     assert words[:2] == ["accelerate", "merge-weights"]
     accelerate.merge_fsdp_weights(words[2], words[3], True, False)
     for file in folder.glob("*.json"):
         shutil.copy(file, words[3])
     loaded: Any = load_model(words[3], device="cpu")
-    expected = parameters(made_as.model_of(hub(family)))
+    expected = parameters(checkpoint_folders.model_of(hub(family)))
     assert all(torch.equal(each, expected[name]) for name, each in parameters(loaded.module).items())
 
 
 def test_commands_are_for_a_shell(hub: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = made_as.zero(hub("qwen2_vl"), tmp_path / "my run; $(1)")
+    folder = checkpoint_folders.zero(hub("qwen2_vl"), tmp_path / "my run; $(1)")
     command = shlex.split(refused(folder).fix.split("`")[1])
     assert command[1:4] == [f"{folder}/zero_to_fp32.py", str(folder), f"{folder}-merged"]
 
 
 def test_empty_weights_of_zero_3(hub: Callable[[str], Path], tmp_path: Path) -> None:
     """What `save_pretrained` writes of parameters that lie on other processes."""
-    folder = made_as.copied(hub("qwen2_5_vl"), tmp_path / "ckpt")
-    state = load_file(folder / WHOLE)
-    save_file({name: torch.empty(0) for name in state}, folder / WHOLE, {"format": "pt"})
+    folder = checkpoint_folders.copied(hub("qwen2_5_vl"), tmp_path / "ckpt")
+    state = load_file(folder / SINGLE_WEIGHTS)
+    save_file({name: torch.empty(0) for name in state}, folder / SINGLE_WEIGHTS, {"format": "pt"})
     error = refused(folder)
     assert "zero_to_fp32.py" in error.fix
     assert "is empty" in error.why
 
 
 def test_the_inside_of_a_sharded_checkpoint_is_told(hub: Callable[[str], Path], tmp_path: Path) -> None:
-    zero = made_as.zero(hub("qwen2_5_vl"), tmp_path / "zero")
+    zero = checkpoint_folders.zero(hub("qwen2_5_vl"), tmp_path / "zero")
     assert "--tag global_step500" in refused(zero / "global_step500").fix
-    fsdp = made_as.fsdp(hub("qwen2_5_vl"), tmp_path / "fsdp")
+    fsdp = checkpoint_folders.fsdp(hub("qwen2_5_vl"), tmp_path / "fsdp")
     inside = fsdp / "pytorch_model_fsdp_0"
     assert f"accelerate merge-weights {inside} " in refused(inside).fix
-    megatron = made_as.megatron(hub("qwen2_5_vl"), tmp_path / "megatron")
+    megatron = checkpoint_folders.megatron(hub("qwen2_5_vl"), tmp_path / "megatron")
     assert describe_folder(megatron / "iter_0000500").name == "Megatron"
 
 
-@pytest.mark.parametrize("make", [made_as.zero, made_as.fsdp], ids=["ZeRO", "FSDP"])
+@pytest.mark.parametrize("make", [checkpoint_folders.zero, checkpoint_folders.fsdp], ids=["ZeRO", "FSDP"])
 def test_a_training_whose_steps_are_in_pieces(
     make: Maker, hub: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """`--model RUN`, of which only `checkpoint-500` holds anything."""
     make(hub("qwen2_5_vl"), tmp_path / "run" / "checkpoint-500")
     name = describe_folder(tmp_path / "run").name
-    assert name == ("DeepSpeed ZeRO" if make is made_as.zero else "FSDP")
+    assert name == ("DeepSpeed ZeRO" if make is checkpoint_folders.zero else "FSDP")
     assert str(tmp_path / "run" / "checkpoint-500") in refused(tmp_path / "run").fix
 
 
@@ -327,7 +364,7 @@ def test_a_folder_of_trainings_names_what_is_inside(
 ) -> None:
     """As LLaMA-Factory's `saves` and ms-swift's `output` are."""
     for step in ("checkpoint-1000", "checkpoint-500"):
-        made_as.copied(hub("qwen2_vl"), tmp_path / "out" / below / step)
+        checkpoint_folders.copied(hub("qwen2_vl"), tmp_path / "out" / below / step)
     error = refused(tmp_path / "out")
     inner = [str(Path(below) / step) for step in ("checkpoint-500", "checkpoint-1000")]
     assert describe_folder(tmp_path / "out").inner == tuple(inner)
@@ -339,14 +376,14 @@ def test_a_folder_of_trainings_names_what_is_inside(
 def test_inner_checkpoints_beside_whole_weights_are_told(
     family: str, hub: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    folder = made_as.trained(hub(family), tmp_path / "run")
+    folder = checkpoint_folders.trained(hub(family), tmp_path / "run")
     assert describe_folder(folder).inner == ("checkpoint-500", "checkpoint-1000")
     [note] = [each for each in load_model(str(folder), device="cpu").notes if "checkpoint-500" in each]
     assert f"--model '{folder}/checkpoint-*'" in note
 
 
 def test_missing_shards_are_named_with_all_else(hub: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = made_as.sharded(hub("qwen2_5_vl"), tmp_path / "ckpt")
+    folder = checkpoint_folders.sharded(hub("qwen2_5_vl"), tmp_path / "ckpt")
     gone = sorted(folder.glob("model-*"))[1:3]
     for path in (*gone, *folder.glob("tokenizer*"), folder / "chat_template.jinja"):
         path.unlink()
@@ -357,12 +394,12 @@ def test_missing_shards_are_named_with_all_else(hub: Callable[[str], Path], tmp_
 
 
 def test_a_dangling_snapshot_is_an_unfinished_download(hub: Callable[[str], Path], tmp_path: Path) -> None:
-    home = made_as.hub_cache(hub("qwen2_5_vl"), tmp_path)
+    home = checkpoint_folders.hub_cache(hub("qwen2_5_vl"), tmp_path)
     [snapshot] = (home / "snapshots").iterdir()
     load_model(str(snapshot), device="cpu")
-    (snapshot / WHOLE).resolve().unlink()
+    (snapshot / SINGLE_WEIGHTS).resolve().unlink()
     assert describe_folder(snapshot).name == "unfinished download"
-    (snapshot / WHOLE).unlink()
+    (snapshot / SINGLE_WEIGHTS).unlink()
     (home / "blobs" / "00ff.incomplete").write_bytes(b"")
     assert describe_folder(snapshot).name == "unfinished download"
     assert describe_folder(home.parent).name == "hub cache"
@@ -386,8 +423,8 @@ def test_a_single_file(file: str, said: str, tmp_path: Path) -> None:
 
 
 def test_mlx_weights_are_not_read_as_transformers_own(hub: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = made_as.copied(hub("qwen2_5_vl"), tmp_path / "ckpt")
-    save_file(load_file(folder / WHOLE), folder / WHOLE, {"format": "mlx"})
+    folder = checkpoint_folders.copied(hub("qwen2_5_vl"), tmp_path / "ckpt")
+    save_file(load_file(folder / SINGLE_WEIGHTS), folder / SINGLE_WEIGHTS, {"format": "mlx"})
     assert "a model for MLX" in refused(folder).what
 
 
@@ -437,7 +474,10 @@ def test_other_families_are_told_however_they_are_stored(
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config, default=str))
     if stored != "nothing":
-        save_file({"a": torch.ones(1)}, folder / (WHOLE if stored == "safetensors" else "pytorch_model.bin"))
+        save_file(
+            {"a": torch.ones(1)},
+            folder / (SINGLE_WEIGHTS if stored == "safetensors" else "pytorch_model.bin"),
+        )
     error = refused(folder)
     assert error.exit_code == ExitCode.USAGE
     assert said in str(error)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from tiny_qwen import make_model, save_checkpoint
 
-from evalkit.errors import EnvironmentProblem, UsageError
+from evalkit.core.errors import EnvironmentProblem, UsageError
 from evalkit.models import describe_model
-from evalkit.models.base import Card, Placing
+from evalkit.models.base import LoadConfig, ModelInfo
 
 sys.path.append(str(Path(__file__).parents[1] / "data_hub"))
 from hub_server import Hub
 
-Describe = Callable[[str], Card]
+Describe = Callable[[str], ModelInfo]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def describe(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         own: Any = partial(real, endpoint=address, cache_dir=tmp_path / "hub")
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(huggingface_hub, "snapshot_download", own)
-        yield lambda name: describe_model(name, where=Placing(device="cpu"))
+        yield lambda name: describe_model(name, load_config=LoadConfig(device="cpu"))
 
 
 def test_the_commit_is_recorded_and_a_branch_may_move(hub: Hub, describe: Describe) -> None:
@@ -50,7 +50,7 @@ def test_the_commit_is_recorded_and_a_branch_may_move(hub: Hub, describe: Descri
     second, other = hub.commit("org/model"), describe("org/model")
     assert other.revision == second != first
     assert other.fingerprint != one.fingerprint
-    assert one.load().card.revision == first
+    assert one.load().model_info.revision == first
 
 
 def test_a_revision_may_be_asked_for(hub: Hub, describe: Describe) -> None:
@@ -76,12 +76,12 @@ def test_large_files_go_by_the_name_of_their_blob(
         return real(path, progress)
 
     monkeypatch.setattr(file_hash, "_read", noted)
-    card = describe("org/model")
+    model_info = describe("org/model")
     assert "model.safetensors" not in read
     assert "tokenizer_config.json" in read
-    copy = card.files[0].parent
-    assert describe(str(copy)).fingerprint == card.fingerprint
-    assert describe(str(copy)).revision == card.revision
+    copy = model_info.files[0].parent
+    assert describe(str(copy)).fingerprint == model_info.fingerprint
+    assert describe(str(copy)).revision == model_info.revision
 
 
 def test_a_local_copy_has_the_same_identity_and_no_revision(tmp_path: Path, describe: Describe) -> None:
@@ -108,16 +108,16 @@ def test_base_and_adapter_from_the_hub(hub: Hub, describe: Describe, tmp_path: P
 def test_a_processor_from_the_hub(hub: Hub, describe: Describe, tmp_path: Path) -> None:
     """Its commit is recorded, and no weights are fetched for it."""
     make_model().save_pretrained(tmp_path / "tuned")
-    where = Placing(device="cpu", processor="org/model")
-    card = describe_model(str(tmp_path / "tuned"), where=where)
-    assert card.revision == f"local+processor:{hub.commit('org/model')}"
-    assert card.notes == ("tokenizer and processor settings are taken from `org/model`",)
-    lent = next(path.parent for path in card.files if path.name == "tokenizer.json")
+    where = LoadConfig(device="cpu", processor="org/model")
+    model_info = describe_model(str(tmp_path / "tuned"), load_config=where)
+    assert model_info.revision == f"local+processor:{hub.commit('org/model')}"
+    assert model_info.notes == ("tokenizer and processor settings are taken from `org/model`",)
+    lent = next(path.parent for path in model_info.files if path.name == "tokenizer.json")
     assert not (lent / "model.safetensors").exists()
     describe("org/model")
     assert (lent / "model.safetensors").exists()
     unused = describe_model(
-        "org/model", where=Placing(device="cpu", processor="org/model", processor_if_needed=True)
+        "org/model", load_config=LoadConfig(device="cpu", processor="org/model", processor_if_needed=True)
     )
     assert unused.revision == hub.commit("org/model")
 

@@ -19,21 +19,21 @@ from tiny_families import TINY
 from tiny_qwen import make_model, save_checkpoint
 
 from evalkit.cli import run_cli
+from evalkit.config.run_spec import RunSpec
+from evalkit.core.errors import EnvironmentProblem
 from evalkit.data import file_hash
-from evalkit.engine.dealer import Dealer
-from evalkit.engine.executors.base import Order
+from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.worker import Worker
-from evalkit.engine.run import Settings
-from evalkit.engine.techniques import Techniques
-from evalkit.errors import EnvironmentProblem
-from evalkit.execute import placing_of
+from evalkit.engine.optimizations import Optimizations
+from evalkit.engine.scheduler import EngineConfig
+from evalkit.engine.work_queue import WorkQueue
 from evalkit.models import describe_model, identity
-from evalkit.models.base import Card, Placing, fingerprint_of
-from evalkit.models.checkpoint import checkpoint_files
-from evalkit.spec import RunSpec
+from evalkit.models.base import LoadConfig, ModelInfo, fingerprint_of
+from evalkit.models.checkpoints.files import checkpoint_files
+from evalkit.runner.run import load_config_of
 
-CPU = Placing(device="cpu")
-HALF = Placing("bfloat16", "cpu")
+CPU = LoadConfig(device="cpu")
+HALF = LoadConfig("bfloat16", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,11 @@ def checkpoint(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "ckpt"))
 
 
-def card(folder: Path, where: Placing = CPU) -> Card:
-    return describe_model(str(folder), where=where)
+def model_info(folder: Path, load_config: LoadConfig = CPU) -> ModelInfo:
+    return describe_model(str(folder), load_config=load_config)
 
 
-def different(one: Card, other: Card) -> set[str]:
+def different(one: ModelInfo, other: ModelInfo) -> set[str]:
     names = {**one.identity, **other.identity}
     return {name for name in names if one.identity.get(name) != other.identity.get(name)}
 
@@ -78,13 +78,13 @@ def test_one_weight_of_the_merger_tells_large_checkpoints_apart(tmp_path: Path) 
 def test_replaced_weights_are_other_weights(checkpoint: Path) -> None:
     """Same folder, same size, same time of change: what `cp -p` and `rsync -t` leave."""
     path = checkpoint / "model.safetensors"
-    before, first = path.stat(), card(checkpoint)
+    before, first = path.stat(), model_info(checkpoint)
     weights = load_file(path)
     next(value for name, value in weights.items() if name.endswith("merger.ln_q.weight"))[0] += 1
     save_file(weights, path, metadata={"format": "pt"})
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert path.stat().st_size == before.st_size
-    second = card(checkpoint)
+    second = model_info(checkpoint)
     assert different(first, second) == {"weights"}
     assert first.fingerprint != second.fingerprint
 
@@ -127,76 +127,76 @@ EDITS: dict[str, tuple[str, Callable[[dict[str, Any]], Any], set[str]]] = {
 @pytest.mark.parametrize("name", EDITS)
 def test_what_differs_has_a_name(name: str, checkpoint: Path) -> None:
     file, edit, expected = EDITS[name]
-    first = card(checkpoint)
+    first = model_info(checkpoint)
     content = json.loads((checkpoint / file).read_text())
     edit(content)
     (checkpoint / file).write_text(json.dumps(content))
-    assert different(first, card(checkpoint)) == expected
+    assert different(first, model_info(checkpoint)) == expected
 
 
 @pytest.mark.parametrize(
-    ("where", "expected"),
+    ("load_config", "expected"),
     [
-        (Placing("float32", "cpu", compiled=True), {"compile"}),
-        (Placing("float32", "cpu", max_frames=4), {"preprocessing", "shown"}),
-        (Placing("float32", "cpu", visual_tokens=64), {"preprocessing", "shown"}),
+        (LoadConfig("float32", "cpu", compiled=True), {"compile"}),
+        (LoadConfig("float32", "cpu", max_frames=4), {"preprocessing", "shown"}),
+        (LoadConfig("float32", "cpu", visual_tokens=64), {"preprocessing", "shown"}),
         # In float32 the answers are the same: the engine's own promise.
-        (Placing("float32", "cpu", batching=("batch size 1",)), set()),
-        (Placing("float32", "cpu", device_map="auto"), set()),
+        (LoadConfig("float32", "cpu", batching=("batch size 1",)), set()),
+        (LoadConfig("float32", "cpu", device_map="auto"), set()),
     ],
 )
-def test_how_it_is_run_in_float32(where: Placing, expected: set[str], made: Path) -> None:
-    assert different(card(made), card(made, where)) == expected
+def test_how_it_is_run_in_float32(load_config: LoadConfig, expected: set[str], made: Path) -> None:
+    assert different(model_info(made), model_info(made, load_config)) == expected
 
 
 @pytest.mark.parametrize(
-    ("where", "expected"),
+    ("load_config", "expected"),
     [
-        (Placing("float16", "cpu"), {"dtype"}),
-        (Placing("bfloat16", "cpu", compiled=True), {"compile"}),
-        (Placing("bfloat16", "cpu", batching=("without packing",)), {"batching"}),
-        (Placing("bfloat16", "cpu", device_map="auto"), {"device map"}),
+        (LoadConfig("float16", "cpu"), {"dtype"}),
+        (LoadConfig("bfloat16", "cpu", compiled=True), {"compile"}),
+        (LoadConfig("bfloat16", "cpu", batching=("without packing",)), {"batching"}),
+        (LoadConfig("bfloat16", "cpu", device_map="auto"), {"device map"}),
     ],
 )
-def test_how_it_is_run_in_16_bits(where: Placing, expected: set[str], made: Path) -> None:
-    assert different(card(made, HALF), card(made, where)) == expected
-    assert {"device", "attention", "torch", "transformers"} <= set(card(made, where).identity)
+def test_how_it_is_run_in_16_bits(load_config: LoadConfig, expected: set[str], made: Path) -> None:
+    assert different(model_info(made, HALF), model_info(made, load_config)) == expected
+    assert {"device", "attention", "torch", "transformers"} <= set(model_info(made, load_config).identity)
 
 
 def test_other_kernels_and_versions(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, exact = card(made, HALF), card(made)
+    first, exact = model_info(made, HALF), model_info(made)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "OTHER")
-    assert different(first, card(made, HALF)) == {"device"}
-    assert different(exact, card(made)) == set()
+    assert different(first, model_info(made, HALF)) == {"device"}
+    assert different(exact, model_info(made)) == set()
     monkeypatch.setattr(torch, "__version__", "9.9.9+cpu")
-    assert different(exact, card(made)) == {"torch"}
-    assert card(made).identity["torch"] == "9.9.9"
+    assert different(exact, model_info(made)) == {"torch"}
+    assert model_info(made).identity["torch"] == "9.9.9"
     monkeypatch.setattr(identity, "ENGINE", "evalkit 0")
-    assert different(exact, card(made)) == {"torch", "engine"}
+    assert different(exact, model_info(made)) == {"torch", "engine"}
     torch.set_float32_matmul_precision("medium")
     try:
-        assert "matrix products" in different(exact, card(made))
+        assert "matrix products" in different(exact, model_info(made))
     finally:
         torch.set_float32_matmul_precision("highest")
 
 
 def test_the_options_of_a_run_arrive_in_it() -> None:
     spec = RunSpec(models=("tiny",), tasks=("mini",))
-    assert placing_of(spec).batching == ()
+    assert load_config_of(spec).batching == ()
     more = spec.with_options(without=("graphs", "media"), batch_size=4, workers=3)
-    assert placing_of(more).batching == ("without graphs", "batch size 4")
-    every = placing_of(spec.with_options(without=("all",))).batching
-    assert every == tuple(f"without {name}" for name in Techniques.names() if name != "media")
+    assert load_config_of(more).batching == ("without graphs", "batch size 4")
+    every = load_config_of(spec.with_options(without=("all",))).batching
+    assert every == tuple(f"without {name}" for name in Optimizations.names() if name != "media")
 
 
 def test_identity_and_fingerprint_are_the_same_wherever_they_are_described(made: Path) -> None:
-    first = card(made)
+    first = model_info(made)
     again = pickle.loads(pickle.dumps(first))
     assert (dict(again.identity), again.fingerprint) == (dict(first.identity), first.fingerprint)
     assert fingerprint_of(first.identity) == first.fingerprint
-    assert (first.load().identity, first.load().card.files) == (first.identity, first.files)
+    assert (first.load().identity, first.load().model_info.files) == (first.identity, first.files)
     elsewhere = shutil.copytree(made, made.parent / "moved")
-    assert different(first, card(elsewhere)) == set()  # a path is no part of it
+    assert different(first, model_info(elsewhere)) == set()  # a path is no part of it
 
 
 def test_every_file_that_is_read_is_named(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ def test_every_file_that_is_read_is_named(made: Path, monkeypatch: pytest.Monkey
 
     watching = True
     sys.addaudithook(watch)
-    described = card(made)
+    described = model_info(made)
     described.load()
     watching = False
     assert {path for path in opened if Path(path).is_file()} <= {str(path) for path in described.files}
@@ -221,7 +221,7 @@ def test_every_file_that_is_read_is_named(made: Path, monkeypatch: pytest.Monkey
 
 def test_a_checkpoint_that_changes_before_it_is_loaded(checkpoint: Path) -> None:
     """A trainer overwrites its latest checkpoint while the files are hashed."""
-    described = card(checkpoint)
+    described = model_info(checkpoint)
     weights = load_file(checkpoint / "model.safetensors")
     save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EnvironmentProblem, match="changed while it was loaded"):
@@ -231,7 +231,7 @@ def test_a_checkpoint_that_changes_before_it_is_loaded(checkpoint: Path) -> None
 def test_a_gpu_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU of {device}")
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91000)
-    found = identity._rounding(torch.device("cuda", 1), Placing(device_map="auto"))
+    found = identity._rounding(torch.device("cuda", 1), LoadConfig(device_map="auto"))
     assert found == {
         "device": "GPU of cuda:1",
         "attention": "varlen, sdpa, cudnn 91000",
@@ -241,14 +241,14 @@ def test_a_gpu_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_engine_that_loads_something_else_says_what(checkpoint: Path) -> None:
-    order = Order(str(checkpoint), "auto", CPU)
-    identity = dict(card(checkpoint).identity)
-    done = Dealer([], 1)
+    order = ModelSpec(str(checkpoint), "auto", CPU)
+    identity = dict(model_info(checkpoint).identity)
+    done = WorkQueue([], 1)
 
     def asked(known: dict[str, str]) -> None:
         worker = Worker(None, None)
-        orders = [Order(order.model, order.rope, order.where, known)]
-        list(worker.answers(orders, Settings(0), lambda: done.take(0, 0), lambda path: None))
+        specs = [ModelSpec(order.model, order.rope, order.load_config, known)]
+        list(worker.generate(specs, EngineConfig(0), lambda: done.take(0, 0), lambda path: None))
 
     asked(identity)
     with pytest.raises(EnvironmentProblem, match="they differ in weights, torch,"):
@@ -270,12 +270,12 @@ def test_ignored_generation_settings_are_a_note(tmp_path: Path) -> None:
     for name, value in GENERATION.items():
         setattr(model.generation_config, name, value)
     folder = save_checkpoint(tmp_path / "ckpt", model)
-    assert card(folder).notes == (
+    assert model_info(folder).notes == (
         "decoding is greedy: of the checkpoint's generation_config.json, do_sample=True, "
         "no_repeat_ngram_size=3, repetition_penalty=1.05, suppress_tokens=[7], top_k=1 is ignored",
     )
     greedy = save_checkpoint(tmp_path / "greedy")
-    assert card(greedy).notes == ()
+    assert model_info(greedy).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_ignored_generation_settings_are_a_note(tmp_path: Path) -> None:
 )
 def test_published_generation_settings(vendor: str, said: str | None, shared: Path, checkpoint: Path) -> None:
     shutil.copy(shared / "hub_configs" / vendor / "generation_config.json", checkpoint)
-    notes = card(checkpoint).notes
+    notes = model_info(checkpoint).notes
     assert [said in note for note in notes] == ([True] if said else [])
 
 
@@ -297,33 +297,33 @@ def test_an_unreadable_generation_configuration_is_no_absent_one(checkpoint: Pat
     """transformers takes the end tokens of config.json then, without a word."""
     (checkpoint / "generation_config.json").write_text('{"eos_token_id": [257,')
     with pytest.raises(EnvironmentProblem, match="generation_config"):
-        card(checkpoint)
+        model_info(checkpoint)
 
 
 @pytest.mark.parametrize("name", ["llava_onevision", "internvl", "qwen3_vl"])
 def test_processor_settings_come_from_where_transformers_takes_them(name: str, tmp_path: Path) -> None:
     """transformers 5 saves all of a processor in one file, which goes before the older ones beside it."""
     folder = save(tmp_path / "ckpt", name)
-    first = card(folder)
+    first = model_info(folder)
     image = json.loads((folder / "preprocessor_config.json").read_text())
     whole = folder / "processor_config.json"
     nested = {"image_processor": {**image, "image_mean": [0.25] * 3}}
     whole.write_text(json.dumps((json.loads(whole.read_text()) if whole.is_file() else {}) | nested))
-    assert different(first, card(folder)) == {"processor", "preprocessing"}
+    assert different(first, model_info(folder)) == {"processor", "preprocessing"}
     (folder / "preprocessor_config.json").unlink()
-    assert card(folder).processor.normalise["image"].mean == (0.25,) * 3
+    assert model_info(folder).processor.normalise["image"].mean == (0.25,) * 3
 
 
 def test_a_folder_as_a_trainer_on_transformers_5_saves_it(checkpoint: Path) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     image = transformers.Qwen2VLImageProcessor(size={"shortest_edge": 3136, "longest_edge": 64 * 784})
     video = transformers.Qwen2VLVideoProcessor(size={"shortest_edge": 3136, "longest_edge": 16 * 784})
-    old = card(checkpoint)
+    old = model_info(checkpoint)
     for path in checkpoint.glob("*preprocessor_config.json"):
         path.unlink()
     transformers.Qwen2_5_VLProcessor(image, tokenizer, video).save_pretrained(checkpoint)
     assert not (checkpoint / "preprocessor_config.json").exists()
-    assert card(checkpoint).preprocessor == old.preprocessor
+    assert model_info(checkpoint).preprocessor == old.preprocessor
 
 
 def test_a_changed_checkpoint_is_not_stored_already(checkpoint: Path, tmp_path: Path) -> None:

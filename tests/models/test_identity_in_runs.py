@@ -9,11 +9,11 @@ import pytest
 from tiny_qwen import make_model, save_checkpoint
 
 from evalkit import evaluate
-from evalkit.reporter import Silent
+from evalkit.runner.reporter import SilentReporter
 from evalkit.store import RunDir
 
 
-class Heard(Silent):
+class Heard(SilentReporter):
     """Keeps the notes of a run."""
 
     def __init__(self) -> None:
@@ -84,8 +84,10 @@ def test_a_finished_run_is_repeated_without_weights_where_data_may_have_changed(
 ) -> None:
     run(tmp_path, checkpoint)
     with monkeypatch.context() as patch:
-        patch.setattr("evalkit.execute.repeated", lambda *given: None)
-        patch.setattr("evalkit.models.hf.HfCard.load", lambda self: pytest.fail("weights are loaded"))
+        patch.setattr("evalkit.runner.run.reuse_finished", lambda *given: None)
+        patch.setattr(
+            "evalkit.models.hf_model.HfModelInfo.load", lambda self: pytest.fail("weights are loaded")
+        )
         run(tmp_path, checkpoint)
     statuses = [each.status for each in RunDir.open(tmp_path / "run").manifest().invocations]
     assert statuses == ["complete", "complete"]
@@ -106,7 +108,7 @@ def test_a_command_is_repeated_unseen_only_if_its_checkpoint_is_as_it_was(
         weights.write_bytes(content)
         os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
     with monkeypatch.context() as patch:
-        patch.setattr("evalkit.execute.load_samples", lambda *given: (_ for _ in ()).throw(LookupError))
+        patch.setattr("evalkit.runner.run.load_samples", lambda *given: (_ for _ in ()).throw(LookupError))
         if what == "a file touched by nobody":
             assert run(tmp_path, checkpoint) == [
                 "finished before, and nothing has changed since: nothing is loaded"

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from reference import prefill, qwen_inputs
-from test_generation import RULES
+from test_decoder import RULES
 from tiny_qwen import PROMPTS, make_model
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
+from transformers_reference import prefill, qwen_inputs
 
-from evalkit.models.generation import segments_of
-from evalkit.rope.install import CannotInstall, install, installed_in, uninstall
+from evalkit.core.types import Prepared
+from evalkit.inference.sequence import segments_of
+from evalkit.rope.hf.install import CannotInstall, install, installed_in, uninstall
 from evalkit.rope.parameters import BadParameter
 from evalkit.rope.variants import VARIANTS, parse_variant
-from evalkit.types import Prepared
 
 PROMISING = tuple(name for name, variant in VARIANTS.items() if variant.keeps_text_prior)
 TEXT = torch.arange(3, 140).view(1, -1)
@@ -120,8 +120,10 @@ def test_rope_index_of_a_left_padded_batch(text: str) -> None:
     )
     assert torch.equal(positions, inputs["position_ids"][1:])
     for row, item in enumerate(PROMPTS):
-        following = installed.position_ids(segments_of(item)).p_next
-        assert deltas[row].item() == pytest.approx(following - item.length)  # relative to the unpadded length
+        next_position = installed.position_ids(segments_of(item)).p_next
+        assert deltas[row].item() == pytest.approx(
+            next_position - item.length
+        )  # relative to the unpadded length
 
 
 def test_the_models_own_clock_and_section_are_used() -> None:
@@ -129,7 +131,7 @@ def test_the_models_own_clock_and_section_are_used() -> None:
     model.config.vision_config.tokens_per_second = 5
     installed = install(model, VARIANTS["mrope"])
     assert str(installed.variant) == "mrope"
-    assert installed.bound.parameters["tokens_per_second"] == 5
+    assert installed.resolved.parameters["tokens_per_second"] == 5
     assert model.model.language_model.rotary_emb.axes.tolist() == [0] * 4 + [1] * 6 + [2] * 6
 
 

@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from tiny_qwen import EOS, IMAGE_PAD, PAD, VIDEO_PAD, make_model, save_checkpoint
 
-from evalkit.errors import EnvironmentProblem, EvalkitError, ExitCode, UsageError
+from evalkit.core.errors import EnvironmentProblem, EvalkitError, ExitCode, UsageError
+from evalkit.core.types import Locate, MediaRef, Request, Text
+from evalkit.inference.base import PrefixGroup, generate_all
 from evalkit.models import FAMILIES, load_model
-from evalkit.models.base import Model, Unit, answer
-from evalkit.rope.install import install
+from evalkit.models.base import Model
+from evalkit.rope.hf.install import install
 from evalkit.rope.variants import parse_variant
-from evalkit.types import Locate, MediaRef, Request, Text
 
 
 @pytest.fixture
@@ -40,17 +41,23 @@ def test_a_checkpoint_answers_about_a_picture(checkpoint: Path, tmp_path: Path) 
         "<|im_start|>assistant\n"
     )
     prepared = model.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 5))
-    ((_, found),) = answer(model.decoder(), [Unit((prepared,), prepared.prefix)])
+    ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), prepared.prefix)])
     assert len(found.token_ids) <= 5
     assert isinstance(found.text, str)
     assert (model.family, model.box_space, str(model.variant)) == ("qwen2_5_vl", "abs_resized", "mrope")
 
 
 def test_rules_come_from_the_checkpoint(checkpoint: Path) -> None:
-    rules = load(checkpoint).rules
-    assert rules.stop == {EOS, PAD}  # both end tokens of generation_config, and the end of a turn
-    assert rules.banned == (IMAGE_PAD, VIDEO_PAD)  # padding is an end token here, as in Qwen
-    assert rules.pad == PAD
+    generation_tokens = load(checkpoint).generation_tokens
+    assert generation_tokens.stop_token_ids == {
+        EOS,
+        PAD,
+    }  # both end tokens of generation_config, and the end of a turn
+    assert generation_tokens.banned_token_ids == (
+        IMAGE_PAD,
+        VIDEO_PAD,
+    )  # padding is an end token here, as in Qwen
+    assert generation_tokens.pad == PAD
 
 
 def test_rendering(checkpoint: Path) -> None:
@@ -211,5 +218,5 @@ def test_a_sliding_window_is_refused(checkpoint: Path) -> None:
 def test_it_answers_in_bfloat16(checkpoint: Path) -> None:
     model = load(checkpoint, dtype="bfloat16")
     prepared = model.preprocessor.prepare(Request("k", "t", "s", model.render([Text("Why?")]), (), 5))
-    ((_, found),) = answer(model.decoder(), [Unit((prepared,), 0)])
+    ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), 0)])
     assert 0 <= found.margin < float("inf")

@@ -12,18 +12,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import generate, prefill
 from test_family_loading import save
 from tiny_families import TINY
 from tiny_qwen import EOS
+from transformers_reference import generate, prefill
 
-from evalkit.engine.run import run_requests
+from evalkit.core.types import Generation, Prepared, Request, Response, Text
+from evalkit.engine.scheduler import run_requests
+from evalkit.inference.counters import EngineCounters
 from evalkit.models import describe_model
-from evalkit.models.base import Placing
-from evalkit.rope.install import install
+from evalkit.models.base import LoadConfig
+from evalkit.rope.hf.install import install
 from evalkit.rope.variants import parse_variant
-from evalkit.stats import Stats
-from evalkit.types import Generation, Prepared, Request, Response, Text
 
 LETTERS = tuple(b"ABCD")
 
@@ -36,7 +36,7 @@ def put(name: str) -> tuple[Any, Any]:
 
 def answers(name: str, items: Sequence[Prepared]) -> list[Generation]:
     model, installed = put(name)
-    return generate(model, installed, items, TINY[name].rules, TINY[name].encode)
+    return generate(model, installed, items, TINY[name].generation_tokens, TINY[name].encode)
 
 
 @cache
@@ -46,7 +46,7 @@ def logits(name: str) -> torch.Tensor:
     found = []
     with torch.inference_mode():
         for item in family.prompts:
-            _, inputs = prefill(model, installed, [item], family.rules, family.media_inputs)
+            _, inputs = prefill(model, installed, [item], family.generation_tokens, family.media_inputs)
             found.append(model(**inputs, use_cache=False).logits[0, -1])
     return torch.stack(found)
 
@@ -100,7 +100,7 @@ def test_of_equal_letters_the_lowest_wins() -> None:
     installed = install(model, parse_variant("mrope"))
     family = TINY["qwen3_vl"]
     item = replace(family.prompts[0], choices=tuple(reversed(LETTERS)))
-    (found,) = generate(model, installed, [item], family.rules, family.encode)
+    (found,) = generate(model, installed, [item], family.generation_tokens, family.encode)
     assert found.token_ids == (LETTERS[0],)
     assert found.margin == 0
 
@@ -117,9 +117,9 @@ def test_letters_share_company_with_answers_in_full() -> None:
 
 
 def test_a_checkpoint_answers_with_a_letter_and_never_decodes(tmp_path: Path) -> None:
-    model = describe_model(str(save(tmp_path / "m", "qwen3_vl")), where=Placing(device="cpu")).load()
+    model = describe_model(str(save(tmp_path / "m", "qwen3_vl")), load_config=LoadConfig(device="cpu")).load()
     prompt = model.render([Text("Which?\nA. one\nB. two")])
-    stats, found = Stats(), list[Response]()
+    stats, found = EngineCounters(), list[Response]()
     choices = [("A", "B"), ("ten", "B")]
     requests = [
         Request(str(number), "t", str(number), prompt, (), 1, choices=own)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from evalkit.errors import MediaError, OutOfMemory, UsageError
+from evalkit.core.errors import MediaError, OutOfMemory, UsageError
+from evalkit.core.types import Generation, Locate, MediaRef, Request, Text
+from evalkit.inference.base import PrefixGroup, generate_all
 from evalkit.models import load_model
-from evalkit.models.base import Model, Unit, answer
-from evalkit.types import Generation, Locate, MediaRef, Request, Text
+from evalkit.models.base import Model
 
 
 def ask(
@@ -20,7 +21,7 @@ def ask(
 ) -> Generation:
     request = Request("k", "task", sample, prompt, (), limit)
     prepared = pickle.loads(pickle.dumps(model.preprocessor)).prepare(request)
-    ((_, found),) = answer(model.decoder(), [Unit((prepared,), 0)])
+    ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), 0)])
     return found
 
 
@@ -58,10 +59,10 @@ def test_it_loops_and_runs_out_of_memory() -> None:
     assert (found.text[:5], len(found.token_ids), found.finish_reason) == ("1 1 1", 50, "loop")
     model = load_model("mock:oom=1")
     prepared = model.preprocessor.prepare(Request("k", "t", "s", "a", (), 3))
-    unit = Unit((prepared,), 0)
-    assert len(answer(model.decoder(), [unit])) == 1
+    prefix_group = PrefixGroup((prepared,), 0)
+    assert len(generate_all(model.decoder(), [prefix_group])) == 1
     with pytest.raises(OutOfMemory):
-        answer(model.decoder(), [unit, unit])
+        generate_all(model.decoder(), [prefix_group, prefix_group])
 
 
 def test_it_looks_at_media(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import transformers
-from family_folders import REAL, processor_of, save_folder, save_published
+from family_checkpoints import REAL, processor_of, save_folder, save_published
 from safetensors.numpy import save_file
 from test_processor_folders import FAMILIES, KINDS
 

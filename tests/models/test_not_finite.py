@@ -9,19 +9,20 @@ from typing import Any
 
 import pytest
 import torch
-from reference import generate
-from test_graphs import again
-from test_techniques import new, put, questions
+from test_cuda_graphs import again
+from test_optimizations import new, put, questions
 from tiny_families import TINY
 from tiny_qwen import save_checkpoint
+from transformers_reference import generate
 
-from evalkit.engine.run import run_requests
+from evalkit.core.types import Generation, Request, Response, Text
+from evalkit.engine.scheduler import run_requests
+from evalkit.inference.base import PrefixGroup, generate_all
+from evalkit.inference.decoder import _finite
 from evalkit.models import describe_model
-from evalkit.models.base import Placing, Unit, answer
-from evalkit.models.decoder import _finite
-from evalkit.rope.install import install
+from evalkit.models.base import LoadConfig
+from evalkit.rope.hf.install import install
 from evalkit.rope.variants import parse_variant
-from evalkit.types import Generation, Request, Response, Text
 
 NAMES = ("qwen2_5_vl", "internvl")
 UNTIED = ("qwen2_5_vl", "qwen2_vl")
@@ -58,7 +59,7 @@ def test_a_prompt_s_logits(name: str, choices: tuple[int, ...], bad: float) -> N
     model, installed = spoilt(name, change)
     family = TINY[name]
     items = [replace(item, choices=choices) for item in family.prompts]
-    for found in generate(model, installed, items, family.rules, family.encode):
+    for found in generate(model, installed, items, family.generation_tokens, family.encode):
         assert found.finish_reason == "error"
         assert (found.text, found.token_ids) == ("", ())
         assert "logits of token 1 of its answer are not finite in float32" in str(found.error)
@@ -68,7 +69,10 @@ def answered(name: str, model: Any, installed: Any, capture: Any = None) -> dict
     """Prompts that have nothing in common, together."""
     items = [replace(item, max_new_tokens=40) for item in TINY[name].prompts]
     one = new(name, model, installed, capture=capture)
-    return {item.key: found for item, found in answer(one, [Unit((item,), item.prefix) for item in items])}
+    return {
+        item.key: found
+        for item, found in generate_all(one, [PrefixGroup((item,), item.prefix) for item in items])
+    }
 
 
 @pytest.mark.parametrize("capture", [None, again], ids=["step by step", "recorded"])
@@ -104,8 +108,8 @@ def test_a_step_s_logits_end_that_answer_and_no_other(name: str, capture: Any) -
 
 def test_a_prompt_that_makes_them_is_an_error_among_others(tmp_path: Path) -> None:
     folder = save_checkpoint(tmp_path / "m")
-    clean = describe_model(str(folder), where=Placing(device="cpu")).load()
-    broken = describe_model(str(folder), where=Placing(device="cpu")).load()
+    clean = describe_model(str(folder), load_config=LoadConfig(device="cpu")).load()
+    broken = describe_model(str(folder), load_config=LoadConfig(device="cpu")).load()
     with torch.no_grad():
         (token,) = broken.processor.tokenizer.encode("Z")
         broken.module.get_input_embeddings().weight[token] = float("nan")
@@ -129,7 +133,10 @@ def test_what_is_shared_is_begun_anew_alone() -> None:
     name = "qwen2_5_vl"
     family, model, installed = put(name, "mhrope")
     asked = questions(family, limit=12)
-    alone = {item.key: generate(model, installed, [item], family.rules, family.encode)[0] for item in asked}
+    alone = {
+        item.key: generate(model, installed, [item], family.generation_tokens, family.encode)[0]
+        for item in asked
+    }
     tokens = {key: set(each.token_ids[:-1]) for key, each in alone.items()}
     victim, token = next(
         (key, token)
@@ -153,18 +160,20 @@ def test_what_is_shared_is_begun_anew_alone() -> None:
 
 def run(model: Any, installed: Any, asked: list[Any]) -> dict[str, Response]:
     """Through the engine, which puts questions about the same media together."""
+    from evalkit.engine.optimizations import Optimizations
     from evalkit.engine.planner import Budget
-    from evalkit.engine.run import _Engine
-    from evalkit.engine.techniques import Techniques
-    from evalkit.engine.workers import Outcome
-    from evalkit.stats import Stats
+    from evalkit.engine.preprocessing_pool import PreparedGroup
+    from evalkit.engine.scheduler import _Scheduler
+    from evalkit.inference.counters import EngineCounters
 
     class Put:
-        def decoder(self, stats: Stats, **ways: Any) -> Any:
+        def decoder(self, stats: EngineCounters, **ways: Any) -> Any:
             return new("qwen2_5_vl", model, installed)
 
-    engine = _Engine(Put(), Budget(None, 8), Techniques(), Stats(), iter([Outcome(prepared=asked)]))  # type: ignore[arg-type]
-    return {each.key: each for batch in engine.turns() for each in batch}
+    engine = _Scheduler(
+        Put(), Budget(None, 8), Optimizations(), EngineCounters(), iter([PreparedGroup(prepared=asked)])
+    )  # type: ignore[arg-type]
+    return {each.key: each for batch in engine.step_loop() for each in batch}
 
 
 def ask(model: Any, texts: tuple[str, ...]) -> dict[str, Response]:
@@ -180,7 +189,7 @@ def ask(model: Any, texts: tuple[str, ...]) -> dict[str, Response]:
 def test_float16_is_told_to_try_bfloat16(tmp_path: Path) -> None:
     """Activations beyond 65,504 are infinite in float16, and weights that bfloat16 holds make them."""
     folder = save_checkpoint(tmp_path / "m")
-    model = describe_model(str(folder), where=Placing(device="cpu", dtype="float16")).load()
+    model = describe_model(str(folder), load_config=LoadConfig(device="cpu", dtype="float16")).load()
     with torch.no_grad():
         for layer in model.module.model.language_model.layers:
             layer.mlp.down_proj.weight.fill_(6e4)

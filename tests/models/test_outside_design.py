@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from reference import generate
 from tiny_families import TINY
 from tiny_qwen import EOS, PAD, make_model, prompt
+from transformers_reference import generate
 
-from evalkit.models.generation import segments_of
+from evalkit.inference.sequence import segments_of
 from evalkit.rope import variants
-from evalkit.rope.install import install
+from evalkit.rope.hf.install import install
 from evalkit.rope.layout import TextRun, VisualBlock
 from evalkit.rope.parameters import BadParameter
 from evalkit.rope.positions import PositionDesign, position_ids
@@ -64,8 +64,8 @@ def test_its_fractions_reach_the_attention(half_steps: type[PositionDesign], fre
     item = prompt("a video", 3, ("video", (4, 4, 4)), 2)
     seen = []
     rotary = model.model.language_model.rotary_emb
-    rotary.register_forward_hook(lambda module, inputs, output: seen.append(module.assigned))
-    generate(model, installed, [item], QWEN.rules, QWEN.encode)
+    rotary.register_forward_hook(lambda module, inputs, output: seen.append(module.pending_position_ids))
+    generate(model, installed, [item], QWEN.generation_tokens, QWEN.encode)
     placed = installed.position_ids(segments_of(item))
     assert seen[0][:, 0].tolist() == placed.ids.tolist()
     assert any(value % 1 for value in seen[0][0, 0].tolist())
@@ -83,9 +83,9 @@ def test_it_answers_alike_with_and_without_cache_and_company(
     family = TINY[name]
     model = family.model()
     installed = install(model, parse_variant("position=half,frequency=interleave"))
-    together = generate(model, installed, family.prompts, family.rules, family.encode)
+    together = generate(model, installed, family.prompts, family.generation_tokens, family.encode)
     for item, company in zip(family.prompts, together, strict=True):
-        alone = generate(model, installed, [item], family.rules, family.encode)[0]
+        alone = generate(model, installed, [item], family.generation_tokens, family.encode)[0]
         assert alone.token_ids == company.token_ids
         output = model.generate(
             input_ids=torch.from_numpy(item.input_ids)[None],
@@ -94,7 +94,7 @@ def test_it_answers_alike_with_and_without_cache_and_company(
             max_new_tokens=item.max_new_tokens,
             eos_token_id=EOS,
             pad_token_id=PAD,
-            suppress_tokens=list(family.rules.banned),
+            suppress_tokens=list(family.generation_tokens.banned_token_ids),
         )
         theirs = [token for token in output[0, item.length :].tolist() if token != EOS]
         assert list(alone.token_ids) == theirs, item.key
@@ -116,7 +116,7 @@ def test_transformers_counts_on_as_the_design_says(
     inputs["mm_token_type_ids"] = inputs["mm_token_type_ids"][:, :-1]
     seen: list[Any] = []
     rotary = model.model.language_model.rotary_emb
-    rotary.register_forward_hook(lambda module, inputs, output: seen.append(module.assigned))
+    rotary.register_forward_hook(lambda module, inputs, output: seen.append(module.pending_position_ids))
     model.generate(
         input_ids=ids, **inputs, do_sample=False, max_new_tokens=4, pad_token_id=PAD, suppress_tokens=[EOS]
     )

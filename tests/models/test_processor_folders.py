@@ -13,16 +13,16 @@ import av
 import numpy as np
 import pytest
 import transformers
-from family_folders import REAL, preprocessor_of, processor_of, save_folder, save_published
+from family_checkpoints import REAL, preprocessor_of, processor_of, save_folder, save_published
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.types import MediaKind, MediaRef, Request, Text
 from evalkit.data.video import open_reader, probe
-from evalkit.errors import EnvironmentProblem
-from evalkit.models.normalise import normalised
-from evalkit.models.qwen_preprocess import PixelLimits, QwenPreprocessor
-from evalkit.types import MediaKind, MediaRef, Request, Text
+from evalkit.inference.normalisation import normalised
+from evalkit.models.families.qwen.preprocess import PixelLimits, QwenPreprocessor
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava_onevision", "internvl")
 SETTINGS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from tiny_qwen import save_checkpoint
 
-from evalkit.engine.run import run_requests
-from evalkit.engine.techniques import Techniques
+from evalkit.core.types import MediaRef, Part, Request, Response, Text
+from evalkit.engine.optimizations import Optimizations
+from evalkit.engine.scheduler import run_requests
+from evalkit.inference.normalisation import normalised
 from evalkit.models import load_model
 from evalkit.models.base import Model
-from evalkit.models.normalise import normalised
-from evalkit.types import MediaRef, Part, Request, Response, Text
 
 
 def requests(model: Model, shared: Path) -> list[Request]:
@@ -48,16 +48,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(tmp_path_factory.mktemp("ckpt"))
 
 
-# All variants: test_techniques.py, with synthetic media.
+# All variants: test_optimizations.py, with synthetic media.
 @pytest.mark.parametrize("variant", ["vanilla", "v2pe", "mrope-i", "mhrope"])
 def test_batches_of_one_four_and_by_tokens_answer_alike(variant: str, checkpoint: Path, shared: Path) -> None:
     model = load_model(str(checkpoint), rope=variant, device="cpu")
     asked = requests(model, shared)
     found: list[dict[str, tuple[int, ...]]] = []
     for size, without in ((1, "all"), (4, "prefix"), (4, "packing"), (None, "continuous"), (None, "")):
-        ways = Techniques.without(*filter(None, [without]))
+        enabled = Optimizations.without(*filter(None, [without]))
         responses: list[Response] = []
-        run_requests(model, asked, on_batch=responses.extend, workers=0, batch_size=size, techniques=ways)
+        run_requests(
+            model, asked, on_batch=responses.extend, workers=0, batch_size=size, optimizations=enabled
+        )
         assert [each.error for each in responses] == [None] * len(asked)
         found.append({each.key: each.token_ids for each in responses})
     assert all(each == found[0] for each in found[1:])

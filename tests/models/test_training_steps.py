@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import checkpoint_folders as checkpoint_folders
 import pytest
-import user_folders as made_as
 
 from evalkit.cli import run_cli
-from evalkit.errors import EvalkitError, ExitCode, UsageError
-from evalkit.models.source import short_name
-from evalkit.models.training_steps import is_pattern, joined, with_all_steps
-from evalkit.spec import RunSpec
+from evalkit.config.run_spec import RunSpec
+from evalkit.core.errors import EvalkitError, ExitCode, UsageError
+from evalkit.models.checkpoints.series import is_pattern, with_all_steps, with_shell_expanded
+from evalkit.models.checkpoints.source import short_name
 from evalkit.store import RunDir
 
 STEPS = ("checkpoint-500", "checkpoint-1000", "checkpoint-1500")
@@ -23,9 +23,9 @@ STEPS = ("checkpoint-500", "checkpoint-1000", "checkpoint-1500")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training with whole weights in every step and on top, as the Trainer leaves it."""
     home = tmp_path_factory.mktemp("trained")
-    run = made_as.copied(made_as.hub_layout(home / "base", "qwen2_5_vl"), home / "run")
+    run = checkpoint_folders.copied(checkpoint_folders.hub_layout(home / "base", "qwen2_5_vl"), home / "run")
     for step in STEPS:
-        made_as.copied(home / "base", run / step)
+        checkpoint_folders.copied(home / "base", run / step)
     (run / "runs").mkdir()
     (run / "trainer_state.json").write_text("{}")
     return run
@@ -33,7 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(trained: Path, tmp_path: Path) -> Path:
-    return made_as.copied(trained, tmp_path / "RUN")
+    return checkpoint_folders.copied(trained, tmp_path / "RUN")
 
 
 def models(*names: str | Path) -> tuple[str, ...]:
@@ -70,7 +70,9 @@ def test_a_pattern_from_home_and_of_folders_in_between(run: Path, monkeypatch: p
 
 def test_adapters_of_a_base(run: Path, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft", reason="the package peft is not installed")
-    model = peft.get_peft_model(made_as.model_of(run), peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    model = peft.get_peft_model(
+        checkpoint_folders.model_of(run), peft.LoraConfig(r=2, target_modules=["q_proj"])
+    )
     for step in STEPS:
         model.save_pretrained(tmp_path / "lora" / step)
     expected = [f"{tmp_path}/lora/{step}" for step in STEPS]
@@ -97,7 +99,7 @@ def test_what_matches_nothing(variant: str, tmp_path: Path) -> None:
 
 def test_what_is_no_checkpoint_is_named(run: Path) -> None:
     (run / "checkpoint-2000").mkdir()
-    made_as.with_files(settings=True)(run / STEPS[0], run / "checkpoint-2500")
+    checkpoint_folders.with_files(settings=True)(run / STEPS[0], run / "checkpoint-2500")
     (run / "checkpoint-notes.txt").write_text("x")
     with pytest.raises(UsageError) as caught:
         models(f"{run}/checkpoint-*")
@@ -120,10 +122,10 @@ def test_steps_without_a_processor_are_lent_one(run: Path) -> None:
 
 def test_the_shell_may_have_taken_the_pattern_apart(run: Path) -> None:
     """It puts all but the first after the option, in the order of letters."""
-    other = made_as.copied(run, run.parent / "OTHER")
+    other = checkpoint_folders.copied(run, run.parent / "OTHER")
     one, two = ([str(each / step) for step in STEPS] for each in (run, other))
     given = (sorted(one)[0], "tiny", sorted(two)[0])
-    assert joined(given, [*sorted(one)[1:], *sorted(two)[1:]]) == (*one, "tiny", *two)
+    assert with_shell_expanded(given, [*sorted(one)[1:], *sorted(two)[1:]]) == (*one, "tiny", *two)
 
 
 @pytest.mark.parametrize("more", ["nonsense", "OTHER/checkpoint-500", "RUN/trainer_state.json"])
@@ -131,7 +133,7 @@ def test_other_arguments_are_refused(
     more: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(run.parent)
-    made_as.copied(run, run.parent / "OTHER")
+    checkpoint_folders.copied(run, run.parent / "OTHER")
     words = ["run", "--model", "RUN/checkpoint-500", more, "--tasks", "mini_chartqa"]
     assert run_cli(words) == ExitCode.USAGE
     assert f"unexpected argument `{more}`" in capsys.readouterr().err
@@ -192,7 +194,7 @@ def test_a_step_of_another_training_goes_by_its_own_name(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    made_as.copied(run / "checkpoint-500", tmp_path / "OTHER" / "checkpoint-500")
+    checkpoint_folders.copied(run / "checkpoint-500", tmp_path / "OTHER" / "checkpoint-500")
     words = words_for(
         "--model", "RUN/checkpoint-500", "RUN/checkpoint-1000", "--model", "OTHER/checkpoint-500"
     )
@@ -227,4 +229,4 @@ def test_errors_are_errors(run: Path) -> None:
 def test_the_options_of_a_spec_stay(run: Path) -> None:
     spec: Any = RunSpec(models=f"{run}/checkpoint-*", tasks="mini", limit=3, ropes=["mrope", "mrope-i"])
     found = with_all_steps(spec)
-    assert (found.limit, found.ropes, len(found.arms())) == (3, ("mrope", "mrope-i"), 6)
+    assert (found.limit, found.ropes, len(found.systems())) == (3, ("mrope", "mrope-i"), 6)

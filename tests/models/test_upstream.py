@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_families import TINY
 
-from evalkit.rope.install import install, uninstall
+from evalkit.rope.hf.install import install, uninstall
 from evalkit.rope.variants import parse_variant
 
 

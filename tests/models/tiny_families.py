@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from reference import MediaInputs, internvl_inputs, llava_inputs, qwen_inputs
 from tiny_qwen import END, EOS, IMAGE_PAD, PAD, START, VIDEO_PAD, VOCABULARY, make_model, scaled
+from transformers_reference import MediaInputs, internvl_inputs, llava_inputs, qwen_inputs
 
-from evalkit.models import internvl, llava_onevision, qwen_vision
-from evalkit.models.features import Encode
-from evalkit.models.generation import DecodingRules
-from evalkit.rope.hosts.llava_onevision import Anyres
-from evalkit.types import MediaKind, Prepared, VisionInput
+from evalkit.core.types import MediaKind, Prepared, VisionInput
+from evalkit.inference.stopping import GenerationTokens
+from evalkit.inference.vision_features import Encode
+from evalkit.models.families.internvl import adapter as internvl
+from evalkit.models.families.llava_onevision import adapter as llava_onevision
+from evalkit.models.families.qwen import vision as qwen_vision
+from evalkit.rope.hf.layouts.llava_onevision import Anyres
 
 HIDDEN, HEADS = 128, 4
 SIZES = ((5, 7), (50, 30))
@@ -126,7 +128,7 @@ def _qwen_medium(random: Any, kind: MediaKind, number: int, images: int, by_fram
 
 
 def _llava_medium(random: Any, kind: MediaKind, number: int, images: int) -> Any:
-    side = ANYRES.pooled
+    side = ANYRES.frame_side
     if kind == "video":
         frames = 3 + number
         block = (frames, side, side)
@@ -167,9 +169,9 @@ class TinyFamily:
         return scaled(self.build().eval())
 
     @property
-    def rules(self) -> DecodingRules:
+    def generation_tokens(self) -> GenerationTokens:
         banned = (IMAGE_PAD, VIDEO_PAD, PAD)
-        return DecodingRules(frozenset({EOS}), banned, (IMAGE_PAD, VIDEO_PAD), PAD)
+        return GenerationTokens(frozenset({EOS}), banned, (IMAGE_PAD, VIDEO_PAD), PAD)
 
     def prompt(self, key: str, *parts: int | Medium, limit: int = 8) -> Prepared:
         """A prompt out of text lengths and media; contents depend on ``key`` only."""
@@ -189,8 +191,8 @@ class TinyFamily:
                 ids += [*before, *[pad] * (visual + separators), *after]
                 kind = 1 if part[0] == "image" else 2
                 types += [0] * len(before) + [kind] * visual + [0] * (separators + len(after))
-        pads = np.isin(ids, (IMAGE_PAD, VIDEO_PAD))
-        prefix = int(np.flatnonzero(pads)[-1]) + 1 if pads.any() else 0
+        pad_tokens = np.isin(ids, (IMAGE_PAD, VIDEO_PAD))
+        prefix = int(np.flatnonzero(pad_tokens)[-1]) + 1 if pad_tokens.any() else 0
         types_ = np.array(types, np.uint8)
         return Prepared(key, np.array(ids, np.int64), types_, tuple(vision), limit, prefix=prefix)
 

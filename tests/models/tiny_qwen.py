@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from evalkit.types import MediaKind, Prepared, VisionInput
+from evalkit.core.types import MediaKind, Prepared, VisionInput
 
 SPECIALS = (
     "<|endoftext|>",

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_comparison import record
 
-from evalkit.errors import UsageError
+from evalkit.core.errors import UsageError
 from evalkit.metrics.anls import Anls
 from evalkit.report.advice import Advice, advise, resolve_weights
-from evalkit.report.aggregate import Column, cell_of
+from evalkit.report.aggregate import BenchmarkColumn, make_cell
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.store import Record
 
@@ -22,10 +22,10 @@ settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
 
 COLUMNS = [
-    Column("mmbench_en_dev", "image", "A", "acc", (0.0, 1.0), "MMBench_avg"),
-    Column("mmbench_cn_dev", "image", "B", "acc", (0.0, 1.0), "MMBench_avg"),
-    Column("docs", "image", "C", "acc", (0.0, 1.0)),
-    Column("clip", "video", "D", "acc", (0.0, 1.0)),
+    BenchmarkColumn("mmbench_en_dev", "image", "A", "acc", (0.0, 1.0), "MMBench_avg"),
+    BenchmarkColumn("mmbench_cn_dev", "image", "B", "acc", (0.0, 1.0), "MMBench_avg"),
+    BenchmarkColumn("docs", "image", "C", "acc", (0.0, 1.0)),
+    BenchmarkColumn("clip", "video", "D", "acc", (0.0, 1.0)),
 ]
 
 
@@ -45,7 +45,7 @@ def advice(
     }
     cells = {
         arm: {
-            column.task: cell_of(arm, column, tasks[column.task], len(tasks[column.task]), Anls())
+            column.task: make_cell(arm, column, tasks[column.task], len(tasks[column.task]), Anls())
             for column in columns
         }
         for arm, tasks in records.items()

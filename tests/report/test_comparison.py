@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evalkit.errors import UsageError
+from evalkit.core.errors import UsageError
+from evalkit.core.types import Category, MediaInfo
 from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
@@ -21,13 +22,12 @@ from evalkit.metrics.choice import MultipleChoice
 from evalkit.metrics.circular import CircularAccuracy
 from evalkit.metrics.mmmu import MmmuAccuracy
 from evalkit.report import grid, tables
-from evalkit.report.aggregate import Cell, Column, cell_of
-from evalkit.report.comparable import check_comparable, check_protocols, restrict_to_shared
+from evalkit.report.aggregate import BenchmarkColumn, Cell, make_cell
+from evalkit.report.comparability import check_comparable, check_protocols, restrict_to_shared
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.differences import find_arm, pairs, with_differences
-from evalkit.report.stats import interval
+from evalkit.report.intervals import interval
 from evalkit.store import Record, Scoring, TaskEntry
-from evalkit.types import Category, MediaInfo
 
 IMAGE = MediaInfo("image", "ab12", (640, 480), (644, 476), 391)
 
@@ -54,15 +54,17 @@ def record(number: int, value: float | None = 1.0, **fields: object) -> Record:
     return replace(plain, **fields)  # type: ignore[arg-type]
 
 
-def column(task: str = "doc", category: Category = "image", limits: tuple[float, float] = (0, 1)) -> Column:
-    return Column(task, category, task.upper(), "anls", limits)
+def column(
+    task: str = "doc", category: Category = "image", limits: tuple[float, float] = (0, 1)
+) -> BenchmarkColumn:
+    return BenchmarkColumn(task, category, task.upper(), "anls", limits)
 
 
 def cell(
     values: Sequence[float | None], *, arm: str = "tiny@mrope", task: str = "doc", expected: int = 0
 ) -> Cell:
     records = [record(number, value) for number, value in enumerate(values)]
-    return cell_of(arm, column(task), records, expected or len(values), Anls())
+    return make_cell(arm, column(task), records, expected or len(values), Anls())
 
 
 def comparison(**scores: dict[str, Cell]) -> Comparison:
@@ -88,7 +90,7 @@ def test_samples_that_never_ran_are_missed() -> None:
 def test_rates_count_samples_not_flags() -> None:
     flags = [("truncated", "empty"), ("empty",), ("unparsed", "repeating"), ()]
     records = [record(number, flags=each) for number, each in enumerate(flags)]
-    found = cell_of("a", column(), records, 4, Anls())
+    found = make_cell("a", column(), records, 4, Anls())
     assert found.counts == {"error": 0, "truncated or empty": 2, "unparsed": 1, "repeating": 1}
 
 
@@ -116,7 +118,7 @@ def test_the_authors_own_figures_are_kept() -> None:
         record(0, 1.0, score=Score(1.0, parsed="A")),
         record(1, 0.0, score=Score(0.0, parse_error="none")),
     ]
-    found = cell_of("a", column(), records, 2, MultipleChoice(letters.video_mme, answered=True))
+    found = make_cell("a", column(), records, 2, MultipleChoice(letters.video_mme, answered=True))
     assert (found.figures["acc"], found.figures["official_acc"]) == (0.5, 1.0)
 
 
@@ -135,7 +137,7 @@ def test_means_are_unweighted_and_never_over_fewer_rows() -> None:
 def test_scores_of_another_range_are_scaled_before_they_are_averaged() -> None:
     columns = [column("doc"), column("ocr", limits=(0, 1000))]
     cells = {"doc": cell([0.5]), "ocr": replace(cell([1.0], task="ocr"))}
-    ocr = cell_of("a", columns[1], [record(0, 700.0, task="ocr")], 1, Anls())
+    ocr = make_cell("a", columns[1], [record(0, 700.0, task="ocr")], 1, Anls())
     table = Comparison([], columns, {"a": {**cells, "ocr": ocr}})
     assert table.means("a")["image"] == pytest.approx(0.6)
     assert grid.score_text(ocr, columns[1]) == "700.0"
@@ -235,7 +237,7 @@ def paired_arms() -> tuple[Comparison, dict[str, dict[str, list[Record]]]]:
         found[arm]["chart"] = [record(n, v, arm=arm, task="chart") for n, v in enumerate(base[:100])]
     columns = [column("doc"), column("chart")]
     cells = {
-        arm: {c.task: cell_of(arm, c, tasks[c.task], len(tasks[c.task]), Anls()) for c in columns}
+        arm: {c.task: make_cell(arm, c, tasks[c.task], len(tasks[c.task]), Anls()) for c in columns}
         for arm, tasks in found.items()
     }
     return Comparison(ARMS, columns, cells), found
@@ -379,7 +381,7 @@ def test_an_official_draw_stands_beside_ours() -> None:
             [("B", Score(1.0, "B")), ("hm", Score(0.0, parse_error="no option was chosen"))] * 8
         )
     ]
-    cells = [cell_of("a", column(), records, 16, MmmuAccuracy(), seed) for seed in (None, 42, 1, 1)]
+    cells = [make_cell("a", column(), records, 16, MmmuAccuracy(), seed) for seed in (None, 42, 1, 1)]
     assert {found.figures["acc"] for found in cells} == {0.5}
     assert cells[0].figures == cells[1].figures  # the official script's own seed
     assert cells[2].figures == cells[3].figures
@@ -393,7 +395,7 @@ def test_a_figure_over_questions_has_an_interval_over_questions() -> None:
         record(n, value, meta={"links": {"circular_group": str(n // 2)}}, cluster_id=str(n // 2))
         for n, value in enumerate([1.0, 1.0, 1.0, 0.0] * 10)
     ]
-    found = cell_of("a", column(), records, 40, CircularAccuracy())
+    found = make_cell("a", column(), records, 40, CircularAccuracy())
     assert found.figures["acc"] == 0.75
     assert found.estimate.value == 0.5
     assert (found.estimate.low, found.estimate.high) == interval([1.0, 0.0] * 10, list(map(str, range(20))))

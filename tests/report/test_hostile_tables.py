@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from evalkit import escapes, submissions
+from evalkit.benchmarks import submissions
+from evalkit.core import escapes
+from evalkit.core.console import inline, scrub, visible
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
 from evalkit.report import tables
-from evalkit.report.aggregate import Column, cell_of
+from evalkit.report.aggregate import BenchmarkColumn, make_cell
 from evalkit.report.comparison import Arm, Comparison
-from evalkit.report.leaderboard import RunFacts, read, rows_of, write
-from evalkit.report.leaderboard_check import unsupported
-from evalkit.shown import inline, scrub, visible
+from evalkit.report.leaderboard.check import unsupported
+from evalkit.report.leaderboard.table import LeaderboardSource, leaderboard_rows, read, write
 from evalkit.store import Record
 
 COMMANDS = (
@@ -47,7 +48,7 @@ COMMANDS = (
 def comparison(names: Sequence[str]) -> Comparison:
     """An arm, a benchmark and a label of each of these names."""
     arms = [Arm(name, name, name, "qwen2_5_vl", "f" * 8, "run") for name in names]
-    columns = [Column(name, "image", name.upper(), name, (0, 1)) for name in names]
+    columns = [BenchmarkColumn(name, "image", name.upper(), name, (0, 1)) for name in names]
     cells = {}
     for arm in arms:
         cells[arm.name] = {}
@@ -57,7 +58,7 @@ def comparison(names: Sequence[str]) -> Comparison:
                 cluster_id="1", prompt="?", reference="x", raw="x", finish_reason="stop",
                 groups={column.task: arm.name}, score=Score(0.5),
             )  # fmt: skip
-            cells[arm.name][column.task] = cell_of(arm.name, column, [record], 1, Anls())
+            cells[arm.name][column.task] = make_cell(arm.name, column, [record], 1, Anls())
     return Comparison(arms, columns, cells)
 
 
@@ -137,22 +138,22 @@ def test_what_is_shown_stays_as_it_is_when_shown_again(text: str) -> None:
 
 def test_a_leaderboard_keeps_hostile_names(tmp_path: Path) -> None:
     whole = comparison(COMMANDS)
-    facts = RunFacts(whole, "full", "0.1.0", "2026-11-27", {})
+    facts = LeaderboardSource(whole, "full", "0.1.0", "2026-11-27", {})
     path = tmp_path / "board.csv"
-    write(path, rows_of(facts))
+    write(path, leaderboard_rows(facts))
     first = path.read_bytes()
     assert set(read(path)["model"]) == set(COMMANDS)
-    write(path, rows_of(facts))
+    write(path, leaderboard_rows(facts))
     assert path.read_bytes() == first
-    assert unsupported(path, rows_of(facts)) == []
+    assert unsupported(path, leaderboard_rows(facts)) == []
     raw = pd.read_csv(path, dtype=str, keep_default_na=False)
     assert not any(text[:1] in "=+-@\t\r\n＝" for text in [*raw["model"], *raw.columns] if text)
 
 
 def test_a_spreadsheet_holds_no_formula() -> None:
-    entry = submissions.Entry("1", "=1+1", "=HYPERLINK(1)\x07", {"A": "=2"}, {"category": "=3"})
+    entry = submissions.SubmissionEntry("1", "=1+1", "=HYPERLINK(1)\x07", {"A": "=2"}, {"category": "=3"})
     sheet = openpyxl.load_workbook(io.BytesIO(submissions.MMBENCH.write([entry]))).active
     assert [cell.data_type for row in sheet.iter_rows(min_row=2) for cell in row].count("f") == 0
-    ids = submissions.Entry('a,"b"\n', "A", "", {"A": "x"})
+    ids = submissions.SubmissionEntry('a,"b"\n', "A", "", {"A": "x"})
     lines = pd.read_csv(io.BytesIO(submissions.EGOSCHEMA.write([ids])))
     assert json.loads(lines.to_json(orient="records")) == [{"q_uid": 'a,"b"\n', "answer": 0}]

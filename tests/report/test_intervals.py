@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from evalkit.report.stats import interval, wilson
+from evalkit.report.intervals import interval, wilson
 
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")

@@ -8,23 +8,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evalkit.errors import UsageError
-from evalkit.report.aggregate import Cell, Column, Estimate
+from evalkit.core.errors import UsageError
+from evalkit.core.types import Category
+from evalkit.report.aggregate import BenchmarkColumn, Cell, Estimate
 from evalkit.report.comparison import Arm, Comparison
-from evalkit.report.leaderboard import FIXED, RunFacts, read, rows_of, write
-from evalkit.report.leaderboard_check import unsupported
-from evalkit.report.leaderboard_page import leaderboard_page
-from evalkit.types import Category
+from evalkit.report.leaderboard.check import unsupported
+from evalkit.report.leaderboard.page import leaderboard_page
+from evalkit.report.leaderboard.table import FIXED, LeaderboardSource, leaderboard_rows, read, write
 
 CATEGORY: dict[str, Category] = {"doc": "image", "chart": "image", "clip": "video", "ref": "grounding"}
 
 
 def facts(
     scores: dict[str, float], rope: str = "mrope", protocol: str = "full", n: int = 4, model: str = "tiny"
-) -> RunFacts:
+) -> LeaderboardSource:
     """A run of one arm; a score of -1 means that the task was not run."""
     name = f"{model}@{rope}"
-    columns = [Column(task, CATEGORY[task], task, "acc", (0.0, 1.0)) for task in scores]
+    columns = [BenchmarkColumn(task, CATEGORY[task], task, "acc", (0.0, 1.0)) for task in scores]
     cells = {
         task: Cell(name, task, Estimate(value, 0.0, 1.0, n), expected=4)
         for task, value in scores.items()
@@ -32,12 +32,12 @@ def facts(
     }
     arm = Arm(name, model, rope, "qwen2_5_vl", "abc", "run")
     comparison = Comparison([arm], columns, {name: cells})
-    return RunFacts(comparison, protocol, "0.1.0", "2026-11-23", dict.fromkeys(scores, "main"))
+    return LeaderboardSource(comparison, protocol, "0.1.0", "2026-11-23", dict.fromkeys(scores, "main"))
 
 
-def board(path: Path, *runs: RunFacts) -> pd.DataFrame:
+def board(path: Path, *runs: LeaderboardSource) -> pd.DataFrame:
     for run in runs:
-        write(path, rows_of(run))
+        write(path, leaderboard_rows(run))
     return read(path)
 
 
@@ -118,7 +118,7 @@ def test_another_file_is_not_overwritten(tmp_path: Path) -> None:
     for text in (damaged, "", "a,b\n1,2\n", "schema,model\n1,x\n", "\x00"):
         path.write_text(text)
         with pytest.raises(UsageError):
-            write(path, rows_of(facts({"doc": 0.5})))
+            write(path, leaderboard_rows(facts({"doc": 0.5})))
         assert path.read_text() == text
     with pytest.raises(UsageError):
         read(tmp_path)
@@ -130,17 +130,17 @@ def test_no_rows_write_an_empty_table(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> tuple[Path, list[RunFacts]]:
+def two(tmp_path: Path) -> tuple[Path, list[LeaderboardSource]]:
     runs = [facts({"doc": 1 / 3, "clip": 0.5}), facts({"ref": 0.25}), facts({"doc": 0.5}, "mrope-i")]
     board(tmp_path / "board.csv", *runs)
     return tmp_path / "board.csv", runs
 
 
-def problems(path: Path, runs: list[RunFacts]) -> str:
-    return "\n".join(unsupported(path, [row for run in runs for row in rows_of(run)]))
+def problems(path: Path, runs: list[LeaderboardSource]) -> str:
+    return "\n".join(unsupported(path, [row for run in runs for row in leaderboard_rows(run)]))
 
 
-def test_a_leaderboard_of_these_runs_is_supported(two: tuple[Path, list[RunFacts]]) -> None:
+def test_a_leaderboard_of_these_runs_is_supported(two: tuple[Path, list[LeaderboardSource]]) -> None:
     path, runs = two
     assert problems(path, runs) == ""
     assert problems(path, runs[::-1]) == ""
@@ -164,7 +164,7 @@ def test_a_leaderboard_of_these_runs_is_supported(two: tuple[Path, list[RunFacts
     ],
 )
 def test_what_runs_do_not_bear_out_is_refused(
-    two: tuple[Path, list[RunFacts]], column: str, value: object, said: str
+    two: tuple[Path, list[LeaderboardSource]], column: str, value: object, said: str
 ) -> None:
     path, runs = two
     table = read(path)
@@ -177,7 +177,7 @@ def test_what_runs_do_not_bear_out_is_refused(
     assert "line 3" not in found
 
 
-def test_invented_tasks_and_repeated_rows_are_refused(two: tuple[Path, list[RunFacts]]) -> None:
+def test_invented_tasks_and_repeated_rows_are_refused(two: tuple[Path, list[LeaderboardSource]]) -> None:
     path, runs = two
     table = read(path)
     table["mmmu_val"] = [0.99, float("nan")]
@@ -189,7 +189,7 @@ def test_invented_tasks_and_repeated_rows_are_refused(two: tuple[Path, list[RunF
     assert "none of the runs has ref" in problems(path, [runs[0], runs[2]])
 
 
-def test_the_page_has_every_row_the_best_first(two: tuple[Path, list[RunFacts]]) -> None:
+def test_the_page_has_every_row_the_best_first(two: tuple[Path, list[LeaderboardSource]]) -> None:
     path, _ = two
     board(path, facts({"doc": 0.6}, "<b>x", protocol="ci"))
     page = leaderboard_page(path)

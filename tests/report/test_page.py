@@ -10,17 +10,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from test_comparison import ARMS, cell_of, column, record
+from test_comparison import ARMS, column, make_cell, record
 
+from evalkit.core.types import MediaInfo
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.page import _binned, report_page
-from evalkit.report.samples import PIECE, Samples, unpacked
+from evalkit.report.samples import PIECE, PageSamples, unpack_json
 from evalkit.store import Record
-from evalkit.store.columns import Rows, Table, write_columns
-from evalkit.types import MediaInfo
+from evalkit.store.records_table import RecordsTable, StoredRecords, write_columns
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>\u2028'\"`${x}"
 FILM = MediaInfo("video", "cd", (64, 48), (64, 48), 90, (0, 5), (0.0, 2.5))
@@ -47,7 +47,7 @@ def made(count: int = 6, text: str = HOSTILE) -> tuple[Comparison, dict[str, dic
         for place, arm in enumerate(ARMS)
     }
     cells = {
-        arm: {"doc": cell_of(arm, column(), tasks["doc"], count, Anls())} for arm, tasks in records.items()
+        arm: {"doc": make_cell(arm, column(), tasks["doc"], count, Anls())} for arm, tasks in records.items()
     }
     plain = Comparison(ARMS, [column()], cells)
     return with_differences(plain, records, lambda arm, task: Anls(), "mrope"), records
@@ -64,7 +64,7 @@ def samples_of(page: str) -> list[dict[str, Any]]:
         each
         for task in data_of(page)["tasks"]
         for piece in task["pieces"]
-        for each in unpacked(piece)["samples"]
+        for each in unpack_json(piece)["samples"]
     ]
 
 
@@ -78,7 +78,11 @@ def test_everything_is_in_the_page() -> None:
     assert [(task["name"], task["size"]) for task in data["tasks"]] == [("doc", 6)]
     assert len(samples_of(page)) == 6
     first = samples_of(page)[0]
-    assert (first["question"], first["reference"], first["labels"]) == (HOSTILE, HOSTILE, [HOSTILE])
+    assert (first["question"], first["reference"], first["labels"]) == (
+        HOSTILE,
+        HOSTILE,
+        [HOSTILE],
+    )
     assert [answer[1] for answer in first["answers"]] == [0.0, 1.0]
     assert data["thumbs"] == ["data:image/jpeg;base64,AAAA"]
     assert (first["thumb"], samples_of(page)[1]["thumb"]) == (0, None)
@@ -137,14 +141,14 @@ def test_an_index_says_what_to_show_without_the_texts() -> None:
     other[0] = replace(other[0], raw="another", flags=("unparsed", "truncated"))
     del other[1]
     (task,) = data_of(report_page(comparison, records, {}, "t"))["tasks"]
-    index = unpacked(task["index"])
-    assert [len(unpacked(piece)["samples"]) for piece in task["pieces"]] == [PIECE, PIECE, 1]
+    index = unpack_json(task["index"])
+    assert [len(unpack_json(piece)["samples"]) for piece in task["pieces"]] == [PIECE, PIECE, 1]
     assert index["values"][:3] == [[0.0, 1.0], [1.0, None], [0.0, 1.0]]
     assert [first == second for first, second in index["same"][:3]] == [False, False, True]
     assert [index["flags"][number] for number in index["flagged"][0]] == ["", "unparsed truncated"]
     assert index["flagged"][1][1] == -1
     assert [index["names"][number] for number in index["labels"][0]] == ["short"]
-    assert unpacked(task["pieces"][0])["samples"][1]["answers"][1] is None
+    assert unpack_json(task["pieces"][0])["samples"][1]["answers"][1] is None
 
 
 def test_arms_of_one_run_are_not_read_again_for_every_sample(
@@ -153,13 +157,13 @@ def test_arms_of_one_run_are_not_read_again_for_every_sample(
     records = [record(n % 7, 1.0, sample_id=str(n % 2250), key=str(n)) for n in range(4500)]
     with open(tmp_path / "columns", "w+b") as file:
         write_columns(records, file)
-        table, reads = Table(file), []
+        table, reads = RecordsTable(file), []
         read = pq.ParquetFile.read_row_group
         monkeypatch.setattr(
             pq.ParquetFile, "read_row_group", lambda *words, **more: reads.append(1) or read(*words, **more)
         )
-        sides = [Rows(table, range(2250)), Rows(table, range(2250, 4500))]
-        samples = Samples({})
-        samples.add("doc", sides, [side.verdicts() for side in sides])
+        sides = [StoredRecords(table, range(2250)), StoredRecords(table, range(2250, 4500))]
+        samples = PageSamples({})
+        samples.add("doc", sides, [side.score_rows() for side in sides])
     assert [task["size"] for task in samples.data()["tasks"]] == [2250]
     assert len(reads) <= 12

@@ -13,21 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, bootstrap, false_discovery_control, ttest_rel
 
-from evalkit.report.paired import Correction, Difference, Pair, corrected, difference, mean_difference
+from evalkit.report.paired import Correction, Difference, ScorePair, corrected, difference, mean_difference
 
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
 
 VERDICT = st.sampled_from([0.0, 1.0])
 SCORE = st.sampled_from([0.0, 0.25, 0.5, 1.0])
-PAIRS = st.lists(st.builds(Pair, SCORE, SCORE, st.sampled_from("abcdefgh")), min_size=2, max_size=60)
+PAIRS = st.lists(st.builds(ScorePair, SCORE, SCORE, st.sampled_from("abcdefgh")), min_size=2, max_size=60)
 
 
-def singles(first: list[float], second: list[float]) -> list[Pair]:
-    return [Pair(a, b, str(n)) for n, (a, b) in enumerate(zip(first, second, strict=True))]
+def singles(first: list[float], second: list[float]) -> list[ScorePair]:
+    return [ScorePair(a, b, str(n)) for n, (a, b) in enumerate(zip(first, second, strict=True))]
 
 
-def found(pairs: list[Pair]) -> Difference:
+def found(pairs: list[ScorePair]) -> Difference:
     result = difference(pairs)
     assert result is not None
     return result
@@ -35,7 +35,7 @@ def found(pairs: list[Pair]) -> Difference:
 
 def test_nothing_to_compare() -> None:
     assert difference([]) is None
-    one = found([Pair(0, 1, "a"), Pair(1, 1, "a")])
+    one = found([ScorePair(0, 1, "a"), ScorePair(1, 1, "a")])
     assert (one.value, one.clusters) == (0.5, 1)
     assert all(map(math.isnan, (one.low, one.high, one.p, one.detectable)))
 
@@ -66,7 +66,7 @@ def test_clusters_are_statsmodels_cluster_robust_variance() -> None:
     groups = rng.integers(0, 30, 150)
     first = rng.random(150)
     second = first + rng.normal(0.05, 0.1, 150) + rng.normal(0, 0.2, 30)[groups]
-    pairs = [Pair(a, b, str(g)) for a, b, g in zip(first, second, groups, strict=True)]
+    pairs = [ScorePair(a, b, str(g)) for a, b, g in zip(first, second, groups, strict=True)]
     fit = sm.OLS(second - first, np.ones(150)).fit(
         cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False}, use_t=True
     )
@@ -77,7 +77,7 @@ def test_clusters_are_statsmodels_cluster_robust_variance() -> None:
 
 def test_the_interval_is_scipy_s_percentile_bootstrap_over_clusters() -> None:
     rng = np.random.default_rng(6)
-    pairs = [Pair(float(rng.random() < 0.5), float(rng.random() < 0.6), str(n // 3)) for n in range(150)]
+    pairs = [ScorePair(float(rng.random() < 0.5), float(rng.random() < 0.6), str(n // 3)) for n in range(150)]
     sums = np.asarray([sum(p.second - p.first for p in pairs[n : n + 3]) for n in range(0, 150, 3)])
     theirs = bootstrap(
         (sums, np.full(50, 3.0)),
@@ -94,9 +94,9 @@ def test_the_interval_is_scipy_s_percentile_bootstrap_over_clusters() -> None:
 
 
 @given(pairs=PAIRS)
-def test_bounds_and_symmetry(pairs: list[Pair]) -> None:
+def test_bounds_and_symmetry(pairs: list[ScorePair]) -> None:
     result = found(pairs)
-    turned = found([Pair(pair.second, pair.first, pair.cluster) for pair in pairs])
+    turned = found([ScorePair(pair.second, pair.first, pair.cluster) for pair in pairs])
     assert turned.value == pytest.approx(-result.value)
     assert -1 <= result.value <= 1
     if result.clusters > 1:
@@ -109,14 +109,14 @@ def test_bounds_and_symmetry(pairs: list[Pair]) -> None:
 
 
 @given(pairs=PAIRS)
-def test_the_same_arm_twice_never_differs(pairs: list[Pair]) -> None:
-    result = found([Pair(pair.first, pair.first, pair.cluster) for pair in pairs])
+def test_the_same_arm_twice_never_differs(pairs: list[ScorePair]) -> None:
+    result = found([ScorePair(pair.first, pair.first, pair.cluster) for pair in pairs])
     assert (result.value, result.discordant) == (0.0, 0)
     assert not result.significant
 
 
 @given(pairs=PAIRS, copies=st.integers(2, 4))
-def test_copies_of_questions_in_a_cluster_add_no_certainty(pairs: list[Pair], copies: int) -> None:
+def test_copies_of_questions_in_a_cluster_add_no_certainty(pairs: list[ScorePair], copies: int) -> None:
     once, often = found(pairs), found(pairs * copies)
     assert often.value == pytest.approx(once.value)
     if once.clusters > 1 and once.test == often.test:
@@ -166,8 +166,10 @@ def test_means_over_benchmarks() -> None:
 def test_mcnemar_is_statsmodels_exact_test(better: int, worse: int) -> None:
     from statsmodels.stats.contingency_tables import mcnemar
 
-    pairs = [Pair(0.0, 1.0, f"b{n}") for n in range(better)] + [Pair(1.0, 0.0, f"w{n}") for n in range(worse)]
-    result = found([*pairs, Pair(1.0, 1.0, "same"), Pair(0.0, 0.0, "other")])
+    pairs = [ScorePair(0.0, 1.0, f"b{n}") for n in range(better)] + [
+        ScorePair(1.0, 0.0, f"w{n}") for n in range(worse)
+    ]
+    result = found([*pairs, ScorePair(1.0, 1.0, "same"), ScorePair(0.0, 0.0, "other")])
     assert result.test == "McNemar"
     expected = float(mcnemar([[0, better], [worse, 0]], exact=True).pvalue) if pairs else 1.0
     assert result.p == pytest.approx(expected, rel=1e-13)
@@ -202,7 +204,7 @@ def test_corrections_are_statsmodels_to_the_last_bit(ours: Correction, theirs: s
     multipletests = corrections_of_statsmodels()
 
     chance = np.random.default_rng(1)
-    plain = difference([Pair(0.0, 1.0, "a"), Pair(1.0, 1.0, "b")])
+    plain = difference([ScorePair(0.0, 1.0, "a"), ScorePair(1.0, 1.0, "b")])
     assert plain is not None
     for count in (1, 2, 7, 25):
         for digits in (1, 15):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from evalkit.registry import PAPER_ROWS, declared, load_task
+from evalkit.core.registry import PAPER_ROWS, declared, load_task
 from evalkit.report.aggregate import unweighted
-from evalkit.report.reference import Erratum, Reference, load_reference, tables
+from evalkit.report.reference import Erratum, PublishedTable, load_reference, tables
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.variants import parse_variant
 
@@ -26,7 +26,7 @@ def mean(values: list[float]) -> float:
     return found
 
 
-def column(table: Reference, row: str) -> dict[str, float]:
+def column(table: PublishedTable, row: str) -> dict[str, float]:
     """A row's figures by method."""
     (values,) = [each.values for each in table.figures if each.row == row]
     return {method.name: value for method, value in zip(table.methods, values, strict=True)}
@@ -42,7 +42,7 @@ def image_star() -> dict[str, float]:
     return {method.name: mean([cells[row][method.name] for row in chosen]) for method in BY_NUMBER[2].methods}
 
 
-def deviations(table: Reference) -> list[Erratum]:
+def deviations(table: PublishedTable) -> list[Erratum]:
     """The printed means that don't follow from the printed cells."""
     found = []
     for figure in table.figures:

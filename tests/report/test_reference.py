@@ -6,28 +6,32 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import forked
+import fork_server
 import pytest
 
-from evalkit.errors import UsageError
-from evalkit.registry import PAPER_ROWS
-from evalkit.report.aggregate import Cell, Column, Estimate
+from evalkit.core.errors import UsageError
+from evalkit.core.registry import PAPER_ROWS
+from evalkit.core.types import Category
+from evalkit.report.aggregate import BenchmarkColumn, Cell, Estimate
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.reference import load_reference, with_reference
-from evalkit.types import Category
 
 TABLE2 = load_reference("paper-qwen2.5-vl-7b")
 METRICS = {each.row: each.metric or "" for each in TABLE2.benchmarks()}
 CLEAN = ("MMStar", "AI2D")  # rows about which the paper leaves nothing open
 
 
-def column(row: str, task: str = "", metric: str | None = None) -> Column:
+def column(row: str, task: str = "", metric: str | None = None) -> BenchmarkColumn:
     found = [name for name, rows in PAPER_ROWS.items() if row in rows]
     category: Category = found[0] if found else "image"  # type: ignore[assignment]
-    return Column(task or row.lower(), category, row, metric or METRICS.get(row, "acc"), (0.0, 1.0), row)
+    return BenchmarkColumn(
+        task or row.lower(), category, row, metric or METRICS.get(row, "acc"), (0.0, 1.0), row
+    )
 
 
-def comparison(ropes: dict[str, str], columns: list[Column], family: str = "qwen2_5_vl") -> Comparison:
+def comparison(
+    ropes: dict[str, str], columns: list[BenchmarkColumn], family: str = "qwen2_5_vl"
+) -> Comparison:
     arms = [Arm(name, "model", rope, family, "f" * 8, "run") for name, rope in ropes.items()]
     estimate = Estimate(0.5, 0.4, 0.6, 100)
     cells = {
@@ -148,10 +152,10 @@ def test_the_command_line(tmp_path: Path) -> None:
     """Mini tasks are not the paper's: the table stays, and says so."""
     run = str(tmp_path / "out")
     order = ("--model", "mock:fixed=A", "--rope", "mrope-i", "--tasks", "mini_docvqa", "--limit", "2")
-    assert forked.evalkit("run", *order, "--output", run, "--workers", "0", "-q").returncode == 0
-    done = forked.evalkit("compare", run, "--reference", "paper-qwen2.5-vl-7b")
+    assert fork_server.evalkit("run", *order, "--output", run, "--workers", "0", "-q").returncode == 0
+    done = fork_server.evalkit("compare", run, "--reference", "paper-qwen2.5-vl-7b")
     assert done.returncode == 0, done.stderr
     assert "not in arXiv 2510.23095v3, Table 2: mini_docvqa" in done.stdout
-    wrong = forked.evalkit("compare", run, "--reference", "paper")
+    wrong = fork_server.evalkit("compare", run, "--reference", "paper")
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr

@@ -1,4 +1,4 @@
-"""Positions are whole numbers or fractions by what a design returns, not by what it says of itself."""
+"""Positions are integers or fractions by what a design returns, not by what it says of itself."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalkit.rope.calls import Positioner
-from evalkit.rope.hosts import HOSTS
+from evalkit.rope.batch import BatchPositions, position_batch
+from evalkit.rope.hf.layouts import TOKEN_LAYOUTS
+from evalkit.rope.hf.position_ids import PositionIdBuilder
 from evalkit.rope.layout import Segment, TextRun, VisualBlock
-from evalkit.rope.placement import Placement, place
 from evalkit.rope.positions import (
-    EVERY_AXIS,
+    ALL_AXES,
     BadPosition,
+    BlockPositions,
     Cursor,
-    Placed,
     PositionDesign,
     axes_of,
     position_ids,
@@ -34,29 +34,29 @@ LARGE = 2**24 + 1  # float32 can't hold it
 @dataclass(frozen=True)
 class Anything(PositionDesign):
     """Axes with slopes of their own, text after ``advance`` and generated text after ``last``; with
-    ``tracked``, some layers see another design beside it.
+    ``grouped``, some layers see another design beside it.
     """
 
     slopes: tuple[float, float, float] = (1.0, 1.0, 1.0)
     advance: float = 1.0
     last: float = 0.0
-    text: tuple[float, float, float] = EVERY_AXIS
-    tracked: bool = False
+    text: tuple[float, float, float] = ALL_AXES
+    grouped: bool = False
     dtype: Any = np.float64
 
     @property
     def text_step(self) -> tuple[float, float, float]:
         return self.text
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         axes = [at.start + slope * axis for slope, axis in zip(self.slopes, axes_of(block), strict=True)]
-        return Placed(*(axis.astype(self.dtype) for axis in axes), at.start + self.advance)
+        return BlockPositions(*(axis.astype(self.dtype) for axis in axes), at.start + self.advance)
 
-    def after_row(self, following: float, largest: Callable[[], float]) -> float:
-        return following + self.last
+    def generation_start(self, next_position: float, largest: Callable[[], float]) -> float:
+        return next_position + self.last
 
-    def tracks(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
-        first = (Sequential(),) if self.tracked else ()
+    def layer_groups(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
+        first = (Sequential(),) if self.grouped else ()
         return (*first, self), (0,) * layers
 
 
@@ -87,11 +87,11 @@ def expected(design: Anything, segments: list[Segment], generated: int) -> np.nd
     return np.array(found).T
 
 
-def batch_of(design: Anything, prompts: list[list[Segment]]) -> tuple[Placement, np.ndarray]:
+def batch_of(design: Anything, prompts: list[list[Segment]]) -> tuple[BatchPositions, np.ndarray]:
     lengths = np.array([sum(segment.length for segment in row) for row in prompts])
     width = int(lengths.max())
     kept = np.arange(width)[None] >= width - lengths[:, None]
-    return place(design.tracks(2)[0], prompts, kept), kept
+    return position_batch(design.layer_groups(2)[0], prompts, kept), kept
 
 
 @checked
@@ -101,29 +101,29 @@ def test_a_row_keeps_every_fraction(design: Anything, segments: list[Segment]) -
     wanted = expected(design, segments, 3)
     length = sum(segment.length for segment in segments)
     np.testing.assert_array_equal(found.ids[-3:], wanted[:, :length])
-    after = found.following[-3:, None] + found.step[-3:, None] * np.arange(3)
+    after = found.next_position[-3:, None] + found.step[-3:, None] * np.arange(3)
     np.testing.assert_allclose(after, wanted[:, length:], rtol=1e-15)
     if found.ids.dtype == np.int64:
-        assert found.p_next == found.following[0]
+        assert found.p_next == found.next_position[0]
 
 
 @checked
 @given(design=designs, segments=rows)
 def test_whole_positions_stay_whole_and_nothing_else_does(design: Anything, segments: list[Segment]) -> None:
     wanted = expected(design, segments, 0)
-    following = position_ids(design, segments).following[-3:]
-    whole = all((each == np.floor(each)).all() for each in (wanted, following, np.array(design.text)))
+    next_position = position_ids(design, segments).next_position[-3:]
+    whole = all((each == np.floor(each)).all() for each in (wanted, next_position, np.array(design.text)))
     assert position_ids(design, segments).ids.dtype == (np.int64 if whole else np.float64)
 
 
 @checked
 @given(design=designs, prompts=st.lists(rows, min_size=1, max_size=3))
 def test_a_batch_keeps_every_fraction(design: Anything, prompts: list[list[Segment]]) -> None:
-    """Of every row, track and axis, in the prompt and after it, whatever stands beside it."""
+    """Of every row, layer group and axis, in the prompt and after it, whatever stands beside it."""
     placed, kept = batch_of(design, prompts)
     tokens = placed.lengths[:, None] + torch.arange(3)
     after = placed.after(tokens)
-    deltas = (placed.following - placed.lengths).numpy()
+    deltas = (placed.next_position - placed.lengths).numpy()
     for row, segments in enumerate(prompts):
         wanted = expected(design, segments, 3)
         length = int(placed.lengths[row])
@@ -132,7 +132,7 @@ def test_a_batch_keeps_every_fraction(design: Anything, prompts: list[list[Segme
         np.testing.assert_allclose(after[-3:, row], wanted[:, length:], rtol=1e-15)
         np.testing.assert_array_equal(after[0, row], length + np.arange(3))
         np.testing.assert_allclose(deltas[-3:, row], wanted[:, length] - length, rtol=1e-12, atol=1e-12)
-        if design.tracked:
+        if design.grouped:
             total = sum(segment.length for segment in segments)
             np.testing.assert_array_equal(placed.prompt[1:4, row][:, kept[row]], [np.arange(total)] * 3)
     assert placed.prompt.dtype in (torch.int64, torch.float64)
@@ -190,40 +190,40 @@ def test_what_is_no_finite_number_is_refused(field: str, value: float) -> None:
         position_ids(Anything(**{field: bad}), [TextRun(1), VisualBlock((2, 2, 2)), TextRun(1)])
 
 
-def positioner(design: Anything) -> Positioner:
+def position_id_builder(design: Anything) -> PositionIdBuilder:
     config = SimpleNamespace(
         vision_config=SimpleNamespace(spatial_merge_size=1), image_token_id=4, video_token_id=5
     )
-    return Positioner(HOSTS["qwen2_vl"], config, design.tracks(2)[0])
+    return PositionIdBuilder(TOKEN_LAYOUTS["qwen2_vl"], config, design.layer_groups(2)[0])
 
 
 @pytest.mark.parametrize("step", [0.5, 1 / 3, 0.0])
 def test_text_after_a_cache_without_a_prompt_takes_the_designs_steps(step: float) -> None:
     """A cache that somebody saved, in a process that saw no prompt."""
     tokens = torch.zeros(2, 2, dtype=torch.long)
-    found = positioner(Anything(text=(1.0, step, 1.0))).of_forward(tokens, None, 7, {})
+    found = position_id_builder(Anything(text=(1.0, step, 1.0))).for_forward(tokens, None, 7, {})
     assert found[1].tolist() == [[7, 8]] * 2
     assert found[2].tolist() == [[7 * step, 8 * step]] * 2
     assert (found.dtype == torch.int64) == (step == 0)
 
 
 def test_text_after_a_cached_prompt_goes_on_at_a_fraction() -> None:
-    calls = positioner(Anything((0.5, 1.0, 1.0), 1.5, 0.0))
+    calls = position_id_builder(Anything((0.5, 1.0, 1.0), 1.5, 0.0))
     ids = torch.tensor([[1, 5, 5, 1]])
     grid = {"video_grid_thw": torch.tensor([[2, 1, 1]])}
-    prompt = calls.of_forward(ids, None, 0, grid)
+    prompt = calls.for_forward(ids, None, 0, grid)
     assert prompt[1].tolist() == [[0, 1, 1.5, 2.5]]
     assert calls.deltas().tolist() == [[-0.5]]
-    assert calls.of_forward(torch.tensor([[1, 1]]), None, 4, {})[1].tolist() == [[3.5, 4.5]]
-    assert calls.going_on(prompt, 2)[1].tolist() == [[3.5, 4.5]]
-    assert calls.going_on(prompt.repeat_interleave(3, dim=1), 1)[1].tolist() == [[3.5]] * 3
+    assert calls.for_forward(torch.tensor([[1, 1]]), None, 4, {})[1].tolist() == [[3.5, 4.5]]
+    assert calls.extend(prompt, 2)[1].tolist() == [[3.5, 4.5]]
+    assert calls.extend(prompt.repeat_interleave(3, dim=1), 1)[1].tolist() == [[3.5]] * 3
 
 
 @pytest.mark.parametrize("last", [0.0, 0.5, 2.0])
 def test_a_block_at_the_end_is_followed_by_what_the_design_says(last: float) -> None:
     """transformers goes on at one above the last token, which is the block's."""
-    calls = positioner(Anything((1.0, 1.0, 1.0), 5.0, last))
-    prompt = calls.of_forward(
+    calls = position_id_builder(Anything((1.0, 1.0, 1.0), 5.0, last))
+    prompt = calls.for_forward(
         torch.tensor([[1, 5, 5]]), None, 0, {"video_grid_thw": torch.tensor([[2, 1, 1]])}
     )
-    assert calls.going_on(prompt, 2)[1].tolist() == [[6 + last, 7 + last]]
+    assert calls.extend(prompt, 2)[1].tolist() == [[6 + last, 7 + last]]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from evalkit.cli import run_cli
-from evalkit.rope.golden import Verdict, spectra
-from evalkit.rope.golden.folder import NoCases, check_folder
+from evalkit.rope.golden import GoldenResult, spectra
+from evalkit.rope.golden.check import NoCases, check_folder
 from evalkit.rope.golden.mapping import sequence_variant
 from evalkit.rope.scaling import Spectrum
 from evalkit.rope.variants import parse_variant
@@ -39,17 +39,17 @@ UNIFIED_MROPE = {"variant": "mrope", "params": {"temporal_stride": 3}}
 
 
 @pytest.fixture(scope="module")
-def verdicts(shared: Path) -> list[Verdict]:
+def verdicts(shared: Path) -> list[GoldenResult]:
     return list(check_folder(shared / "golden"))
 
 
-def test_every_official_result_is_reproduced(verdicts: list[Verdict]) -> None:
+def test_every_official_result_is_reproduced(verdicts: list[GoldenResult]) -> None:
     assert [verdict for verdict in verdicts if not verdict.passed] == []
     assert not any(verdict.mode == "unknown" for verdict in verdicts)
     assert Counter(verdict.compared for verdict in verdicts)["cos/sin"] > 50
 
 
-def test_nothing_in_the_data_is_passed_over(verdicts: list[Verdict], shared: Path) -> None:
+def test_nothing_in_the_data_is_passed_over(verdicts: list[GoldenResult], shared: Path) -> None:
     seen = {(verdict.case, verdict.key) for verdict in verdicts}
     for path in (shared / "golden").glob("s*.json"):
         assert {(path.stem, key) for key in json.loads(path.read_text())["results"]} <= seen
@@ -57,7 +57,7 @@ def test_nothing_in_the_data_is_passed_over(verdicts: list[Verdict], shared: Pat
     assert {("freq", key) for key in [*spectra["entries"], *spectra["axis_maps"]]} <= seen
 
 
-def test_modes_are_the_ones_the_notes_name(verdicts: list[Verdict]) -> None:
+def test_modes_are_the_ones_the_notes_name(verdicts: list[GoldenResult]) -> None:
     for verdict in verdicts:
         if verdict.key in BY_DEFAULT:
             assert verdict.mode == "default", verdict

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.rope.layout import IMAGE, VIDEO, TextRun, VisualBlock, read_row, segments_from_types
+from evalkit.rope.layout import IMAGE, VIDEO, TextRun, VisualBlock, read_segments, segments_from_types
 
 
 def test_touching_blocks_are_cut_by_their_grids() -> None:
@@ -42,9 +42,9 @@ def test_disagreement_is_refused(types: list[int], grids: list[tuple[int, int, i
 
 def test_rows_of_a_batch_share_the_grids_of_each_kind() -> None:
     media = {IMAGE: iter([((1, 2, 2), None), ((1, 2, 4), None)]), VIDEO: iter([((2, 2, 2), 2.0)])}
-    assert read_row([1, 0, 2, 2], media, 2) == [
+    assert read_segments([1, 0, 2, 2], media, 2) == [
         VisualBlock((1, 1, 1)),
         TextRun(1),
         VisualBlock((2, 1, 1), 2.0),
     ]
-    assert read_row([0, 1, 1], media, 2) == [TextRun(1), VisualBlock((1, 1, 2))]
+    assert read_segments([0, 1, 1], media, 2) == [TextRun(1), VisualBlock((1, 1, 2))]

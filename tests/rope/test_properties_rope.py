@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.rope.layout import Segment, TextRun, VisualBlock
-from evalkit.rope.positions import RowPositions, position_ids
+from evalkit.rope.positions import SequencePositions, position_ids
 from evalkit.rope.variants import VARIANTS, parse_variant
 
 DESIGNS = (
@@ -53,7 +53,7 @@ rows = st.lists(st.one_of(text_runs, blocks), max_size=7)
 checked = settings(max_examples=40, deadline=None)
 
 
-def place(text: str, segments: list[Segment]) -> RowPositions:
+def place(text: str, segments: list[Segment]) -> SequencePositions:
     return position_ids(parse_variant(text).position, segments)
 
 
@@ -68,7 +68,7 @@ def bounds(segments: list[Segment]) -> list[tuple[Segment, slice]]:
 def test_text_alone_is_counted(text: str, lengths: list[int]) -> None:
     found = place(text, [TextRun(length) for length in lengths])
     np.testing.assert_array_equal(found.ids, np.arange(sum(lengths)) * found.step[:, None])
-    np.testing.assert_array_equal(found.following, sum(lengths) * found.step)
+    np.testing.assert_array_equal(found.next_position, sum(lengths) * found.step)
     assert found.p_next == sum(lengths)
 
 
@@ -77,9 +77,9 @@ def test_text_alone_is_counted(text: str, lengths: list[int]) -> None:
 @given(segments=rows)
 def test_text_takes_whole_steps_and_never_goes_back(text: str, segments: list[Segment]) -> None:
     found = place(text, segments)
-    tracks = len(found.step)
-    assert found.ids.shape == (tracks, sum(segment.length for segment in segments))
-    last = np.full(tracks, -1.0)
+    groups = len(found.step)
+    assert found.ids.shape == (groups, sum(segment.length for segment in segments))
+    last = np.full(groups, -1.0)
     for segment, where in bounds(segments):
         if isinstance(segment, TextRun):
             run = found.ids[:, where]
@@ -89,7 +89,7 @@ def test_text_takes_whole_steps_and_never_goes_back(text: str, segments: list[Se
             assert (run[found.step > 0, 0] > last[found.step > 0]).all()
             assert (run[found.step == 0] == 0).all()
             last = run[:, -1]
-    assert (found.following[found.step > 0] > last[found.step > 0]).all()
+    assert (found.next_position[found.step > 0] > last[found.step > 0]).all()
 
 
 @pytest.mark.parametrize("text", ABOVE)
@@ -98,7 +98,7 @@ def test_text_takes_whole_steps_and_never_goes_back(text: str, segments: list[Se
 def test_what_comes_next_lies_above_what_came_before(text: str, segments: list[Segment]) -> None:
     """A later text token never shares a time with a visual token, nor lies below one on any axis."""
     found = place(text, segments)
-    time = found.following[0]
+    time = found.next_position[0]
     assert found.ids[:3].max(initial=-1) < time + 1e-9
     for segment, where in bounds(segments):
         if isinstance(segment, TextRun):
@@ -123,7 +123,7 @@ def test_rows_chain(text: str, first: list[Segment], second: list[Segment]) -> N
     whole, prefix = place(text, first + second), place(text, first)
     np.testing.assert_array_equal(whole.ids[:, : prefix.ids.shape[1]], prefix.ids)
     if second and isinstance(second[0], TextRun):
-        np.testing.assert_array_equal(whole.ids[:, prefix.ids.shape[1]], prefix.following)
+        np.testing.assert_array_equal(whole.ids[:, prefix.ids.shape[1]], prefix.next_position)
 
 
 @pytest.mark.parametrize("text", [each for each in DESIGNS if "lumos" not in each])
@@ -214,11 +214,11 @@ def test_alternating_layers_have_a_next_position_of_their_own() -> None:
     assert both.ids.shape == (6, 29)
     np.testing.assert_array_equal(both.ids[:3], place("circlerope", segments).ids)
     np.testing.assert_array_equal(both.ids[3:], place("mrope", segments).ids)
-    assert both.following[3] == place("mrope", segments).p_next
+    assert both.next_position[3] == place("mrope", segments).p_next
     design = parse_variant("circlerope(age=odd)").position
-    assert design.tracks(5)[1] == (0, 1, 0, 1, 0)
-    assert parse_variant("circlerope(age=second_half)").position.tracks(4)[1] == (0, 0, 1, 1)
-    assert parse_variant("circlerope(age=first_half)").position.tracks(4)[1] == (1, 1, 0, 0)
+    assert design.layer_groups(5)[1] == (0, 1, 0, 1, 0)
+    assert parse_variant("circlerope(age=second_half)").position.layer_groups(4)[1] == (0, 0, 1, 1)
+    assert parse_variant("circlerope(age=first_half)").position.layer_groups(4)[1] == (1, 1, 0, 0)
 
 
 @checked

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli.run import read_spec
-from evalkit.errors import UsageError
-from evalkit.spec import ArmSpec, RunSpec, load_config, pair_of, split_list
+from evalkit.config.run_spec import RunSpec, SystemSpec, load_config, split_list, split_model_option
+from evalkit.core.errors import UsageError
 
 
 def spec(*models: str, ropes: tuple[str, ...] = ()) -> RunSpec:
@@ -14,22 +14,26 @@ def spec(*models: str, ropes: tuple[str, ...] = ()) -> RunSpec:
 
 
 def test_every_model_meets_every_variant() -> None:
-    arms = spec("a", "b", ropes=("mrope", "vanilla")).arms()
-    assert arms == [ArmSpec(model, rope) for model in "ab" for rope in ("mrope", "vanilla")]
+    systems = spec("a", "b", ropes=("mrope", "vanilla")).systems()
+    assert systems == [SystemSpec(model, rope) for model in "ab" for rope in ("mrope", "vanilla")]
 
 
 def test_a_pair_keeps_its_own_variant() -> None:
-    arms = spec("mrope=/c/a", "mrope-i=/c/b", "/c/c", ropes=("vanilla",)).arms()
-    assert arms == [ArmSpec("/c/a", "mrope"), ArmSpec("/c/b", "mrope-i"), ArmSpec("/c/c", "vanilla")]
+    systems = spec("mrope=/c/a", "mrope-i=/c/b", "/c/c", ropes=("vanilla",)).systems()
+    assert systems == [
+        SystemSpec("/c/a", "mrope"),
+        SystemSpec("/c/b", "mrope-i"),
+        SystemSpec("/c/c", "vanilla"),
+    ]
 
 
 def test_without_a_variant_the_checkpoint_decides() -> None:
-    assert spec("tiny").arms() == [ArmSpec("tiny", "auto")]
+    assert spec("tiny").systems() == [SystemSpec("tiny", "auto")]
 
 
 def test_a_variant_that_applies_to_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="nothing to apply to"):
-        spec("mrope=/c/a", ropes=("vanilla",)).arms()
+        spec("mrope=/c/a", ropes=("vanilla",)).systems()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,7 @@ def test_a_variant_that_applies_to_nothing_is_refused() -> None:
     ],
 )
 def test_pairs(text: str, pair: tuple[str | None, str]) -> None:
-    assert pair_of(text) == pair
+    assert split_model_option(text) == pair
 
 
 def test_comma_lists_respect_parentheses() -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.config.run_spec import RunSpec
+from evalkit.core.errors import UsageError
+from evalkit.core.types import Sample, Text
 from evalkit.data.cache import MediaCache
-from evalkit.errors import UsageError
-from evalkit.requests import choose, ci_subset, shares
-from evalkit.spec import RunSpec
-from evalkit.types import Sample, Text
+from evalkit.data.selection import choose_samples, ci_subset, proportional_quotas
 
 SIZES = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(1, 60), min_size=1)
 
@@ -29,7 +29,7 @@ def samples(sizes: dict[str, int], unit: int = 1) -> list[Sample]:
 
 @given(sizes=SIZES, limit=st.integers(0, 100))
 def test_shares_add_up_and_are_proportional(sizes: dict[str, int], limit: int) -> None:
-    found = shares(sizes, limit)
+    found = proportional_quotas(sizes, limit)
     total = sum(sizes.values())
     assert sum(found.values()) == min(limit, total)
     for label, size in sizes.items():
@@ -43,13 +43,13 @@ def test_the_ci_subset_is_the_same_in_any_order(sizes: dict[str, int], limit: in
     shuffled = random.Random(seed).sample(everything, len(everything))
     found = ci_subset(everything, limit)
     assert found == ci_subset(shuffled, limit)
-    assert Counter(each.partition("-")[0] for each in found) == +Counter(shares(sizes, limit))
+    assert Counter(each.partition("-")[0] for each in found) == +Counter(proportional_quotas(sizes, limit))
 
 
 @given(size=st.integers(4, 80), limit=st.integers(4, 60))
 def test_a_unit_is_never_cut(size: int, limit: int) -> None:
     everything = samples({"a": 4 * size}, unit=4)
-    found = choose(everything, limit, MediaCache(Path("unused")))
+    found = choose_samples(everything, limit, MediaCache(Path("unused")))
     assert set(Counter(each.sample.unit for each in found).values()) == {4}
     assert len(found) == min(limit // 4 * 4, 4 * size)
     subset = ci_subset(everything, limit)
@@ -57,8 +57,8 @@ def test_a_unit_is_never_cut(size: int, limit: int) -> None:
 
 
 def test_a_limit_takes_the_same_samples_as_before_units() -> None:
-    found = choose(samples({"a": 20}), 5, MediaCache(Path("unused")))
-    more = choose(samples({"a": 20}), 9, MediaCache(Path("unused")))
+    found = choose_samples(samples({"a": 20}), 5, MediaCache(Path("unused")))
+    more = choose_samples(samples({"a": 20}), 9, MediaCache(Path("unused")))
     assert len(found) == 5
     assert {each.sample.id for each in found} < {each.sample.id for each in more}
 

@@ -13,13 +13,13 @@ import pytest
 from test_journal import record
 from test_rundir import complaint, run_in
 
+from evalkit.core.types import MediaInfo
 from evalkit.metrics.base import Score
-from evalkit.report.comparable import _difference
+from evalkit.report.comparability import _difference
 from evalkit.report.comparison import Arm
 from evalkit.report.results import open_run
 from evalkit.store import Record, RunDir
-from evalkit.store.columns import Rows, Verdict, filtered, sample_ids, verdicts
-from evalkit.types import MediaInfo
+from evalkit.store.records_table import ScoreRow, StoredRecords, filtered, sample_ids, score_rows
 
 FILM = MediaInfo("video", "cd", (64, 48), (64, 48), 90, (0, 5), (0.0, 2.5))
 ARM = Arm("tiny@mrope", "tiny", "mrope", "mock", "f", "run")
@@ -52,24 +52,24 @@ def test_every_kind_of_value_is_read_back(tmp_path: Path) -> None:
     by_line = run.records()
     table = run.table()
     places = list(range(len(records)))
-    assert list(Rows(table, places)) == by_line
-    assert [Rows(table, places)[place] for place in reversed(places)] == by_line[::-1]
-    assert list(Rows(table, places)[2:4]) == by_line[2:4]
-    assert list(filtered(Rows(table, places), [place % 2 == 0 for place in places])) == by_line[::2]
+    assert list(StoredRecords(table, places)) == by_line
+    assert [StoredRecords(table, places)[place] for place in reversed(places)] == by_line[::-1]
+    assert list(StoredRecords(table, places)[2:4]) == by_line[2:4]
+    assert list(filtered(StoredRecords(table, places), [place % 2 == 0 for place in places])) == by_line[::2]
     for order in (places, places[::-1], [4, 1]):
-        assert verdicts(Rows(table, order)) == [Verdict.of(by_line[place]) for place in order]
-        assert sample_ids(Rows(table, order)) == [by_line[place].sample_id for place in order]
-    assert verdicts([]) == verdicts(Rows(table, [])) == []
-    assert verdicts(Rows(table, [3]))[0].video_seconds == 2.5
+        assert score_rows(StoredRecords(table, order)) == [ScoreRow.of(by_line[place]) for place in order]
+        assert sample_ids(StoredRecords(table, order)) == [by_line[place].sample_id for place in order]
+    assert score_rows([]) == score_rows(StoredRecords(table, [])) == []
+    assert score_rows(StoredRecords(table, [3]))[0].video_seconds == 2.5
 
 
 def test_more_records_than_are_decoded_together(tmp_path: Path) -> None:
     records = [record(number % 8, sample_id=str(number), key=f"key{number}") for number in range(4500)]
     run = stored(tmp_path, records)
     table = run.table()
-    assert list(Rows(table, range(4500))) == run.records()
-    assert sample_ids(Rows(table, [4499, 0, 2048])) == ["4499", "0", "2048"]
-    assert Rows(table, [4499, 0, 2048])[2].sample_id == "2048"
+    assert list(StoredRecords(table, range(4500))) == run.records()
+    assert sample_ids(StoredRecords(table, [4499, 0, 2048])) == ["4499", "0", "2048"]
+    assert StoredRecords(table, [4499, 0, 2048])[2].sample_id == "2048"
 
 
 def test_the_digests_are_those_of_the_files(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_lost_or_damaged_columns_are_made_of_the_lines(tmp_path: Path, name: str
         path.mkdir()
     elif harm != "lost":
         path.write_bytes({"empty": b"", "half": content[: len(content) // 2], "other": content[::-1]}[harm])
-    assert list(Rows(run.table(), range(6))) == run.records()
+    assert list(StoredRecords(run.table(), range(6))) == run.records()
 
 
 def test_columns_of_other_lines_are_not_read(tmp_path: Path) -> None:
@@ -101,12 +101,12 @@ def test_columns_of_other_lines_are_not_read(tmp_path: Path) -> None:
     run.write_records(changed)
     for name in old:
         (run.path / name).write_bytes(old[name])
-        assert [each.raw for each in Rows(run.table(), range(6))] == ["another"] * 6
+        assert [each.raw for each in StoredRecords(run.table(), range(6))] == ["another"] * 6
     run.write_records(changed)
     lines = (run.path / "records.jsonl").read_text(errors="surrogatepass").splitlines()
     edited = json.dumps({**_uncounted(lines[1]), "raw": "edited"})
     (run.path / "records.jsonl").write_text(edited + "\n")
-    assert [each.raw for each in Rows(run.table(), [0])] == ["edited"]
+    assert [each.raw for each in StoredRecords(run.table(), [0])] == ["edited"]
     (run.path / "records.jsonl").write_text("{}\n")
     assert "records.jsonl` is damaged" in complaint(run.table)
     (run.path / "records.jsonl").unlink()
@@ -115,10 +115,10 @@ def test_columns_of_other_lines_are_not_read(tmp_path: Path) -> None:
 
 def test_columns_of_another_version_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("evalkit.store.columns.FORMAT", b"0")
+        patch.setattr("evalkit.store.records_table.FORMAT", b"0")
         run = stored(tmp_path, varied())
     assert run.table().current
-    assert list(Rows(run.table(), range(6))) == run.records()
+    assert list(StoredRecords(run.table(), range(6))) == run.records()
 
 
 def test_a_number_that_no_column_holds_is_a_message(tmp_path: Path) -> None:
@@ -143,7 +143,9 @@ def test_arms_are_compared_by_digests_as_by_records(
 ) -> None:
     one = [record(number) for number in range(8)]
     two = [replace(each, **change) if number == 3 else each for number, each in enumerate(one)]
-    rows = [Rows(stored(tmp_path / str(n), part).table(), range(8)) for n, part in enumerate((one, two))]
+    rows = [
+        StoredRecords(stored(tmp_path / str(n), part).table(), range(8)) for n, part in enumerate((one, two))
+    ]
     for first, second in ((one, two), (rows[0], rows[1]), (rows[0], rows[1][::-1])):
         found = _difference(first, second, ARM, ARM)
         assert (found is None) if says is None else (found or "").startswith(says)

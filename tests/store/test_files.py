@@ -14,25 +14,32 @@ from pathlib import Path
 
 import pytest
 
-from evalkit import files
-from evalkit.files import beside, folder_beside, is_temporary, staging, sweep, write_whole
+from evalkit.core import atomic_files
+from evalkit.core.atomic_files import (
+    atomic_folder,
+    atomic_path,
+    is_temporary,
+    remove_stale,
+    staging_folder,
+    write_atomic,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
-# Appended to, or filled where nobody looks yet (a temporary folder, a folder of `staging`).
+# Appended to, or filled where nobody looks yet (a temporary folder, a folder of `staging_folder`).
 OTHERS = {
-    "evalkit/files.py",
+    "evalkit/core/atomic_files.py",
     "evalkit/store/journal.py",
     "evalkit/ci/baseline.py",
     "evalkit/cli/ci.py",  # GITHUB_STEP_SUMMARY is appended to
-    "evalkit/bridges/lmms_child.py",  # runs in an interpreter that has no evalkit
+    "evalkit/integrations/lmms_eval/server.py",  # runs in an interpreter that has no evalkit
     "evalkit/data/archives.py",
     "evalkit/data/tarballs.py",
     "evalkit/data/frame_folders.py",
     "evalkit/data/remote.py",
     "evalkit/models/check.py",
-    "evalkit/zoo/checkpoint.py",
+    "tools/zoo_training/tiny_model.py",
     "evalkit/zoo/minisuite.py",
-    "evalkit/bench/workloads.py",
+    "tools/bench/workloads.py",
 }
 
 
@@ -65,7 +72,7 @@ def test_nothing_else_writes_files() -> None:
 @pytest.mark.parametrize("content", ["über \ud800", b"\x00\xff"])
 def test_it_is_written_into_folders_that_are_not_there_yet(tmp_path: Path, content: str | bytes) -> None:
     target = tmp_path / "a/b/c.bin"
-    assert write_whole(target, content) == target
+    assert write_atomic(target, content) == target
     written = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
     assert target.read_bytes() == written
     assert left(target.parent) == []
@@ -87,10 +94,10 @@ def test_it_is_flushed_before_it_is_moved_and_its_folder_after(
 
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(os, "replace", replaced)
-    write_whole(tmp_path / "a", "content")
+    write_atomic(tmp_path / "a", "content")
     assert done == ["7", "moved", "folder"]
     done.clear()
-    write_whole(tmp_path / "new/b", "content", durable=False)
+    write_atomic(tmp_path / "new/b", "content", durable=False)
     assert done == ["folder", "7", "moved"]  # a new folder stays, too
 
 
@@ -99,7 +106,7 @@ def test_what_fails_leaves_the_old_file_and_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     target = tmp_path / "table.csv"
-    write_whole(target, "old")
+    write_atomic(target, "old")
 
     def full(*words: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -107,7 +114,7 @@ def test_what_fails_leaves_the_old_file_and_names_it(
     with monkeypatch.context() as patch:
         patch.setattr(os, call, full)
         with pytest.raises(OSError) as caught:
-            write_whole(target, "new")
+            write_atomic(target, "new")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(target))
     assert target.read_text() == "old"
     assert left(tmp_path) == []
@@ -118,28 +125,28 @@ def test_a_mode_is_the_users_and_a_link_is_followed(tmp_path: Path) -> None:
     os.umask(mask)
     (tmp_path / "real").mkdir()
     (tmp_path / "link.html").symlink_to(tmp_path / "real/page.html")
-    write_whole(tmp_path / "link.html", "a")
+    write_atomic(tmp_path / "link.html", "a")
     assert (tmp_path / "link.html").is_symlink()
     assert (tmp_path / "real/page.html").read_text() == "a"
     assert stat.S_IMODE((tmp_path / "real/page.html").stat().st_mode) == 0o666 & ~mask
-    write_whole(Path(os.devnull), "a")
+    write_atomic(Path(os.devnull), "a")
     assert Path(os.devnull).is_char_device()
 
 
 def test_a_name_may_be_as_long_as_the_machine_allows(tmp_path: Path) -> None:
-    write_whole(tmp_path / ("n" * 251 + ".csv"), "a")
-    write_whole(tmp_path / ("." + "n" * 254), "a")
+    write_atomic(tmp_path / ("n" * 251 + ".csv"), "a")
+    write_atomic(tmp_path / ("." + "n" * 254), "a")
     with pytest.raises(OSError, match="too long"):
-        write_whole(tmp_path / ("n" * 256), "a")
+        write_atomic(tmp_path / ("n" * 256), "a")
     assert left(tmp_path) == []
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from evalkit.files import beside, folder_beside
+from evalkit.core.atomic_files import atomic_path, atomic_folder
 folder = Path(sys.argv[1])
-with beside(folder / "page.html") as file, folder_beside(folder / "made") as made:
+with atomic_path(folder / "page.html") as file, atomic_folder(folder / "made") as made:
     file.write_text("half")
     (made / "inner").mkdir()
     (made / "inner/file").write_text("half")
@@ -154,44 +161,44 @@ def test_what_a_living_process_writes_stays_and_what_a_killed_one_left_goes(tmp_
         assert process.stdout is not None
         process.stdout.readline()
         assert len(left(tmp_path)) == 2
-        write_whole(tmp_path / "other", "a")
+        write_atomic(tmp_path / "other", "a")
         assert len(left(tmp_path)) == 2
         process.send_signal(signal.SIGKILL)
     assert len(left(tmp_path)) == 2
     (tmp_path / "mine").write_text("a")
-    write_whole(tmp_path / "other", "b")
+    write_atomic(tmp_path / "other", "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "other"]
 
 
 def test_a_sweep_that_comes_between_making_and_locking_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock, swept = files.fcntl.flock, []
+    lock, swept = atomic_files.fcntl.flock, []
 
     def locked(handle: int, how: int) -> None:
         if not swept:
             swept.append(handle)
-            sweep(tmp_path)
+            remove_stale(tmp_path)
         lock(handle, how)
 
-    monkeypatch.setattr(files.fcntl, "flock", locked)
-    write_whole(tmp_path / "a", "content")
+    monkeypatch.setattr(atomic_files.fcntl, "flock", locked)
+    write_atomic(tmp_path / "a", "content")
     assert swept
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_folders_are_moved_as_a_whole(tmp_path: Path) -> None:
-    with suppress(ZeroDivisionError), folder_beside(tmp_path / "made") as work:
+    with suppress(ZeroDivisionError), atomic_folder(tmp_path / "made") as work:
         (work / "file").write_text("a")
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
-    with staging(tmp_path / "deep/er") as work:
+    with staging_folder(tmp_path / "deep/er") as work:
         (work / "file").write_text("a")
     assert left(tmp_path / "deep/er") == []
-    with folder_beside(tmp_path / "made") as work:
+    with atomic_folder(tmp_path / "made") as work:
         (work / "file").write_text("a")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "made"]
-    with beside(tmp_path / "made/file") as place:
+    with atomic_path(tmp_path / "made/file") as place:
         assert place.parent == tmp_path / "made"
         place.write_text("b")
     assert (tmp_path / "made/file").read_text() == "b"

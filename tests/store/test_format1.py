@@ -10,11 +10,11 @@ import json
 import shutil
 from pathlib import Path
 
-import forked
+import fork_server
 import pytest
 
 from evalkit.api import compare, leaderboard
-from evalkit.report.leaderboard import read
+from evalkit.report.leaderboard.table import read
 from evalkit.store import RunDir
 
 STORED = Path(__file__).parent / "format1"
@@ -55,12 +55,12 @@ def test_a_protocol_is_read_off_the_samples_not_off_the_last_command(run: Path, 
 
 def test_it_is_scored_again_and_goes_on_in_todays_format(run: Path) -> None:
     before = RunDir(run).records()
-    assert forked.evalkit("score", str(run)).returncode == 0
+    assert fork_server.evalkit("score", str(run)).returncode == 0
     assert {(each.arm, each.key): each.score for each in RunDir(run).records()} == {
         (each.arm, each.key): each.score for each in before
     }
     words = ["run", "--model", "mock:fixed=A", "--rope", "hope", "--tasks", "mini_docvqa", "--limit", "2"]
-    done = forked.evalkit(*words, "--output", str(run), "--workers", "0", "--rate-limit", "unparsed=1")
+    done = fork_server.evalkit(*words, "--output", str(run), "--workers", "0", "--rate-limit", "unparsed=1")
     assert done.returncode == 0, done.stderr
     assert json.loads((run / "manifest.json").read_text())["format"] == 2
     assert {arm.name for arm in compare(run, allow_mismatch=True).arms} == {
@@ -72,7 +72,7 @@ def test_it_is_scored_again_and_goes_on_in_todays_format(run: Path) -> None:
 
 def test_a_damaged_one_says_so(run: Path) -> None:
     (run / "plan.json").write_text("[]")
-    done = forked.evalkit("compare", str(run))
+    done = fork_server.evalkit("compare", str(run))
     assert done.returncode == 2
     assert "manifest.json` is damaged" in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.errors import RunGone
+from evalkit.core.errors import RunGone
+from evalkit.core.types import MediaInfo
 from evalkit.metrics.base import Score
 from evalkit.store import JournalWriter, Record, read_journal
-from evalkit.types import MediaInfo
 
 IMAGE = MediaInfo("image", "ab12", (640, 480), (644, 476), 391)
 VIDEO = MediaInfo("video", "cd34", (320, 240), (308, 252), 99, (0, 15, 30), (0.0, 0.5, 1.0))

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from test_journal import failed, record
 
-from evalkit.errors import UsageError
+from evalkit.config.run_spec import RunSpec
+from evalkit.core.errors import UsageError
 from evalkit.report.results import open_run
-from evalkit.spec import RunSpec
-from evalkit.store import ArmEntry, Evaluation, Invocation, Manifest, Protocol, RunDir, TaskEntry
+from evalkit.store import Evaluation, Invocation, Manifest, Protocol, RunDir, SystemEntry, TaskEntry
 
-ARM = ArmEntry(
+ARM = SystemEntry(
     arm="tiny@mrope", model="tiny", rope="mrope", family="mock", fingerprint="f", box_space="abs_resized"
 )
 TASK = TaskEntry(
@@ -49,7 +49,7 @@ def run_in(folder: Path) -> RunDir:
     run = RunDir.create(folder / "run")
     entry = evaluation(run)
     run.update(
-        lambda manifest: manifest.with_arms([ARM]).with_invocation(INVOCATION).with_evaluations([entry]),
+        lambda manifest: manifest.with_systems([ARM]).with_invocation(INVOCATION).with_evaluations([entry]),
         "now",
     )
     return run
@@ -138,7 +138,7 @@ def test_a_write_that_is_cut_short_leaves_the_old_file(
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        run.update(lambda manifest: manifest.with_arms([ARM.model_copy(update={"arm": "b"})]), "now")
+        run.update(lambda manifest: manifest.with_systems([ARM.model_copy(update={"arm": "b"})]), "now")
     assert run.manifest().arms == (ARM,)
     assert sorted(path.name for path in run.path.iterdir()) == ["locks", "manifest.json", "plans"]
 

@@ -18,16 +18,16 @@ from mirrors import IMAGE, build_docvqa_mirror, build_mmmu_mirror, png, schema_f
 from mirrors_grounding import build_screenspot_mirror
 from mirrors_mvbench import build_mvbench_mirror
 
+from evalkit.core.errors import EnvironmentProblem, ExitCode, UsageError
+from evalkit.core.registry import load_task
+from evalkit.core.types import MediaRef, Sample
 from evalkit.data.hub import HubDataset
 from evalkit.data.schemas import schemas
-from evalkit.errors import EnvironmentProblem, ExitCode, UsageError
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.metrics.relaxed import RelaxedAccuracy
-from evalkit.registry import load_task
 from evalkit.task import Task, image, text
-from evalkit.types import MediaRef, Sample
 
 Row = dict[str, Any]
 Build = Callable[[Path], Any]
@@ -316,7 +316,7 @@ def test_one_row_of_json_may_differ_and_a_whole_column_may_not(tmp_path: Path) -
         {"q": "Why?", "a": ["z"]},
     ]
     (folder / "test.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    from evalkit.data.columns import TEXT
+    from evalkit.core.columns import TEXT
 
     task = own(HubDataset("me/odd", columns={"q": TEXT, "a": TEXT}))
     found = list(task.samples(str(tmp_path)))
@@ -479,7 +479,7 @@ def test_a_data_set_that_fails_is_told_in_one_message() -> None:
 
 def test_bad_rows_don_t_change_what_a_limit_chooses(tmp_path: Path) -> None:
     from evalkit.data.cache import MediaCache
-    from evalkit.requests import choose, ci_subset
+    from evalkit.data.selection import choose_samples, ci_subset
 
     rows = [{**GOOD, "id": f"s{number}", "label": "ab"[number % 2]} for number in range(20)]
     groups: Mapping[str, Any] = {"g": lambda row: row["label"]}
@@ -489,7 +489,7 @@ def test_bad_rows_don_t_change_what_a_limit_chooses(tmp_path: Path) -> None:
         samples = list(own(Given(tuple(given)), groups=groups, id=lambda row: row["id"]).samples(None))
         ids.append(
             (
-                [each.sample.id for each in choose(samples, 9, MediaCache(tmp_path))],
+                [each.sample.id for each in choose_samples(samples, 9, MediaCache(tmp_path))],
                 sorted(ci_subset(samples, 9)),
             )
         )

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from evalkit.cli import cli
-from evalkit.registry import declared, load_task
+from evalkit.core.registry import declared, load_task
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [info.name for info in declared()]

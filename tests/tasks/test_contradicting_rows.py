@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from mirrors_all import build_all
 
+from evalkit.core.registry import declared, load_task
+from evalkit.core.types import Sample
 from evalkit.data.hub import HubDataset
 from evalkit.metrics.base import Answer
 from evalkit.metrics.choice import MultipleChoice
-from evalkit.registry import declared, load_task
 from evalkit.task import Task
-from evalkit.types import Sample
 
 Row = dict[str, Any]
 NAMES = [info.name for info in declared() if not info.name.startswith("mini_")]

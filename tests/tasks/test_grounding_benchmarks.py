@@ -11,10 +11,10 @@ from mirrors_grounding import (
     build_screenspot_mirror,
 )
 
+from evalkit.core.registry import load_task, resolve
+from evalkit.core.types import Locate
 from evalkit.data.images import image_size
 from evalkit.metrics.base import Answer
-from evalkit.registry import load_task, resolve
-from evalkit.types import Locate
 
 CORNERS = {"refcoco_plus_val": "jxu124/refcocoplus", "refcocog_val": "jxu124/refcocog"}
 EXTENTS = {

@@ -3,9 +3,9 @@ import shutil
 import pytest
 from mirrors import build_refcoco_mirror
 
-from evalkit.errors import EnvironmentProblem
-from evalkit.registry import load_task
-from evalkit.types import Locate, MediaRef
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.registry import load_task
+from evalkit.core.types import Locate, MediaRef
 
 
 def test_refcoco_val_one_sample_per_expression(tmp_path, shared):
@@ -48,7 +48,7 @@ def test_refcoco_val_says_how_to_get_the_images(tmp_path, shared):
 
 
 def test_refcoco_test_image_that_can_not_be_read_becomes_a_sample_all_the_same():
-    from evalkit.data.refcoco import extent_expressions
+    from evalkit.benchmarks.refcoco import extent_expressions
 
     row = {
         "question_id": "1",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from mirrors_image import BUILDERS, Rows, picture
 
+from evalkit.core.registry import load_task
+from evalkit.core.types import MediaRef, Sample, Text
 from evalkit.metrics.base import Answer, Score, Scored
-from evalkit.registry import load_task
-from evalkit.types import MediaRef, Sample, Text
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava_onevision", "internvl")
 

@@ -3,10 +3,10 @@ from collections import Counter
 
 from mirrors import build_chartqa_mirror, build_docvqa_mirror, build_mmmu_mirror, png
 
-from evalkit.data import mmmu
+from evalkit.benchmarks import mmmu
+from evalkit.core.registry import load_task
+from evalkit.core.types import MediaRef, Text
 from evalkit.metrics.mmmu import DISCIPLINES
-from evalkit.registry import load_task
-from evalkit.types import MediaRef, Text
 
 SUBJECTS = tuple(sorted(subject for subjects in DISCIPLINES.values() for subject in subjects))
 SHORT = "\nPlease try to answer the question with short words or phrases if possible."

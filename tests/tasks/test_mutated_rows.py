@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from evalkit.core.registry import declared, load_task
+from evalkit.core.types import Sample
 from evalkit.metrics.base import Answer
 from evalkit.models import describe_model
-from evalkit.registry import declared, load_task
-from evalkit.requests import build_request
-from evalkit.types import Sample
+from evalkit.runner.requests import build_request
 
 ODD = (None, True, -1, 7, 1.5, float("nan"), float("inf"), "", "x", "['a', 'b']", b"bytes", [], {}, [[]],
        [None], {"bytes": None, "path": None}, {"a": [1]}, 10**30, "\ud800", "a\x00b", "None")  # fmt: skip
@@ -64,7 +64,7 @@ def test_a_mutated_row_is_asked_or_is_an_error(name: str) -> None:
             assert "row 0 of data set" in sample.problem
             continue
         request = build_request(model, task, sample)
-        assert request.asked((0.0, 1.0)) or not sample.parts, row
+        assert request.full_prompt((0.0, 1.0)) or not sample.parts, row
         for text in PROBES:
             score = task.metric.score(answer(sample, text))
             assert score.value is None or 0 <= score.value <= max(1.0, task.metric.range[1]), row

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from evalkit import registry
-from evalkit.errors import ExitCode, UsageError
-from evalkit.registry import PAPER_ROWS, builtin_dir, declared, load_task, missing_paper_rows, resolve
+from evalkit.core import registry
+from evalkit.core.errors import ExitCode, UsageError
+from evalkit.core.registry import PAPER_ROWS, builtin_dir, declared, load_task, missing_paper_rows, resolve
 
 TASK = """
 from evalkit.task import HubDataset, Task, text
@@ -152,7 +152,7 @@ def test_a_syntax_error_names_file_line_and_reason(tmp_path):
         (('"{name}"', 'str("mine")'), "`name` in line 5 is computed"),
         (("task = Task", "benchmark = Task"), "no `task = Task(...)`"),
         (("max_new_tokens=8", 'max_new_tokens=8, paper_row="ChartQa"'), "Did you mean `ChartQA`?"),
-        (("Task(\n", "dict(\n"), "not an `evalkit.task.Task`"),
+        (("Task(\n", "dict(\n"), "not an `evalkit.core.task.Task`"),
     ],
 )
 def test_files_that_are_no_tasks(tmp_path, change, reason):
@@ -192,13 +192,13 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_a_wheel_carries_the_tasks_inside_the_package(tmp_path, monkeypatch):
     (tmp_path / "evalkit/_tasks").mkdir(parents=True)
-    monkeypatch.setattr(registry, "__file__", str(tmp_path / "evalkit/registry.py"))
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "evalkit/core/registry.py"))
     assert builtin_dir() == tmp_path / "evalkit/_tasks"
 
 
 def test_listing_executes_no_task_and_imports_little():
-    code = "from evalkit.registry import declared\nfound = declared()\n"
-    code += "import sys; print(len(found), len(sys.modules), 'evalkit.task' in sys.modules)"
+    code = "from evalkit.core.registry import declared\nfound = declared()\n"
+    code += "import sys; print(len(found), len(sys.modules), 'evalkit.core.task' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     tasks, modules, executed = done.stdout.split()
     assert int(tasks) > 25

@@ -12,21 +12,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from family_folders import processor_of, save_folder
-from forked import evalkit
+from family_checkpoints import processor_of, save_folder
+from fork_server import evalkit
 from mirrors import build_videomme_mirror
 
-from evalkit.errors import UsageError
-from evalkit.models import internvl, llava_onevision, qwen2_vl, qwen3_vl
-from evalkit.registry import load_task
-from evalkit.requests import build_request
-from evalkit.types import Cue, MediaRef, Sample, Subtitled, Text
+from evalkit.core.errors import UsageError
+from evalkit.core.registry import load_task
+from evalkit.core.types import Cue, MediaRef, Sample, Subtitled, Text
+from evalkit.models.families.internvl import adapter as internvl
+from evalkit.models.families.llava_onevision import adapter as llava_onevision
+from evalkit.models.families.qwen2_vl import adapter as qwen2_vl
+from evalkit.models.families.qwen3_vl import adapter as qwen3_vl
+from evalkit.runner.requests import build_request
 
 ADAPTERS = {
-    "qwen2_vl": qwen2_vl.ADAPTER,
-    "qwen3_vl": qwen3_vl.ADAPTER,
-    "llava_onevision": llava_onevision.ADAPTER,
-    "internvl": internvl.ADAPTER,
+    "qwen2_vl": qwen2_vl.FAMILY_ADAPTER,
+    "qwen3_vl": qwen3_vl.FAMILY_ADAPTER,
+    "llava_onevision": llava_onevision.FAMILY_ADAPTER,
+    "internvl": internvl.FAMILY_ADAPTER,
 }
 CUES = tuple(Cue(number / 4, (number + 1) / 4, f"words {number}") for number in range(40))
 WORDS = Subtitled(CUES, "Subtitles:\n", "\n\nWhat happens?", "What happens?")
@@ -39,7 +42,7 @@ def sample(path: str, words: Subtitled = WORDS, *more: Any, **clip: float) -> Sa
 
 
 @pytest.fixture(scope="module", params=ADAPTERS)
-def card(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def model_info(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A checkpoint without weights: what renders and prepares."""
     adapter = ADAPTERS[request.param]
     folder = save_folder(tmp_path_factory.mktemp("checkpoint") / request.param, request.param)
@@ -67,9 +70,11 @@ def seen(times: Sequence[float]) -> list[str]:
 
 
 @pytest.mark.parametrize("limits", [(None, None), (4, None), (2, None), (None, 1600)])
-def test_the_frames_that_are_shown_decide(card: Any, video: str, limits: tuple[int | None, ...]) -> None:
-    preprocessor = card.preprocessor.showing(*limits)
-    request = build_request(card, TASK, sample(video))
+def test_the_frames_that_are_shown_decide(
+    model_info: Any, video: str, limits: tuple[int | None, ...]
+) -> None:
+    preprocessor = model_info.preprocessor.with_limits(*limits)
+    request = build_request(model_info, TASK, sample(video))
     prepared = preprocessor.prepare(request)
     (shown,) = prepared.media
     if limits[0]:
@@ -77,57 +82,59 @@ def test_the_frames_that_are_shown_decide(card: Any, video: str, limits: tuple[i
     quoted = [line for line in prepared.prompt.splitlines() if line.startswith("words")]
     assert quoted == seen(shown.timestamps)
     assert 0 < len(quoted) <= len(shown.timestamps)
-    asked = card.tokenizer.decode(prepared.input_ids)
+    asked = model_info.tokenizer.decode(prepared.input_ids)
     assert "\n".join(["Subtitles:", *quoted, "", "What happens?"]) in asked
-    assert preprocessor.asked(request) == prepared.prompt
+    assert preprocessor.full_prompt(request) == prepared.prompt
     assert abs(preprocessor.estimate(request) - prepared.length) <= 2 * len(shown.timestamps)
 
 
-def test_the_token_limit_of_a_family_decides_too(card: Any, video: str) -> None:
+def test_the_token_limit_of_a_family_decides_too(model_info: Any, video: str) -> None:
     """LLaVA-OneVision and InternVL show fewer frames of a video where tokens are few."""
-    preprocessor = card.preprocessor.showing(None, 1600)
-    (shown,) = preprocessor.prepare(build_request(card, TASK, sample(video))).media
+    preprocessor = model_info.preprocessor.with_limits(None, 1600)
+    (shown,) = preprocessor.prepare(build_request(model_info, TASK, sample(video))).media
     fewer = {"LlavaPreprocessor": 8, "InternVLPreprocessor": 6}
     assert len(shown.timestamps) == fewer.get(type(preprocessor).__name__, 20)
 
 
-def test_a_clip_has_the_subtitles_of_its_own_frames(card: Any, video: str) -> None:
-    prepared = card.preprocessor.prepare(build_request(card, TASK, sample(video, start=4.0, end=6.0)))
+def test_a_clip_has_the_subtitles_of_its_own_frames(model_info: Any, video: str) -> None:
+    prepared = model_info.preprocessor.prepare(
+        build_request(model_info, TASK, sample(video, start=4.0, end=6.0))
+    )
     quoted = [line for line in prepared.prompt.splitlines() if line.startswith("words")]
     assert quoted == seen(prepared.media[0].timestamps)
     assert all(16 <= int(line.split()[1]) <= 24 for line in quoted)
 
 
-def test_without_a_subtitle_on_screen_the_question_stands_alone(card: Any, video: str) -> None:
+def test_without_a_subtitle_on_screen_the_question_stands_alone(model_info: Any, video: str) -> None:
     silent = replace(WORDS, cues=(Cue(100.0, 101.0, "late"),))
-    request = build_request(card, TASK, sample(video, silent))
+    request = build_request(model_info, TASK, sample(video, silent))
     plain = build_request(
-        card, TASK, replace(sample(video), parts=(sample(video).parts[0], Text("What happens?")))
+        model_info, TASK, replace(sample(video), parts=(sample(video).parts[0], Text("What happens?")))
     )
-    assert card.preprocessor.prepare(request).prompt == plain.prompt
-    assert request.asked(()) == plain.prompt
+    assert model_info.preprocessor.prepare(request).prompt == plain.prompt
+    assert request.full_prompt(()) == plain.prompt
 
 
-def test_special_tokens_in_subtitles_stay_text(card: Any, video: str) -> None:
+def test_special_tokens_in_subtitles_stay_text(model_info: Any, video: str) -> None:
     """And a question may have whatever characters it likes."""
-    special = card.preprocessor.placeholders["video"]
+    special = model_info.preprocessor.placeholders["video"]
     tricky = Subtitled((Cue(0.0, 1.0, f"see {special}"),), "\ufdd0:\n", f"\n{special}", special)
-    request = build_request(card, TASK, sample(video, tricky, Text("\ufdd0\ufdd1")))
-    prepared = card.preprocessor.prepare(request)
+    request = build_request(model_info, TASK, sample(video, tricky, Text("\ufdd0\ufdd1")))
+    prepared = model_info.preprocessor.prepare(request)
     assert prepared.prompt.count(special) == 1
     assert "\ufdd0:\nsee " in prepared.prompt
     assert "\ufdd0\ufdd1" in prepared.prompt
 
 
-def test_the_letter_of_an_answer_follows_the_prompt_that_is_asked(card: Any, video: str) -> None:
-    request = build_request(card, TASK, sample(video), mc_logits=True)
-    letters = card.preprocessor.prepare(request).choices
-    assert [card.tokenizer.decode([letter]) for letter in letters] == ["A", "B"]
+def test_the_letter_of_an_answer_follows_the_prompt_that_is_asked(model_info: Any, video: str) -> None:
+    request = build_request(model_info, TASK, sample(video), mc_logits=True)
+    letters = model_info.preprocessor.prepare(request).choices
+    assert [model_info.tokenizer.decode([letter]) for letter in letters] == ["A", "B"]
 
 
-def test_what_decides_is_part_of_the_key(card: Any, video: str) -> None:
+def test_what_decides_is_part_of_the_key(model_info: Any, video: str) -> None:
     def key(words: Subtitled) -> str:
-        return build_request(card, TASK, sample(video, words)).key
+        return build_request(model_info, TASK, sample(video, words)).key
 
     assert key(WORDS) == key(replace(WORDS))
     others = [
@@ -140,17 +147,17 @@ def test_what_decides_is_part_of_the_key(card: Any, video: str) -> None:
     assert len({key(WORDS), *map(key, others)}) == 1 + len(others)
 
 
-def test_a_request_travels_to_workers(card: Any, video: str) -> None:
-    request = build_request(card, TASK, sample(video))
+def test_a_request_travels_to_workers(model_info: Any, video: str) -> None:
+    request = build_request(model_info, TASK, sample(video))
     assert pickle.loads(pickle.dumps(request)) == request
     assert hash(pickle.loads(pickle.dumps(request))) == hash(request)
 
 
 @pytest.mark.parametrize("videos", [0, 2])
-def test_subtitles_of_no_video_or_of_two_are_refused(card: Any, videos: int) -> None:
+def test_subtitles_of_no_video_or_of_two_are_refused(model_info: Any, videos: int) -> None:
     parts = (*[MediaRef("video", path="v.mp4")] * videos, WORDS)
     with pytest.raises(UsageError, match=f"subtitles and {videos} videos"):
-        build_request(card, TASK, Sample("s", parts, "A", "c"))
+        build_request(model_info, TASK, Sample("s", parts, "A", "c"))
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import mirrors_video as mirrors
 import pytest
 from mirrors_mvbench import MVBENCH, build_mvbench_mirror
 
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.registry import load_task
+from evalkit.core.types import MediaRef, Sample, Text
 from evalkit.data.cache import MediaCache
 from evalkit.data.video import probe
-from evalkit.errors import EnvironmentProblem
 from evalkit.metrics.base import Answer, Score
-from evalkit.registry import load_task
-from evalkit.types import MediaRef, Sample, Text
 
 BUILDERS: dict[str, Callable[[Path], mirrors.Rows]] = {
     "mvbench": build_mvbench_mirror,

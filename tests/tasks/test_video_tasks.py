@@ -3,12 +3,12 @@ import zipfile
 import pytest
 from mirrors import build_videomme_mirror
 
-from evalkit.data import videomme
+from evalkit.benchmarks import videomme
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.registry import load_task
+from evalkit.core.types import MediaRef, Text
 from evalkit.data.archives import UnsafeArchive
-from evalkit.data.frame_times import shown_times
-from evalkit.errors import EnvironmentProblem
-from evalkit.registry import load_task
-from evalkit.types import MediaRef, Text
+from evalkit.data.frame_times import sampled_times
 
 QUESTION = (
     "Respond with only the letter (A, B, C, or D) of the correct option.\n"
@@ -100,7 +100,7 @@ def test_with_subtitles_only_those_in_frames_shown(tmp_path, shared):
     build_videomme_mirror(shared, tmp_path)
     found = samples("videomme_w_subtitle", tmp_path)
     # The clip lasts ten seconds: frames at 0, 0.5, ... 9.5 or so, none of them at 2.01 to 2.02.
-    assert found[0].parts[1].at(shown_times(found[0].parts[0].path)) == (
+    assert found[0].parts[1].at(sampled_times(found[0].parts[0].path)) == (
         "This video's subtitles are listed below:\nfirst words\nlast words\n\n"
         "Select the best answer to the following multiple-choice question based on the video and the "
         "subtitles. " + QUESTION.format(1)
@@ -138,4 +138,4 @@ def test_with_subtitles_a_video_that_can_not_be_read_stays_a_sample(tmp_path, sh
         (folder / "data/fFjv93ACGo8.mp4").write_bytes(content)
     found = samples("videomme_w_subtitle", tmp_path)
     assert len(found) == 6
-    assert found[0].parts[1].at(shown_times(found[0].parts[0].path)) == PLAIN.format(1)
+    assert found[0].parts[1].at(sampled_times(found[0].parts[0].path)) == PLAIN.format(1)

@@ -14,11 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from evalkit.core.types import Locate
 from evalkit.metrics.base import Answer
-from evalkit.types import Locate
-from evalkit.zoo.boards import BLANK, CELL, COLOURS, DIGITS, LETTERS, NAMES, colour, glyph, pixels, tiles
 from evalkit.zoo.minisuite import VIDEO_FPS, MiniDataset, png
-from evalkit.zoo.scenes import MAKERS, MOVES, generator
+from evalkit.zoo.scenes import MOVES, SCENES, generator
+from evalkit.zoo.token_grids import (
+    BLANK,
+    CELL,
+    COLOURS,
+    DIGITS,
+    LETTERS,
+    NAMES,
+    cell_images,
+    colour,
+    glyph,
+    pixels,
+)
 
 TASKS = Path(__file__).parents[2] / "tasks"
 FILES = {
@@ -120,14 +131,14 @@ def test_every_shape_stays_as_it_is_in_the_processor():
 
 def read_cell(cell):
     """What a cell shows, told from its pixels alone: by the nearest drawing."""
-    distance = np.abs(tiles().astype(int) - cell.astype(int)).mean(axis=(1, 2, 3))
+    distance = np.abs(cell_images().astype(int) - cell.astype(int)).mean(axis=(1, 2, 3))
     kind = int(distance.argmin())
     assert distance[kind] < 8
     return kind
 
 
 def read_png(data):
-    """The board behind an encoded image."""
+    """The token grid behind an encoded image."""
     with Image.open(io.BytesIO(data)) as image:
         array = np.asarray(image.convert("RGB"))
     rows, columns = array.shape[0] // CELL, array.shape[1] // CELL
@@ -139,18 +150,18 @@ def read_png(data):
 @settings(max_examples=25, deadline=None)
 def test_pixels_show_the_board(seed):
     for name in ("mini_docvqa", "mini_chartqa", "mini_refcoco"):
-        board = MAKERS[name](generator("test", seed)).board
-        assert (read_png(png(board)) == board).all()
+        token_grid = SCENES[name](generator("test", seed)).token_grid
+        assert (read_png(png(token_grid)) == token_grid).all()
 
 
 @given(seeds)
 @settings(max_examples=25, deadline=None)
 def test_codes_can_be_read_in_the_pixels(seed):
-    scene = MAKERS["mini_docvqa"](generator("test", seed))
-    board = read_png(png(scene.board))
+    scene = SCENES["mini_docvqa"](generator("test", seed))
+    token_grid = read_png(png(scene.token_grid))
     for question in scene.questions:
         line = question.text.rstrip("?").split()[-1]
-        seen = board if question.kind == "row" else board.T
+        seen = token_grid if question.kind == "row" else token_grid.T
         (at,) = [i for i in range(len(seen)) if seen[i, 0] == glyph(line)]
         assert "".join((LETTERS + DIGITS)[kind - 1] for kind in seen[at, 1:4]) == question.answer
 
@@ -158,9 +169,9 @@ def test_codes_can_be_read_in_the_pixels(seed):
 @given(seeds)
 @settings(max_examples=25, deadline=None)
 def test_bars_can_be_read_in_the_pixels(seed):
-    scene = MAKERS["mini_chartqa"](generator("test", seed))
-    board = read_png(png(scene.board))
-    height = {name: int((board == colour(name)).sum()) for name in NAMES}
+    scene = SCENES["mini_chartqa"](generator("test", seed))
+    token_grid = read_png(png(scene.token_grid))
+    height = {name: int((token_grid == colour(name)).sum()) for name in NAMES}
     for question in scene.questions:
         if question.kind == "augmented_test":
             (name,) = [name for name in NAMES if f" {name} " in question.text]
@@ -173,13 +184,13 @@ def test_bars_can_be_read_in_the_pixels(seed):
 @given(seeds)
 @settings(max_examples=25, deadline=None)
 def test_boxes_hold_their_colour_and_words_tell_them_apart(seed):
-    scene = MAKERS["mini_refcoco"](generator("test", seed))
-    board = read_png(png(scene.board))
+    scene = SCENES["mini_refcoco"](generator("test", seed))
+    token_grid = read_png(png(scene.token_grid))
     for question in scene.questions:
         x1, y1, x2, y2 = (edge // CELL for edge in question.box)
         *words, name, _ = question.text.split()
-        assert (board[y1:y2, x1:x2] == colour(name)).all()
-        other = np.argwhere((board == colour(name)) & ~_inside(board.shape, x1, y1, x2, y2))
+        assert (token_grid[y1:y2, x1:x2] == colour(name)).all()
+        other = np.argwhere((token_grid == colour(name)) & ~_inside(token_grid.shape, x1, y1, x2, y2))
         assert bool(words) == bool(len(other))
         if words:
             beyond = {
@@ -200,20 +211,21 @@ def _inside(shape, x1, y1, x2, y2):
 @given(seeds)
 @settings(max_examples=40, deadline=None)
 def test_clips_show_what_their_answers_say(seed):
-    scene = MAKERS["mini_video"](generator("test", seed))
-    board = scene.board
+    scene = SCENES["mini_video"](generator("test", seed))
+    token_grid = scene.token_grid
     for question in scene.questions:
         assert len(set(question.options)) == 4
         answer = question.options["ABCD".index(question.answer)]
         if question.kind == "Order":
             seconds = {
-                name: [t for t in range(len(board)) if (board[t] == colour(name)).any()] for name in NAMES
+                name: [t for t in range(len(token_grid)) if (token_grid[t] == colour(name)).any()]
+                for name in NAMES
             }
             shown = sorted((name for name in NAMES if seconds[name]), key=lambda name: seconds[name][0])
             assert answer == (shown[0] if "first" in question.text else shown[-1])
         else:
             (name,) = [name for name in NAMES if f" {name} " in question.text]
-            places = np.array([np.argwhere(frame == colour(name))[0] for frame in board])
+            places = np.array([np.argwhere(frame == colour(name))[0] for frame in token_grid])
             dy, dx = MOVES[answer]
             steps = np.diff(places, axis=0)
             assert steps.any()
@@ -225,14 +237,14 @@ def test_clip_files_hold_the_frames(monkeypatch, tmp_path):
     monkeypatch.setenv("EVALKIT_CACHE", str(tmp_path))
     rows = {row["videoID"]: row for row in MiniDataset("mini_video", n=12).rows()}
     for number, row in enumerate(rows.values()):
-        board = MAKERS["mini_video"](generator("evaluate", "mini_video", 1, number)).board
+        token_grid = SCENES["mini_video"](generator("evaluate", "mini_video", 1, number)).token_grid
         with av.open(row["video"]) as container:
             assert container.streams.video[0].average_rate == VIDEO_FPS
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        wanted = np.repeat(pixels(board), VIDEO_FPS, axis=0)
+        wanted = np.repeat(pixels(token_grid), VIDEO_FPS, axis=0)
         assert len(frames) == len(wanted)
         assert np.abs(np.stack(frames).astype(int) - wanted).mean() < 3
-        assert len(board) == {"short": 3, "medium": 4, "long": 6}[row["duration"]]
+        assert len(token_grid) == {"short": 3, "medium": 4, "long": 6}[row["duration"]]
 
 
 def test_clips_are_encoded_once(monkeypatch, tmp_path):
@@ -245,8 +257,8 @@ def test_clips_are_encoded_once(monkeypatch, tmp_path):
 
 
 def test_boards_draw_their_colours():
-    board = np.array([[colour("red"), BLANK]])
-    drawn = pixels(board)
+    token_grid = np.array([[colour("red"), BLANK]])
+    drawn = pixels(token_grid)
     assert drawn.shape == (CELL, 2 * CELL, 3)
     assert (drawn[:, :CELL] == COLOURS["red"]).all()
     assert (drawn[:, CELL:] == 255).all()

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from evalkit.errors import EnvironmentProblem, UsageError
-from evalkit.zoo import MODELS, VARIANTS, resolve, wording
-from evalkit.zoo.scenes import MAKERS, generator
+from evalkit.core.errors import EnvironmentProblem, UsageError
+from evalkit.zoo import MODELS, VARIANTS, resolve
+from evalkit.zoo.scenes import SCENES, generator
+from tools.zoo_training import prompts
 
 FILES = {
     "config.json",
@@ -24,7 +25,7 @@ def test_unknown_names_say_what_exists():
     with pytest.raises(UsageError, match="`tiny`"):
         resolve("tinny", "mrope")
     with pytest.raises(
-        UsageError, match=r"(?s)mrope-i.*python -m evalkit\.zoo\.train --variant 'mrope-j'"
+        UsageError, match=r"(?s)mrope-i.*python -m tools\.zoo_training\.train --variant 'mrope-j'"
     ) as error:
         resolve("tiny", "mrope-j")
     assert all(variant in error.value.why for variant in VARIANTS)
@@ -32,7 +33,7 @@ def test_unknown_names_say_what_exists():
 
 def test_missing_files_name_the_training_command(monkeypatch, tmp_path):
     monkeypatch.setattr("evalkit.zoo.CHECKPOINTS", tmp_path)
-    with pytest.raises(EnvironmentProblem, match=r"python -m evalkit\.zoo\.train --variant mrope-i"):
+    with pytest.raises(EnvironmentProblem, match=r"python -m tools\.zoo_training\.train --variant mrope-i"):
         resolve("tiny", "mrope-i")
 
 
@@ -55,7 +56,7 @@ def test_ordinary_from_pretrained(variant):
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     assert type(model).__name__ == "Qwen2_5_VLForConditionalGeneration"
     assert 0.9e6 < sum(p.numel() for p in model.parameters()) < 2e6
-    assert model.generation_config.eos_token_id == wording.END
+    assert model.generation_config.eos_token_id == prompts.END
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.eos_token == "<|im_end|>"
     processor = AutoProcessor.from_pretrained(folder)
@@ -63,29 +64,29 @@ def test_ordinary_from_pretrained(variant):
     assert processor.image_processor.patch_size == 14
 
 
-@pytest.mark.parametrize("task", MAKERS)
+@pytest.mark.parametrize("task", SCENES)
 def test_chat_template_gives_the_prompt_of_the_training(task):
     pytest.importorskip("transformers")
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(resolve("tiny", "mrope-i"))
-    trained = wording.build_tokenizer()
-    question = MAKERS[task](generator("t", 1)).questions[0]
+    trained = prompts.build_tokenizer()
+    question = SCENES[task](generator("t", 1)).questions[0]
     kind = "video" if task == "mini_video" else "image"
-    content = [{"type": kind}, {"type": "text", "text": wording.prompt_text(question)}]
+    content = [{"type": kind}, {"type": "text", "text": prompts.prompt_text(question)}]
     text = tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
-    before, after = wording.chat(question, video=kind == "video")
+    before, after = prompts.chat(question, video=kind == "video")
     assert text == before + after
     assert tokenizer(text)["input_ids"] == trained.encode(text).ids
 
 
 def test_prompts_are_worded_as_the_model_family_words_them():
     pytest.importorskip("torch")
-    from evalkit.models.qwen2_5_vl import ADAPTER
+    from evalkit.models.families.qwen2_5_vl.adapter import FAMILY_ADAPTER
 
-    assert ADAPTER.locate == wording.LOCATE
+    assert FAMILY_ADAPTER.locate == prompts.LOCATE
 
 
 def test_variants_share_everything_but_what_was_trained_per_variant():

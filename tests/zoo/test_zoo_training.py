@@ -5,22 +5,23 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from evalkit.rope.install import install
+from evalkit.rope.hf.install import install
 from evalkit.rope.layout import segments_from_types
 from evalkit.rope.positions import position_ids
 from evalkit.rope.variants import parse_variant
-from evalkit.zoo import VARIANTS, checkpoint, language, tower, train, wording
-from evalkit.zoo.batches import IGNORED, Packer, training_scenes
-from evalkit.zoo.boards import KINDS, pixels, tiles
+from evalkit.zoo import VARIANTS
 from evalkit.zoo.minisuite import encode_clip, png
-from evalkit.zoo.scenes import MAKERS, Scene, generator
+from evalkit.zoo.scenes import SCENES, Scene, generator
+from evalkit.zoo.token_grids import CELL_KINDS, cell_images, pixels
+from tools.zoo_training import language, prompts, tiny_model, tower, train
+from tools.zoo_training.batches import IGNORED, Collator, training_scenes
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return wording.build_tokenizer()
+    return prompts.build_tokenizer()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def start(tmp_path_factory):
 
 
 def test_tokenizer_is_the_same_every_time(tokenizer):
-    assert wording.build_tokenizer().to_str() == tokenizer.to_str()
+    assert prompts.build_tokenizer().to_str() == tokenizer.to_str()
 
 
 @pytest.mark.parametrize(
@@ -47,13 +48,13 @@ def test_tokenizer_reads_any_text(tokenizer, text):
 
 def test_a_box_is_four_tokens_and_codes_are_spelt(tokenizer):
     assert len(tokenizer.encode("[0, 28, 140, 168]").ids) == 4
-    for scene in (MAKERS["mini_docvqa"](generator("t", i)) for i in range(50)):
+    for scene in (SCENES["mini_docvqa"](generator("t", i)) for i in range(50)):
         assert all(len(tokenizer.encode(q.answer).ids) == len(q.answer) for q in scene.questions)
 
 
 def test_every_cell_has_a_name_of_its_own(tokenizer):
-    names = wording.cell_tokens(tokenizer)
-    assert len(names) == len(set(names)) == KINDS
+    names = prompts.cell_tokens(tokenizer)
+    assert len(names) == len(set(names)) == CELL_KINDS
 
 
 def test_text_of_the_language_stage_can_be_known():
@@ -68,22 +69,23 @@ def test_text_of_the_language_stage_can_be_known():
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_packed_positions_are_those_of_a_lone_question(tokenizer, variant):
     rope = parse_variant(variant).with_defaults(tokens_per_second=1.0)
-    packer = Packer(tokenizer, rope)
-    for task, make in MAKERS.items():
+    collator = Collator(tokenizer, rope)
+    for task, make in SCENES.items():
         scene = make(generator("t", 1))
-        batch = packer.pack([scene], np.random.default_rng(0))
+        batch = collator.collate([scene], np.random.default_rng(0))
         for number, question in enumerate(scene.questions[:2]):
-            lone = packer.pack([Scene(scene.board, (question,))], np.random.default_rng(0))
+            lone = collator.collate([Scene(scene.token_grid, (question,))], np.random.default_rng(0))
             length = lone.ids.shape[1]
-            shape = scene.board.shape if scene.board.ndim == 3 else (1, *scene.board.shape)
-            pad = wording.VIDEO_PAD if task == "mini_video" else wording.IMAGE_PAD
+            shape = scene.token_grid.shape if scene.token_grid.ndim == 3 else (1, *scene.token_grid.shape)
+            pad = prompts.VIDEO_PAD if task == "mini_video" else prompts.IMAGE_PAD
             types = [(2 if task == "mini_video" else 1) if t == pad else 0 for t in lone.ids[0].tolist()]
             segments = segments_from_types(types, [(shape[0], 2 * shape[1], 2 * shape[2])], 2)
             assert (lone.positions[:, 0].numpy() == position_ids(rope.position, segments).ids).all()
-            prefix = 3 + scene.board.size
+            prefix = 3 + scene.token_grid.size
             own = length - prefix
             at = prefix + sum(
-                packer.pack([Scene(scene.board, (q,))], np.random.default_rng(0)).ids.shape[1] - prefix
+                collator.collate([Scene(scene.token_grid, (q,))], np.random.default_rng(0)).ids.shape[1]
+                - prefix
                 for q in scene.questions[:number]
             )
             assert (batch.positions[:, 0, at : at + own] == lone.positions[:, 0, prefix:]).all()
@@ -93,12 +95,12 @@ def test_packed_positions_are_those_of_a_lone_question(tokenizer, variant):
 def test_packed_questions_are_computed_as_if_alone(start, variant):
     trainer = train.Trainer(variant, 40, start)
     for scenes in training_scenes(0):
-        scene = Scene(scenes[0].board, scenes[0].questions[:3])
-        together, _, _ = trainer.logits(trainer.packer.pack([scene], np.random.default_rng(0)))
-        copies = trainer.packer.pack([scene], np.random.default_rng(0)).cells
+        scene = Scene(scenes[0].token_grid, scenes[0].questions[:3])
+        together, _, _ = trainer.logits(trainer.collator.collate([scene], np.random.default_rng(0)))
+        copies = trainer.collator.collate([scene], np.random.default_rng(0)).cells
         alone = []
         for question in scene.questions:
-            batch = trainer.packer.pack([Scene(scene.board, (question,))], np.random.default_rng(0))
+            batch = trainer.collator.collate([Scene(scene.token_grid, (question,))], np.random.default_rng(0))
             assert (batch.cells[batch.cells >= 0] == copies[copies >= 0]).all()
             alone.append(trainer.logits(batch)[0])
         torch.testing.assert_close(together, torch.cat(alone), atol=2e-5, rtol=1e-4)
@@ -109,37 +111,37 @@ def test_training_features_are_those_of_the_real_processor(start, tmp_path):
     from PIL import Image
 
     trainer = train.Trainer("vanilla", 40, start)
-    checkpoint.save(trainer.model, trainer.tokenizer, tmp_path / "tiny")
+    tiny_model.save(trainer.model, trainer.tokenizer, tmp_path / "tiny")
     processor = pytest.importorskip("transformers").AutoProcessor.from_pretrained(tmp_path / "tiny")
     visual = trainer.model.model.visual
-    clean = tower.features(visual, torch.from_numpy(tiles().copy()).float())
+    clean = tower.features(visual, torch.from_numpy(cell_images().copy()).float())
     for task in ("mini_docvqa", "mini_chartqa", "mini_refcoco"):
-        board = MAKERS[task](generator("t", 3)).board
+        token_grid = SCENES[task](generator("t", 3)).token_grid
         path = tmp_path / "scene.png"
-        path.write_bytes(png(board))
+        path.write_bytes(png(token_grid))
         seen = processor.image_processor(images=[Image.open(path)], return_tensors="pt")
-        assert seen["image_grid_thw"].tolist() == [[1, 2 * board.shape[0], 2 * board.shape[1]]]
+        assert seen["image_grid_thw"].tolist() == [[1, 2 * token_grid.shape[0], 2 * token_grid.shape[1]]]
         found = visual(seen["pixel_values"], grid_thw=seen["image_grid_thw"]).pooler_output
-        torch.testing.assert_close(found, clean[board.ravel()], atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(found, clean[token_grid.ravel()], atol=1e-4, rtol=1e-3)
 
 
 def test_codec_leaves_less_noise_than_the_training_adds(tmp_path):
     av = pytest.importorskip("av")
     errors = []
     for seed in range(6):
-        board = MAKERS["mini_video"](generator("t", seed)).board
-        encode_clip(board, tmp_path / "clip.mp4")
+        token_grid = SCENES["mini_video"](generator("t", seed)).token_grid
+        encode_clip(token_grid, tmp_path / "clip.mp4")
         with av.open(str(tmp_path / "clip.mp4")) as container:
             frames = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
-        errors.append(np.abs(frames.astype(float) - np.repeat(pixels(board), 8, axis=0)).mean())
+        errors.append(np.abs(frames.astype(float) - np.repeat(pixels(token_grid), 8, axis=0)).mean())
     assert max(errors) < tower.NOISE
 
 
 def test_a_short_training_lowers_the_loss_and_is_repeatable(start):
     first, again = (train.Trainer("mrope-i", 40, start) for _ in range(2))
-    losses = [first.advance() for _ in range(12)]
+    losses = [first.train_step() for _ in range(12)]
     assert losses[-1] < losses[0] - 0.5
-    assert [again.advance() for _ in range(3)] == losses[:3]
+    assert [again.train_step() for _ in range(3)] == losses[:3]
 
 
 def test_a_stopped_training_continues_where_it_was(start):
@@ -147,7 +149,7 @@ def test_a_stopped_training_continues_where_it_was(start):
     straight.run(stop=4)
     stopped = train.Trainer("mhrope", 40, start)
     stopped.run(stop=2)
-    stopped.keep()
+    stopped.save_state()
     resumed = train.Trainer("mhrope", 40, start)
     resumed.resume()
     assert resumed.step == 2
@@ -157,11 +159,11 @@ def test_a_stopped_training_continues_where_it_was(start):
 
 
 def test_loss_counts_answers_only(tokenizer):
-    packer = Packer(tokenizer, parse_variant("vanilla"))
-    scene = MAKERS["mini_chartqa"](generator("t", 5))
-    scene = Scene(scene.board, scene.questions[:1])
-    labels = packer.pack([scene], np.random.default_rng(0)).labels[0]
-    wanted = [*tokenizer.encode(scene.questions[0].answer).ids, wording.END]
+    collator = Collator(tokenizer, parse_variant("vanilla"))
+    scene = SCENES["mini_chartqa"](generator("t", 5))
+    scene = Scene(scene.token_grid, scene.questions[:1])
+    labels = collator.collate([scene], np.random.default_rng(0)).labels[0]
+    wanted = [*tokenizer.encode(scene.questions[0].answer).ids, prompts.END]
     assert labels[labels != IGNORED].tolist() == wanted
 
 
@@ -171,8 +173,8 @@ def test_all_variants_start_from_the_same_weights_and_see_the_same_samples(start
     for other in models[1:]:
         assert all(torch.equal(v, reference[k]) for k, v in other.model.state_dict().items())
         for mine, theirs in zip(training_scenes(7), training_scenes(7), strict=True):
-            one = models[0].packer.pack(mine, np.random.default_rng(1))
-            two = other.packer.pack(theirs, np.random.default_rng(1))
+            one = models[0].collator.collate(mine, np.random.default_rng(1))
+            two = other.collator.collate(theirs, np.random.default_rng(1))
             assert torch.equal(one.ids, two.ids)
             assert torch.equal(one.labels, two.labels)
             assert torch.equal(one.cells, two.cells)
@@ -181,7 +183,9 @@ def test_all_variants_start_from_the_same_weights_and_see_the_same_samples(start
 def test_install_keeps_the_loss_path_differentiable(start):
     trainer = train.Trainer("mhrope", 40, start)
     install(trainer.model, parse_variant("mhrope"))
-    logits, labels, _ = trainer.logits(trainer.packer.pack(training_scenes(0)[1], np.random.default_rng(0)))
+    logits, labels, _ = trainer.logits(
+        trainer.collator.collate(training_scenes(0)[1], np.random.default_rng(0))
+    )
     cross_entropy(logits, labels).backward()
     assert trainer.model.model.visual.merger.mlp[0].weight.grad is not None
     assert trainer.model.model.visual.blocks[0].attn.qkv.weight.grad is None

@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.core.errors import UsageError, did_you_mean
 from evalkit.data.video.probe import VideoInfo, probe
-from evalkit.errors import UsageError, did_you_mean
 
 __all__ = ["BACKENDS", "VideoInfo", "VideoReader", "open_reader", "probe"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.formats import whole_path
+from evalkit.data.formats import plain_file_path
 from evalkit.data.video.errors import check_places, damaged, missing
 from evalkit.data.video.probe import VideoInfo
 
@@ -46,7 +46,7 @@ def _open(path: str) -> Any:
     except (ImportError, OSError) as error:
         raise missing("decord", str(error)) from None
     try:
-        return decord.VideoReader(whole_path(path), ctx=decord.cpu(0), num_threads=1)
+        return decord.VideoReader(plain_file_path(path), ctx=decord.cpu(0), num_threads=1)
     except (decord.DECORDError, RuntimeError) as error:
         raise damaged(path, _reason(error)) from None
 

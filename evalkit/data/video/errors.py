@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evalkit.errors import EnvironmentProblem, MediaError
+from evalkit.core.errors import EnvironmentProblem, MediaError
 
 if TYPE_CHECKING:
     from evalkit.data.video.probe import VideoInfo

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.data.formats import whole_path
+from evalkit.data.formats import plain_file_path
 from evalkit.data.video.errors import check_places, damaged, missing
 from evalkit.data.video.probe import VideoInfo
 
@@ -42,7 +42,7 @@ def _open(path: str) -> Any:
     except (ImportError, OSError, RuntimeError) as error:
         raise missing("torchcodec", str(error)) from None
     try:
-        return VideoDecoder(whole_path(path), seek_mode="exact", num_ffmpeg_threads=1)
+        return VideoDecoder(plain_file_path(path), seek_mode="exact", num_ffmpeg_threads=1)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         # FFmpeg's libraries are looked for only now, not on import.

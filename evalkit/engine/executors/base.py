@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from evalkit.engine.run import Answers, Settings
-from evalkit.models.base import Card, Placing
-from evalkit.types import Request
+from evalkit.core.types import Request
+from evalkit.engine.scheduler import EngineConfig, ResponseStream
+from evalkit.models.base import LoadConfig, ModelInfo
 
 
 @dataclass(frozen=True)
-class Order:
+class ModelSpec:
     """A model to load, as :func:`evalkit.models.load_model` names it; ``identity`` is what another engine
     found it to be.
     """
 
     model: str
     rope: str = "auto"
-    where: Placing = field(default_factory=Placing)
+    load_config: LoadConfig = field(default_factory=LoadConfig)
     identity: Mapping[str, str] | None = None
 
 
@@ -31,7 +31,7 @@ class Executor(Protocol):
         """Processor cores for each engine."""
         ...
 
-    def describe(self, order: Order) -> Card:
+    def describe(self, spec: ModelSpec) -> ModelInfo:
         """What an order would load, without its weights.
 
         Raises:
@@ -39,21 +39,21 @@ class Executor(Protocol):
         """
         ...
 
-    def load(self, orders: Sequence[Order], *, lockstep: bool) -> list[Card]:
+    def load(self, specs: Sequence[ModelSpec], *, lockstep: bool) -> list[ModelInfo]:
         """Load what the first order says and, if ``lockstep``, those after it that can be answered side by
         side with it: read requests alike, and fit into memory beside it. What was loaded before is
         dropped.
 
         Returns:
-            The cards of the orders that were loaded, in order, of the first at least.
+            The model_infos of the specs that were loaded, in spec, of the first at least.
 
         Raises:
             EvalkitError: the first one can't be loaded.
         """
         ...
 
-    def answers(self, requests: Sequence[Sequence[Request]], settings: Settings) -> Answers:
-        """See :func:`evalkit.engine.run.answers`; the models are those that were loaded, in order."""
+    def generate(self, requests: Sequence[Sequence[Request]], settings: EngineConfig) -> ResponseStream:
+        """See :func:`evalkit.engine.scheduler.generate`; the models are those that were loaded, in spec."""
         ...
 
     def close(self) -> None:

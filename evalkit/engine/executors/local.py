@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from evalkit.engine.executors.base import Order
-from evalkit.engine.run import Answers, Settings, answers
-from evalkit.errors import EvalkitError
+from evalkit.core.errors import EvalkitError
+from evalkit.core.provenance import usable_cores
+from evalkit.core.types import Request
+from evalkit.engine.executors.base import ModelSpec
+from evalkit.engine.scheduler import EngineConfig, ResponseStream, generate
 from evalkit.models import describe_model
-from evalkit.models.base import Card, Model
-from evalkit.provenance import usable_cores
-from evalkit.types import Request
+from evalkit.models.base import Model, ModelInfo
 
 
 @dataclass
-class Local:
+class LocalExecutor:
     """See :class:`evalkit.engine.executors.base.Executor`; ``models`` are those that are loaded."""
 
     models: list[Model] = field(default_factory=list)
@@ -25,39 +25,39 @@ class Local:
         """See :class:`evalkit.engine.executors.base.Executor`."""
         return usable_cores()
 
-    def describe(self, order: Order) -> Card:
+    def describe(self, spec: ModelSpec) -> ModelInfo:
         """See :class:`evalkit.engine.executors.base.Executor`."""
-        return describe_model(order.model, order.rope, order.where)
+        return describe_model(spec.model, spec.rope, spec.load_config)
 
-    def load(self, orders: Sequence[Order], *, lockstep: bool) -> list[Card]:
+    def load(self, specs: Sequence[ModelSpec], *, lockstep: bool) -> list[ModelInfo]:
         """See :class:`evalkit.engine.executors.base.Executor`."""
         self.models = []
-        cards: list[Card] = []
-        for order in orders if lockstep else orders[:1]:
+        model_infos: list[ModelInfo] = []
+        for spec in specs if lockstep else specs[:1]:
             try:
-                card = describe_model(order.model, order.rope, order.where)
-                if self.models and not self._suits(card):
+                model_info = describe_model(spec.model, spec.rope, spec.load_config)
+                if self.models and not self._fits_beside(model_info):
                     break
-                model = card.load()
+                model = model_info.load()
             except EvalkitError:
                 if not self.models:
                     raise
                 break  # it may fit alone; if not, that will be said then
             if self.models:
-                model.join(self.models[0])
+                model.share_weights_with(self.models[0])
             self.models.append(model)
-            cards.append(model.card)
-        return cards
+            model_infos.append(model.model_info)
+        return model_infos
 
-    def answers(self, requests: Sequence[Sequence[Request]], settings: Settings) -> Answers:
+    def generate(self, requests: Sequence[Sequence[Request]], settings: EngineConfig) -> ResponseStream:
         """See :class:`evalkit.engine.executors.base.Executor`."""
-        return answers(self.models, requests, settings)
+        return generate(self.models, requests, settings)
 
     def close(self) -> None:
         """See :class:`evalkit.engine.executors.base.Executor`."""
         self.models = []
 
-    def _suits(self, card: Card) -> bool:
+    def _fits_beside(self, model_info: ModelInfo) -> bool:
         """Whether a model may join those that are loaded."""
         first = self.models[0]
-        return first.preprocessor == card.preprocessor and first.has_room_for(card)
+        return first.preprocessor == model_info.preprocessor and first.fits_beside(model_info)

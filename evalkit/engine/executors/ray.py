@@ -1,6 +1,6 @@
 """Engines in processes of their own, on the GPUs of this machine or of a Ray cluster.
 
-The engines know nothing of each other: each takes groups of requests from one dealer and streams its
+The engines know nothing of each other: each takes groups of requests from one work_queue and streams its
 answers to the driver, which keeps none. One that dies is started again, and its groups are dealt anew.
 """
 
@@ -12,20 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evalkit.engine.dealer import Dealer
-from evalkit.engine.executors.base import Order
-from evalkit.engine.executors.seats import Seat
-from evalkit.engine.executors.worker import Files, Worker, remote
-from evalkit.engine.planner import Asker
-from evalkit.engine.run import Answers, Settings, planned
-from evalkit.errors import EnvironmentProblem, EvalkitError, UsageError
-from evalkit.models.base import Card
-from evalkit.provenance import usable_cores
-from evalkit.types import Request, Response
+from evalkit.core.errors import EnvironmentProblem, EvalkitError, UsageError
+from evalkit.core.provenance import usable_cores
+from evalkit.core.types import Request, Response
+from evalkit.engine.executors.base import ModelSpec
+from evalkit.engine.executors.device_groups import DeviceGroup
+from evalkit.engine.executors.worker import DriverFiles, Worker, blocking_call
+from evalkit.engine.planner import Consumer
+from evalkit.engine.scheduler import EngineConfig, ResponseStream, plan_requests
+from evalkit.engine.work_queue import WorkQueue
+from evalkit.models.base import ModelInfo
 
 Batch = tuple[int, list[Response]]
 
-VAIN_DEATHS = 4
+MAX_FRUITLESS_DEATHS = 4
 """Deaths of an engine, one after another without an answer between, until its place is left empty."""
 
 STORE_BYTES = 512 << 20
@@ -33,51 +33,52 @@ STORE_BYTES = 512 << 20
 
 
 @dataclass
-class RayEngines:
+class RayExecutor:
     """See :class:`evalkit.engine.executors.base.Executor`.
 
     Attributes:
-        seats: one for each engine; none means all of a cluster.
+        device_groups: one for each engine; none means all of a cluster.
         cluster: whether to go to a running cluster (``RAY_ADDRESS``) rather than to start one here.
         gpus_per_engine: GPUs of each engine in a cluster.
     """
 
-    seats: list[Seat]
+    device_groups: list[DeviceGroup]
     cluster: bool = False
     gpus_per_engine: int = 1
     _started: bool = False
     _actors: dict[int, Any] = field(default_factory=dict)
-    _orders: list[Order] = field(default_factory=list)
-    _cards: list[Card] = field(default_factory=list)
+    _specs: list[ModelSpec] = field(default_factory=list)
+    _model_infos: list[ModelInfo] = field(default_factory=list)
 
     @property
     def cores(self) -> float:
         """See :class:`evalkit.engine.executors.base.Executor`; a cluster's machines are taken to be alike."""
         ray = self._ray()
         cores = ray.cluster_resources().get("CPU", 1) if self.cluster else usable_cores()
-        return float(cores / len(self.seats))
+        return float(cores / len(self.device_groups))
 
-    def load(self, orders: Sequence[Order], *, lockstep: bool) -> list[Card]:
+    def load(self, specs: Sequence[ModelSpec], *, lockstep: bool) -> list[ModelInfo]:
         """See :class:`evalkit.engine.executors.base.Executor`; the other engines load when they begin."""
         self._ray()
-        for number in range(len(self.seats)):
+        for number in range(len(self.device_groups)):
             self._actor(number)
-        cards: list[Card] = self._asked("load", orders[0], self._taken(0, orders), lockstep)
-        self._cards = cards
-        self._orders = [
-            replace(order, identity=card.identity) for order, card in zip(orders, cards, strict=False)
+        model_infos: list[ModelInfo] = self._call_first("load", specs[0], self._placed(0, specs), lockstep)
+        self._model_infos = model_infos
+        self._specs = [
+            replace(spec, identity=model_info.identity)
+            for spec, model_info in zip(specs, model_infos, strict=False)
         ]
-        return list(cards)
+        return list(model_infos)
 
-    def describe(self, order: Order) -> Card:
+    def describe(self, spec: ModelSpec) -> ModelInfo:
         """See :class:`evalkit.engine.executors.base.Executor`: what the first engine says, since the dtype
         may depend on its device.
         """
         self._ray()
-        card: Card = self._asked("describe", order, *self._taken(0, [order]))
-        return card
+        model_info: ModelInfo = self._call_first("describe", spec, *self._placed(0, [spec]))
+        return model_info
 
-    def _asked(self, method: str, order: Order, *words: Any) -> Any:
+    def _call_first(self, method: str, spec: ModelSpec, *words: Any) -> Any:
         """What the first engine returns."""
         ray = self._ray()
         try:
@@ -87,23 +88,23 @@ class RayEngines:
         except ray.exceptions.RayActorError as error:
             self.stop(0)
             raise EnvironmentProblem(
-                f"the engine died while it loaded `{order.model}`",
+                f"the engine died while it loaded `{spec.model}`",
                 str(error).splitlines()[0],
                 "give it more memory, or run with `--executor local` to see why",
             ) from None
 
-    def answers(self, requests: Sequence[Sequence[Request]], settings: Settings) -> Answers:
-        """See :func:`evalkit.engine.run.answers`; order and batches depend on which engine is free."""
-        groups = planned(self._cards[0].preprocessor, requests, settings)
-        dealer = self._here(Dealer, groups, len(self.seats))
-        run = _Run(self, settings, dealer, self._here(Files))
+    def generate(self, requests: Sequence[Sequence[Request]], settings: EngineConfig) -> ResponseStream:
+        """See :func:`evalkit.engine.scheduler.generate`; order and batches depend on which engine is free."""
+        groups = plan_requests(self._model_infos[0].preprocessor, requests, settings)
+        work_queue = self._on_driver(WorkQueue, groups, len(self.device_groups))
+        run = _Dispatch(self, settings, work_queue, self._on_driver(DriverFiles))
         try:
-            yield from run.answers(sum(map(len, requests)))
+            yield from run.generate(sum(map(len, requests)))
         except BaseException as error:  # interrupted, too: what still runs would answer for nobody
             for number in list(self._actors):
                 self.stop(number)
             if isinstance(error, _imported().exceptions.RayError):
-                raise _broken(error) from None
+                raise _ray_failure(error) from None
             raise
 
     def close(self) -> None:
@@ -114,35 +115,37 @@ class RayEngines:
             self._ray().shutdown()
             self._started = False
 
-    def begin(self, number: int, settings: Settings, dealer: Any, files: Any, life: int) -> Any:
+    def start_stream(
+        self, number: int, settings: EngineConfig, work_queue: Any, files: Any, incarnation: int
+    ) -> Any:
         """Have an engine answer; returns the stream of its batches."""
-        orders = self._taken(number, self._orders)
-        groups = remote(dealer.take, number, life)
-        method = self._actor(number).answers.options(num_returns="streaming")
-        return method.remote(orders, settings, groups, remote(files.read))
+        specs = self._placed(number, self._specs)
+        groups = blocking_call(work_queue.take, number, incarnation)
+        method = self._actor(number).generate.options(num_returns="streaming")
+        return method.remote(specs, settings, groups, blocking_call(files.read))
 
-    def _taken(self, number: int, orders: Sequence[Order]) -> list[Order]:
-        return [self.seats[number].taken_by(order) for order in orders]
+    def _placed(self, number: int, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
+        return [self.device_groups[number].assign(spec) for spec in specs]
 
     def _actor(self, number: int) -> Any:
         """The engine in a place."""
         if number not in self._actors:
-            seat = self.seats[number]
+            device_group = self.device_groups[number]
             cpus = int(self.cluster)
-            maker = self._ray().remote(num_cpus=cpus, num_gpus=seat.gpus, max_restarts=0)(Worker)
-            self._actors[number] = maker.remote(seat.visible, self._threads(seat))
+            maker = self._ray().remote(num_cpus=cpus, num_gpus=device_group.gpus, max_restarts=0)(Worker)
+            self._actors[number] = maker.remote(device_group.visible_devices, self._threads(device_group))
         return self._actors[number]
 
-    def _threads(self, seat: Seat) -> int | None:
+    def _threads(self, device_group: DeviceGroup) -> int | None:
         """Threads of an engine's arithmetic; Ray itself would leave it one."""
         own = os.environ.get("OMP_NUM_THREADS")
-        return int(own) if own else max(1, int(self.cores)) if seat.device == "cpu" else None
+        return int(own) if own else max(1, int(self.cores)) if device_group.device == "cpu" else None
 
     def stop(self, number: int) -> None:
         """End an engine, however it is; the next thing asked of it starts it anew."""
         self._ray().kill(self._actors.pop(number))
 
-    def _here(self, kind: type, *words: Any) -> Any:
+    def _on_driver(self, kind: type, *words: Any) -> Any:
         """An actor on the driver's machine, which takes no processor of its own."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -157,29 +160,29 @@ class RayEngines:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # clusters have no internet
             _connect(ray, self.cluster)
             self._started = True
-        if not self.seats:
-            self.seats = _places(ray, self.gpus_per_engine)
+        if not self.device_groups:
+            self.device_groups = _cluster_device_groups(ray, self.gpus_per_engine)
         return ray
 
 
 @dataclass
-class _Run:
-    """One call of :meth:`RayEngines.answers`: which engines are at work, and how often each died."""
+class _Dispatch:
+    """One call of :meth:`RayExecutor.generate`: which engines are at work, and how often each died."""
 
-    engines: RayEngines
-    settings: Settings
-    dealer: Any
+    engines: RayExecutor
+    settings: EngineConfig
+    work_queue: Any
     files: Any
     streams: dict[Any, int] = field(default_factory=dict)
-    lives: dict[int, int] = field(default_factory=dict)
-    vain: dict[int, int] = field(default_factory=dict)
+    incarnations: dict[int, int] = field(default_factory=dict)
+    fruitless: dict[int, int] = field(default_factory=dict)
     problem: EvalkitError | None = None
 
-    def answers(self, left: int) -> Answers:
+    def generate(self, left: int) -> ResponseStream:
         """Batches of all engines, as they come, until ``left`` answers are there."""
         ray = _imported()
-        self.lives = dict.fromkeys(range(len(self.engines.seats)), 0)
-        self._begin_all()
+        self.incarnations = dict.fromkeys(range(len(self.engines.device_groups)), 0)
+        self._start_idle()
         while left:
             if not self.streams:
                 raise self.problem or EnvironmentProblem(
@@ -188,64 +191,66 @@ class _Run:
                     "see the logs of Ray's workers, or run with `--executor local`",
                 )
             stream = ray.wait(list(self.streams), num_returns=1)[0][0]
-            for number, batch in self._received(stream):
+            for number, batch in self._receive(stream):
                 left -= len(batch)
                 yield number, batch
 
-    def _received(self, stream: Any) -> list[Batch]:
+    def _receive(self, stream: Any) -> list[Batch]:
         """What one engine has to say."""
         ray, engine = _imported(), self.streams[stream]
         try:
             number, batch = ray.get(next(stream))
         except StopIteration:
             del self.streams[stream]
-            if ray.get(self.dealer.waiting.remote()):  # what another engine held when it died
-                self._begin_all()
+            if ray.get(self.work_queue.unleased.remote()):  # what another engine held when it died
+                self._start_idle()
             return []
         except ray.exceptions.RayTaskError as error:
             del self.streams[stream]
             cause = _cause(error)
             if isinstance(cause, EvalkitError):
-                return self._left(engine, cause)
-            return self._died(engine, f"{type(cause).__name__}: {cause}")
+                return self._drop(engine, cause)
+            return self._restart(engine, f"{type(cause).__name__}: {cause}")
         except ray.exceptions.RayError as error:
             del self.streams[stream]
-            return self._died(engine, str(error).splitlines()[0])
-        self.vain[engine] = 0
-        self.dealer.delivered.remote(engine, [(number, response.key) for response in batch])
+            return self._restart(engine, str(error).splitlines()[0])
+        self.fruitless[engine] = 0
+        self.work_queue.complete.remote(engine, [(number, response.key) for response in batch])
         return [(number, batch)]
 
-    def _died(self, engine: int, why: str) -> list[Batch]:
+    def _restart(self, engine: int, why: str) -> list[Batch]:
         """Start an engine again, have its groups dealt anew, and give errors to what killed it too often."""
-        given_up: list[Asker] = _imported().get(self.dealer.lost.remote(engine))
-        self.lives[engine] += 1
-        self.vain[engine] = 0 if given_up else self.vain.get(engine, 0) + 1
+        given_up: list[Consumer] = _imported().get(self.work_queue.release.remote(engine))
+        self.incarnations[engine] += 1
+        self.fruitless[engine] = 0 if given_up else self.fruitless.get(engine, 0) + 1
         self.engines.stop(engine)
-        if self.vain[engine] >= VAIN_DEATHS:
+        if self.fruitless[engine] >= MAX_FRUITLESS_DEATHS:
             warnings.warn(f"engine {engine} died again and is given up: {why}", stacklevel=2)
-            del self.lives[engine]
+            del self.incarnations[engine]
         else:
             warnings.warn(f"engine {engine} died and is started again: {why}", stacklevel=2)
-        self._begin_all()
+        self._start_idle()
         text = f"an engine died whenever it was answered (out of memory, or a crash in a library): {why}"
         return [(number, [Response(key, "", (), "error", text)]) for number, key in given_up]
 
-    def _left(self, engine: int, problem: EvalkitError) -> list[Batch]:
+    def _drop(self, engine: int, problem: EvalkitError) -> list[Batch]:
         """Go on without an engine whose machine lacks something."""
-        _imported().get(self.dealer.lost.remote(engine, blame=False))
-        del self.lives[engine]
+        _imported().get(self.work_queue.release.remote(engine, count_death=False))
+        del self.incarnations[engine]
         self.problem = problem
-        if self.lives:
+        if self.incarnations:
             warnings.warn(f"engine {engine} is left out: {problem.what}: {problem.why}", stacklevel=2)
-        self._begin_all()
+        self._start_idle()
         return []
 
-    def _begin_all(self) -> None:
+    def _start_idle(self) -> None:
         """Have all engines at work that aren't."""
         busy = set(self.streams.values())
-        for engine, life in self.lives.items():
+        for engine, incarnation in self.incarnations.items():
             if engine not in busy:
-                stream = self.engines.begin(engine, self.settings, self.dealer, self.files, life)
+                stream = self.engines.start_stream(
+                    engine, self.settings, self.work_queue, self.files, incarnation
+                )
                 self.streams[stream] = engine
 
 
@@ -288,19 +293,19 @@ def _connect(ray: Any, cluster: bool) -> None:
         ) from None
 
 
-def _places(ray: Any, gpus: int) -> list[Seat]:
+def _cluster_device_groups(ray: Any, gpus: int) -> list[DeviceGroup]:
     """As many engines as a cluster has GPUs for; without GPUs, one on each machine."""
     total = int(ray.cluster_resources().get("GPU", 0))
     if total == 0:
-        return [Seat("cpu") for node in ray.nodes() if node["Alive"]]
+        return [DeviceGroup("cpu") for node in ray.nodes() if node["Alive"]]
     if total < gpus:
         raise UsageError(
             f"`--gpus-per-engine {gpus}`", f"the cluster has {total} GPUs", "ask for fewer, or add machines"
         )
-    return [Seat("cuda", gpus=gpus)] * (total // gpus)
+    return [DeviceGroup("cuda", gpus=gpus)] * (total // gpus)
 
 
-def _broken(error: BaseException) -> EnvironmentProblem:
+def _ray_failure(error: BaseException) -> EnvironmentProblem:
     return EnvironmentProblem(
         "Ray, which the engines run on, broke down",
         str(error).splitlines()[0],

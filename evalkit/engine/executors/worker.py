@@ -9,89 +9,91 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.types import MediaRef, Request
 from evalkit.data.cache import MediaCache, cache_root
-from evalkit.data.regular import read_regular
-from evalkit.engine.crew import get_ready
-from evalkit.engine.executors.base import Order
-from evalkit.engine.executors.local import Local
-from evalkit.engine.planner import Group
-from evalkit.engine.run import Answers, Settings, answer_groups
-from evalkit.errors import EnvironmentProblem
-from evalkit.models.base import Card, Model
-from evalkit.types import MediaRef, Request
+from evalkit.data.regular_files import read_regular
+from evalkit.engine.executors.base import ModelSpec
+from evalkit.engine.executors.local import LocalExecutor
+from evalkit.engine.planner import RequestGroup
+from evalkit.engine.scheduler import EngineConfig, ResponseStream, generate_groups
+from evalkit.engine.worker_pool import start_fork_server
+from evalkit.models.base import Model, ModelInfo
 
-ASK_SECONDS = 0.02
-"""How long to leave a dealer alone that had nothing to give."""
+POLL_SECONDS = 0.02
+"""How long to leave a work_queue alone that had nothing to give."""
 
-Read = Callable[[str], bytes | None]
+ReadFile = Callable[[str], bytes | None]
 
 
 class Worker:
     """An engine; Ray makes an actor of it."""
 
-    def __init__(self, visible: Sequence[str] | None, threads: int | None) -> None:
-        if visible is not None:  # before torch looks for GPUs
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible)
+    def __init__(self, visible_devices: Sequence[str] | None, threads: int | None) -> None:
+        if visible_devices is not None:  # before torch looks for GPUs
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible_devices)
         if threads is not None:  # before torch counts cores, and without importing it for a mock
             os.environ["OMP_NUM_THREADS"] = str(threads)
-        self._local = Local()
-        self._orders: list[Order] = []
+        self._executor = LocalExecutor()
+        self._specs: list[ModelSpec] = []
 
-    def describe(self, order: Order) -> Card:
+    def describe(self, spec: ModelSpec) -> ModelInfo:
         """See :class:`evalkit.engine.executors.base.Executor`."""
-        return self._local.describe(order)
+        return self._executor.describe(spec)
 
-    def load(self, orders: Sequence[Order], lockstep: bool) -> list[Card]:
+    def load(self, specs: Sequence[ModelSpec], lockstep: bool) -> list[ModelInfo]:
         """See :class:`evalkit.engine.executors.base.Executor`."""
-        self._orders = []
-        get_ready()
-        cards = self._local.load(orders, lockstep=lockstep)
-        self._orders = list(orders[: len(cards)])
-        return cards
+        self._specs = []
+        start_fork_server()
+        model_infos = self._executor.load(specs, lockstep=lockstep)
+        self._specs = list(specs[: len(model_infos)])
+        return model_infos
 
-    def answers(
+    def generate(
         self,
-        orders: Sequence[Order],
-        settings: Settings,
-        groups: Callable[[], tuple[Group | None, bool]],
-        read: Read,
-    ) -> Answers:
+        specs: Sequence[ModelSpec],
+        settings: EngineConfig,
+        groups: Callable[[], tuple[RequestGroup | None, bool]],
+        read: ReadFile,
+    ) -> ResponseStream:
         """Load what isn't loaded, and answer groups until there are no more.
 
         ``groups`` gives the next group and whether to ask again, ``read`` what a file of the driver's
         machine holds.
         """
-        plain = [replace(order, identity=None) for order in orders]
-        if self._orders != plain:
-            loaded = self.load(plain, lockstep=len(orders) > 1)
-            if len(loaded) < len(orders):
+        plain = [replace(spec, identity=None) for spec in specs]
+        if self._specs != plain:
+            loaded = self.load(plain, lockstep=len(specs) > 1)
+            if len(loaded) < len(specs):
                 raise EnvironmentProblem(
-                    f"{len(orders)} models fit side by side into another engine's memory",
+                    f"{len(specs)} models fit side by side into another engine's memory",
                     f"into this one's only {len(loaded)} do",
                     "give engines of one size, or switch this off by `--without lockstep`",
                 )
-        for order, model in zip(orders, self._local.models, strict=True):
-            _check_same(order, model)
-        yield from answer_groups(self._local.models, _asked(groups, read), settings)
+        for spec, model in zip(specs, self._executor.models, strict=True):
+            _check_same(spec, model)
+        yield from generate_groups(self._executor.models, _leased_groups(groups, read), settings)
 
 
-def _check_same(order: Order, model: Model) -> None:
+def _check_same(spec: ModelSpec, model: Model) -> None:
     """What this engine loaded is what its fellows did: a path or a branch may mean another thing here."""
-    known = order.identity if order.identity is not None else model.identity
+    known = spec.identity if spec.identity is not None else model.identity
     different = [name for name in {**known, **model.identity} if known.get(name) != model.identity.get(name)]
     if different:
         raise EnvironmentProblem(
-            f"model `{order.model}` is not the same for every engine",
+            f"model `{spec.model}` is not the same for every engine",
             f"they differ in {', '.join(different)}, so their answers may",
             "give all machines the same files and versions, or leave this one out",
         )
 
 
-def _asked(groups: Callable[[], tuple[Group | None, bool]], read: Read) -> Iterator[Group | None]:
+def _leased_groups(
+    groups: Callable[[], tuple[RequestGroup | None, bool]], read: ReadFile
+) -> Iterator[RequestGroup | None]:
     """Groups as they are given, their media on this machine; None while there are none."""
     refused = 0.0
     while True:
-        if time.monotonic() - refused < ASK_SECONDS:
+        if time.monotonic() - refused < POLL_SECONDS:
             yield None
             continue
         group, more = groups()
@@ -101,15 +103,15 @@ def _asked(groups: Callable[[], tuple[Group | None, bool]], read: Read) -> Itera
             refused = time.monotonic()
             yield None
         else:
-            yield replace(group, requests=[local(request, read) for request in group.requests])
+            yield replace(group, requests=[with_local_media(request, read) for request in group.requests])
 
 
-def local(request: Request, read: Read) -> Request:
+def with_local_media(request: Request, read: ReadFile) -> Request:
     """A request whose media are files of this machine: what isn't here is copied into its cache."""
-    return replace(request, media=tuple(_local(ref, read) for ref in request.media))
+    return replace(request, media=tuple(_local_file(ref, read) for ref in request.media))
 
 
-def _local(ref: MediaRef, read: Read) -> MediaRef:
+def _local_file(ref: MediaRef, read: ReadFile) -> MediaRef:
     if ref.path is None or Path(ref.path).exists():
         return ref
     cache = MediaCache(cache_root() / "media")
@@ -117,7 +119,7 @@ def _local(ref: MediaRef, read: Read) -> MediaRef:
     return ref if data is None else cache.to_file(replace(ref, path=None, data=data))
 
 
-class Files:
+class DriverFiles:
     """Files of the driver's machine, for others; Ray makes an actor of it."""
 
     def read(self, path: str) -> bytes | None:
@@ -128,7 +130,7 @@ class Files:
             return None
 
 
-def remote(method: Any, *words: Any) -> Callable[..., Any]:
+def blocking_call(method: Any, *words: Any) -> Callable[..., Any]:
     """An actor's method as a function that waits for its result."""
     import ray
 

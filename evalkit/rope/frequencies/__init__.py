@@ -36,6 +36,6 @@ class FrequencyAllocation:
         raise NotImplementedError
 
     @property
-    def turns_every_pair(self) -> bool:
+    def rotates_every_pair(self) -> bool:
         """Whether no pair is left unturned, so that text is rotated as by ordinary RoPE."""
         return True

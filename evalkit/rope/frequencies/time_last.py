@@ -45,6 +45,6 @@ class NoTime(TimeLast):
         return np.where(axes == 0, -1, axes)
 
     @property
-    def turns_every_pair(self) -> bool:
+    def rotates_every_pair(self) -> bool:
         """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         return False

@@ -15,7 +15,7 @@ Mode = Literal["default", "compat", "official failure", "unknown"]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GoldenResult:
     """One official result and what we make of it.
 
     Attributes:

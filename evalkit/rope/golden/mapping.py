@@ -19,14 +19,14 @@ Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Ours:
+class MappedVariant:
     """A variant as it is written, and the name of the rule by which it departs from our defaults."""
 
     variant: str
     compat: str = ""
 
 
-def sequence_variant(key: str, entry: Params) -> Ours | None:
+def sequence_variant(key: str, entry: Params) -> MappedVariant | None:
     """The variant whose positions a result should be; None if nothing is known of its source."""
     source, _, name = key.partition(".")
     if source == "unified" and entry.get("variant"):
@@ -47,43 +47,47 @@ def write(name: str, options: Options) -> str:
     return f"{name}({inside})" if inside else name
 
 
-def _unified(name: str, params: Params) -> Ours | None:
+def _unified(name: str, params: Params) -> MappedVariant | None:
     stride = params.get("temporal_stride")
     if name in ("vanilla-rope", "grape"):
-        return Ours({"vanilla-rope": "vanilla"}.get(name, name))
+        return MappedVariant({"vanilla-rope": "vanilla"}.get(name, name))
     if name == "mrope":
         # Its own default of 2 is not Qwen's.
-        return Ours(write("mrope", {"absolute_time": False, "temporal_stride": _number(stride, 2.0)}))
+        return MappedVariant(
+            write("mrope", {"absolute_time": False, "temporal_stride": _number(stride, 2.0)})
+        )
     if name in ("mrope-interleave", "mhrope"):
         ours = {"mrope-interleave": "mrope-i"}.get(name, name)
         reset = bool(params.get("spatial_reset", False))
-        return Ours(write(ours, {"spatial_reset": reset, "temporal_stride": _number(stride, 1.0)}))
+        return MappedVariant(write(ours, {"spatial_reset": reset, "temporal_stride": _number(stride, 1.0)}))
     if name == "videorope":
-        return Ours(write("videorope", {"temporal_stride": _number(stride, 2.0)}))
+        return MappedVariant(write("videorope", {"temporal_stride": _number(stride, 2.0)}))
     if name == "hope":
         strides = params.get("temporal_stride_lst") or [1.0]
-        return Ours(write("hope", {"temporal_stride": _number(strides[0], 1.0)}))
+        return MappedVariant(write("hope", {"temporal_stride": _number(strides[0], 1.0)}))
     return _unified_option(name, params)
 
 
-def _unified_option(name: str, params: Params) -> Ours | None:
+def _unified_option(name: str, params: Params) -> MappedVariant | None:
     """Those that need an option of ours, or settings that only tests use."""
     stride = params.get("temporal_stride")
     if name in ("ilrope", "omnirope"):
         ours = {"ilrope": "il-rope", "omnirope": "omni-rope"}[name]
-        return Ours(write(ours, {"text": "copy", "temporal_stride": _number(stride, 1.0)}), "text=copy")
+        return MappedVariant(
+            write(ours, {"text": "copy", "temporal_stride": _number(stride, 1.0)}), "text=copy"
+        )
     if name == "mmrope":
         scale = tuple(float(each) for each in params.get("position_scale") or (1.0, 1.0, 1.0))
-        return Ours(write("mmrope", {"scale": scale}))
+        return MappedVariant(write("mmrope", {"scale": scale}))
     if name == "v2pe":
-        return Ours(write("v2pe", {"span": _number(params.get("visual_stride"), 16.0)}), "span")
+        return MappedVariant(write("v2pe", {"span": _number(params.get("visual_stride"), 16.0)}), "span")
     if name == "circlerope":
         usual = {"radius": -1, "alpha": -1, "move_to_origin": False}
         return _circle({**usual, **params})
     return None
 
 
-def _original(name: str, how: str) -> Ours | None:
+def _original(name: str, how: str) -> MappedVariant | None:
     family, _, rest = name.partition(".")
     if family == "qwen":
         found = {
@@ -91,7 +95,7 @@ def _original(name: str, how: str) -> Ours | None:
             "rope25": "mrope(absolute_time=true)",
             "rope3": "mrope-i(spatial_reset=false)",
         }
-        return Ours(found[rest]) if rest in found else None
+        return MappedVariant(found[rest]) if rest in found else None
     if family == "videorope":
         found = {
             "mrope": "mrope(absolute_time=false)",
@@ -99,21 +103,21 @@ def _original(name: str, how: str) -> Ours | None:
             "time": "position=frames,frequency=temporal",
         }
         if rest in found:
-            return Ours(found[rest])
+            return MappedVariant(found[rest])
         factor = re.search(r"scale_factor=([\d.]+)", how)
-        return Ours(write("videorope", {"temporal_stride": _number(factor and factor[1], 2.0)}))
+        return MappedVariant(write("videorope", {"temporal_stride": _number(factor and factor[1], 2.0)}))
     if family == "hope":
         factor = re.search(r"scale_factors=\[([\d.]+)\]", how)
-        return Ours(write("hope", {"temporal_stride": _number(factor and factor[1], 1.0)}))
+        return MappedVariant(write("hope", {"temporal_stride": _number(factor and factor[1], 1.0)}))
     if family == "circle":
         if "use_m_index" in how or rest == "m_index":
-            return Ours("mrope(absolute_time=true)")
+            return MappedVariant("mrope(absolute_time=true)")
         settings = re.search(r"\{.*\}", how)
         return _circle(ast.literal_eval(settings[0]) if settings else {})
     return None
 
 
-def _circle(params: Params) -> Ours:
+def _circle(params: Params) -> MappedVariant:
     """The official configuration is our default; others are settings that only tests use."""
     options: Options = {}
     if "radius" in params:
@@ -130,10 +134,10 @@ def _circle(params: Params) -> Ours:
     official = {"radius": 10.0, "alpha": 0.5, "move_to_origin": True, "projection": 0.0}
     unusual = [name for name, value in official.items() if options.get(name, value) != value]
     of_tests = options.get("alpha") == -1 or options["projection"] == 1.0
-    return Ours(write("circlerope", options), ",".join(unusual) if of_tests else "")
+    return MappedVariant(write("circlerope", options), ",".join(unusual) if of_tests else "")
 
 
-def _transformers(version: str, model: str) -> Ours | None:
+def _transformers(version: str, model: str) -> MappedVariant | None:
     number = tuple(int(part) for part in re.findall(r"\d+", version)[:3])
     faults = []
     if model in ("qwen2_vl", "qwen2_5_vl") and number >= (5, 3):
@@ -143,13 +147,13 @@ def _transformers(version: str, model: str) -> Ours | None:
     compat = "+".join(faults)
     options: Options = {"compat": compat} if compat else {}
     if model in ("qwen3_vl", "qwen3_vl_moe"):
-        return Ours("mrope-i(spatial_reset=false)")
+        return MappedVariant("mrope-i(spatial_reset=false)")
     if model in ("qwen2_vl", "qwen2_5_vl"):
-        return Ours(write("mrope", {"absolute_time": model == "qwen2_5_vl", **options}), compat)
+        return MappedVariant(write("mrope", {"absolute_time": model == "qwen2_5_vl", **options}), compat)
     return None
 
 
-def spectrum_variant(name: str, params: Params | None) -> Ours | None:
+def spectrum_variant(name: str, params: Params | None) -> MappedVariant | None:
     """The variant whose axis map a spectrum has; ``name`` without base and scaling.
 
     ``params``: what the unified repository was called with, ``{"variant": ..., "params": {...}}``.
@@ -161,44 +165,46 @@ def spectrum_variant(name: str, params: Params | None) -> Ours | None:
     options: Options = {"allocation": tuple(int(each) for each in section.groups())} if section else {}
     kind = rest.partition(".")[0] if source == "original" else rest.rpartition(".")[2]
     if kind == "mmrope_lumos":
-        return Ours("mmrope")
+        return MappedVariant("mmrope")
     for ending, ours in (
         ("videorope_official", "videorope"),
         ("hope_official", "hope"),
         ("mrope_i", "mrope-i"),
     ):
         if kind == ending:
-            return Ours(write(ours, options))
-    return Ours(write("mrope", options)) if kind.startswith("mrope") else None
+            return MappedVariant(write(ours, options))
+    return MappedVariant(write("mrope", options)) if kind.startswith("mrope") else None
 
 
-def _unified_spectrum(name: str, params: Params) -> Ours | None:
+def _unified_spectrum(name: str, params: Params) -> MappedVariant | None:
     section = params.get("mrope_section")
     options: Options = {"allocation": tuple(section)} if section else {}
     if name in ("vanilla-rope", "mrope", "mhrope"):
         ours = {"vanilla-rope": "vanilla"}.get(name, name)
-        return Ours(write(ours, options))
+        return MappedVariant(write(ours, options))
     if name == "mrope-interleave":
         t, h, w = section or (24, 20, 20)
         if t >= h == w:
-            return Ours(write("mrope-i", options))
-        return Ours(write("mrope-i", {**options, "slices": True}), "slices")
+            return MappedVariant(write("mrope-i", options))
+        return MappedVariant(write("mrope-i", {**options, "slices": True}), "slices")
     if name in ("videorope", "hope"):
-        return Ours(write(name, {**options, "unified_offset": True}), "unified_offset")
+        return MappedVariant(write(name, {**options, "unified_offset": True}), "unified_offset")
     if name == "mmrope":
-        return Ours("mmrope(period=8)", "period=8")
+        return MappedVariant("mmrope(period=8)", "period=8")
     if name == "ilrope":
-        return Ours(write("mrope-i", options))
+        return MappedVariant(write("mrope-i", options))
     if name == "omnirope":
-        return Ours(write("omni-rope", options))
+        return MappedVariant(write("omni-rope", options))
     if name == "grape":
         options = {"layout": params["frequency_allocation"]} if "frequency_allocation" in params else {}
         power = float(params.get("log_freq_scale", 1.0))
         text = write("grape", options)
         if power != 1.0:
             text = f"{text.removesuffix(')')}{',' if options else '('}scaling=power({write_value(power)}))"
-        return Ours(text)
-    return {"v2pe": Ours("v2pe"), "circlerope": Ours(write("circlerope", options))}.get(name)
+        return MappedVariant(text)
+    return {"v2pe": MappedVariant("v2pe"), "circlerope": MappedVariant(write("circlerope", options))}.get(
+        name
+    )
 
 
 def _number(value: Any, usual: float) -> float:

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evalkit.rope.golden import Mode, Verdict
-from evalkit.rope.golden.mapping import Ours, sequence_variant
-from evalkit.rope.hosts import qwen
+from evalkit.rope.batch import BatchPositions, position_batch
+from evalkit.rope.golden import GoldenResult, Mode
+from evalkit.rope.golden.mapping import MappedVariant, sequence_variant
+from evalkit.rope.hf.layouts import qwen
 from evalkit.rope.layout import Segment
-from evalkit.rope.placement import Placement, place
 from evalkit.rope.positions import PositionDesign
 from evalkit.rope.positions.circle import Circle
 from evalkit.rope.variants import parse_variant
@@ -26,25 +26,27 @@ FRACTION_TOLERANCE = 1e-5  # relative: the official code accumulates steps in fl
 CIRCLE_TOLERANCE = 1e-3  # absolute: float32 arctangents and cosines that accumulate over blocks
 
 
-def check_sequence(name: str, case: Mapping[str, Any], arrays: Arrays) -> Iterator[Verdict]:
+def check_sequence(name: str, case: Mapping[str, Any], arrays: Arrays) -> Iterator[GoldenResult]:
     """Compare every result of one sequence file."""
     mask = torch.tensor(case["attention_mask"], dtype=torch.bool)
     rows = _segments(case, mask)
     for key, entry in case["results"].items():
         ours = sequence_variant(key, entry)
         if ours is None:
-            yield Verdict(name, key, "", "unknown", "positions", np.nan, False, "no variant of ours is known")
+            yield GoldenResult(
+                name, key, "", "unknown", "positions", np.nan, False, "no variant of ours is known"
+            )
             continue
         variant = parse_variant(ours.variant)
         ours = replace(ours, variant=str(variant))
         design = variant.position
-        placement = place([design], rows, mask.numpy())
+        batch = position_batch([design], rows, mask.numpy())
         if entry.get("error") or key not in arrays:
             note = f"official code: {entry.get('error', 'no array')}"
-            finite = bool(torch.isfinite(placement.prompt.double()).all())
-            yield Verdict(name, key, ours.variant, "official failure", "positions", 0.0, finite, note)
+            finite = bool(torch.isfinite(batch.prompt.double()).all())
+            yield GoldenResult(name, key, ours.variant, "official failure", "positions", 0.0, finite, note)
             continue
-        yield _compare(name, key, ours, design, placement, entry, arrays[key], mask.numpy())
+        yield _compare(name, key, ours, design, batch, entry, arrays[key], mask.numpy())
 
 
 def _segments(case: Mapping[str, Any], mask: torch.Tensor) -> list[list[Segment]]:
@@ -56,41 +58,42 @@ def _segments(case: Mapping[str, Any], mask: torch.Tensor) -> list[list[Segment]
         "mm_token_type_ids": torch.tensor(case["mm_token_type_ids"]),
         "second_per_grid_ts": case.get("second_per_grid_ts"),
     }
-    read = qwen.rows_by_frame if case["layout"] == "qwen3" else qwen.rows
+    read = qwen.batch_segments_by_frame if case["layout"] == "qwen3" else qwen.batch_segments
     return read(config, torch.tensor(case["input_ids"]), mask, inputs)
 
 
 def _compare(
     name: str,
     key: str,
-    ours: Ours,
+    ours: MappedVariant,
     design: PositionDesign,
-    placement: Placement,
+    batch: BatchPositions,
     entry: Mapping[str, Any],
     official: npt.NDArray[Any],
     mask: npt.NDArray[np.bool_],
-) -> Verdict:
-    mine = placement.prompt[1:].double().numpy()[:, mask]
+) -> GoldenResult:
+    mine = batch.prompt[1:].double().numpy()[:, mask]
     theirs = official.astype(np.float64)[:, mask]
-    following = placement.following[0].numpy()
-    expected = _following(entry, mask)
+    next_position = batch.next_position[0].numpy()
+    expected = _next_position(entry, mask)
     cut = np.issubdtype(official.dtype, np.integer) and not (mine == np.floor(mine)).all()
     if cut:
         mine = np.trunc(mine)
     tolerance = 0.0
-    if placement.prompt.is_floating_point():
+    if batch.prompt.is_floating_point():
         tolerance = _tolerance(design, np.concatenate([np.abs(theirs).ravel(), np.abs(expected)]))
     difference = max(
-        float(np.abs(mine - theirs).max(initial=0.0)), float(np.abs(following - expected).max(initial=0.0))
+        float(np.abs(mine - theirs).max(initial=0.0)),
+        float(np.abs(next_position - expected).max(initial=0.0)),
     )
     mode: Mode = "official failure" if cut else ("compat" if ours.compat else "default")
     note = "positions cut to whole numbers there; ours keep the fraction" if cut else ours.compat
-    return Verdict(
+    return GoldenResult(
         name, key, ours.variant, mode, "positions, deltas", difference, difference <= tolerance, note
     )
 
 
-def _following(entry: Mapping[str, Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _next_position(entry: Mapping[str, Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Position of the first generated token by the official deltas."""
     deltas = np.asarray(entry["rope_deltas"], dtype=np.float64).reshape(len(mask))
     padded = entry.get("delta_convention") != "unpadded_len"

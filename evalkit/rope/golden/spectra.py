@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evalkit.rope.golden import Mode, Verdict
-from evalkit.rope.golden.mapping import Ours, spectrum_variant
+from evalkit.rope.golden import GoldenResult, Mode
+from evalkit.rope.golden.mapping import MappedVariant, spectrum_variant
 from evalkit.rope.parameters import BadParameter
 from evalkit.rope.rotary import VariantRotary
 from evalkit.rope.scaling import Linear, NtkAware, Scaling, Spectrum, Yarn, model_spectrum
@@ -34,7 +34,7 @@ _SCALINGS: Mapping[str, type[Linear] | type[NtkAware] | type[Yarn]] = {
 }
 
 
-def check_spectra(name: str, case: Mapping[str, Any], arrays: Arrays) -> Iterator[Verdict]:
+def check_spectra(name: str, case: Mapping[str, Any], arrays: Arrays) -> Iterator[GoldenResult]:
     """Compare every entry of a spectrum file, and the axis maps."""
     pairs = int(case["head_dim"]) // 2
     positions = torch.from_numpy(np.asarray(arrays["positions"])).T[:, None]
@@ -49,9 +49,9 @@ def check_spectra(name: str, case: Mapping[str, Any], arrays: Arrays) -> Iterato
 
 def _check_rotation(
     name: str, key: str, case: Mapping[str, Any], arrays: Arrays, positions: torch.Tensor
-) -> Verdict:
+) -> GoldenResult:
     stem, base, scaling = _read_key(key)
-    found = _ours(stem, case)
+    found = _mapped(stem, case)
     if found is None:
         return _unknown(name, key, "cos/sin")
     ours, variant, heads = found
@@ -59,7 +59,7 @@ def _check_rotation(
     try:
         spectrum = spectrum_of(variant, int(case["head_dim"]) // 2, heads, base, added)
     except BadParameter as error:
-        return Verdict(name, key, ours.variant, "unknown", "cos/sin", np.nan, False, str(error))
+        return GoldenResult(name, key, ours.variant, "unknown", "cos/sin", np.nan, False, str(error))
     rotary = VariantRotary(spectrum.inv_freq, spectrum.attention_scaling, spectrum.axes)
     differences = [
         np.abs(mine[0].numpy() - arrays[f"{key}.{part}"])
@@ -70,12 +70,12 @@ def _check_rotation(
     passed = all(bool((found <= allowed).all()) for found in differences)
     largest = max(float(found.max()) for found in differences)
     mode: Mode = "compat" if ours.compat else "default"
-    return Verdict(name, key, ours.variant, mode, "cos/sin", largest, passed, ours.compat)
+    return GoldenResult(name, key, ours.variant, mode, "cos/sin", largest, passed, ours.compat)
 
 
 def _check_inv_freq(
     name: str, key: str, entry: Mapping[str, Any], official: npt.NDArray[Any], pairs: int
-) -> Verdict:
+) -> GoldenResult:
     mode = key.partition(".inv_freq.")[2]
     plain = re.fullmatch(r"default\.(\d+)", mode)
     scaling = None if plain else _scaling(mode)
@@ -87,11 +87,11 @@ def _check_inv_freq(
     factor = abs(spectrum.attention_scaling - float(entry.get("attention_scaling", 1.0)))
     passed = bool((differences <= ULPS * EPS * np.abs(official)).all()) and factor <= TOLERANCE
     largest = max(float(differences.max()), factor)
-    return Verdict(name, key, mode, "default", "spectrum", largest, passed)
+    return GoldenResult(name, key, mode, "default", "spectrum", largest, passed)
 
 
-def _check_map(name: str, key: str, case: Mapping[str, Any], official: Any, pairs: int) -> Verdict:
-    found = _ours(key, case)
+def _check_map(name: str, key: str, case: Mapping[str, Any], official: Any, pairs: int) -> GoldenResult:
+    found = _mapped(key, case)
     if found is None:
         return _unknown(name, key, "axis map")
     ours, variant, heads = found
@@ -102,10 +102,10 @@ def _check_map(name: str, key: str, case: Mapping[str, Any], official: Any, pair
         a != b for mine, other in zip(rows, theirs, strict=True) for a, b in zip(mine, other, strict=True)
     )
     mode: Mode = "compat" if ours.compat else "default"
-    return Verdict(name, key, ours.variant, mode, "axis map", float(wrong), wrong == 0, ours.compat)
+    return GoldenResult(name, key, ours.variant, mode, "axis map", float(wrong), wrong == 0, ours.compat)
 
 
-def _ours(stem: str, case: Mapping[str, Any]) -> tuple[Ours, RopeVariant, int] | None:
+def _mapped(stem: str, case: Mapping[str, Any]) -> tuple[MappedVariant, RopeVariant, int] | None:
     params = case.get("unified_params", {}).get(stem.removeprefix("unified."))
     ours = spectrum_variant(stem, params)
     if ours is None:
@@ -140,5 +140,5 @@ def _scaling(mode: str) -> Scaling | None:
     return None if kind is None or found is None else kind(float(found[2]))
 
 
-def _unknown(name: str, key: str, compared: str) -> Verdict:
-    return Verdict(name, key, "", "unknown", compared, np.nan, False, "no variant of ours is known")
+def _unknown(name: str, key: str, compared: str) -> GoldenResult:
+    return GoldenResult(name, key, "", "unknown", compared, np.nan, False, "no variant of ours is known")

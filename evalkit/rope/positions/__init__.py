@@ -18,7 +18,7 @@ from evalkit.rope.layout import Segment, TextRun, VisualBlock
 
 Coordinates = npt.NDArray[np.floating[Any]]
 
-EVERY_AXIS = (1.0, 1.0, 1.0)
+ALL_AXES = (1.0, 1.0, 1.0)
 
 
 class BadPosition(ValueError):
@@ -35,7 +35,7 @@ class Cursor(NamedTuple):
     frames: int = 0
 
 
-class Placed(NamedTuple):
+class BlockPositions(NamedTuple):
     """Coordinates of a block, three arrays that broadcast to ``[T, H, W]``, and where text goes on: whole
     numbers or fractions, of any dtype.
     """
@@ -43,81 +43,81 @@ class Placed(NamedTuple):
     t: Coordinates
     h: Coordinates
     w: Coordinates
-    following: float
+    next_position: float
 
 
 @dataclass(frozen=True)
 class PositionDesign:
     """Base of all designs: a frozen dataclass whose fields are the design's parameters."""
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """Coordinates of a block, and the position of the text after it."""
         raise NotImplementedError
 
     @property
     def text_step(self) -> tuple[float, float, float]:
         """What one text token adds on each axis: 1 and, where text ignores height and width, 0."""
-        return EVERY_AXIS
+        return ALL_AXES
 
-    def after_row(self, following: float, largest: Callable[[], float]) -> float:
-        """Position of the first generated token, ``following`` being that of a next prompt token and
+    def generation_start(self, next_position: float, largest: Callable[[], float]) -> float:
+        """Position of the first generated token, ``next_position`` being that of a next prompt token and
         ``largest()`` the prompt's largest coordinate.
         """
-        return following
+        return next_position
 
-    def tracks(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
+    def layer_groups(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
         """The designs that the layers of a model use, and for every layer which of them."""
         return (self,), (0,) * layers
 
 
 @dataclass(frozen=True)
-class RowPositions:
+class SequencePositions:
     """Positions of one unpadded row.
 
-    ``ids``: ``[R, L]``, rows t, h, w of each track of the design (one, except for CircleRoPE's AGE);
-    int64 if all positions of the row, and of what is generated after it, are whole numbers, and float64
-    otherwise. Generated token ``k`` sits at ``following + k * step``, both ``[R]``; never derive that from a
+    ``ids``: ``[R, L]``, rows t, h, w of each layer group of the design (one, except for CircleRoPE's AGE);
+    int64 if all positions of the row, and of what is generated after it, are integers, and float64
+    otherwise. Generated token ``k`` sits at ``next_position + k * step``, both ``[R]``; never derive that from a
     padded length.
     """
 
     ids: npt.NDArray[Any]
-    following: Coordinates
+    next_position: Coordinates
     step: Coordinates
 
     @property
     def p_next(self) -> float:
         """The first generated token's position in time; an int if positions are whole."""
-        first = float(self.following[0])
+        first = float(self.next_position[0])
         return first if self.ids.dtype == np.float64 else int(first)
 
 
-def position_ids(design: PositionDesign, segments: Sequence[Segment]) -> RowPositions:
+def position_ids(design: PositionDesign, segments: Sequence[Segment]) -> SequencePositions:
     """Positions of one unpadded row under a design.
 
     Raises:
         BadPosition: the design returns what is no finite number.
     """
-    designs, _ = design.tracks(0)
-    plans = [Plan(each, segments) for each in designs]
-    ids = np.empty((3 * len(plans), plans[0].length), dtype_of(plans))
-    for track, plan in enumerate(plans):
-        plan.write(ids[3 * track : 3 * track + 3])
-    following = np.concatenate([plan.following for plan in plans])
-    return RowPositions(ids, following, np.concatenate([plan.step for plan in plans]))
+    designs, _ = design.layer_groups(0)
+    plans = [SequencePlan(each, segments) for each in designs]
+    ids = np.empty((3 * len(plans), plans[0].length), positions_dtype(plans))
+    for group, plan in enumerate(plans):
+        plan.write(ids[3 * group : 3 * group + 3])
+    next_position = np.concatenate([plan.next_position for plan in plans])
+    return SequencePositions(ids, next_position, np.concatenate([plan.step for plan in plans]))
 
 
-class Plan:
+class SequencePlan:
     """Positions of one row, worked out per segment; :meth:`write` spreads them over the tokens.
 
-    Costs a few small arrays per segment and one assignment per token and axis. ``whole``: all positions,
-    of the row and of what follows it, are whole numbers.
+    Costs a few small arrays per segment and one assignment per token and axis. ``is_integer``: all positions,
+    of the row and of what follows it, are integers.
     """
 
     def __init__(self, design: PositionDesign, segments: Sequence[Segment]) -> None:
         self.segments = segments
         self.step = np.array(design.text_step, np.float64)
         self._starts: list[float] = []
-        self._placed: list[Placed | None] = []
+        self._placed: list[BlockPositions | None] = []
         at, first, frames = 0.0, None, 0
         for segment in segments:
             self._starts.append(at)
@@ -128,12 +128,12 @@ class Plan:
                 first = at if first is None else first
                 placed = design.place(segment, Cursor(at, first, frames))
                 self._placed.append(placed)
-                at, frames = float(placed.following), frames + segment.grid[0]
-        self.following = float(design.after_row(at, self._largest)) * self.step
+                at, frames = float(placed.next_position), frames + segment.grid[0]
+        self.next_position = float(design.generation_start(at, self._largest)) * self.step
         self.length = sum(segment.length for segment in segments)
-        self.whole = self._is_whole(design)
+        self.is_integer = self._all_integers(design)
 
-    def _is_whole(self, design: PositionDesign) -> bool:
+    def _all_integers(self, design: PositionDesign) -> bool:
         """By their values, not by what a design says of itself: a fraction must never be cut."""
         for values in self._values():
             for some in (values[-64:], values):  # fractions show at once in most designs that have any
@@ -150,7 +150,9 @@ class Plan:
         text = [start * self.step for start, segment in starts if isinstance(segment, TextRun)]
         axes = {id(axis): axis for placed in self._placed if placed for axis in placed[:3]}
         flat = [np.ravel(axis).astype(np.float64, copy=False) for axis in axes.values()]
-        yield np.concatenate([self.step, self.following, *text, *(each for each in flat if each.size < 4096)])
+        yield np.concatenate(
+            [self.step, self.next_position, *text, *(each for each in flat if each.size < 4096)]
+        )
         yield from (each for each in flat if each.size >= 4096)
 
     def _largest(self) -> float:
@@ -173,12 +175,12 @@ class Plan:
                 _spread(window, segment, placed)
 
 
-def dtype_of(plans: Iterable[Plan]) -> type[np.int64 | np.float64]:
+def positions_dtype(plans: Iterable[SequencePlan]) -> type[np.int64 | np.float64]:
     """What holds the positions of rows exactly."""
-    return np.int64 if all(plan.whole for plan in plans) else np.float64
+    return np.int64 if all(plan.is_integer for plan in plans) else np.float64
 
 
-def _spread(window: npt.NDArray[Any], block: VisualBlock, placed: Placed) -> None:
+def _spread(window: npt.NDArray[Any], block: VisualBlock, placed: BlockPositions) -> None:
     order = None if block.tile is None else block.order()
     for axis in range(3):
         if order is None:

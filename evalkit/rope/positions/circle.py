@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import BadParameter, require_positive
-from evalkit.rope.positions import Coordinates, Cursor, Placed, PositionDesign, axes_of
+from evalkit.rope.positions import BlockPositions, Coordinates, Cursor, PositionDesign, axes_of
 from evalkit.rope.positions.grid import Grid
 
 # An orthonormal basis (t, h, w are the last, second and first component) of the plane that is
@@ -63,10 +63,10 @@ class Circle(PositionDesign):
                 "move_to_positive",
             )
 
-    def tracks(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
+    def layer_groups(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         if self.age == "none":
-            return super().tracks(layers)
+            return super().layer_groups(layers)
         plain = Grid(absolute_time=self.absolute_time, tokens_per_second=self.tokens_per_second)
         half = layers // 2
         uses = {
@@ -76,7 +76,7 @@ class Circle(PositionDesign):
         }
         return (self, plain), tuple(uses[self.age])
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = axes_of(block)
         z = self.temporal_stride * t
@@ -88,7 +88,7 @@ class Circle(PositionDesign):
         origin = at.start + self._lift(float(ring.min()))
         largest = origin + float(ring.max()) + float(along.flat[-1])
         first, second, third = (origin + along + axis for axis in ring)
-        return Placed(third, second, first, largest + 1)
+        return BlockPositions(third, second, first, largest + 1)
 
     def _ring(self, x: Coordinates, y: Coordinates, radius: float) -> Coordinates:
         """Points ``[3, H, W]`` of one frame."""

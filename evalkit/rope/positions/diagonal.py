@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import Cursor, Placed, PositionDesign, axes_of
+from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign, axes_of
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Diagonal(PositionDesign):
     def __post_init__(self) -> None:
         require_positive("temporal_stride", self.temporal_stride)
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         frames, rows, columns = block.grid
         t, h, w = axes_of(block)
         line = at.start + self.temporal_stride * t
-        following = at.start + self.temporal_stride * (frames - 1) + 1
-        return Placed(line, line + h - (rows - 1) // 2, line + w - (columns - 1) // 2, following)
+        next_position = at.start + self.temporal_stride * (frames - 1) + 1
+        return BlockPositions(line, line + h - (rows - 1) // 2, line + w - (columns - 1) // 2, next_position)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evalkit.rope.layout import VisualBlock
-from evalkit.rope.positions import Cursor, Placed, PositionDesign, axes_of
+from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign, axes_of
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Frames(PositionDesign):
     ``get_time_rope_index`` of Wiselnn570/VideoRoPE@7712ca3, which gives it to one half of the model.
     """
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, _, _ = axes_of(block)
         line = at.start + t
-        return Placed(line, line, line, at.start + block.grid[0])
+        return BlockPositions(line, line, line, at.start + block.grid[0])

@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import Coordinates, Cursor, Placed, PositionDesign, axes_of
+from evalkit.rope.positions import BlockPositions, Coordinates, Cursor, PositionDesign, axes_of
 
 # Of the released Qwen2.5-VL checkpoints; a model's own value replaces it when a variant is installed.
 QWEN_TOKENS_PER_SECOND = 2.0
@@ -43,7 +43,7 @@ class Grid(PositionDesign):
         if self.tokens_per_second is not None:
             require_positive("tokens_per_second", self.tokens_per_second)
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         _, h, w = axes_of(block)
         times = self._times(block)
@@ -52,11 +52,11 @@ class Grid(PositionDesign):
         if "hf5" not in self.compat:
             extent = max(extent, float(times[-1]))
         t = at.start + times.reshape(-1, 1, 1)
-        return Placed(t, at.start + h, at.start + w, at.start + extent + 1)
+        return BlockPositions(t, at.start + h, at.start + w, at.start + extent + 1)
 
-    def after_row(self, following: float, largest: Callable[[], float]) -> float:
+    def generation_start(self, next_position: float, largest: Callable[[], float]) -> float:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        return max(following, largest() + 1) if "hf5" in self.compat else following
+        return max(next_position, largest() + 1) if "hf5" in self.compat else next_position
 
     def _times(self, block: VisualBlock) -> Coordinates:
         steps = np.arange(block.grid[0], dtype=np.float64)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import Cursor, Placed, PositionDesign, axes_of
+from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign, axes_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Interval(PositionDesign):
     def __post_init__(self) -> None:
         require_positive("temporal_stride", self.temporal_stride)
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = axes_of(block)
         frames, rows, columns = block.grid
@@ -34,5 +34,5 @@ class Interval(PositionDesign):
         # A large stride makes a grid longer than its number of tokens: text never goes back.
         length = max(float(block.length), extent)
         origin = at.start + ((length - extent) // 2 if self.interval == "symmetric" else 0.0)
-        following = at.start + length
-        return Placed(origin + self.temporal_stride * t, origin + h, origin + w, following)
+        next_position = at.start + length
+        return BlockPositions(origin + self.temporal_stride * t, origin + h, origin + w, next_position)

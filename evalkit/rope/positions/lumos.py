@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evalkit.rope.layout import VisualBlock
-from evalkit.rope.positions import Cursor, Placed, axes_of
+from evalkit.rope.positions import BlockPositions, Cursor, axes_of
 from evalkit.rope.positions.scaled import ScaledGrid
 
 
@@ -20,11 +20,11 @@ class Lumos(ScaledGrid):
 
     scale: tuple[float, float, float] = (4.0, 8.0, 8.0)
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = axes_of(block)
         time, height, width = self.scale
-        return Placed(
+        return BlockPositions(
             at.first + time * (t + at.frames),
             at.first + height * h,
             at.first + width * w,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import EVERY_AXIS, Cursor, Placed, PositionDesign, axes_of
+from evalkit.rope.positions import ALL_AXES, BlockPositions, Cursor, PositionDesign, axes_of
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class SpatialReset(PositionDesign):
     @property
     def text_step(self) -> tuple[float, float, float]:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        return EVERY_AXIS if self.text == "copy" else (1.0, 0.0, 0.0)
+        return ALL_AXES if self.text == "copy" else (1.0, 0.0, 0.0)
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         frames, rows, columns = block.grid
         t, h, w = axes_of(block)
         origin = 0.0 if self.spatial_reset else at.start
-        following = at.start + max(self.temporal_stride * (frames - 1), rows - 1, columns - 1) + 1
-        return Placed(at.start + self.temporal_stride * t, origin + h, origin + w, following)
+        next_position = at.start + max(self.temporal_stride * (frames - 1), rows - 1, columns - 1) + 1
+        return BlockPositions(at.start + self.temporal_stride * t, origin + h, origin + w, next_position)

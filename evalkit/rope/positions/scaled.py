@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import Cursor, Placed, PositionDesign, axes_of
+from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign, axes_of
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class ScaledGrid(PositionDesign):
         for value in self.scale:
             require_positive("scale", value)
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = (at.start + scale * axis for scale, axis in zip(self.scale, axes_of(block), strict=True))
         largest = max(scale * (size - 1) for scale, size in zip(self.scale, block.grid, strict=True))
-        return Placed(t, h, w, at.start + largest + 1)
+        return BlockPositions(t, h, w, at.start + largest + 1)

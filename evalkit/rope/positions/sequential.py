@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evalkit.rope.layout import VisualBlock
-from evalkit.rope.positions import Cursor, Placed, PositionDesign
+from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign
 
 
 @dataclass(frozen=True)
 class Sequential(PositionDesign):
     """Token ``k`` of a block sits at ``b + k`` on every axis; text goes on at ``b + N``."""
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         line = block.order() + at.start
-        return Placed(line, line, line, at.start + block.length)
+        return BlockPositions(line, line, line, at.start + block.length)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import Cursor, Placed, PositionDesign
+from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SmallSteps(PositionDesign):
         if self.span is not None:
             require_positive("span", self.span)
 
-    def place(self, block: VisualBlock, at: Cursor) -> Placed:
+    def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         count = block.length
         step = self.step if self.span is None else self.span / count
@@ -37,4 +37,4 @@ class SmallSteps(PositionDesign):
         line = last_text + step * (block.order() + 1.0)
         # A block of `span` ends where its length says, whatever rounding did to span / N * N.
         extent = step * count if self.span is None else self.span
-        return Placed(line, line, line, math.ceil(last_text + extent) + 1.0)
+        return BlockPositions(line, line, line, math.ceil(last_text + extent) + 1.0)

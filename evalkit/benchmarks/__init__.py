@@ -1,0 +1,1 @@
+"""What several benchmarks share: wording, options, rows of one data set."""

@@ -1,0 +1,126 @@
+"""What the referring-expression tasks share: one sample per expression, boxes as corners.
+
+Two repositories hold the same annotations in two forms. ``jxu124/refcoco*`` gives boxes as corners
+``[x1, y1, x2, y2]`` and names COCO's images; ``lmms-lab-encoder/RefCOCO*`` gives ``[x, y, width, height]``
+and holds the images. Both are in pixels of the original image; COCO rounds to two decimals, which
+the second stores as float32.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from evalkit.core.columns import IMAGE, NAME, NUMBERS, OPTIONS, RECORDS, TEXT, ColumnType
+from evalkit.data.images import embedded_size
+
+Row = Mapping[str, Any]
+
+COCO_HINT = (
+    "the images are COCO's, not part of the repository: unpack "
+    "http://images.cocodataset.org/zips/train2014.zip so that DATA_ROOT/coco/train2014/ holds them, and give "
+    "`--data-root DATA_ROOT`"
+)
+LICENCE = "annotations CC-BY-4.0; images under COCO's terms of use"
+CITATION = "Yu et al., Modeling Context in Referring Expressions, ECCV 2016 (arXiv:1608.00272)"
+CITATION_G = (
+    "Mao et al., Generation and Comprehension of Unambiguous Object Descriptions, CVPR 2016 "
+    "(arXiv:1511.02283); split of Nagaraja et al., ECCV 2016 (arXiv:1608.00525)"
+)
+
+
+LMMS_EVAL_NOTES = (
+    "The `*_bbox_rec_*` tasks read boxes from 0 to 1 only: a model that answers in pixels or "
+    "thousandths scores 0. The `*_grounding_*` tasks keep the better of two readings by looking at "
+    "the reference. Ours reads the family's own convention."
+)
+CORNER_COLUMNS: Mapping[str, ColumnType] = {
+    "ref_id": NAME,
+    "sentences": RECORDS,
+    "bbox": NUMBERS,
+    "raw_image_info": TEXT,
+    "image_path": TEXT,
+}
+EXTENT_COLUMNS: Mapping[str, ColumnType] = {
+    "question_id": NAME,
+    "image": IMAGE,
+    "answer": OPTIONS,
+    "bbox": NUMBERS,
+    "file_name": TEXT,
+}
+CORNER_EXAMPLE: Row = {
+    "ref_id": 25,
+    "sentences": [{"sent": "man in the red shirt", "sent_id": 70}],
+    "bbox": [103.93, 299.99, 341.84, 478.01],
+    "raw_image_info": '{"width": 640, "height": 480}',
+    "image_path": "coco/train2014/COCO_train2014_000000581857.jpg",
+    "image": {"bytes": None, "path": "COCO_train2014_000000581857.jpg"},
+}
+EXTENT_EXAMPLE: Row = {
+    "question_id": "469306",
+    "answer": ["man in the red shirt"],
+    "bbox": [103.93, 299.99, 237.91, 178.02],
+    "file_name": "COCO_train2014_000000581857_16.jpg",
+    "image": {"bytes": None, "path": "COCO_train2014_000000581857.jpg"},
+}
+
+
+def _box_size(row: Row) -> str:
+    """COCO's bounds for the area of a box: below 32 x 32 pixels, below 96 x 96, or larger."""
+    x1, y1, x2, y2 = row["box"]
+    area = (x2 - x1) * (y2 - y1)
+    return "small" if area < 32**2 else "medium" if area < 96**2 else "large"
+
+
+GROUPS: Mapping[str, Callable[[Row], str]] = {"box size": _box_size}
+
+
+def corner_expressions(row: Row) -> Iterator[Row]:
+    """One row per expression of a ``jxu124/refcoco*`` object.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not row["sentences"]:
+        raise ValueError("an object without an expression")
+    info = json.loads(row["raw_image_info"])
+    for sentence in row["sentences"]:
+        yield {
+            **row,
+            "id": f"{row['ref_id']}-{sentence['sent_id']}",
+            "phrase": sentence["sent"],
+            "box": [round(value, 2) for value in row["bbox"]],
+            "size": [info["width"], info["height"]],
+            "image_name": PurePosixPath(row["image_path"]).name,
+        }
+
+
+def extent_expressions(row: Row) -> Iterator[Row]:
+    """One row per expression of an ``lmms-lab-encoder/RefCOCO*`` object.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if not row["answer"] or isinstance(row["answer"], str):
+        raise ValueError(f"an object without a list of expressions: {row['answer']!r}")
+    x, y, width, height = row["bbox"]
+    # The number after COCO's image name tells the objects of one image apart.
+    stem = PurePosixPath(row["file_name"]).stem
+    size = embedded_size(row["image"])
+    for number, phrase in enumerate(row["answer"]):
+        yield {
+            **row,
+            "id": f"{stem}-{row['question_id']}-{number}",
+            "phrase": phrase,
+            "box": [round(value, 2) for value in (x, y, x + width, y + height)],
+            "size": size,
+            "image_name": re.sub(r"(_\d{12})_\d+$", r"\1", stem) + ".jpg",
+        }
+
+
+def meta(row: Row) -> Mapping[str, Any]:
+    """The expression, and the size of the original image that boxes are measured in."""
+    return {"question": row["phrase"], "image_size": row["size"]}

@@ -1,0 +1,1 @@
+"""What is asked of a run: its specification, and run.yaml."""

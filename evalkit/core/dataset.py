@@ -1,0 +1,40 @@
+"""What a data set may tell of the files that it reads, and be told of where it is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
+
+from evalkit.core.types import MediaRef
+
+
+@runtime_checkable
+class DeclaresSources(Protocol):
+    """A data set that can name everything on this machine that decides its rows."""
+
+    def sources(self, data_root: str | None) -> Sequence[Path] | None:
+        """Files and folders; None if rows come from elsewhere."""
+        ...
+
+
+@runtime_checkable
+class RelativeSource(Protocol):
+    """A data set whose relative paths count from the folder of the file that declares its task."""
+
+    def declared_in(self, folder: Path) -> Self:
+        """The same, declared in ``folder``."""
+        ...
+
+
+@runtime_checkable
+class MediaLocator(Protocol):
+    """A data set that knows where the media lie that its rows name."""
+
+    def locate(self, ref: MediaRef) -> MediaRef:
+        """The medium as a file on this machine.
+
+        Raises:
+            ValueError: it can't be one; says why.
+        """
+        ...

@@ -1,0 +1,286 @@
+"""Which benchmarks there are, and how to get one: built-in and user's files go through one door.
+
+A task file holds one module-level ``task = Task(name="...", category="...", ...)``. Listing reads
+those literals from the syntax tree and executes nothing; only a task that runs is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+import hashlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING, Any, get_args
+
+from evalkit.core.atomic_files import list_files
+from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.core.types import Category
+
+if TYPE_CHECKING:
+    from evalkit.core.task import Task
+
+# The 25 rows of the paper's comparison tables, in its order and by the names in
+# results/reference; a task says which one it fills with `paper_row`.
+PAPER_ROWS: Mapping[str, tuple[str, ...]] = {
+    "image": (
+        "MMMU",
+        "MMBench_avg",
+        "MMStar",
+        "OCRBench",
+        "AI2D",
+        "RealWorldQA",
+        "DocVQA",
+        "TextVQA",
+        "InfoVQA",
+        "ChartQA",
+        "BLINK",
+    ),
+    "video": ("MVBench", "STAR", "MLVU", "VideoMME", "LVBench", "Charades-STA"),
+    "grounding": (
+        "RefCOCO_val",
+        "RefCOCO_testA",
+        "RefCOCO_testB",
+        "RefCOCO+_val",
+        "RefCOCO+_testA",
+        "RefCOCO+_testB",
+        "RefCOCOg_val",
+        "RefCOCOg_test",
+    ),
+}
+CATEGORIES: tuple[str, ...] = get_args(Category)
+GROUPS = (*CATEGORIES, "paper", "mini")
+_LITERALS = ("name", "category", "title", "tags", "paper_row")
+_HOW = "see `evalkit tasks show chartqa` and the files in tasks/ for the form"
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What a task file declares, read without executing it."""
+
+    name: str
+    category: str
+    title: str
+    path: Path
+    tags: tuple[str, ...] = ()
+    paper_row: str | None = None
+
+
+def builtin_dir() -> Path:
+    """The built-in task files: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "_tasks"
+    return inside if inside.is_dir() else package.parent / "tasks"
+
+
+def declared(tasks_dirs: Sequence[str] = ()) -> list[TaskInfo]:
+    """Every task of the built-in folder and of ``tasks_dirs``, by category, then in the paper's
+    order, then by name.
+
+    Raises:
+        UsageError: a folder does not exist, a file is no task, or two files share a name.
+    """
+    found: dict[str, TaskInfo] = {}
+    for folder in (builtin_dir(), *map(Path, tasks_dirs)):
+        for path in _task_files(folder):
+            info = _read(path)
+            other = found.setdefault(info.name, info)
+            if other.path != path and other.path.resolve() != path.resolve():
+                raise UsageError(
+                    f"task `{info.name}`",
+                    f"both `{other.path}` and `{path}` declare it",
+                    "rename one of them",
+                )
+    return sorted(found.values(), key=_sort_key)
+
+
+def resolve(patterns: Sequence[str], tasks_dirs: Sequence[str] = ()) -> list[str]:
+    """Names of the tasks that ``patterns`` ask for, in the order asked, each once.
+
+    A pattern is a name, a glob (``refcoco*``), a group (``image``, ``video``, ``grounding``,
+    ``paper``, ``mini``) or a comma list of these. The category groups leave out mini tasks and
+    splits without public answers.
+
+    Raises:
+        UsageError: a pattern matches nothing.
+    """
+    infos = declared(tasks_dirs)
+    wanted = [part.strip() for pattern in patterns for part in pattern.split(",") if part.strip()]
+    if not wanted:
+        raise UsageError("no task given", "a run needs one", "add `--tasks mini`, or see `evalkit tasks`")
+    return list(dict.fromkeys(name for pattern in wanted for name in _matches(pattern, infos)))
+
+
+def load_task(name: str, tasks_dirs: Sequence[str] = ()) -> Task:
+    """Execute the one file that declares ``name`` and return its task.
+
+    Raises:
+        UsageError: there is no such task, its file fails, or it is not what it declares to be.
+    """
+    from evalkit.core.dataset import RelativeSource
+    from evalkit.core.task import Task
+
+    infos = {info.name: info for info in declared(tasks_dirs)}
+    if name not in infos:
+        raise _unknown(name, list(infos))
+    info = infos[name]
+    task = getattr(_execute(info.path), "task", None)
+    if not isinstance(task, Task):
+        raise _bad_file(
+            info.path, "`task` is not an `evalkit.task.Task`", f"write `task = Task(...)`; {_HOW}"
+        )
+    if isinstance(task.dataset, RelativeSource):
+        return replace(task, dataset=task.dataset.declared_in(info.path.parent))
+    return task
+
+
+def missing_paper_rows(tasks_dirs: Sequence[str] = ()) -> list[str]:
+    """Rows of the paper's tables that no task fills, in the paper's order."""
+    filled = {info.paper_row for info in declared(tasks_dirs)}
+    return [row for rows in PAPER_ROWS.values() for row in rows if row not in filled]
+
+
+def _matches(pattern: str, infos: Sequence[TaskInfo]) -> list[str]:
+    if pattern in GROUPS:
+        chosen = [info.name for info in infos if _in_group(info, pattern)]
+        if not chosen:
+            raise UsageError(
+                f"task group `{pattern}`", "it is empty", "see `evalkit tasks` for what there is"
+            )
+        return chosen
+    names = [info.name for info in infos]
+    if any(character in pattern for character in "*?["):
+        chosen = fnmatch.filter(names, pattern)
+        if not chosen:
+            raise UsageError(
+                f"task pattern `{pattern}`", "no task's name matches it", "see `evalkit tasks` for the names"
+            )
+        return chosen
+    if pattern not in names:
+        raise _unknown(pattern, names)
+    return [pattern]
+
+
+def _in_group(info: TaskInfo, group: str) -> bool:
+    if group == "paper":
+        return info.paper_row is not None
+    if group == "mini":
+        return "mini" in info.tags
+    return info.category == group and not {"mini", "submission"}.intersection(info.tags)
+
+
+def _unknown(name: str, names: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"unknown task `{name}`",
+        f"no task or group has this name.{did_you_mean(name, [*names, *GROUPS])}",
+        "see `evalkit tasks` for the names, and add `--tasks-dir` for your own",
+    )
+
+
+def _sort_key(info: TaskInfo) -> tuple[int, bool, int, str]:
+    rows = PAPER_ROWS[info.category]
+    row = rows.index(info.paper_row) if info.paper_row else len(rows)
+    return CATEGORIES.index(info.category), "mini" in info.tags, row, info.name
+
+
+def _task_files(folder: Path) -> list[Path]:
+    """All Python files below a folder, but those that a leading ``_`` or ``.`` marks as private."""
+    if not folder.is_dir():
+        raise UsageError(f"tasks folder `{folder}`", "there is no such folder", "check `--tasks-dir`")
+    found = list_files(folder, "*.py", deep=True)
+    return [p for p in found if not any(part[0] in "_." for part in p.relative_to(folder).parts)]
+
+
+def _read(path: Path) -> TaskInfo:
+    """Read a task's declaration from its syntax tree."""
+    state = path.stat()
+    return _parsed(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)  # every task that is loaded asks for all declarations
+def _parsed(path: Path, size: int, modified: int) -> TaskInfo:
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError) as error:
+        line = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise _bad_file(path, f"syntax error{line}: {reason}", "correct it") from None
+    values = _literals(path, tree)
+    row, name, category = values.get("paper_row"), values.get("name"), values.get("category")
+    if name != path.stem:
+        raise _bad_file(path, f"its `name` is `{name}`", f"name the task or the file alike: `{path.stem}`")
+    if name in GROUPS:
+        raise _bad_file(path, f"`{name}` is the name of a group of tasks", "give the task another name")
+    if category not in CATEGORIES:
+        hint = did_you_mean(str(category), CATEGORIES)
+        raise _bad_file(path, f"unknown category `{category}`.{hint}", f"use one of {', '.join(CATEGORIES)}")
+    if row is not None and row not in PAPER_ROWS[category]:
+        hint = did_you_mean(str(row), PAPER_ROWS[category])
+        raise _bad_file(path, f"the paper has no {category} row `{row}`.{hint}", "leave `paper_row` out")
+    tags = values.get("tags", ())
+    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
+        raise _bad_file(path, f"its `tags` are {tags!r}", 'write them as a tuple of texts: `("mini",)`')
+    return TaskInfo(name, category, str(values.get("title", name)), path, tuple(tags), row)
+
+
+def _literals(path: Path, tree: ast.Module) -> dict[str, Any]:
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        call = getattr(node, "value", None)
+        if isinstance(call, ast.Call) and any(isinstance(t, ast.Name) and t.id == "task" for t in targets):
+            return {key.arg: _literal(path, key) for key in call.keywords if key.arg in _LITERALS}
+    raise _bad_file(
+        path,
+        "it has no `task = Task(...)` at the top level",
+        f"{_HOW}; give a file of helpers a name that starts with `_`",
+    )
+
+
+def _literal(path: Path, keyword: ast.keyword) -> Any:
+    try:
+        return ast.literal_eval(keyword.value)
+    except ValueError:
+        raise _bad_file(
+            path,
+            f"`{keyword.arg}` in line {keyword.value.lineno} is computed",
+            "write it as a plain value: tasks are listed without being executed",
+        ) from None
+
+
+class _SourceOnly(SourceFileLoader):
+    """Compiles a file each time: compiled code may be of an edit in the same second, or cut short."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
+
+
+def _execute(path: Path) -> Any:
+    # Dataclasses in a task file look their own module up, so it needs an entry of its own there.
+    name = f"evalkit_task_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
+    loader = _SourceOnly(name, str(path))
+    spec = importlib.util.spec_from_loader(name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # a user's file may raise anything
+        del sys.modules[name]
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = f"line {frames[-1].lineno}: " if frames else ""
+        raise _bad_file(path, f"{line}{type(error).__name__}: {error}", "correct it") from error
+    return module
+
+
+def _bad_file(path: Path, why: str, fix: str) -> UsageError:
+    return UsageError(f"task file `{path}`", why, fix)

@@ -1,0 +1,40 @@
+"""Submissions: answers to a split without public answers, in a file that its server takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SubmissionEntry:
+    """One sample's answer: its id, the model's text, and the question that it answers."""
+
+    id: str
+    text: str
+    question: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """How a file is written, its suffix, and where it goes; ``numbered``: its ids are whole numbers."""
+
+    suffix: str
+    write: Callable[[Sequence[SubmissionEntry]], bytes]
+    to: str
+    numbered: bool = False
+
+
+def file_name(task: str, arm: str, suffix: str) -> str:
+    """The name of an arm's file. What may not stand in a file's name is written as URLs write it, so that two
+    arms never share a file.
+
+    >>> file_name("docvqa_test", "Qwen/Qwen2-VL-2B@mrope", "json")
+    'docvqa_test-Qwen%2FQwen2-VL-2B@mrope.json'
+    """
+    name = re.sub(r'[\x00-\x1f/\\:*?"<>|%\x7f]', lambda found: f"%{ord(found[0]):02X}", f"{task}-{arm}")
+    return f"{name}.{suffix}"

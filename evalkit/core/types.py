@@ -1,0 +1,255 @@
+"""The nouns that every part of evalkit shares: frozen dataclasses, standard library only.
+
+A benchmark row becomes a :class:`Sample`; a sample rendered for one model becomes a
+:class:`Request`; a request put through a preprocessor becomes a :class:`Prepared`, and through a
+model a :class:`Response`. Two nouns live with the packages that could be published alone:
+``Score`` in :mod:`evalkit.metrics.base` and ``RopeVariant`` in :mod:`evalkit.rope.variants`.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+MediaKind = Literal["image", "video"]
+FinishReason = Literal["stop", "length", "loop", "error"]
+Category = Literal["image", "video", "grounding"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of prompt text, verbatim; ``by_family`` has the words for the model families whose own
+    evaluations ask differently.
+    """
+
+    text: str
+    by_family: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def wording(self, family: str) -> str:
+        """The text for a model family."""
+        return self.by_family.get(family, self.text)
+
+
+@dataclass(frozen=True)
+class Locate:
+    """A referring expression; the model family words the request for a box in its own way."""
+
+    phrase: str
+
+
+@dataclass(frozen=True)
+class MediaRef:
+    """An image or a video that has not been decoded yet; cheap to hold and to pickle.
+
+    Exactly one of ``path`` (a local file) and ``data`` (the encoded bytes) is set. ``start`` and
+    ``end`` (seconds) restrict a video to a clip. ``frame_rate`` (a second) says that a video's path
+    is a folder with a picture for each frame. ``source`` says in messages where it comes from.
+    """
+
+    kind: MediaKind
+    path: str | None = None
+    data: bytes | None = field(default=None, repr=False)
+    start: float | None = None
+    end: float | None = None
+    frame_rate: float | None = None
+    source: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.data is None):
+            raise ValueError("MediaRef needs exactly one of `path` and `data`")
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One subtitle, on screen from ``start`` up to ``end`` (seconds)."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Subtitled:
+    """Prompt text that quotes the subtitles on screen in the frames shown of the prompt's one video.
+
+    It is written when these frames are chosen: ``before``, the cues, one a line, and ``after``; or
+    ``otherwise`` where none is on screen. Plain data, so that it can be part of a request's key.
+    """
+
+    cues: tuple[Cue, ...]
+    before: str
+    after: str
+    otherwise: str
+
+    def on_screen(self, times: Sequence[float]) -> list[Cue]:
+        """The cues on screen at one of ``times`` (seconds, ascending), each once, in their order."""
+        nexts = ((cue, bisect_left(times, cue.start)) for cue in self.cues)
+        return [cue for cue, place in nexts if place < len(times) and times[place] < cue.end]
+
+    def at(self, times: Sequence[float]) -> str:
+        """The text for the frames at ``times`` (seconds, ascending)."""
+        lines = "\n".join(cue.text for cue in self.on_screen(times))
+        return f"{self.before}{lines}{self.after}" if lines else self.otherwise
+
+
+FixedPart = Text | Locate | MediaRef
+Part = FixedPart | Subtitled
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question of a benchmark, independent of any model.
+
+    ``cluster_id`` names the image or video: questions that share one are not independent.
+    ``groups`` maps a breakdown ("question_type") to this sample's label or labels in it. ``meta``
+    holds what the metric needs besides the reference (``question``, ``options``, ``image_size``);
+    it is stored with the answer, so that scoring never needs the data set. Samples of one ``unit``
+    (the rotations of a question) are scored together, so that a subset has all of them or none. With a
+    ``problem``, its row can't be asked: it becomes an error that says why.
+    """
+
+    id: str
+    parts: tuple[Part, ...]
+    reference: Any
+    cluster_id: str
+    groups: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = ""
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A sample rendered for one model: what the store is keyed by.
+
+    ``prompt`` is the full chat text with one placeholder per medium, in the order of ``media``, and without
+    the texts ``by_frames``, which stand at places of it (numbers of characters) and wait for the frames.
+    ``key`` is a hash over model, variant, prompt, media content, limits and recipe. With ``choices`` the
+    answer is the likeliest of these letters, from one forward pass.
+    """
+
+    key: str
+    task: str
+    sample_id: str
+    prompt: str
+    media: tuple[MediaRef, ...]
+    max_new_tokens: int
+    cost: int = 0
+    choices: tuple[str, ...] = ()
+    by_frames: tuple[tuple[int, Subtitled], ...] = ()
+
+    def full_prompt(self, times: Sequence[float]) -> str:
+        """The prompt as it is asked with frames of its video at ``times`` (seconds, ascending)."""
+        text = self.prompt
+        for place, words in reversed(self.by_frames):
+            text = text[:place] + words.at(times) + text[place:]
+        return text
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What was really shown to the model for one medium; sizes are ``(width, height)`` pixels.
+
+    ``frames`` and ``timestamps`` (seconds) are the frames chosen from a video, before any padding
+    to the temporal patch; both are empty for an image.
+    """
+
+    kind: MediaKind
+    digest: str
+    size: tuple[int, int]
+    input_size: tuple[int, int]
+    tokens: int
+    frames: tuple[int, ...] = ()
+    timestamps: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class VisionInput:
+    """One medium, ready for the vision tower.
+
+    ``patches``: uint8 pixels, not yet normalised, in the family's own shape and order: patches
+    ``[n, channels * temporal_patch * patch * patch]`` (Qwen), tiles or frames ``[n, 3, side, side]``
+    (others). ``grid``: ``(t, h, w)`` in patches before merging, or how tiles or frames are laid out.
+    ``blocks``: the visual blocks that the medium becomes, in token order, each ``(T, H, W)`` in
+    language-model tokens. ``seconds_per_grid``: seconds between two temporal steps of a block with
+    more than one. ``tile``: see :class:`evalkit.rope.layout.VisualBlock`.
+    """
+
+    kind: MediaKind
+    patches: npt.NDArray[np.uint8]
+    grid: tuple[int, int, int]
+    blocks: tuple[tuple[int, int, int], ...]
+    seconds_per_grid: float | None = None
+    tile: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request after CPU preprocessing: picklable, ready to be batched.
+
+    ``input_ids``: int64 ``[length]`` with every visual token expanded. ``token_types``: uint8
+    ``[length]``; 1 and 2 for the tokens of an image's or a video's blocks, 0 for all that is placed
+    like text (separators and timestamps too). ``vision`` holds the media in order of appearance. ``prompt``
+    is the request's, with all texts that depend on the frames shown.
+    ``prefix``: number of tokens up to the last one of the media, 0 without any. ``choices``: the tokens
+    one of which is the whole answer; empty if it is generated.
+    """
+
+    key: str
+    input_ids: npt.NDArray[np.int64]
+    token_types: npt.NDArray[np.uint8]
+    vision: tuple[VisionInput, ...]
+    max_new_tokens: int
+    media: tuple[MediaInfo, ...] = ()
+    seconds: float = 0.0
+    prefix: int = 0
+    choices: tuple[int, ...] = ()
+    prompt: str = ""
+
+    @property
+    def length(self) -> int:
+        """Number of prompt tokens."""
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a model produced for one prepared request; ``token_ids`` exclude the stop token.
+
+    ``margin``: by how much, in logits, the likeliest token was ahead of the next, at its closest;
+    infinite if that is not known. ``error`` is set iff the reason is ``error``: there is no answer.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    margin: float = math.inf
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Response:
+    """The answer to one request, or why there is none. ``error`` is set iff the reason is
+    ``error``; ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds, where the
+    generate stage is this request's share of its batches' time. ``margin``: see :class:`Generation`;
+    None if it is not known. ``prompt``: as it was asked, empty if it came to no asking.
+    """
+
+    key: str
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    error: str | None = None
+    prompt_tokens: int = 0
+    visual_tokens: int = 0
+    media: tuple[MediaInfo, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    margin: float | None = None
+    prompt: str = ""

@@ -1,0 +1,131 @@
+"""Local files that rows refer to by name: videos in archives, images of another data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.data.archives import extracted, is_inside, is_unpacked
+from evalkit.data.cache import cache_root
+from evalkit.data.mirror import how_to_get
+from evalkit.data.tarballs import extracted_tar, grouped, is_tar, tar_stem
+
+Row = Mapping[str, Any]
+PathTemplates = tuple[str, ...] | Callable[[Row], tuple[str, ...]]
+
+
+@dataclass
+class FileColumns:
+    """Adds columns with paths to rows (see ``HubDataset.files``).
+
+    A row whose file is missing keeps the path where it was expected: that sample becomes an error
+    in the results, it is not dropped. That none was found at all is an error at once.
+    """
+
+    repo: str
+    roots: Sequence[Path]
+    expected_in: Path
+    templates: Mapping[str, PathTemplates]
+    optional: Sequence[str]
+    hint: str
+    _found: int = field(default=0, init=False)
+    _missing: list[str] = field(default_factory=list, init=False)
+
+    @classmethod
+    def locate(
+        cls,
+        repo: str,
+        folder: Path | None,
+        data_root: str | None,
+        archives: Sequence[str],
+        templates: Mapping[str, PathTemplates],
+        optional: Sequence[str],
+        hint: str,
+    ) -> FileColumns:
+        """Unpack the archives where need be, and look in the repository, in them and in the root.
+
+        Raises:
+            EnvironmentProblem: an archive is unsafe, damaged, or too large for the disk.
+        """
+        roots = [folder] if folder else []
+        if folder:
+            roots += _unpacked({path for pattern in archives for path in folder.glob(pattern)}, folder)
+        root = Path(data_root or "DATA_ROOT").expanduser()
+        expected_in = folder if folder and archives else root
+        return cls(repo, [*roots, root], expected_in, templates, optional, hint)
+
+    def add_paths(self, row: Row) -> Row:
+        """Return the row with one more column for every file that it refers to."""
+        added: dict[str, str | None] = {}
+        for column, filled in named_files(self.templates, row).items():
+            names = [name for name in filled if is_inside(name)]
+            path = next((path for name in names if (path := self._find(name))), None)
+            required = column not in self.optional
+            if path is None and required:
+                if not names:
+                    raise EnvironmentProblem(
+                        f"data set `{self.repo}`",
+                        f"a row refers to a file outside of the data: {filled[0]!r}",
+                        "don't use this copy of the data set",
+                    )
+                path = str(self.expected_in / names[0])
+                self._missing.append(path)
+            elif required:
+                self._found += 1
+            added[column] = path
+        return {**row, **added}
+
+    def check_any_found(self) -> None:
+        """Raise if rows needed files and not one of them is there."""
+        if self._missing and not self._found:
+            raise EnvironmentProblem(
+                f"files of data set `{self.repo}`",
+                f"none of the {len(self._missing)} is there; the first was expected at `{self._missing[0]}`",
+                self.hint or how_to_get(self.repo, f"DIR/{self.repo}"),
+            )
+
+    def _find(self, name: str) -> str | None:
+        """The first root's file of this name, or its folder where the name ends with ``/``."""
+        paths = (root / name for root in self.roots)
+        there = (path for path in paths if (path.is_dir() if name.endswith("/") else path.is_file()))
+        return next((str(path) for path in there), None)
+
+
+def check_json(path: Path) -> None:
+    """Raise if a file can't hold rows; readers of JSON crash on some such files.
+
+    Raises:
+        ValueError: it is empty, or begins with something that is neither an object nor a list of them.
+    """
+    with open(path, "rb") as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start:
+        raise ValueError(f"`{path.name}` is empty: it has no rows")
+    if start[:1] not in (b"{", b"[") or start.startswith(b"[[["):
+        raise ValueError(f"`{path.name}` holds no rows: it begins with {start[:20]!r}")
+
+
+def named_files(templates: Mapping[str, PathTemplates], row: Row) -> dict[str, list[str]]:
+    """Where the files of a row may lie, by column."""
+    return {
+        column: [template.format_map(row) for template in (given(row) if callable(given) else given)]
+        for column, given in templates.items()
+    }
+
+
+def _unpacked(archives: Iterable[Path], folder: Path) -> list[Path]:
+    """Where the contents of archives lie: beside them if somebody unpacked them, else in the cache."""
+    cache = cache_root() / "archives"
+    roots: dict[Path, None] = {}
+    zips = sorted(path for path in archives if not is_tar(path))
+    for path in zips:
+        beside = next((place for place in (folder, path.parent) if is_unpacked(path, place)), None)
+        roots[beside or extracted(path, cache)] = None
+    for parts in grouped(path for path in archives if is_tar(path)):
+        # A tar file has no table of contents: a folder of its name is taken for what was in it.
+        beside = parts[0].parent
+        roots[beside if (beside / tar_stem(parts[0])).is_dir() else extracted_tar(parts, cache)] = None
+    return [root for root in roots if root != folder]

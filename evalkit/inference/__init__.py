@@ -1,0 +1,1 @@
+"""Greedy decoding in batches: prefill, KV cache, attention, CUDA graphs, the vision encoder."""

@@ -1,0 +1,45 @@
+"""When an answer ends: stop tokens, and endless repetition; and which tokens are never generated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LOOP_PERIOD = 32
+LOOP_REPEATS = 16
+LOOP_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class GenerationTokens:
+    """``stop``: ids that end an answer. ``banned``: ids never generated (visual placeholders, padding).
+
+    ``visual``: ids of visual placeholders. ``pad``: any id that is none.
+    """
+
+    stop_token_ids: frozenset[int]
+    banned_token_ids: tuple[int, ...]
+    placeholder_token_ids: tuple[int, ...]
+    pad: int
+
+
+def is_loop(token_ids: Sequence[int]) -> bool:
+    """Whether the answer ends in one phrase over and over, so that going on is pointless.
+
+    True if the tail is a phrase of at most 32 tokens, at least 16 times in a row and at least 64
+    tokens in all. It looks at nothing but the tokens, so an answer is cut at the same place in every
+    batch.
+
+    >>> is_loop([1, 2] * 31), is_loop([1, 2] * 32), is_loop([*range(40)] * 20)
+    (False, True, False)
+    """
+    for period in range(1, LOOP_PERIOD + 1):
+        span = max(LOOP_TOKENS, LOOP_REPEATS * period)
+        if len(token_ids) < span:
+            return False
+        if token_ids[-1] != token_ids[-1 - period]:
+            continue
+        tail = token_ids[-span:]
+        if tail[:-period] == tail[period:]:
+            return True
+    return False

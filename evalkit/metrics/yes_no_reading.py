@@ -1,0 +1,249 @@
+"""Yes-or-no answers: which of both does a text say?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from evalkit.metrics.choice_phrases import CONCLUDES, TAKES_BACK
+from evalkit.metrics.choice_text import clean
+
+_YES = r"yes|yeah|yep|yup|是的|是|对|對|有的|有|正确"
+_NO = r"no|nope|nah|不是的|不是|并不是|不对|不對|不|没有|沒有|没|否|错误"
+_SAID = re.compile(rf"(?:(?P<no>{_NO})|(?P<yes>{_YES}))(?![A-Za-z'])", re.IGNORECASE)
+_ENDS = re.compile(
+    r"\s*(?:[.,;:!。⟧)\n\"]|$|[-–—]|\b(?:because|since|as|there|it|the|i|this|that|they|he|she|we|you|sir)\b)",
+    re.IGNORECASE,
+)
+# "Yes or no?", "yes/no", "yes and no" say neither.
+_BOTH = re.compile(
+    r"\b(?:yes\s*(?:,\s*|/|\\|or|and)\s*no|no\s*(?:/|or|and)\s*yes)\b|是或否|(?<!答案)是否|是不是|有没有",
+    re.IGNORECASE,
+)
+# Here "no" (or 不) says nothing of what was asked.
+_IDIOM = re.compile(
+    r"\bno +(?:doubt|question about|wonder|longer|one\b|matter|problem|idea|way|(?:\w+\s+)?(?:image|picture|"
+    r"photo|video|information|context|details?|evidence|indication|answer|visual))|\bin no way\b|"
+    r"不确定|不清楚|不知道|无法|答案(?:应该|应|就)?是(?=\s*:?\s*\w)",
+    re.IGNORECASE,
+)
+_DECLINES = re.compile(
+    r"\b(?:(?:can(?:not|'t| not)|could(?:n't| not)|unable to|impossible to|not possible to|hard to|"
+    r"difficult to)\s+(?:\w+\s+){0,2}?"
+    r"(?:determin\w+|tell|say|answer|see|assist|help|identify|be determined|confirm|know|view|provide)|"
+    r"not (?:sure|certain|clear)|"
+    r"unsure|uncertain|unclear|don't know|do not know|sorry|as an ai)\b|无法|不确定|不清楚|不知道|抱歉",
+    re.IGNORECASE,
+)
+_STATED = re.compile(
+    r"(?:\b(?:answer|verdict|response|conclusion|ans)\b[^.!?;\n。]{0,60}?(?:\b(?:is|would be|must be|"
+    r"should be)\b|:|=)|答案(?:应该|应|就)?(?:是|为)?:?|"
+    r"\b(?:i(?:'d| would)? (?:say|answer|think)|would be|it's a|answer with)\b)[\s:⟦(]*(?:\w+ly\s+|"
+    r"therefore\s+|a\s+)*$",
+    re.IGNORECASE,
+)
+_SO = re.compile(
+    r"(?:^|[\s,;.])(?:so|thus|therefore|hence|in conclusion|in short|所以|因此)\s*[,:]?\s*$", re.IGNORECASE
+)
+_FIELD = re.compile(
+    r"[\"'](?:final[_ ]?answer|answer|verdict|prediction|response|"
+    r"答案)[\"']\s*:\s*[\"']?(?P<value>[^\"',}\]\n]*)",
+    re.IGNORECASE,
+)
+_MARK = re.compile(r"\s*(?:[.,!。\n]|$)")
+_WORDS = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}
+
+
+@dataclass(frozen=True)
+class YesNoReading:
+    """``yes`` or ``no``, and the name of the rule that read it; None where a text says neither.
+
+    ``stated`` says that it is a statement, not merely the only such word in the text.
+    """
+
+    said: str | None
+    rule: str | None = None
+    stated: bool = False
+
+
+@dataclass(frozen=True)
+class _Statement:
+    said: str | None
+    place: int
+    weight: int = 0
+
+
+@dataclass(frozen=True)
+class YesNoRule:
+    """How one form of answer is read; ``examples`` are texts and what they say; a test executes them."""
+
+    name: str
+    reads: str
+    find: Callable[[str, str], Iterator[_Statement]]
+    examples: tuple[tuple[str, str | None], ...]
+
+
+def _json(raw: str, text: str) -> Iterator[_Statement]:
+    for found in _FIELD.finditer(raw):
+        yield _Statement(_WORDS.get(found["value"].strip(" .!").lower()), len(text) + found.start(), 2)
+
+
+def _said(text: str) -> Iterator[tuple[str, int, int]]:
+    """Every yes and no that is a word of its own and no idiom's."""
+    skipped = {
+        place
+        for pattern in (_BOTH, _IDIOM)
+        for found in pattern.finditer(text)
+        for place in range(*found.span())
+    }
+    for found in _SAID.finditer(text):
+        alone = not (
+            found[0].isascii()
+            and re.fullmatch(r"[A-Za-z'\-]", text[max(0, found.start() - 1) : found.start()])
+        )
+        if alone and found.start() not in skipped:
+            yield ("no" if found["no"] else "yes"), found.start(), found.end()
+
+
+def _whole_or_leading(raw: str, text: str) -> Iterator[_Statement]:
+    for said, start, end in _said(text):
+        foreign = not text[start:end].isascii()
+        if not re.sub(r"^\W+", "", text[:start]) and (
+            _ENDS.match(text, end) or (foreign and end - start > 1)
+        ):
+            opposite = re.search(
+                rf"[.!?\n]\s*{'no' if said == 'yes' else 'yes'}\s*(?:[.!?\n]|$)", text[end:], re.IGNORECASE
+            )
+            yield _Statement(None if opposite else said, start)
+        return
+
+
+def _boxed(raw: str, text: str) -> Iterator[_Statement]:
+    for found in re.finditer(r"⟦([^⟦⟧]*)⟧", text):
+        said = next(iter(_whole_or_leading("", found[1])), None)
+        if said:
+            yield _Statement(said.said, found.start(), 1)
+
+
+def _stated(raw: str, text: str) -> Iterator[_Statement]:
+    for said, start, end in _said(text):
+        if _STATED.search(text[max(0, start - 120) : start]) and _ENDS.match(text, end):
+            yield _Statement(said, start)
+
+
+def _concluded(raw: str, text: str) -> Iterator[_Statement]:
+    for said, start, end in _said(text):
+        if _SO.search(text[max(0, start - 40) : start]) and _MARK.match(text, end):
+            yield _Statement(said, start, 1)
+
+
+def _last_line(raw: str, text: str) -> Iterator[_Statement]:
+    line = text.rpartition("\n")[2]
+    letters = len(re.sub(r"\W+", "", line))
+    for said, start, end in _said(line):
+        if letters == len(re.sub(r"\W+", "", line[start:end])):
+            yield _Statement(said, len(text) - len(line) + start)
+
+
+def _only_word(raw: str, text: str) -> Iterator[_Statement]:
+    for said, start, end in _said(text):
+        if text[start:end].isascii():
+            yield _Statement(said, start)
+
+
+STATEMENTS: Sequence[YesNoRule] = (
+    YesNoRule(
+        "json", 'a JSON field "answer"', _json, (('{"answer": "No"}', "no"), ('{"answer": true}', "yes"))
+    ),
+    YesNoRule("boxed", r"yes or no in \boxed{}", _boxed, (("The sign is red: \\boxed{\\text{Yes}}", "yes"),)),
+    YesNoRule(
+        "stated",
+        'yes or no after "the answer is", 答案是',
+        _stated,
+        (
+            ("There is a dog, so the answer is yes.", "yes"),
+            ("答案是否。", "no"),
+            ("The answer is yes or no.", None),
+        ),
+    ),
+    YesNoRule(
+        "concluded",
+        'yes or no after "so", "therefore"',
+        _concluded,
+        (("There is nothing like it. So, no.", "no"),),
+    ),
+    YesNoRule(
+        "leading",
+        "the text begins with yes or no",
+        _whole_or_leading,
+        (
+            ("**Yes**, there is no other.", "yes"),
+            ("No. Yes would be wrong.", "no"),
+            ("不是", "no"),
+            ("是的,有一只狗。", "yes"),
+            ("Yes and no.", None),
+        ),
+    ),
+)
+WEAK: Sequence[YesNoRule] = (
+    YesNoRule(
+        "last_line",
+        "the last line is yes or no",
+        _last_line,
+        (("There is no dog, but is there a cat?\n\nYes", "yes"),),
+    ),
+    YesNoRule(
+        "only_word",
+        "only one of both words is in the text, which declines nothing",
+        _only_word,
+        (
+            ("There is no dog.", "no"),
+            ("No doubt it is a dog.", None),
+            ("I cannot tell, there is no sign.", None),
+        ),
+    ),
+)
+
+
+def read_yes_no(text: str) -> YesNoReading:
+    """Read a yes-or-no answer by the rules above: statements first; what contradicts itself says neither.
+
+    >>> read_yes_no("Yes, there is no other."), read_yes_no("I am not certain.")
+    (YesNoReading(said='yes', rule='leading', stated=True), YesNoReading(said=None, rule=None, stated=False))
+    """
+    cleaned = clean(text)
+    found = [(place, rule.name) for rule in STATEMENTS for place in rule.find(text, cleaned)]
+    if found:
+        return _together(cleaned, sorted(found, key=lambda each: (each[0].place, each[0].weight)))
+    for rule in WEAK:
+        said = {place.said for place in rule.find(text, cleaned)}
+        if said and (rule.name != "only_word" or not declines(text)):
+            return YesNoReading(said.pop(), rule.name) if len(said) == 1 else YesNoReading(None)
+    return YesNoReading(None)
+
+
+def declines(text: str) -> bool:
+    """Whether a text says that it can't say.
+
+    >>> declines("I cannot determine that."), declines("No.")
+    (True, False)
+    """
+    return _DECLINES.search(text.replace("’", "'")) is not None
+
+
+def _together(text: str, found: Sequence[tuple[_Statement, str]]) -> YesNoReading:
+    last, rule = found[-1]
+    others = [place for place, _ in found if place.said != last.said]
+    if others and last.weight < 2:
+        taken_back = TAKES_BACK.search(text, others[-1].place, last.place)
+        concludes = CONCLUDES.search(text, max(others[-1].place, last.place - 120), last.place)
+        if not taken_back and not (concludes and last.weight >= max(place.weight for place in others)):
+            return YesNoReading(None)
+    elif others:
+        return (
+            YesNoReading(None)
+            if any(place.weight == last.weight for place in others)
+            else YesNoReading(last.said, rule, stated=True)
+        )
+    return YesNoReading(last.said, rule, stated=True) if last.said else YesNoReading(None)

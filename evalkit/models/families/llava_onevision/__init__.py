@@ -1,0 +1,1 @@
+"""LLaVA-OneVision in its ``-hf`` form."""

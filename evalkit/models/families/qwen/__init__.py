@@ -1,0 +1,1 @@
+"""What the Qwen families share."""

@@ -1,0 +1,170 @@
+"""Whether arms may be put side by side: the same questions, shown and asked in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from evalkit.core.errors import UsageError
+from evalkit.report.comparison import Arm
+from evalkit.store import IMPORTED, Evaluation, Scoring, TaskEntry
+from evalkit.store.records import Record
+from evalkit.store.records_table import StoredRecords, filtered, sample_ids
+
+# What a run's manifest says of a task that changes scores.
+_PROTOCOL = {
+    "metric": "metric",
+    "max_new_tokens": "limit of new tokens",
+    "scored_by": "judge",
+    "chosen_by": "way of choosing an option (`--mc-logits`)",
+}
+
+
+def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Sequence[Record]]]) -> None:
+    """Refuse to put scores side by side that answer different questions.
+
+    ``records`` maps arm and task to that arm's records. Sample sets, references and media (content,
+    frames, size) must be the same for every arm; prompts too, unless the families differ, since each has its
+    own chat format.
+
+    Raises:
+        UsageError: names the task, the two arms and the first sample that differs.
+    """
+    for task in dict.fromkeys(task for tasks in records.values() for task in tasks):
+        having = [arm for arm in arms if records[arm.name].get(task)]
+        for arm in having[1:]:
+            first = having[0]
+            problem = _difference(records[first.name][task], records[arm.name][task], first, arm)
+            if problem:
+                raise UsageError(
+                    f"`{first.name}` ({first.run}) and `{arm.name}` ({arm.run}) can't be compared on {task}",
+                    problem,
+                    "run both with the same `--limit`, data and evalkit version; or compare what they share "
+                    "(`--allow-mismatch`)",
+                )
+
+
+def check_origins(evaluations: Iterable[tuple[str, Evaluation]]) -> None:
+    """Refuse arms that different programs asked; each evaluation with who was asked (arm and run).
+
+    Raises:
+        UsageError: names the task, the arms and the programs.
+    """
+    for where, problem in origin_differences(evaluations):
+        raise UsageError(
+            f"{where} can't be compared",
+            problem,
+            "compare the answers all the same, with that said beside the table: `--allow-mismatch`",
+        )
+
+
+def origin_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterator[tuple[str, str]]:
+    """Which arms different programs asked."""
+    first: dict[str, tuple[str, Evaluation]] = {}
+    for who, each in evaluations:
+        other, known = first.setdefault(each.task.name, (who, each))
+        one, two = (found.protocol.answered_by or "evalkit" for found in (known, each))
+        if one != two:
+            yield (
+                f"{each.task.name} of `{other}` and `{who}`",
+                f"one was asked by {one}, the other by {two}: prompts, pixels, frames and limits differ",
+            )
+
+
+def check_protocols(tasks: Iterable[tuple[str, TaskEntry]], runs: Mapping[str, Scoring]) -> None:
+    """Refuse arms that were evaluated or scored differently; each task with who was asked it (arm and run),
+    and how each run was scored.
+
+    Raises:
+        UsageError: names the task, the arms or runs and what differs.
+    """
+    for where, problem in (*protocol_differences(tasks), *scoring_differences(runs)):
+        raise UsageError(
+            f"{where} can't be compared",
+            problem,
+            "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
+            "same (`--allow-mismatch`)",
+        )
+
+
+def scoring_differences(runs: Mapping[str, Scoring]) -> Iterator[tuple[str, str]]:
+    """Which runs separate reasoning from answers differently."""
+    first = next(iter(runs.items()), None)
+    for run, scoring in runs.items():
+        if first is not None and scoring.reasoning != first[1].reasoning:
+            rules = f"{first[1].reasoning} and {scoring.reasoning}"
+            words = "rule that separates reasoning from answers (`--reasoning`)"
+            yield f"`{first[0]}` and `{run}`", f"their {words} differs: {rules}"
+
+
+def protocol_differences(tasks: Iterable[tuple[str, TaskEntry]]) -> Iterator[tuple[str, str]]:
+    """Which arms were evaluated differently on which task, and in what."""
+    first: dict[str, tuple[str, TaskEntry]] = {}
+    for who, task in tasks:
+        other, known = first.setdefault(task.name, (who, task))
+        for field, words in _PROTOCOL.items():
+            one, two = getattr(known, field), getattr(task, field)
+            if one != two:
+                yield f"{task.name} of `{other}` and `{who}`", f"their {words} differs: {one} and {two}"
+
+
+def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, Sequence[Record]]]) -> list[str]:
+    """Leave only the samples that all arms have of each task, in place; say what was left out and what
+    else differs.
+    """
+    notes = []
+    for task in dict.fromkeys(task for tasks in records.values() for task in tasks):
+        having = [arm for arm in arms if records[arm.name].get(task)]
+        known = [set(sample_ids(records[arm.name][task])) for arm in having]
+        shared = set.intersection(*known)
+        for arm, ids in zip(having, known, strict=True):
+            found = records[arm.name][task]
+            records[arm.name][task] = filtered(found, [each in shared for each in sample_ids(found)])
+            if ids != shared:
+                notes.append(
+                    f"{arm.name} {task}: only the {len(shared)} of its {len(ids)} samples that all arms have"
+                )
+        for arm in having[1:]:
+            first = having[0]
+            problem = _difference(records[first.name][task], records[arm.name][task], first, arm)
+            if problem:
+                notes.append(f"mismatch on {task} between {first.name} and {arm.name}: {problem}")
+    return notes
+
+
+def _difference(first: Sequence[Record], second: Sequence[Record], one: Arm, two: Arm) -> str | None:
+    """What differs between two arms' questions, or None. Which media another program showed is not known."""
+    prompts = one.family == two.family
+    media = IMPORTED not in (one.family, two.family)
+    if only := sorted(set(sample_ids(first)) ^ set(sample_ids(second))):
+        return f"{len(only)} samples are in one of them only, such as `{only[0]}`"
+    names = ["reference", *(["media"] if media else []), *(["prompt"] if prompts else [])]
+    first, second = _unlike(first, second, names)
+    left = {record.sample_id: record for record in first}
+    right = {record.sample_id: record for record in second}
+    for sample_id, record in left.items():
+        other = right[sample_id]
+        if record.failed or other.failed:
+            continue
+        if media and record.media != other.media:
+            return f"sample `{sample_id}` was shown with different media (content, frames or size)"
+        if record.reference != other.reference:
+            return f"sample `{sample_id}` has different references"
+        if prompts and record.prompt != other.prompt:
+            return f"sample `{sample_id}` was asked with different prompts"
+    return None
+
+
+def _unlike(
+    first: Sequence[Record], second: Sequence[Record], names: Sequence[str]
+) -> tuple[Sequence[Record], Sequence[Record]]:
+    """The samples that have to be looked at: of stored ones in the same order those whose digests differ."""
+    if (
+        not (isinstance(first, StoredRecords) and isinstance(second, StoredRecords))
+        or first.ids() != second.ids()
+    ):
+        return first, second
+    differs = [False] * len(first)
+    for name in names:
+        pairs = zip(differs, first.digests(name), second.digests(name), strict=True)
+        differs = [known or one != other for known, one, other in pairs]
+    return first.only(differs), second.only(differs)

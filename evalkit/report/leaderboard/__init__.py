@@ -1,0 +1,1 @@
+"""The leaderboard: its CSV, its check, its page."""

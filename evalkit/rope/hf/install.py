@@ -1,0 +1,248 @@
+"""Put a variant into one transformers model, and take it out again; nothing global is touched.
+
+What changes on the instance: ``language_model.rotary_emb`` (cos and sin), the ``forward`` of the
+language model and of the model around it (positions of a plain call, also for families whose
+language models know one axis only), ``get_rope_index`` and the three hooks that ``generate`` takes
+positions from, each attention layer's ``forward`` where heads or layers differ (MHRoPE, CircleRoPE's
+AGE), and ``config.rope_variant`` (so that ``save_pretrained`` keeps the variant's name).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+from evalkit.rope.batch import BatchPositions
+from evalkit.rope.hf import patches
+from evalkit.rope.hf.layouts import TOKEN_LAYOUTS, TokenLayout
+from evalkit.rope.hf.position_ids import PositionIdBuilder
+from evalkit.rope.hf.signature import CallSignature
+from evalkit.rope.layout import Segment
+from evalkit.rope.parameters import BadParameter
+from evalkit.rope.positions import SequencePositions, position_ids
+from evalkit.rope.rotary import VariantRotary, apply_per_head
+from evalkit.rope.scaling import model_spectrum
+from evalkit.rope.variants import RopeVariant
+
+_HANDLE = "_evalkit_rope"
+
+
+class _Missing:
+    """Stands for an attribute that an instance did not have."""
+
+
+class CannotInstall(ValueError):
+    """The model is not one that a variant can be put into, or the variant broke its promise."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A variant inside a model: ``variant`` as it was asked for, ``resolved`` with the model's values."""
+
+    variant: RopeVariant
+    resolved: RopeVariant
+    position_id_builder: PositionIdBuilder = field(repr=False, compare=False)
+    _before: list[tuple[Any, str, Any]] = field(default_factory=list, repr=False, compare=False)
+
+    def position_ids(self, segments: Sequence[Segment]) -> SequencePositions:
+        """Positions of one unpadded row, as this model computes them."""
+        return position_ids(self.resolved.position, segments)
+
+    def position_batch(self, rows: Sequence[Sequence[Segment]], width: int) -> BatchPositions:
+        """Positions of a batch of rows that are padded on the left to ``width`` tokens.
+
+        ``model(..., position_ids=batch.prompt)`` takes them, in every family.
+        """
+        return self.position_id_builder.for_left_padded(rows, width)
+
+
+def install(model: nn.Module, variant: RopeVariant) -> Installed:
+    """Put ``variant`` into a model, a ``...ForConditionalGeneration`` of a family in ``TOKEN_LAYOUTS``.
+
+    A variant that is installed already is taken out first. Load the model with ``dtype=``; casting
+    it afterwards would round the rotary spectrum.
+
+    Raises:
+        CannotInstall: not such a model, a cast spectrum, or the variant's promise does not hold.
+        BadParameter: the allocation can't be laid out on the model's heads, or the spectrum not scaled.
+    """
+    uninstall(model)
+    base, text_model, layout = _model_parts(model)
+    resolved = variant.with_defaults(**model_defaults(base.config))
+    designs, uses = resolved.position.layer_groups(len(text_model.layers))
+    steps = [step for design in designs for step in design.text_step]
+    rotary = _rotary(variant, text_model, steps)
+    _check_text_prior(variant, text_model.rotary_emb, rotary, layout)
+
+    position_id_builder = PositionIdBuilder(layout, base.config, designs)
+    installed = Installed(variant, resolved, position_id_builder)
+    prepare = MethodType(patches.prepare_position_ids, model)
+    changes = [
+        (text_model, "rotary_emb", rotary),
+        *_new_forward(text_model, patches.text_forward),
+        *_new_forward(base, patches.base_forward),
+        (base, "_evalkit_position_ids", position_id_builder),
+        (
+            base,
+            "_evalkit_index",
+            CallSignature.of(getattr(type(base), "get_rope_index", patches.get_rope_index)),
+        ),
+        (base, "get_rope_index", MethodType(patches.get_rope_index, base)),
+        (base, "rope_deltas", None),
+        (model, "_prepare_position_ids_for_generation", prepare),
+        (model, "_expand_inputs_for_generation", MethodType(patches.expand_inputs, model)),
+        (model, "_update_model_kwargs_for_generation", MethodType(patches.update_model_kwargs, model)),
+        (model.config, "rope_variant", str(variant)),
+        *_attention_patches(text_model, rotary, uses if len(designs) > 1 else ()),
+    ]
+    for owner, name, value in changes:
+        before = owner.rotary_emb if value is rotary else owner.__dict__.get(name, _Missing)
+        installed._before.append((owner, name, before))
+        setattr(owner, name, value)
+    setattr(model, _HANDLE, installed)
+    return installed
+
+
+def uninstall(model: nn.Module) -> None:
+    """Take the variant out: the model is again what it was, bit for bit. Without one, do nothing."""
+    installed = installed_in(model)
+    if installed is None:
+        return
+    for owner, name, before in installed._before:
+        if before is _Missing:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+    delattr(model, _HANDLE)
+    base = _model_parts(model)[0]
+    if hasattr(base, "rope_deltas"):
+        base.rope_deltas = None
+
+
+def installed_in(model: nn.Module) -> Installed | None:
+    """The variant that is installed in the model, if any."""
+    found: Installed | None = getattr(model, _HANDLE, None)
+    return found
+
+
+def _model_parts(model: Any) -> tuple[Any, Any, TokenLayout]:
+    """The model without its head, its language model and its family."""
+    base: Any = getattr(model, "model", None)
+    text_model: Any = getattr(base, "language_model", None)
+    family = str(getattr(getattr(base, "config", None), "model_type", None))
+    if family not in TOKEN_LAYOUTS or not hasattr(text_model, "rotary_emb"):
+        raise CannotInstall(
+            f"`{type(model).__name__}` is no model that variants can be put into; "
+            f"families: {', '.join(TOKEN_LAYOUTS)}"
+        )
+    if text_model.rotary_emb.inv_freq.dtype != torch.float32:
+        raise CannotInstall(
+            f"the rotary spectrum is {text_model.rotary_emb.inv_freq.dtype}, cast after loading the model; "
+            "load with `dtype=` instead"
+        )
+    return base, text_model, TOKEN_LAYOUTS[family]
+
+
+def model_defaults(config: Any) -> dict[str, Any]:
+    """What a model decides about time: Qwen2.5-VL alone counts it in seconds."""
+    if config.model_type != "qwen2_5_vl":
+        return {"absolute_time": False}
+    return {"absolute_time": True, "tokens_per_second": float(config.vision_config.tokens_per_second)}
+
+
+def _rotary(variant: RopeVariant, text_model: Any, steps: Sequence[float]) -> VariantRotary:
+    own, config = text_model.rotary_emb, text_model.config
+    rope: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
+    section = rope.get("mrope_section")
+    axes = torch.from_numpy(
+        variant.frequency.axis_map(
+            len(own.inv_freq), config.num_key_value_heads, tuple(section) if section else None
+        )
+    )
+    if not variant.scaling:
+        return VariantRotary(own.inv_freq, own.attention_scaling, axes, steps)
+    if rope.get("rope_type", "default") != "default":
+        raise BadParameter(
+            f"the checkpoint's own spectrum is scaled already (`rope_type: {rope['rope_type']}`)", "scaling"
+        )
+    length = rope.get("original_max_position_embeddings") or config.max_position_embeddings
+    spectrum = model_spectrum(own.inv_freq, axes, float(rope["rope_theta"]), int(length))
+    for scaling in variant.scaling:
+        spectrum = scaling.apply(spectrum)
+    return VariantRotary(spectrum.inv_freq, spectrum.attention_scaling, axes, steps)
+
+
+def _check_text_prior(
+    variant: RopeVariant, own: nn.Module, rotary: VariantRotary, layout: TokenLayout
+) -> None:
+    """Text positions through both rotary modules: equal to the last bit, or the promise is broken.
+
+    Heads that an allocation leaves out are not turned; then there is no promise.
+    """
+    if not variant.keeps_text_prior or bool((rotary.inv_freq == 0).any()):
+        return
+    device = rotary.inv_freq.device
+    text = torch.tensor([*range(4096), 8191, 32767], device=device)[None]
+    probe = torch.zeros(1, device=device)
+    theirs = own(probe, text if layout.axes == 1 else text.expand(layout.axes, 1, -1))
+    for mine, other in zip(rotary(probe, text), theirs, strict=True):
+        if not torch.equal(mine, (other if mine.ndim == 3 else other[:, None]).expand_as(mine)):
+            raise CannotInstall(
+                f"`{variant}` does not rotate text as the model does, although it promises to"
+            )
+
+
+def _new_forward(module: nn.Module, forward: Any) -> list[tuple[Any, str, Any]]:
+    return [
+        (module, "_evalkit_signature", CallSignature.of(type(module).forward)),
+        (module, "_evalkit_forward", module.__dict__.get("forward")),
+        (module, "forward", MethodType(forward, module)),
+    ]
+
+
+def _attention_patches(
+    text_model: Any, rotary: VariantRotary, uses: Sequence[int]
+) -> Iterator[tuple[Any, str, Any]]:
+    """New forwards for the attention layers, where heads or layers differ; ``uses``: their layer groups."""
+    for number, layer in enumerate(text_model.layers):
+        attention = layer.self_attn
+        per_head = _per_head(attention) if rotary.axes.ndim == 2 else None
+        if uses:
+            yield attention, "_evalkit_layer_group", uses[number]
+            yield attention, "_evalkit_forward", per_head or attention.__dict__.get("forward")
+            yield attention, "forward", MethodType(patches.attention_forward, attention)
+        elif per_head:
+            yield attention, "forward", per_head
+
+
+def _per_head(attention: nn.Module) -> MethodType:
+    """The layer's own forward, with cos and sin applied per key-value head."""
+    kind: Any = type(attention)
+    return MethodType(_forward_per_head(kind), attention)
+
+
+@cache
+def _forward_per_head(kind: Any) -> FunctionType:
+    """The forward of an attention class, with cos and sin applied per key-value head.
+
+    A copy of the function whose globals name another ``apply_rotary_pos_emb``: the module that
+    defines it, and every other instance, stay as they are. There is one for all layers, with code of its
+    own, since torch.compile keeps what it compiled with the code, and looks it up among the globals.
+    """
+    forward: Any = inspect.unwrap(kind.forward)
+    if "apply_rotary_pos_emb" not in forward.__code__.co_names:
+        raise CannotInstall(
+            f"`{kind.__name__}` does not call `apply_rotary_pos_emb` in this transformers version"
+        )
+    scope = {**forward.__globals__, "apply_rotary_pos_emb": apply_per_head}
+    code = forward.__code__.replace()
+    copy = FunctionType(code, scope, forward.__name__, forward.__defaults__, forward.__closure__)
+    copy.__kwdefaults__ = forward.__kwdefaults__
+    return copy

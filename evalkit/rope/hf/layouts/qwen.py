@@ -1,0 +1,64 @@
+"""Qwen2-VL and Qwen2.5-VL: a video is one block. Qwen3-VL: every frame is a block of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evalkit.rope.layout import IMAGE, VIDEO, Grid, Segment, read_segments
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Media = Iterator[tuple[Grid, float | None]]
+
+
+def batch_segments(
+    config: Any, input_ids: Tensor, attention_mask: Tensor | None, inputs: Mapping[str, Any]
+) -> list[list[Segment]]:
+    """See :class:`~evalkit.rope.hf.layouts.TokenLayout`."""
+    seconds = inputs.get("second_per_grid_ts")
+    videos = _grids(inputs, "video")
+    spacing = [None] * len(videos) if seconds is None else [float(each) for each in seconds]
+    return _batch_segments(config, input_ids, attention_mask, inputs, zip(videos, spacing, strict=True))
+
+
+def batch_segments_by_frame(
+    config: Any, input_ids: Tensor, attention_mask: Tensor | None, inputs: Mapping[str, Any]
+) -> list[list[Segment]]:
+    """See :class:`~evalkit.rope.hf.layouts.TokenLayout`; the timestamps between frames are text."""
+    frames = [((1, h, w), None) for t, h, w in _grids(inputs, "video") for _ in range(t)]
+    return _batch_segments(config, input_ids, attention_mask, inputs, iter(frames))
+
+
+def describes_media(inputs: Mapping[str, Any]) -> bool:
+    """See :class:`~evalkit.rope.hf.layouts.TokenLayout`."""
+    return any(inputs.get(f"{kind}_grid_thw") is not None for kind in ("image", "video"))
+
+
+def _batch_segments(
+    config: Any, input_ids: Tensor, mask: Tensor | None, inputs: Mapping[str, Any], videos: Media
+) -> list[list[Segment]]:
+    images: Media = iter([(grid, None) for grid in _grids(inputs, "image")])
+    media = {IMAGE: images, VIDEO: videos}
+    merge = config.vision_config.spatial_merge_size
+    types = _token_types(config, input_ids, inputs)
+    kept = np.ones(types.shape, bool) if mask is None else mask.bool().cpu().numpy()
+    unpadded = [row if there.all() else row[there] for row, there in zip(types, kept, strict=True)]
+    return [read_segments(row, media, merge) for row in unpadded]
+
+
+def _token_types(config: Any, input_ids: Tensor, inputs: Mapping[str, Any]) -> npt.NDArray[np.integer]:
+    given: Tensor | None = inputs.get("mm_token_type_ids")
+    if given is not None:
+        return given.cpu().numpy()
+    ids = input_ids.cpu().numpy()
+    return np.where(ids == config.image_token_id, IMAGE, np.where(ids == config.video_token_id, VIDEO, 0))
+
+
+def _grids(inputs: Mapping[str, Any], kind: str) -> Sequence[Grid]:
+    grids = inputs.get(f"{kind}_grid_thw")
+    return [] if grids is None else [tuple(grid) for grid in grids.tolist()]

@@ -1,0 +1,120 @@
+"""From samples to requests: which samples, rendered how, under which key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import accumulate
+
+from evalkit.core.errors import MediaError, UsageError
+from evalkit.core.task import Task
+from evalkit.core.types import MediaRef, Part, Request, Sample, Subtitled, Text
+from evalkit.data.media import media_digest
+from evalkit.models.base import ModelInfo
+
+# Part of every key: raise it when the meaning of a request changes without its fields changing.
+KEY_VERSION = 2  # 2: special tokens that are an answer's markup are part of its text
+
+
+def option_letters(sample: Sample) -> tuple[str, ...]:
+    """The options' letters of a multiple-choice question that is answered by one of them; else nothing.
+
+    >>> option_letters(Sample("s", (), "(B)", "c", meta={"options": {"A": "red", "B": "blue"}}))
+    ('A', 'B')
+    >>> option_letters(Sample("s", (), "7", "c", meta={"options": {"A": "6", "B": "7"}}))
+    ()
+    """
+    options = sample.meta.get("options") or {}
+    letters = tuple(options) if isinstance(options, Mapping) else ()
+    hidden = sample.reference is None
+    if all(len(each) == 1 for each in letters) and (hidden or str(sample.reference).strip("()") in letters):
+        return letters
+    return ()
+
+
+def build_request(
+    model: ModelInfo,
+    task: Task,
+    sample: Sample,
+    *,
+    mc_logits: bool = False,
+    digests: Mapping[str, str] | None = None,
+) -> Request:
+    """Render a sample for a model and name the result by everything that can change the answer.
+
+    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter. ``digests`` are those
+    of files, by path, as far as they are known.
+    """
+    choices = option_letters(sample) if mc_logits else ()
+    media = tuple(part for part in sample.parts if isinstance(part, MediaRef))
+    prompt, by_frames = render(model, sample.parts)
+    identity = [
+        KEY_VERSION,
+        model.fingerprint,
+        str(model.variant),
+        task.name,
+        sample.id,
+        prompt,
+        [[_digest(ref, digests or {}), ref.kind, ref.start, ref.end] for ref in media],
+        task.max_new_tokens,
+        # What is stored beside the answer: a corrected reference must not be scored with the old one.
+        [sample.reference, sample.cluster_id, sample.groups, sample.meta],
+        *([choices] if choices else []),
+        *([["problem", sample.problem]] if sample.problem else []),
+        *([[place, asdict(words)] for place, words in by_frames]),
+    ]
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    limit = 1 if choices else task.max_new_tokens
+    # Variants of a base ask the same: their many requests hold one text.
+    shared = sys.intern(prompt)
+    return Request(key, task.name, sample.id, shared, media, limit, choices=choices, by_frames=by_frames)
+
+
+def render(model: ModelInfo, parts: Sequence[Part]) -> tuple[str, tuple[tuple[int, Subtitled], ...]]:
+    """The chat text of one user turn, with one placeholder per medium, and what goes into it when the frames
+    shown are known: at which place, in the words that the model's own rendering makes of it.
+
+    Raises:
+        UsageError: it depends on the frames of a video, and there is none or more than one.
+    """
+    waiting = [part for part in parts if isinstance(part, Subtitled)]
+    videos = sum(isinstance(part, MediaRef) and part.kind == "video" for part in parts)
+    if waiting and videos != 1:
+        raise UsageError(
+            f"a prompt with subtitles and {videos} videos",
+            "they are those on screen in the frames shown of one video",
+            "mend the task's `prompt`: one `video(...)` for its subtitles",
+        )
+    mark = _unused_character(parts)
+    fixed = [Text(mark) if isinstance(part, Subtitled) else part for part in parts]
+    pieces = model.render(fixed).split(mark)
+    places = accumulate(len(piece) for piece in pieces[:-1])
+    words = (_render_subtitles(model, part, mark) for part in waiting)
+    return "".join(pieces), tuple(zip(places, words, strict=True))
+
+
+def _render_subtitles(model: ModelInfo, words: Subtitled, mark: str) -> Subtitled:
+    """With special tokens broken up, as the model's rendering does it: all in one turn, for speed."""
+    texts = [words.before, words.after, words.otherwise, *(cue.text for cue in words.cues)]
+    _, before, after, otherwise, *lines, _ = model.render([Text(mark.join(["", *texts, ""]))]).split(mark)
+    cues = tuple(replace(cue, text=line) for cue, line in zip(words.cues, lines, strict=True))
+    return Subtitled(cues, before, after, otherwise)
+
+
+def _unused_character(parts: Sequence[Part]) -> str:
+    """A character that no text has: Unicode keeps these free for such use."""
+    written = repr(parts)
+    return next(chr(code) for code in range(0xFDD0, 0xFDF0) if repr(chr(code))[1:-1] not in written)
+
+
+def _digest(ref: MediaRef, known: Mapping[str, str]) -> str:
+    """A file that is not there has no content yet; its sample fails when it is prepared."""
+    if ref.path in known:
+        return known[str(ref.path)]
+    try:
+        return media_digest(ref)
+    except MediaError:
+        return "unreadable"

@@ -1,0 +1,1 @@
+"""From answers to scored records, files of predictions and submissions."""

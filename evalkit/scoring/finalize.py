@@ -1,0 +1,268 @@
+"""The end of a run: records in order, scored and judged; submission files; the manifest's last word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evalkit.core.console import scrub
+from evalkit.core.errors import EvalkitError
+from evalkit.core.registry import load_task
+from evalkit.core.submission import SubmissionEntry, file_name
+from evalkit.core.task import Task
+from evalkit.integrations.lmms_eval import task as lmms
+from evalkit.metrics.base import ExternalMetric, Metric
+from evalkit.report.comparison import Comparison
+from evalkit.report.results import Results, open_run
+from evalkit.scoring.score import score_records
+from evalkit.store import Evaluation, Inputs, Invocation, Manifest, Record, RunDir
+from evalkit.store.records_frame import records_frame
+from evalkit.store.records_table import score_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The metric of an evaluation; None where another program scores, which may not be here.
+MetricOf = Callable[[Evaluation], Metric | None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one command asked for: its results, how many samples are missing and what went wrong.
+
+    ``damaged`` names journal lines that can't be read, with the reason; their samples count as missing until
+    they are run again. ``invocation`` is what the manifest says of the command; None
+    where a stored run was scored. ``submissions`` maps the files that were written for splits without public
+    answers to where they go.
+    """
+
+    results: Results
+    invocation: Invocation | None = None
+    damaged: tuple[str, ...] = ()
+    problems: list[EvalkitError] = field(default_factory=list)
+    submissions: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def run(self) -> RunDir:
+        """Where it is stored."""
+        return self.results.run
+
+    @property
+    def records(self) -> list[Record]:
+        """The scored records, arm by arm and task by task."""
+        return self.results.flat()
+
+    @property
+    def missing(self) -> int:
+        """How many samples have no answer yet."""
+        return self.results.missing
+
+    @property
+    def failed(self) -> int:
+        """How many samples have an error in place of an answer."""
+        found = self.results
+        return sum(each.failed for entry in found.evaluations for each in score_rows(found.records[entry.id]))
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """The comparison table, as far as the command got."""
+        return self.results.comparison()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The scored records as a frame, one row each (:mod:`evalkit.store.records_frame`)."""
+        return records_frame(self.records)
+
+
+def rescore(
+    run: RunDir,
+    tasks_dirs: Sequence[str] = (),
+    official_random: int | None = None,
+    reasoning: str | None = None,
+) -> RunResult:
+    """Score a stored run again from its journal: no model, data set or GPU is needed.
+
+    ``official_random`` seeds the official scripts' random fallbacks, ``reasoning`` names the rule that
+    separates reasoning from answers; None leaves what the run says.
+
+    What another program scores it is asked to score only if it never did.
+
+    Raises:
+        EnvironmentProblem: that program is not here.
+    """
+    asked = {"official_random": official_random, "reasoning": reasoning}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if asked:
+        scoring = run.manifest().scoring.model_copy(update=asked)
+        run.update(lambda manifest: manifest.with_scoring(scoring), now())
+    with run.view_lock():
+        manifest = run.manifest()
+        own = _registry_metric(tasks_dirs)
+
+        def metric(evaluation: Evaluation) -> Metric | None:
+            never = evaluation.task.scored_by is not None and evaluation.figures is None
+            return _lmms_metric(manifest, evaluation) if never else own(evaluation)
+
+        found, damaged = _score_evaluations(run, manifest.results(), metric)
+        judged = [each for each in found.evaluations if each.figures is not None]
+        manifest = run.update(lambda known: known.with_evaluations(judged), now())
+        found = replace(found, manifest=manifest)
+        _write_views(found)
+    return RunResult(found, damaged=damaged)
+
+
+def finalize(
+    run: RunDir,
+    tasks: Sequence[Task],
+    entry: Invocation,
+    problems: list[EvalkitError],
+    inputs: Inputs | None,
+) -> RunResult:
+    """Score what a command asked for, and make the views of the whole run anew."""
+    run.check_there()
+    loaded = {task.name: task.metric for task in tasks}
+    elsewhere = _registry_metric(())
+    with run.view_lock():
+        manifest = run.manifest()
+        own = {each.id for each in manifest.evaluations_of(entry.id)}
+        wanted = [
+            *manifest.evaluations_of(entry.id),
+            *(each for each in manifest.results() if each.id not in own),
+        ]
+
+        def metric(evaluation: Evaluation) -> Metric | None:
+            return loaded[evaluation.task.name] if evaluation.id in own else elsewhere(evaluation)
+
+        found, damaged = _score_evaluations(run, wanted, metric)
+        asked = found.only(each for each in wanted if each.id in own)
+        failed = sum(record.failed for record in asked.flat())
+        complete = not (asked.missing or failed or problems)
+        entry = entry.model_copy(
+            update={
+                "finished": now(),
+                "status": "complete" if complete else "incomplete",
+                "problems": tuple(scrub(str(problem)) for problem in problems),
+                "inputs": inputs if complete else None,
+            }
+        )
+        judged = [each for each in asked.evaluations if each.figures is not None]
+        manifest = run.update(
+            lambda known: known.with_evaluations(judged).with_invocation(entry), entry.started
+        )
+        _write_views(replace(found, manifest=manifest).only(manifest.results()))
+    asked = replace(asked, manifest=manifest)
+    return RunResult(
+        asked, entry, damaged, problems, _write_submissions(run, tasks, asked) if complete else {}
+    )
+
+
+def stored_result(run: RunDir, entry: Invocation) -> RunResult:
+    """What a finished command left, read from the views."""
+    return RunResult(open_run(run, entry.id), entry)
+
+
+def score_from_journal(run: RunDir) -> Results:
+    """A stored run's results, scored from its journal; nothing is written."""
+    return _score_evaluations(run, run.manifest().results(), _registry_metric(()))[0]
+
+
+def _registry_metric(tasks_dirs: Sequence[str]) -> MetricOf:
+    """Metrics of the tasks that evalkit itself scores, each loaded once."""
+    known: dict[tuple[str, tuple[str, ...]], Metric] = {}
+
+    def find(evaluation: Evaluation) -> Metric | None:
+        if evaluation.task.scored_by is not None:
+            return None
+        place = (evaluation.task.name, tuple(tasks_dirs) or evaluation.tasks_dirs)
+        if place not in known:
+            known[place] = load_task(*place).metric
+        return known[place]
+
+    return find
+
+
+def _lmms_metric(manifest: Manifest, evaluation: Evaluation) -> Metric:
+    """The program that scores a task of lmms-eval."""
+    spec = manifest.invocation(evaluation.invocation).spec
+    return lmms.load(evaluation.task.name, spec.lmms_python, spec.lmms_include)[0].metric
+
+
+def _score_evaluations(
+    run: RunDir, evaluations: Sequence[Evaluation], metric: MetricOf
+) -> tuple[Results, tuple[str, ...]]:
+    """Evaluations with the records that the journal has of them, scored; and which lines can't be read.
+
+    What another program has scored stays as it is stored, unless ``metric`` gives that program.
+    """
+    journal, manifest = run.journal(), run.manifest()
+    rule = manifest.scoring.reasoning
+    stored: dict[tuple[str, str], Record] = {}
+    metrics = [metric(each) for each in evaluations]
+    if None in metrics and (run.path / "records.jsonl").is_file():
+        stored = {(each.arm, each.key): each for each in run.records()}
+    judged: list[Evaluation] = []
+    records: dict[int, Sequence[Record]] = {}
+    for evaluation, keys, by in zip(evaluations, run.keys(evaluations), metrics, strict=True):
+        # Copies of one checkpoint have the same keys: whichever answered, a record stands in every arm.
+        own = [replace(journal.records[key], arm=evaluation.arm) for key in keys if key in journal.records]
+        if by is None:
+            own = [stored.get((each.arm, each.key), each) for each in own]
+        elif isinstance(by, ExternalMetric):
+            own, evaluation = _score_externally(
+                score_records(own, {evaluation.task.name: by}, rule), evaluation, by
+            )
+        else:
+            own = score_records(own, {evaluation.task.name: by}, rule)
+        judged.append(evaluation)
+        records[evaluation.id] = own
+    return Results(run, manifest, judged, records), journal.damaged
+
+
+def _score_externally(
+    flagged: list[Record], evaluation: Evaluation, judge: ExternalMetric
+) -> tuple[list[Record], Evaluation]:
+    """Have answers judged by another program; its figures belong to the evaluation."""
+    answered = [each for each in flagged if not each.failed]
+    if not answered:
+        return flagged, evaluation
+    found = judge.judge([record.answer() for record in answered])
+    scores = {each.key: score for each, score in zip(answered, found.scores, strict=True)}
+    task = evaluation.task.model_copy(update={"metric": found.primary})
+    update = {"figures": {name: float(value) for name, value in found.figures.items()}, "task": task}
+    scored = [replace(each, score=scores.get(each.key, each.score)) for each in flagged]
+    return scored, evaluation.model_copy(update=update)
+
+
+def _write_views(results: Results) -> None:
+    """Write what can be made again at any time: the records, and the table as JSON."""
+    results.run.write_records(results.flat())
+    results.run.write_scores(results.comparison().to_json())
+
+
+def _write_submissions(run: RunDir, tasks: Sequence[Task], results: Results) -> dict[Path, str]:
+    """Write the submission file of every arm and task without public answers."""
+    writers = {task.name: task.submission for task in tasks if task.submission is not None}
+    written = {}
+    for evaluation in results.evaluations:
+        submission = writers.get(evaluation.task.name)
+        if submission is not None:
+            name = file_name(evaluation.task.name, evaluation.arm, submission.suffix)
+            content = submission.write(list(_submission_entries(results.records[evaluation.id])))
+            written[run.write_submission(name, content)] = submission.to
+    return written
+
+
+def _submission_entries(records: Iterable[Record]) -> Iterable[SubmissionEntry]:
+    for record in records:
+        question, options = record.meta.get("question", ""), record.meta.get("options", {})
+        yield SubmissionEntry(
+            record.sample_id, record.answer().prediction.strip(), question, options, record.labels
+        )
+
+
+def now() -> str:
+    """The time, to the second, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,1 @@
+"""Programs of the source checkout, not in the wheel: measurements, training of the built-in models."""

@@ -1,0 +1,272 @@
+"""``evalkit bench engine``: the engine against a naive script, lmms-eval, and the limit of the machine.
+
+* ``naive``: what a short script does: transformers' processor and ``generate``, one question at a time;
+* ``lmms-eval``: its own chat model, in a process of its own;
+* ``batch of one``: the engine, one question at a time, with none of its techniques;
+* ``engine``, and the engine without each of its techniques.
+
+All answer the same questions in one run. The texts of all are compared with those of the batch of one: in
+float32, all of the engine's must be equal.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from evalkit.core.console import write
+from evalkit.core.errors import EnvironmentProblem, UsageError
+from evalkit.core.provenance import hardware, usable_cores, versions
+from evalkit.core.types import Prepared, Request, Response
+from evalkit.engine.optimizations import Optimizations
+from evalkit.engine.preprocessing_pool import prepare_all
+from evalkit.engine.scheduler import EngineConfig, plan_requests, run_requests
+from evalkit.engine.worker_pool import start_fork_server
+from evalkit.inference.compile import compile_parts
+from evalkit.inference.counters import EngineCounters
+from evalkit.models import load_model
+from evalkit.models.hf_model import HfModel
+from tools.bench.baselines import lmms_eval, naive
+from tools.bench.machine import GIB, Usage, bandwidth, busy_share, measured, peak_flops
+from tools.bench.roofline import UsefulWork, useful_work
+from tools.bench.workloads import BenchPrompt, bench_prompts, random_model, to_requests
+
+
+@dataclass(frozen=True)
+class EngineBench:
+    """What is measured: names as ``evalkit run`` takes them.
+
+    Attributes:
+        model: or ``random:KIND``, one with random weights.
+        workload: made questions instead of those of tasks.
+        limit: samples of each task, or media of a workload; None means 60, or as many as it has.
+        baseline_limit: questions that are put to the slow baselines (naive, lmms-eval, batch of one), spread
+            evenly over all; None means all.
+        workers: preprocessing processes of the engine; None means none on a CPU, else one per free core.
+        techniques: names of those without each of which the engine is measured, too; None means all.
+        compiled: whether to measure the engine with a compiled model, too.
+        lmms_python: interpreter of an environment with lmms-eval.
+        folder: where made checkpoints and media are kept; None means for this run only.
+    """
+
+    model: str = "tiny"
+    rope: str = "auto"
+    tasks: tuple[str, ...] = ("mini_chartqa", "mini_docvqa", "mini_refcoco")
+    workload: str | None = None
+    limit: int | None = None
+    baseline_limit: int | None = None
+    dtype: str = "float32"
+    device: str = "auto"
+    data_root: str | None = None
+    workers: int | None = None
+    techniques: tuple[str, ...] | None = None
+    compiled: bool = False
+    lmms_python: str | None = None
+    folder: str | None = None
+
+
+@dataclass
+class SystemResult:
+    """What one system took, and its answers by key."""
+
+    name: str
+    usage: Usage
+    texts: dict[str, str]
+    responses: list[Response] = field(default_factory=list)
+    stats: EngineCounters = field(default_factory=EngineCounters)
+
+
+def bench_engine(options: EngineBench) -> int:
+    """Measure and print; exit code 1 if float32 texts of the engine depend on how it works."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(options.folder or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        bench = _Bench.prepared(options, folder)
+        return bench.run()
+
+
+@dataclass
+class _Bench:
+    options: EngineBench
+    model: HfModel
+    questions: list[BenchPrompt]
+    requests: list[Request]
+    workers: int
+
+    @classmethod
+    def prepared(cls, options: EngineBench, folder: Path) -> _Bench:
+        name = random_model(options.model, folder)
+        model = load_model(name, rope=options.rope, dtype=options.dtype, device=options.device)
+        if not isinstance(model, HfModel):
+            raise UsageError(f"model `{name}`", "there is nothing to measure in a mock", "give a checkpoint")
+        questions = bench_prompts(options.tasks, options.limit, options.workload, options.data_root, folder)
+        start_fork_server()
+        on_gpu = model.device.type == "cuda"
+        workers = max(1, min(usable_cores() - 1, 14)) if on_gpu else 0
+        if options.workers is not None:
+            workers = options.workers
+        return cls(options, model, questions, to_requests(model, questions), workers)
+
+    def run(self) -> int:
+        write(f"{versions()}\n{hardware()}\n{torch.get_num_threads()} threads\n")
+        what = self.options.workload or ",".join(self.options.tasks)
+        write(f"{self.options.model}@{self.model.variant}, {self.options.dtype}, ")
+        write(
+            f"{len(self.requests)} samples of {what}, {len(self.baseline_requests)} of them for the baselines\n\n"
+        )
+        self.engine("warm-up", requests=self.baseline_requests)
+        one = self.engine(
+            "batch of one", Optimizations.without("all"), self.baseline_requests, batch_size=1, workers=0
+        )
+        engine = self.engine("engine")
+        rows = [SystemResult("naive", *naive(self.model, self.baseline_requests)), *self.lmms(), one, engine]
+        rows += self.parts()
+        report = self.summary(engine)
+        if self.options.compiled:
+            report += f"\ncompiling took {compile_parts(self.model.module, self.model.adapter.compile_tower):.1f} s\n"
+            self.engine("warm-up", requests=self.baseline_requests)
+            rows.append(self.engine("engine, compiled"))
+            report += self.summary(rows[-1])
+        write(_table(rows, one))
+        write(report)
+        failed = [each.error for row in rows for each in row.responses if each.error is not None]
+        write(f"{len(failed)} samples failed, the first because: {failed[0]}\n" if failed else "")
+        own = [row for row in rows if row.name.startswith("engine")]
+        return int(self.options.dtype == "float32" and any(_count_differing(row, one) for row in own))
+
+    @property
+    def baseline_requests(self) -> list[Request]:
+        """The requests that the baselines are given."""
+        step = max(1, len(self.requests) // (self.options.baseline_limit or len(self.requests)))
+        return self.requests[::step][: self.options.baseline_limit]
+
+    def parts(self) -> Iterator[SystemResult]:
+        """The engine without techniques; if these are all, with other workers, too."""
+        unused = {"lockstep"} | ({"graphs"} if self.model.device.type == "cpu" else set())
+        names = self.options.techniques
+        for name in Optimizations.names() if names is None else names:
+            if name not in unused:
+                yield self.engine(f"engine without {name}", Optimizations.without(name))
+        if names is None:
+            other = 0 if self.workers else 1
+            yield self.engine(f"engine, {other} workers", workers=other)
+
+    def engine(
+        self,
+        name: str,
+        techniques: Optimizations | None = None,
+        requests: Sequence[Request] | None = None,
+        *,
+        workers: int | None = None,
+        batch_size: int | None = None,
+    ) -> SystemResult:
+        responses: list[Response] = []
+        stats = EngineCounters()
+        self.model.vision_encoder.release()  # what an earlier row has seen
+        with measured(self.model.device) as usage:
+            run_requests(
+                self.model,
+                self.requests if requests is None else requests,
+                on_batch=responses.extend,
+                workers=self.workers if workers is None else workers,
+                batch_size=batch_size,
+                optimizations=techniques,
+                stats=stats,
+            )
+        return SystemResult(name, usage, {each.key: each.text for each in responses}, responses, stats)
+
+    def lmms(self) -> Iterator[SystemResult]:
+        """lmms-eval's row, or why there is none."""
+        python = self.options.lmms_python
+        if python is None:
+            write("lmms-eval: not measured; `make lmms`, then `--lmms-python PATH`\n\n")
+            return
+        asked = [self.questions[int(request.key)] for request in self.baseline_requests]
+        try:
+            usage, texts = lmms_eval(python, self.model, asked, self.options.dtype)
+            yield SystemResult(
+                "lmms-eval",
+                usage,
+                dict(zip((each.key for each in self.baseline_requests), texts, strict=True)),
+            )
+        except EnvironmentProblem as problem:
+            write(f"{problem.what}: {problem.why}\n\n")
+
+    def summary(self, engine: SystemResult) -> str:
+        """What the engine did, where the time went, and how far that is from the limit."""
+        stats = engine.stats
+        seconds, count, counts = engine.usage.seconds, len(self.requests), stats.counts
+        device = self.model.device
+        peak, speed = peak_flops(device, self.model.dtype), bandwidth(device)
+        lengths = {
+            each.key: len(each.token_ids) + (each.finish_reason == "stop") for each in engine.responses
+        }
+        work = useful_work(self.model.module, self.groups(), lengths)
+        busy = busy_share(device, lambda: self.engine("profiled"))
+        rates = ", ".join(
+            f"{counts[name] / seconds:,.0f} {words} tokens/s"
+            for name, words in (("visual", "visual"), ("prefill", "prefill"), ("decoded", "decode"))
+        )
+        stages = ", ".join(f"{name} {1e3 * cpu / count:.2f}" for name, cpu in stats.cpu.items())
+        padding = counts["padding"] / max(1, counts["prefill"])
+        memory = f"memory: {engine.usage.memory / GIB:.2f} GiB of the largest process"
+        gpu = f", {engine.usage.gpu_memory / GIB:.2f} GiB of the GPU" if device.type == "cuda" else ""
+        return (
+            f"\n{engine.name}: {rates}; padding {100 * padding:.1f} % of prefill tokens\n"
+            f"{counts['media']} media shown to the vision tower; {counts['prefill']} tokens read "
+            f"instead of {counts['prompt']}; {counts['decoded']} generated in {counts['steps']} steps\n"
+            f"CPU time per sample, ms: {1e3 * engine.usage.cpu / count:.2f} in all; {stages}; of this, or in "
+            f"worker processes, preprocessing {1e3 * stats.seconds['prepare'] / count:.2f}\n"
+            f"GPU busy: {'no GPU' if busy is None else f'{100 * busy:.1f} %'}\n"
+            f"{memory}{gpu}\n" + _roofline_lines(work, seconds, peak, speed)
+        )
+
+    def groups(self) -> Iterator[list[Prepared]]:
+        """All requests, prepared, by their media."""
+        plan = plan_requests(self.model.preprocessor, [self.requests], EngineConfig())
+        for group, outcome in prepare_all(self.model.preprocessor, plan, self.workers):
+            names = {key: consumers[0][1] for key, consumers in group.consumers.items()}
+            if outcome.prepared:
+                yield [replace(item, key=names[item.key]) for item in outcome.prepared]
+
+
+def _roofline_lines(work: UsefulWork, seconds: float, peak: float, speed: float) -> str:
+    limit = work.seconds(peak, speed)
+    share = 100 * limit / seconds
+    return (
+        f"useful work, GFLOP: vision {work.vision / 1e9:,.1f}, prefill {work.prefill / 1e9:,.1f}, "
+        f"decode {work.decode / 1e9:,.1f}\n"
+        f"machine: {peak / 1e12:.3f} TFLOP/s in a large matrix product, {speed / 1e9:.1f} GB/s read\n"
+        f"model-FLOPs utilisation {100 * work.flops / peak / seconds:.1f} %\n"
+        f"limit {limit:.3f} s: {share:.1f} % of the limit, {share / 0.6:.1f} % of the practical one (60 % of "
+        "the matrix product's speed)\n"
+    )
+
+
+def _table(rows: list[SystemResult], one: SystemResult) -> str:
+    base = next((row for row in rows if row.name == "naive"), one)
+    peer = next((row for row in rows if row.name == "lmms-eval"), None)
+    lines = []
+    for row in rows:
+        count = len(row.texts)
+        ratios = f"{_rate(row) / _rate(base):7.2f} x naive"
+        if peer is not None:
+            ratios += f"  {_rate(row) / _rate(peer):7.2f} x lmms-eval"
+        lines.append(
+            f"{row.name:26} {_rate(row):9.2f} samples/s {ratios}  {1e3 * row.usage.cpu / count:8.1f} ms CPU "
+            f"a sample  {_count_differing(row, one)} of {len(one.texts)} texts differ\n"
+        )
+    return "".join(lines)
+
+
+def _rate(row: SystemResult) -> float:
+    return len(row.texts) / row.usage.seconds
+
+
+def _count_differing(row: SystemResult, one: SystemResult) -> int:
+    """Answers that are not those of the batch of one, of all that this gave."""
+    return sum(row.texts[key] != text for key, text in one.texts.items())

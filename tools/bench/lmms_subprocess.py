@@ -1,0 +1,103 @@
+"""lmms-eval's own chat model on a bench's questions, in a process of its own.
+
+Run by file name with an interpreter that has lmms-eval; nothing of evalkit is imported. Reads one object from
+standard input and writes one to standard output; whatever lmms-eval prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sys
+import time
+from typing import Any
+
+CHAT_CLASSES = {"qwen2_5_vl": "Qwen2_5_VL"}
+LOADED = {"qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration"}
+
+
+def messages_of(question: dict[str, Any]) -> list[dict[str, Any]]:
+    """One user turn, as a chat task of lmms-eval gives it."""
+    return [{"role": "user", "content": question["parts"]}]
+
+
+def loaded(job: dict[str, Any]) -> Any:
+    """lmms-eval's model. It always loads bfloat16, so that is replaced by the dtype that is asked for."""
+    family = job["family"]
+    simple = importlib.import_module(f"lmms_eval.models.simple.{family}")
+    kind = getattr(simple, LOADED[family])
+    load = kind.from_pretrained
+
+    def in_dtype(*words: Any, **options: Any) -> Any:
+        return load(*words, **options | {"torch_dtype": job["dtype"]})
+
+    kind.from_pretrained = in_dtype
+    chat = importlib.import_module(f"lmms_eval.models.chat.{family}")
+    model = getattr(chat, CHAT_CLASSES[family])(
+        pretrained=job["model"],
+        device=job["device"],
+        device_map=job["device"],
+        attn_implementation="sdpa",
+        min_pixels=job["min_pixels"],
+        max_pixels=job["max_pixels"],
+        max_num_frames=job["max_frames"],
+    )
+    # Checkpoints may keep the template with the tokenizer alone.
+    model.processor.chat_template = model.processor.chat_template or model.tokenizer.chat_template
+    return model
+
+
+def instances(questions: list[dict[str, Any]]) -> list[Any]:
+    """lmms-eval's requests, one for each question."""
+    from lmms_eval.api.instance import Instance
+
+    found = []
+    for number, question in enumerate(questions):
+        until = {"max_new_tokens": question["max_new_tokens"], "temperature": 0}
+        arguments = (str(number), messages_of, until, number, "bench", "test")
+        metadata = {"task": "bench", "doc_id": number, "repeats": 1}
+        found.append(Instance("generate_until", arguments, number, metadata))
+    return found
+
+
+def answered(job: dict[str, Any]) -> dict[str, Any]:
+    """Load, warm up, and time ``generate_until``."""
+    model, questions = loaded(job), job["questions"]
+    model.task_dict = {"bench": {"test": questions}}
+    model.generate_until(instances(questions)[: job["warm"]])
+    lengths: list[int] = []
+    model.model.register_forward_pre_hook(_length_noted(lengths), with_kwargs=True)
+    times, began = os.times(), time.perf_counter()
+    results = model.generate_until(instances(questions))
+    seconds, after = time.perf_counter() - began, os.times()
+    texts = [getattr(each, "text", each) for each in results]
+    cpu = sum(after[:4]) - sum(times[:4])
+    return {"seconds": seconds, "cpu": cpu, "texts": texts, "prompt_tokens": sum(lengths)}
+
+
+def _length_noted(lengths: list[int]) -> Any:
+    """A hook that notes the length of every prompt."""
+
+    def note(module: Any, words: Any, options: dict[str, Any]) -> None:
+        ids = options.get("input_ids")
+        if ids is not None and ids.shape[1] > 1:
+            lengths.append(int(ids.shape[1]))
+
+    return note
+
+
+def main() -> None:
+    """Answer one job."""
+    job = json.load(sys.stdin)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            found = answered(job)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the bench tells it
+        found = {"error": f"{type(error).__name__}: {error}"}
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
