@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evalkit.benchmarks.options import lettered
-from evalkit.benchmarks.wording import choice
+from evalkit.benchmarks.wording import PLAIN, choice
 from evalkit.core.types import Text
 
 Row = Mapping[str, Any]
@@ -63,7 +63,7 @@ def wording(row: Row) -> Text:
     if is_choice(row):
         return choice(row["question"], options(row))
     asked = f"{row['question']}\nAnswer the question using a single word or phrase."
-    return Text(f"Question: {asked}", dict.fromkeys(("llava_onevision", "internvl"), asked))
+    return Text(f"Question: {asked}", {PLAIN: asked})
 
 
 def prompt(row: Row) -> Iterator[Text | Any]:

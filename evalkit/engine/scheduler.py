@@ -110,7 +110,7 @@ def generate(
     differ in nothing but their keys) is prepared once, and the model that is furthest behind goes on
     first, so that little has to be kept for the others. See :func:`run_requests` for the rest.
     """
-    groups = plan_requests(models[0].preprocessor, requests, settings)
+    groups = plan_requests(models[0].info.preprocessor, requests, settings)
     return generate_groups(models, groups, settings, stats)
 
 
@@ -144,7 +144,7 @@ def generate_groups(
     """See :func:`generate`; groups are taken when there is room for them, not before, and what is answered is
     handed over at once when there is nothing else to do.
     """
-    first, enabled = models[0].preprocessor, settings.optimizations
+    first, enabled = models[0].info.preprocessor, settings.optimizations
     with closing(prepare_all(first, groups, settings.workers, settings.media_seconds)) as prepared_groups:
         schedulers = [
             _Scheduler(model, _budget(model, settings, len(models)), enabled, stats or EngineCounters(), own)
@@ -360,7 +360,7 @@ class _Scheduler:
             self.budget.lower(decoder.tokens + sum(prefix_group.max_tokens for prefix_group in prefix_groups))
             self.waiting.extendleft(reversed(prefix_groups))
         elif len(prefix_groups[0].items) > 1:
-            self.waiting.extendleft(prefix_groups[0].alone())
+            self.waiting.extendleft(PrefixGroup((item,), item.prefix) for item in prefix_groups[0].items)
         elif decoder.running:
             self.waiting.extendleft(prefix_groups)  # until others have finished
             self.budget.lower(decoder.tokens + prefix_groups[0].max_tokens)

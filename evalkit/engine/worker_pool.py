@@ -22,7 +22,7 @@ from typing import Any, Protocol
 Job = Callable[[], Iterable[Any]]
 """What it yields is the result of its steps; processes need it to be picklable."""
 
-PRELOADED = (__name__, "evalkit.engine.preprocessing_pool", "evalkit.models.families.qwen.preprocess", "av")
+PRELOADED = (__name__, "evalkit.engine.preprocessing_pool", "evalkit.models.preprocess", "av")
 """What takes a worker most of its start to import."""
 
 WORKER_DIED = "the worker process that read it died (out of memory, or a crash in a decoder library)"

@@ -18,7 +18,7 @@ from transformers_reference import generate
 from evalkit.core.types import Generation, Request, Response, Text
 from evalkit.engine.scheduler import run_requests
 from evalkit.inference.base import PrefixGroup, generate_all
-from evalkit.inference.decoder import _finite
+from evalkit.inference.sampler import are_finite
 from evalkit.models import describe_model
 from evalkit.models.base import LoadConfig
 from evalkit.rope.hf.install import install
@@ -44,7 +44,7 @@ def test_every_row_is_looked_at_by_itself(bad: float) -> None:
     logits = torch.randn(4, 100)
     logits[1, 17] = bad
     logits[3] = bad
-    assert _finite(logits).tolist() == [True, False, True, False]
+    assert are_finite(logits).tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -179,7 +179,7 @@ def run(model: Any, installed: Any, asked: list[Any]) -> dict[str, Response]:
 def ask(model: Any, texts: tuple[str, ...]) -> dict[str, Response]:
     found: list[Response] = []
     requests = [
-        Request(str(number), "t", str(number), model.render([Text(text)]), (), 12)
+        Request(str(number), "t", str(number), model.info.render([Text(text)]), (), 12)
         for number, text in enumerate(texts)
     ]
     run_requests(model, requests, on_batch=found.extend, workers=0)

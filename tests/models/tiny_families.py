@@ -17,8 +17,8 @@ from evalkit.inference.stopping import GenerationTokens
 from evalkit.inference.vision_features import Encode
 from evalkit.models.families.internvl import adapter as internvl
 from evalkit.models.families.llava_onevision import adapter as llava_onevision
-from evalkit.models.families.qwen import vision as qwen_vision
-from evalkit.rope.hf.layouts.llava_onevision import Anyres
+from evalkit.models.families._qwen import vision as qwen_vision
+from evalkit.models.families.llava_onevision.layout import Anyres
 
 HIDDEN, HEADS = 128, 4
 SIZES = ((5, 7), (50, 30))
@@ -171,7 +171,7 @@ class TinyFamily:
     @property
     def generation_tokens(self) -> GenerationTokens:
         banned = (IMAGE_PAD, VIDEO_PAD, PAD)
-        return GenerationTokens(frozenset({EOS}), banned, (IMAGE_PAD, VIDEO_PAD), PAD)
+        return GenerationTokens(frozenset({EOS}), banned, (IMAGE_PAD, VIDEO_PAD))
 
     def prompt(self, key: str, *parts: int | Medium, limit: int = 8) -> Prepared:
         """A prompt out of text lengths and media; contents depend on ``key`` only."""

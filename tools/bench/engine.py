@@ -105,16 +105,16 @@ class _Bench:
             raise UsageError(f"model `{name}`", "there is nothing to measure in a mock", "give a checkpoint")
         questions = bench_prompts(options.tasks, options.limit, options.workload, options.data_root, folder)
         start_fork_server()
-        on_gpu = model.device.type == "cuda"
+        on_gpu = model.info.device.type == "cuda"
         workers = max(1, min(usable_cores() - 1, 14)) if on_gpu else 0
         if options.workers is not None:
             workers = options.workers
-        return cls(options, model, questions, to_requests(model, questions), workers)
+        return cls(options, model, questions, to_requests(model.info, questions), workers)
 
     def run(self) -> int:
         write(f"{versions()}\n{hardware()}\n{torch.get_num_threads()} threads\n")
         what = self.options.workload or ",".join(self.options.tasks)
-        write(f"{self.options.model}@{self.model.variant}, {self.options.dtype}, ")
+        write(f"{self.options.model}@{self.model.info.variant}, {self.options.dtype}, ")
         write(
             f"{len(self.requests)} samples of {what}, {len(self.baseline_requests)} of them for the baselines\n\n"
         )
@@ -127,7 +127,8 @@ class _Bench:
         rows += self.parts()
         report = self.summary(engine)
         if self.options.compiled:
-            report += f"\ncompiling took {compile_parts(self.model.module, self.model.adapter.compile_tower):.1f} s\n"
+            seconds = compile_parts(self.model.module, self.model.info.adapter.compile_tower)
+            report += f"\ncompiling took {seconds:.1f} s\n"
             self.engine("warm-up", requests=self.baseline_requests)
             rows.append(self.engine("engine, compiled"))
             report += self.summary(rows[-1])
@@ -146,7 +147,7 @@ class _Bench:
 
     def parts(self) -> Iterator[SystemResult]:
         """The engine without techniques; if these are all, with other workers, too."""
-        unused = {"lockstep"} | ({"graphs"} if self.model.device.type == "cpu" else set())
+        unused = {"lockstep"} | ({"graphs"} if self.model.info.device.type == "cpu" else set())
         names = self.options.techniques
         for name in Optimizations.names() if names is None else names:
             if name not in unused:
@@ -167,7 +168,7 @@ class _Bench:
         responses: list[Response] = []
         stats = EngineCounters()
         self.model.vision_encoder.release()  # what an earlier row has seen
-        with measured(self.model.device) as usage:
+        with measured(self.model.info.device) as usage:
             run_requests(
                 self.model,
                 self.requests if requests is None else requests,
@@ -200,23 +201,22 @@ class _Bench:
         """What the engine did, where the time went, and how far that is from the limit."""
         stats = engine.stats
         seconds, count, counts = engine.usage.seconds, len(self.requests), stats.counts
-        device = self.model.device
-        peak, speed = peak_flops(device, self.model.dtype), bandwidth(device)
+        device = self.model.info.device
+        peak, speed = peak_flops(device, self.model.info.dtype), bandwidth(device)
         lengths = {
             each.key: len(each.token_ids) + (each.finish_reason == "stop") for each in engine.responses
         }
-        work = useful_work(self.model.module, self.groups(), lengths)
+        work = useful_work(self.model.module, self.model.info.adapter, self.groups(), lengths)
         busy = busy_share(device, lambda: self.engine("profiled"))
         rates = ", ".join(
             f"{counts[name] / seconds:,.0f} {words} tokens/s"
             for name, words in (("visual", "visual"), ("prefill", "prefill"), ("decoded", "decode"))
         )
         stages = ", ".join(f"{name} {1e3 * cpu / count:.2f}" for name, cpu in stats.cpu.items())
-        padding = counts["padding"] / max(1, counts["prefill"])
         memory = f"memory: {engine.usage.memory / GIB:.2f} GiB of the largest process"
         gpu = f", {engine.usage.gpu_memory / GIB:.2f} GiB of the GPU" if device.type == "cuda" else ""
         return (
-            f"\n{engine.name}: {rates}; padding {100 * padding:.1f} % of prefill tokens\n"
+            f"\n{engine.name}: {rates}\n"
             f"{counts['media']} media shown to the vision tower; {counts['prefill']} tokens read "
             f"instead of {counts['prompt']}; {counts['decoded']} generated in {counts['steps']} steps\n"
             f"CPU time per sample, ms: {1e3 * engine.usage.cpu / count:.2f} in all; {stages}; of this, or in "
@@ -227,8 +227,8 @@ class _Bench:
 
     def groups(self) -> Iterator[list[Prepared]]:
         """All requests, prepared, by their media."""
-        plan = plan_requests(self.model.preprocessor, [self.requests], EngineConfig())
-        for group, outcome in prepare_all(self.model.preprocessor, plan, self.workers):
+        plan = plan_requests(self.model.info.preprocessor, [self.requests], EngineConfig())
+        for group, outcome in prepare_all(self.model.info.preprocessor, plan, self.workers):
             names = {key: consumers[0][1] for key, consumers in group.consumers.items()}
             if outcome.prepared:
                 yield [replace(item, key=names[item.key]) for item in outcome.prepared]

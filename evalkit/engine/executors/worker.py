@@ -77,8 +77,10 @@ class Worker:
 
 def _check_same(spec: ModelSpec, model: Model) -> None:
     """What this engine loaded is what its fellows did: a path or a branch may mean another thing here."""
-    known = spec.identity if spec.identity is not None else model.identity
-    different = [name for name in {**known, **model.identity} if known.get(name) != model.identity.get(name)]
+    known = spec.identity if spec.identity is not None else model.info.identity
+    different = [
+        name for name in {**known, **model.info.identity} if known.get(name) != model.info.identity.get(name)
+    ]
     if different:
         raise EnvironmentProblem(
             f"model `{spec.model}` is not the same for every engine",
