@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,10 +28,6 @@ class PrefixGroup:
     def max_tokens(self) -> int:
         """Tokens to be kept when all answers are as long as they may be."""
         return self.tokens + sum(item.max_new_tokens for item in self.items)
-
-    def alone(self) -> Iterator[PrefixGroup]:
-        """Each prompt as a prefix_group of its own."""
-        return (PrefixGroup((item,), self.prefix) for item in self.items)
 
 
 Finished = list[tuple[Prepared, Generation]]

@@ -20,7 +20,7 @@ class EngineCounters:
     ``seconds`` by stage (:data:`STAGES`); ``prepare`` in it is CPU time of preprocessing, in worker
     processes. ``cpu`` by stage: of all threads of this process. ``counts``: ``requests``, ``media`` shown to
     the vision tower, ``visual`` tokens of these, ``prompt`` tokens of all requests as if each were alone,
-    ``prefill`` tokens that the language model processed for them, ``padding`` tokens among these, ``decoded``
+    ``prefill`` tokens that the language model processed for them, ``decoded``
     tokens, ``steps`` of decoding, ``graphs`` recorded for these,
     ``splits`` after running out of memory.
     """

@@ -12,15 +12,13 @@ LOOP_TOKENS = 64
 
 @dataclass(frozen=True)
 class GenerationTokens:
-    """``stop``: ids that end an answer. ``banned``: ids never generated (visual placeholders, padding).
-
-    ``visual``: ids of visual placeholders. ``pad``: any id that is none.
+    """Token ids that end an answer, that are never generated (visual placeholders, padding), and that stand in
+    a prompt where features of media go.
     """
 
     stop_token_ids: frozenset[int]
     banned_token_ids: tuple[int, ...]
     placeholder_token_ids: tuple[int, ...]
-    pad: int
 
 
 def is_loop(token_ids: Sequence[int]) -> bool:

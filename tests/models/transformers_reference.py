@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from tiny_qwen import PAD
 from torch import Tensor
 
 from evalkit.core.types import Generation, Prepared, VisionInput
@@ -59,7 +60,7 @@ def prefill(
 ) -> tuple[BatchPositions, dict[str, Any]]:
     """Positions of a left-padded batch, and the model's keyword arguments for its prompts."""
     width = max(item.length for item in batch)
-    ids = torch.full((len(batch), width), generation_tokens.pad, dtype=torch.long)
+    ids = torch.full((len(batch), width), PAD, dtype=torch.long)
     mask = torch.zeros(len(batch), width, dtype=torch.long)
     placement = installed.position_batch([segments_of(item) for item in batch], width)
     for index, item in enumerate(batch):

@@ -212,11 +212,10 @@ class _Bench:
             for name, words in (("visual", "visual"), ("prefill", "prefill"), ("decoded", "decode"))
         )
         stages = ", ".join(f"{name} {1e3 * cpu / count:.2f}" for name, cpu in stats.cpu.items())
-        padding = counts["padding"] / max(1, counts["prefill"])
         memory = f"memory: {engine.usage.memory / GIB:.2f} GiB of the largest process"
         gpu = f", {engine.usage.gpu_memory / GIB:.2f} GiB of the GPU" if device.type == "cuda" else ""
         return (
-            f"\n{engine.name}: {rates}; padding {100 * padding:.1f} % of prefill tokens\n"
+            f"\n{engine.name}: {rates}\n"
             f"{counts['media']} media shown to the vision tower; {counts['prefill']} tokens read "
             f"instead of {counts['prompt']}; {counts['decoded']} generated in {counts['steps']} steps\n"
             f"CPU time per sample, ms: {1e3 * engine.usage.cpu / count:.2f} in all; {stages}; of this, or in "
