@@ -205,7 +205,7 @@ class _Bench:
         lengths = {
             each.key: len(each.token_ids) + (each.finish_reason == "stop") for each in engine.responses
         }
-        work = useful_work(self.model.module, self.groups(), lengths)
+        work = useful_work(self.model.module, self.model.adapter, self.groups(), lengths)
         busy = busy_share(device, lambda: self.engine("profiled"))
         rates = ", ".join(
             f"{counts[name] / seconds:,.0f} {words} tokens/s"
