@@ -298,16 +298,16 @@ class HfModel:
         self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
     ) -> HfDecoder:
         """See :class:`evalkit.models.base.Model`."""
-        recorded = graphs and [each.type for each in devices_of(self.module)] == ["cuda"]
+        captured = graphs and [each.type for each in devices_of(self.module)] == ["cuda"]
         return HfDecoder(
-            self.module,
-            self.installed,
-            self.vision_encoder,
-            self.info.generation_tokens,
-            self.detokenize,
-            stats or EngineCounters(),
-            uncached_vision,
-            cuda_graph if recorded else None,
+            model=self.module,
+            installed=self.installed,
+            vision_encoder=self.vision_encoder,
+            generation_tokens=self.info.generation_tokens,
+            text=self.detokenize,
+            stats=stats or EngineCounters(),
+            uncached_vision=uncached_vision,
+            capture=cuda_graph if captured else None,
         )
 
     @cached_property

@@ -26,9 +26,7 @@ def processor_inputs(
     """Transformers' inputs for a rendered chat; of videos it is given the frames that ours chose."""
     images = [_image(ref) for ref in media if ref.kind == "image"]
     videos = [
-        _video(ref, info.frames)
-        for ref, info in zip(media, mine.media, strict=True)
-        if ref.kind == "video"
+        _video(ref, info.frames) for ref, info in zip(media, mine.media, strict=True) if ref.kind == "video"
     ]
     given: dict[str, Any] = {"images": [images]} if images else {}
     if videos:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from evalkit.inference.sequence import segments_of
 from evalkit.inference.stopping import GenerationTokens
 from evalkit.inference.vision_encoder import VisionEncoder
 from evalkit.inference.vision_features import Encode
+from evalkit.models.families.registry import FAMILIES
+from evalkit.models.hf_model import FamilyAdapter
 from evalkit.rope.batch import BatchPositions
 from evalkit.rope.hf.install import Installed
 
@@ -27,11 +30,22 @@ NORMALISE: Normalisations = {"image": HALF, "video": HALF}
 """Every tiny model's, whose folders don't say otherwise."""
 
 
+def adapter_of(family: str) -> FamilyAdapter:
+    """What a family's folder says of its models."""
+    found: FamilyAdapter = import_module(FAMILIES[family].module).FAMILY_ADAPTER
+    return found
+
+
 def decoder(
     model: Any, installed: Installed, generation_tokens: GenerationTokens, encode: Encode, **options: Any
 ) -> HfDecoder:
     return HfDecoder(
-        model, installed, VisionEncoder(model, encode, NORMALISE, ()), generation_tokens, str, **options
+        model=model,
+        installed=installed,
+        vision_encoder=VisionEncoder(model, encode, NORMALISE, ()),
+        generation_tokens=generation_tokens,
+        text=str,
+        **options,
     )
 
 

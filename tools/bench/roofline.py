@@ -16,7 +16,7 @@ from torch import nn
 
 from evalkit.core.types import Prepared, VisionInput
 from evalkit.engine.scheduler import MAX_RUNNING_SEQUENCES
-from evalkit.inference.vision_features import CONNECTORS, TOWERS
+from evalkit.models.hf_model import FamilyAdapter
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,12 @@ class UsefulWork:
 
 
 def useful_work(
-    model: Any, groups: Iterable[Sequence[Prepared]], answers: dict[str, int], *, models: int = 1
+    model: Any,
+    adapter: FamilyAdapter,
+    groups: Iterable[Sequence[Prepared]],
+    answers: dict[str, int],
+    *,
+    models: int = 1,
 ) -> UsefulWork:
     """Of questions in groups about the same media, whose answers have the lengths of ``answers`` (tokens by
     key); for ``models`` in lockstep, of one tower.
@@ -115,7 +120,7 @@ def useful_work(
     Source: the formulas of :class:`VisionTowerSize` and :class:`LanguageModelSize`; in decoding, as many rows as there are, at most
     256, share the reading of the weights.
     """
-    tower, text = vision_tower_size(model), language_model_size(model)
+    tower, text = vision_tower_size(model, adapter), language_model_size(model)
     vision = prefill = 0.0
     contexts: list[tuple[int, int]] = []
     for group in groups:
@@ -133,16 +138,13 @@ def useful_work(
     return UsefulWork(vision, models * prefill, each * flops, each * read)
 
 
-def vision_tower_size(model: Any) -> VisionTowerSize:
+def vision_tower_size(model: Any, adapter: FamilyAdapter) -> VisionTowerSize:
     """Sizes of a transformers model's vision tower, from its layers and configuration."""
     config = model.config.vision_config
-    tower = next(getattr(model.model, name) for name in TOWERS if hasattr(model.model, name))
+    tower = model.get_submodule(adapter.vision_tower)
     parts = dict(tower.named_modules())
-    connectors = [
-        part
-        for path in CONNECTORS
-        if (part := _at(model.model, path)) is not None and isinstance(part, nn.Module)
-    ]
+    modules = dict(model.named_modules())
+    connectors = [modules[path] for path in adapter.connector if path in modules]  # without parameters
     beside = {id(each) for part in connectors for each in part.modules()}
     convolutions = [each for each in parts.values() if isinstance(each, nn.Conv2d | nn.Conv3d)]
     linear = [
@@ -156,14 +158,14 @@ def vision_tower_size(model: Any) -> VisionTowerSize:
         "connector": sum(each.weight.numel() for part in connectors for each in _linears(part)),
     }
     layers = int(getattr(config, "depth", None) or config.num_hidden_layers)
+    width, _ = adapter.vision_width(model.config)
     if not hasattr(config, "spatial_merge_size"):
         side = _first(config.image_size) // _first(config.patch_size)
         ratio = getattr(model.config, "downsample_ratio", 1.0)
         extra = int(hasattr(tower.embeddings, "cls_token"))
         return VisionTowerSize(
-            **own, merge=round(1 / ratio**2), width=config.hidden_size, full=layers, side=side, extra=extra
+            **own, merge=round(1 / ratio**2), width=width, full=layers, side=side, extra=extra
         )
-    width = int(getattr(config, "embed_dim", None) or config.hidden_size)
     whole = getattr(config, "fullatt_block_indexes", None)
     full = layers if whole is None else len(whole)
     window = 0 if whole is None else config.window_size // config.patch_size
@@ -202,13 +204,6 @@ def _prefixes(group: Sequence[Prepared]) -> Iterator[tuple[int, list[Prepared]]]
 
 def _linears(part: nn.Module) -> Iterator[nn.Linear]:
     return (each for each in part.modules() if isinstance(each, nn.Linear))
-
-
-def _at(module: nn.Module, path: str) -> Any:
-    try:
-        return module.get_submodule(path)
-    except AttributeError:
-        return None
 
 
 def _first(size: Any) -> int:
