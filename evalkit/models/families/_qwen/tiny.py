@@ -28,8 +28,9 @@ def settings(processor: str, frames: int) -> dict[str, dict[str, Any]]:
     sizes = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2, **HALF}
     image = {**sizes, "size": {"shortest_edge": 4 * 28**2, "longest_edge": 64 * 28**2}}
     video = {**sizes, "size": {"shortest_edge": 4 * 28**2, "longest_edge": 16 * frames * 28**2}}
+    kind = "Qwen3VL" if processor.startswith("Qwen3") else "Qwen2VL"
     return {
-        "preprocessor_config.json": image,
-        "video_preprocessor_config.json": video,
+        "preprocessor_config.json": image | {"image_processor_type": "Qwen2VLImageProcessor"},
+        "video_preprocessor_config.json": video | {"video_processor_type": f"{kind}VideoProcessor"},
         "processor_config.json": {"processor_class": processor},
     }
