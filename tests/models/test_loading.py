@@ -44,11 +44,15 @@ def test_a_checkpoint_answers_about_a_picture(checkpoint: Path, tmp_path: Path) 
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), prepared.prefix)])
     assert len(found.token_ids) <= 5
     assert isinstance(found.text, str)
-    assert (model.info.family, model.info.box_space, str(model.info.variant)) == ("qwen2_5_vl", "abs_resized", "mrope")
+    assert (model.info.family, model.info.box_space, str(model.info.variant)) == (
+        "qwen2_5_vl",
+        "abs_resized",
+        "mrope",
+    )
 
 
 def test_rules_come_from_the_checkpoint(checkpoint: Path) -> None:
-    generation_tokens = load(checkpoint).generation_tokens
+    generation_tokens = load(checkpoint).info.generation_tokens
     assert generation_tokens.stop_token_ids == {
         EOS,
         PAD,
@@ -72,8 +76,8 @@ def test_the_variant_is_the_one_asked_for_else_the_trained_one_else_the_native_o
     model = make_model()
     install(model, parse_variant("mrope-i(spatial_reset=false)"))
     trained = save_checkpoint(tmp_path / "trained", model)
-    assert str(load(trained).variant) == "mrope-i(spatial_reset=false)"
-    assert str(load(trained, rope="mhrope").variant) == "mhrope"
+    assert str(load(trained).info.variant) == "mrope-i(spatial_reset=false)"
+    assert str(load(trained, rope="mhrope").info.variant) == "mhrope"
     native = save_checkpoint(tmp_path / "native")
     assert str(load(native).info.variant) == FAMILIES["qwen2_5_vl"].native_rope == "mrope"
 
@@ -82,7 +86,9 @@ def test_dtype_and_fingerprint(checkpoint: Path) -> None:
     model, half = load(checkpoint), load(checkpoint, dtype="bfloat16")
     assert (model.module.dtype, half.module.dtype) == (torch.float32, torch.bfloat16)
     assert half.module.model.language_model.rotary_emb.inv_freq.dtype == torch.float32
-    assert model.info.fingerprint == load(checkpoint, rope="vanilla").info.fingerprint != half.info.fingerprint
+    assert (
+        model.info.fingerprint == load(checkpoint, rope="vanilla").info.fingerprint != half.info.fingerprint
+    )
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps({**config, "note": 1}))
     assert load(checkpoint).info.fingerprint != model.info.fingerprint
@@ -216,6 +222,8 @@ def test_a_sliding_window_is_refused(checkpoint: Path) -> None:
 
 def test_it_answers_in_bfloat16(checkpoint: Path) -> None:
     model = load(checkpoint, dtype="bfloat16")
-    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", model.info.render([Text("Why?")]), (), 5))
+    prepared = model.info.preprocessor.prepare(
+        Request("k", "t", "s", model.info.render([Text("Why?")]), (), 5)
+    )
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), 0)])
     assert 0 <= found.margin < float("inf")

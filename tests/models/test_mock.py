@@ -76,7 +76,9 @@ def test_it_looks_at_media(tmp_path: Path) -> None:
     prepared = model.info.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 3))
     assert prepared.media[0].size == (30, 20)
     with pytest.raises(MediaError, match=r"bad\.png"):
-        model.info.preprocessor.prepare(Request("k", "t", "s", prompt, (MediaRef("image", path=str(bad)),), 3))
+        model.info.preprocessor.prepare(
+            Request("k", "t", "s", prompt, (MediaRef("image", path=str(bad)),), 3)
+        )
 
 
 @pytest.mark.parametrize("name", ["mock:fial", "mock:oom=many", "mock:answers=nowhere.json", "mock:slow="])

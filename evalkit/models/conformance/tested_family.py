@@ -24,6 +24,16 @@ from evalkit.rope.variants import parse_variant
 
 NEW_TOKENS = 8
 
+MORE_VARIANTS = (
+    "circlerope(age=odd)",
+    "hope(temporal_stride=0.75)",
+    "mrope-i(scaling=yarn(8))",
+    "position=diagonal,frequency=heads,scaling=ntk(4)",
+    "position=circle(age=second_half),frequency=heads",
+    "omni-rope(text=copy,scaling=per_axis)",
+)
+"""Compositions and parameters that take other ways through the code than the named variants."""
+
 
 @dataclass(frozen=True)
 class TestPrompt:
