@@ -156,7 +156,7 @@ def describe(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HfModelInfo:
-    """A checkpoint without its weights: the :class:`~evalkit.models.base.ModelInfo` of a transformers model."""
+    """A checkpoint without its weights, as a :class:`~evalkit.models.base.ModelInfo`."""
 
     adapter: FamilyAdapter
     read: CheckpointFiles

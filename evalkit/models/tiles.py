@@ -1,4 +1,4 @@
-"""Square tiles: pictures split_tiles up, and how many are shown at a time."""
+"""Square tiles of images, for vision towers of one input size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from evalkit.core.types import VisionInput
 
 MAX_TILES_PER_CALL = 64
-"""Tiles or frames shown to the vision tower at a time, if they are several media."""
+"""Tiles or frames in one call of the vision tower; a single medium may have more."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -23,7 +23,7 @@ def split_tiles(picture: Bytes, side: int) -> Bytes:
 
 
 def tile_batches(media: Sequence[VisionInput]) -> Iterator[list[VisionInput]]:
-    """Media in their order, a call's worth at a time."""
+    """Media in their order, in batches for one call of the vision tower each."""
     run: list[VisionInput] = []
     for each in media:
         if run and sum(len(other.patches) for other in run) + len(each.patches) > MAX_TILES_PER_CALL:

@@ -28,8 +28,9 @@ def load_weights(
     device_map: str | None,
     pad_modules: Callable[[Any], Iterable[Any]] | None,
 ) -> Any:
-    """A transformers model in evaluation mode, whose every weight comes from a checkpoint; all of that
-    are taken, its adapter is merged, and there is an embedding for every token of the tokenizer.
+    """A transformers model in evaluation mode. All its weights come from the checkpoint, and all of those are
+    used; an adapter is merged; there is an embedding for every token of the tokenizer. ``model_class``: see
+    :func:`class_of`; ``pad_modules``: see :class:`~evalkit.models.hf_model.FamilyAdapter`.
 
     Raises:
         UsageError: there is no such device map.

@@ -1,4 +1,4 @@
-"""What kind of folder somebody has given as a checkpoint, in plain words, and all that it lacks."""
+"""What kind of folder was given as a checkpoint, in plain words, and all that it lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A family under test: its tiny checkpoint, prompts with media of every kind, and what transformers makes of them."""
+"""A family under test: its tiny checkpoint, and prompts with media for evalkit and for transformers."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ def tile_side(config: Any) -> int:
 def batch_segments(
     config: Any, input_ids: Tensor, attention_mask: Tensor | None, inputs: Mapping[str, Any]
 ) -> list[list[Segment]]:
-    """See :class:`~evalkit.rope.hf.layouts.TokenLayout`. Every tile, the thumbnail and every frame is a block of
-    its own: how the tiles of an image lie is not among the model's inputs.
+    """See :class:`~evalkit.rope.hf.layouts.TokenLayout`. Every tile, thumbnail and frame is a block: how the
+    tiles of an image are arranged is not among the model's inputs.
     """
     side = tile_side(config)
     ids = input_ids.cpu().numpy()

@@ -22,12 +22,12 @@ Grid = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class InternVLPreprocessor(ChatPreprocessor):
-    """An image becomes ``least`` to ``most`` tiles of ``tile`` pixels and ``side`` tokens, and a
-    thumbnail after them if they are several; a frame of a video one tile.
+    """An image becomes ``least`` to ``most`` tiles of ``tile`` pixels and ``side`` tokens a side, and a
+    thumbnail after them if there are several; a frame of a video becomes one tile.
 
-    ``layout``: ``blocks`` places every tile on its own, as ``get_rope_index`` of an installed variant
-    does too; ``mosaic`` places the tiles of an image as one picture and the thumbnail after it. Tiles
-    and frames are limited so that a request stays within the paper's cap on visual tokens.
+    ``layout``: with ``blocks`` every tile is a visual block, as for ``get_rope_index`` of an installed
+    variant; with ``mosaic`` the tiles of an image are one block and the thumbnail another. Tiles and frames
+    are limited so that a request stays within its visual tokens.
     """
 
     tile: int = field(kw_only=True)
@@ -60,7 +60,7 @@ class InternVLPreprocessor(ChatPreprocessor):
             given.tokenizer_file,
             tile=tile,
             side=side,
-            # transformers' processor has images split_tiles up whatever `crop_to_patches` says.
+            # transformers' processor splits images into tiles whatever `crop_to_patches` says.
             least=int(image.min_patches),
             most=int(image.max_patches),
         )
