@@ -22,11 +22,13 @@ def split_tiles(picture: Bytes, side: int) -> Bytes:
     return cut_up.transpose(0, 2, 4, 1, 3).reshape(-1, 3, side, side)
 
 
-def tile_batches(media: Sequence[VisionInput]) -> Iterator[list[VisionInput]]:
-    """Media in their order, in batches for one call of the vision tower each."""
+def media_batches(
+    media: Sequence[VisionInput], most: int = MAX_TILES_PER_CALL
+) -> Iterator[list[VisionInput]]:
+    """Media in order, in batches of at most ``most`` tiles, frames or patches; a larger medium alone."""
     run: list[VisionInput] = []
     for each in media:
-        if run and sum(len(other.patches) for other in run) + len(each.patches) > MAX_TILES_PER_CALL:
+        if run and sum(len(other.patches) for other in run) + len(each.patches) > most:
             yield run
             run = []
         run.append(each)

@@ -290,7 +290,7 @@ def _check_unambiguous(folder: Path, names: list[str]) -> None:
         )
     for name in names:
         if name not in found:
-            others = f"; it holds {_listed(found)}" if found else ""
+            others = f"; it holds {listed(found)}" if found else ""
             raise EnvironmentProblem(
                 f"the weights of `{folder}` are missing",
                 f"there is no {name}{others}; {NO_PICKLES}",
@@ -299,11 +299,11 @@ def _check_unambiguous(folder: Path, names: list[str]) -> None:
     strays = found.difference(names)
     if strays:
         source = (
-            f"its index names {_listed(names)}" if names != [SINGLE_WEIGHTS] else f"it holds {SINGLE_WEIGHTS}"
+            f"its index names {listed(names)}" if names != [SINGLE_WEIGHTS] else f"it holds {SINGLE_WEIGHTS}"
         )
         raise _ambiguous(
             folder,
-            f"{source}, and there is {_listed(strays)} as well: nothing says which are meant",
+            f"{source}, and there is {listed(strays)} as well: nothing says which are meant",
             "delete those of another save, or move them elsewhere",
         )
 
@@ -369,7 +369,8 @@ def _there(folder: Path, names: Iterable[str]) -> list[Path]:
     return [folder / name for name in names if (folder / name).is_file()]
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Three of some names, and how many more there are."""
     shown = sorted(names)
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 def tile_side(config: Any) -> int:
     """Side of a tile in tokens."""
     vision = config.vision_config
-    size, patch = (
-        each[0] if isinstance(each, (list, tuple)) else each
-        for each in (vision.image_size, vision.patch_size)
-    )
-    return int(size // patch * config.downsample_ratio)
+    return int(first(vision.image_size) // first(vision.patch_size) * config.downsample_ratio)
+
+
+def first(size: Any) -> int:
+    """A size that is written as a number or as two equal ones."""
+    return int(size[0] if isinstance(size, (list, tuple)) else size)
 
 
 def batch_segments(
