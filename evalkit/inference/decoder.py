@@ -10,7 +10,6 @@ is laid out.
 from __future__ import annotations
 
 import gc
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -26,7 +25,7 @@ from evalkit.inference.attention import AttentionFn, text_attention
 from evalkit.inference.base import MAX_PREFILL_TOKENS, Finished, PrefixGroup
 from evalkit.inference.compile import uncompiled
 from evalkit.inference.counters import EngineCounters
-from evalkit.inference.cuda_graphs import Capture, CapturedStep, GraphRunner, all_sequences
+from evalkit.inference.cuda_graphs import Capture, GraphRunner, all_sequences, last_tokens
 from evalkit.inference.kv_cache import DecodeAttention, KVCache, kv_caches_of, merge_kv_caches
 from evalkit.inference.prefill import PrefillBatch, prefill_batch_of, split_by_tokens
 from evalkit.inference.sampler import select_tokens
@@ -56,7 +55,7 @@ def _guarded(work: Callable[Concatenate[HfDecoder, P], T]) -> Callable[Concatena
             reason = str(error).splitlines()[0]
         # Outside the handler: the exception's frames held the tensors until here.
         self.vision_encoder.release()
-        self._release_graph()
+        self._graph_runner.release()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -103,9 +102,9 @@ class HfDecoder:
     _pending_prefills: list[_PendingPrefill] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._graph_runner = self.capture and GraphRunner(
-            self.capture, self._forward_tokens, _num_key_value_groups(self.model)
-        )
+        config = self.model.config.get_text_config()
+        self._num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
+        self._graph_runner = GraphRunner(self.capture, self._num_key_value_groups, self.stats)
 
     @property
     def running(self) -> list[Prepared]:
@@ -121,7 +120,7 @@ class HfDecoder:
     @_guarded
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
         """See :class:`evalkit.inference.base.Decoder`."""
-        self._release_graph()  # it would hold caches that are about to be merged
+        self._graph_runner.release()  # it would hold caches that are about to be merged
         new = [self._prefill(batch) for batch in split_by_tokens(prefix_groups, MAX_PREFILL_TOKENS)]
         sequences = self._finish_prefills()
         self._pending_prefills = new
@@ -203,39 +202,15 @@ class HfDecoder:
 
     def _decode(self, sequences: Sequence[SequenceState]) -> Tensor:
         """Hidden states ``[m, hidden]`` after the last token of every running sequence."""
-        captured_step = self._captured_step()
-        if captured_step is not None:
-            captured = all_sequences(self._kv_caches)
-            ids = [sequence.token_ids[-1] for sequence in captured]
-            return captured_step.step(ids, self._positions(captured))
-        heads = _num_key_value_groups(self.model)
-        metadata = [each.decode_metadata(heads, self.model.dtype) for each in self._kv_caches]
-        ids = to_device(torch.tensor([sequence.token_ids[-1] for sequence in sequences]), self.model.device)
-        attend = DecodeAttention(self._kv_caches, metadata).attend
-        return self._forward_tokens(ids, self._positions(sequences), attend)
-
-    def _captured_step(self) -> CapturedStep | None:
-        """A captured step for the next step, if there is one."""
-        if self._graph_runner is None:
-            return None
-        try:
-            before = self._graph_runner.captures
-            found = self._graph_runner.captured(
-                self._kv_caches, lambda: self._positions(all_sequences(self._kv_caches))
-            )
-            self.stats.counts["graphs"] += self._graph_runner.captures - before
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # whatever a library does that can't be captured
-            self._graph_runner = None
-            warnings.warn(f"decoding goes on without CUDA graphs: {str(error).splitlines()[0]}", stacklevel=2)
-            return None
-        return found
-
-    def _release_graph(self) -> None:
-        """Free the memory of the captured step and its caches."""
-        if self._graph_runner is not None:
-            self._graph_runner.release()
+        hidden = self._graph_runner.step(self._kv_caches, self._forward_tokens, self._positions)
+        if hidden is None:
+            metadata = [
+                each.decode_metadata(self._num_key_value_groups, self.model.dtype) for each in self._kv_caches
+            ]
+            attend = DecodeAttention(self._kv_caches, metadata).attend
+            ids = to_device(last_tokens(sequences), self.model.device)
+            hidden = self._forward_tokens(ids, self._positions(sequences), attend)
+        return hidden
 
     def _forward_tokens(self, ids: Tensor, positions: Tensor, attend: AttentionFn) -> Tensor:
         """Hidden states ``[m, hidden]`` of one token of each sequence."""
@@ -294,7 +269,7 @@ class HfDecoder:
     def _finished(self, sequences: Sequence[SequenceState]) -> Finished:
         self._kv_caches = [kv_cache for kv_cache in self._kv_caches if kv_cache.active_groups()]
         if not self._kv_caches:
-            self._release_graph()
+            self._graph_runner.release()
         return [
             (sequence.item, self._generation(sequence, sequence.finish_reason))
             for sequence in sequences
@@ -326,12 +301,6 @@ def _not_preempted(sequences: Sequence[SequenceState]) -> list[SequenceState]:
     return [
         sequence for sequence in sequences if sequence.finish_reason != "error" or sequence.error is not None
     ]
-
-
-def _num_key_value_groups(model: Any) -> int:
-    """Query heads of a key-value head, as transformers names it."""
-    config = model.config.get_text_config()
-    return int(config.num_attention_heads // config.num_key_value_heads)
 
 
 _WIDER = {torch.float16: "try `--dtype bfloat16`", torch.bfloat16: "try `--dtype float32`"}
