@@ -83,15 +83,8 @@ class _PendingPrefill:
 class HfDecoder:
     """See :class:`evalkit.inference.base.Decoder`.
 
-    Attributes:
-        model: the transformers model.
-        installed: the RoPE variant in it.
-        vision_encoder: its vision tower.
-        generation_tokens: stop tokens, banned tokens and placeholders.
-        text: detokenizer.
-        stats: counters.
-        uncached_vision: encode every medium anew and alone.
-        capture: captures decode steps as CUDA graphs; None launches every kernel.
+    ``uncached_vision`` encodes every medium anew and alone, for comparison. ``capture`` captures decode steps
+    as CUDA graphs; with None, every kernel is launched.
     """
 
     model: Any
@@ -119,7 +112,7 @@ class HfDecoder:
     def tokens(self) -> int:
         """See :class:`evalkit.inference.base.Decoder`."""
         pending = sum(len(each.batch.token_ids) for each in self._pending_prefills)
-        return pending + sum(kv_cache.capacity for kv_cache in self._kv_caches)
+        return pending + sum(len(each.sequences) * each.slots for each in self._kv_caches)
 
     @_guarded
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
@@ -292,12 +285,14 @@ def _merged_by_bucket(kv_caches: Sequence[KVCache]) -> list[KVCache]:
     """The active groups of caches, in one cache for each bucket."""
     buckets: dict[tuple[int, int], list[tuple[KVCache, list[int]]]] = {}
     for kv_cache in kv_caches:
-        if kv_cache.active_groups():
-            buckets.setdefault(kv_cache.bucket, []).append((kv_cache, kv_cache.active_groups()))
-    return [
-        parts[0][0] if len(parts) == 1 and parts[0][0].all_active else merge_kv_caches(parts, slots)
-        for (_, slots), parts in buckets.items()
-    ]
+        if active := kv_cache.active_groups():
+            buckets.setdefault(kv_cache.bucket, []).append((kv_cache, active))
+    merged = []
+    for (_, slots), parts in buckets.items():
+        kv_cache, active = parts[0]
+        unchanged = len(parts) == 1 and len(active) == len(kv_cache.sequences)
+        merged.append(kv_cache if unchanged else merge_kv_caches(parts, slots))
+    return merged
 
 
 _WIDER = {torch.float16: "try `--dtype bfloat16`", torch.bfloat16: "try `--dtype float32`"}
