@@ -42,12 +42,10 @@ class Decoder(Protocol):
     @property
     def running(self) -> Sequence[Prepared]:
         """Prompts that have been added and are not finished."""
-        ...
 
     @property
     def tokens(self) -> int:
         """Tokens that the KV cache has slots for now."""
-        ...
 
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
         """Prefill prompts; return what is finished, which may be prompts of earlier calls.
@@ -55,7 +53,6 @@ class Decoder(Protocol):
         Raises:
             OutOfMemory: they did not fit; none of them was added.
         """
-        ...
 
     def step(self) -> Finished:
         """Generate a token for every running prompt, or finish a pending prefill; return what is finished.
@@ -63,11 +60,9 @@ class Decoder(Protocol):
         Raises:
             OutOfMemory: it did not fit; nothing has changed.
         """
-        ...
 
     def preempt(self, keep: int) -> list[Prepared]:
         """Drop all running prompts but the first ``keep``, and return those that were dropped."""
-        ...
 
 
 def generate_all(decoder: Decoder, prefix_groups: Sequence[PrefixGroup]) -> Finished:

@@ -7,8 +7,10 @@ are used up.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from evalkit.inference.async_copies import to_device
 from evalkit.inference.attention import AttentionFn
+from evalkit.inference.counters import EngineCounters
 from evalkit.inference.kv_cache import DecodeAttention, DecodeMetadata, KVCache
 from evalkit.inference.sequence import SequenceState
 
@@ -36,18 +39,8 @@ Capture = Callable[[StepFn], StepFn]
 Forward = Callable[[Tensor, Tensor, AttentionFn], Tensor]
 """Hidden states ``[m, hidden]`` of tokens ``[m]`` at positions ``[1 + R, 1, m]``."""
 
-
-@dataclass(frozen=True)
-class _CudaGraph:
-    """A graph, the tensor that it writes to, and the captured function, which keeps its inputs alive."""
-
-    graph: Any
-    result: Tensor
-    work: StepFn
-
-    def __call__(self) -> Tensor:
-        self.graph.replay()
-        return self.result
+Positions = Callable[[Sequence[SequenceState]], Tensor]
+"""Position ids ``[1 + R, 1, m]`` of the last tokens of sequences."""
 
 
 def cuda_graph(work: StepFn) -> StepFn:
@@ -62,20 +55,21 @@ def cuda_graph(work: StepFn) -> StepFn:
         finally:
             graph.capture_end()
     torch.cuda.current_stream().wait_stream(stream)
-    return _CudaGraph(graph, result, work)
+    return partial(_replay, graph, result, work)
+
+
+def _replay(graph: Any, result: Tensor, work: StepFn) -> Tensor:
+    """``result``, computed anew; ``work`` is passed on only to keep the memory that the graph reads."""
+    graph.replay()
+    return result
 
 
 @dataclass(kw_only=True)
 class CapturedStep:
-    """A decode step of all ``N`` sequences of some caches.
+    """A decode step of all ``N`` sequences of some caches, of which attention reads ``widths`` slots.
 
-    Attributes:
-        kv_caches: the caches.
-        widths: of each cache, the slots that attention reads.
-        ids: input: the last token of each sequence, ``[N]``.
-        positions: input: their positions, ``[1 + R, 1, N]``.
-        slot_mappings: input: of each cache, the slots for the new keys and values.
-        replay: computes hidden states ``[N, hidden]`` of these inputs.
+    ``replay`` computes hidden states ``[N, hidden]`` from what is in memory at ``ids [N]`` (the last tokens),
+    ``positions [1 + R, 1, N]``, and the ``slot_mappings`` of each cache.
     """
 
     kv_caches: Sequence[KVCache]
@@ -91,9 +85,9 @@ class CapturedStep:
             kv_cache.next_length <= width for kv_cache, width in zip(kv_caches, self.widths, strict=True)
         )
 
-    def step(self, ids: Sequence[int], positions: Tensor) -> Tensor:
+    def step(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Hidden states ``[m, hidden]`` of the running sequences, from tokens and positions of all."""
-        self.ids.copy_(to_device(torch.tensor(ids), self.ids.device))
+        self.ids.copy_(to_device(ids, self.ids.device))
         self.positions.copy_(to_device(positions, self.positions.device))
         for kv_cache, slots, width in zip(self.kv_caches, self.slot_mappings, self.widths, strict=True):
             kv_cache.allocate_slots()
@@ -109,58 +103,68 @@ class CapturedStep:
 
 @dataclass
 class GraphRunner:
-    """Captures decode steps where that pays.
+    """Captures decode steps where that pays, and replays them; with ``capture`` None it never does.
 
-    Attributes:
-        capture: how.
-        forward: the language model.
-        num_key_value_groups: query heads of a key-value head.
-        captures: steps captured so far.
+    ``num_key_value_groups``: query heads of a key-value head.
     """
 
-    capture: Capture
-    forward: Forward
+    capture: Capture | None
     num_key_value_groups: int
-    captures: int = 0
+    stats: EngineCounters
     _kv_caches: Sequence[KVCache] = ()
     _steps: int = 0
     _captured: CapturedStep | None = field(default=None, repr=False)
 
-    def captured(
-        self, kv_caches: Sequence[KVCache], example_positions: Callable[[], Tensor]
-    ) -> CapturedStep | None:
-        """A captured step for the next step of ``kv_caches``, or None if capturing doesn't pay yet.
-        ``example_positions``: gives positions of all sequences.
+    def step(self, kv_caches: Sequence[KVCache], forward: Forward, positions: Positions) -> Tensor | None:
+        """Hidden states ``[m, hidden]`` of the running sequences after their last tokens, by a captured
+        step of ``forward``; None if capturing does not pay yet.
         """
+        if self.capture is None:
+            return None
         self._steps = self._steps + 1 if _same(self._kv_caches, kv_caches) else 0
         self._kv_caches = list(kv_caches)
-        if self._captured is not None and self._captured.fits(kv_caches):
-            return self._captured
-        self._captured = None  # frees its memory for the next one
-        if self._steps >= CAPTURE_AFTER_STEPS and _steps_left(kv_caches) >= MIN_STEPS_LEFT:
-            self._captured = self._capture_step(self._kv_caches, example_positions())
-            self.captures += 1
-        return self._captured
+        if self._captured is not None and not self._captured.fits(kv_caches):
+            self._captured = None  # frees its memory for the next one
+        pays = self._steps >= CAPTURE_AFTER_STEPS and _steps_left(kv_caches) >= MIN_STEPS_LEFT
+        if self._captured is None and pays:
+            self._try_capture(self.capture, forward, positions)
+        if self._captured is None:
+            return None
+        sequences = all_sequences(kv_caches)
+        return self._captured.step(last_tokens(sequences), positions(sequences))
 
     def release(self) -> None:
         """Free the memory of the captured step and its caches."""
         self._captured, self._kv_caches, self._steps = None, (), 0
 
-    def _capture_step(self, kv_caches: Sequence[KVCache], example_positions: Tensor) -> CapturedStep:
+    def _try_capture(self, capture: Capture, forward: Forward, positions: Positions) -> None:
+        try:
+            self._captured = self._capture_step(capture, forward, positions)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # whatever a library does that can't be captured
+            self.release()
+            self.capture = None
+            warnings.warn(f"decoding goes on without CUDA graphs: {str(error).splitlines()[0]}", stacklevel=2)
+        else:
+            self.stats.counts["graphs"] += 1
+
+    def _capture_step(self, capture: Capture, forward: Forward, positions: Positions) -> CapturedStep:
+        kv_caches = self._kv_caches
         device, dtype = kv_caches[0].attention_mask.device, kv_caches[0].keys[0].dtype
         widths = [
             each.rounded_width(each.next_length + (STEPS_PER_CAPTURE - 1) * each.group_size)
             for each in kv_caches
         ]
-        ids = torch.tensor([sequence.token_ids[-1] for sequence in all_sequences(kv_caches)])
-        ids, positions = to_device(ids, device), to_device(example_positions, device).contiguous()
+        sequences = all_sequences(kv_caches)
+        ids = to_device(last_tokens(sequences), device)
+        position_ids = to_device(positions(sequences), device).contiguous()
         slot_mappings = [
             to_device(_next_slots(each, width), device) for each, width in zip(kv_caches, widths, strict=True)
         ]
         batch_index = [
             torch.arange(len(each.sequences) * each.group_size, device=device) for each in kv_caches
         ]
-
         group_index = [index // each.group_size for each, index in zip(kv_caches, batch_index, strict=True)]
 
         def work() -> Tensor:
@@ -169,21 +173,26 @@ class GraphRunner:
                 for each, width in zip(kv_caches, widths, strict=True)
             ]
             metadata = list(map(DecodeMetadata, group_index, batch_index, slot_mappings, biases))
-            return self.forward(ids, positions, DecodeAttention(kv_caches, metadata).attend)
+            return forward(ids, position_ids, DecodeAttention(kv_caches, metadata).attend)
 
         return CapturedStep(
             kv_caches=kv_caches,
             widths=widths,
             ids=ids,
-            positions=positions,
+            positions=position_ids,
             slot_mappings=slot_mappings,
-            replay=self.capture(work),
+            replay=capture(work),
         )
 
 
 def all_sequences(kv_caches: Sequence[KVCache]) -> list[SequenceState]:
     """Sequences of all groups, finished or not."""
     return [sequence for kv_cache in kv_caches for group in kv_cache.sequences for sequence in group]
+
+
+def last_tokens(sequences: Sequence[SequenceState]) -> Tensor:
+    """The last token of each sequence, ``[m]``."""
+    return torch.tensor([sequence.token_ids[-1] for sequence in sequences])
 
 
 def _steps_left(kv_caches: Sequence[KVCache]) -> int:

@@ -10,7 +10,6 @@ is laid out.
 from __future__ import annotations
 
 import gc
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -26,7 +25,7 @@ from evalkit.inference.attention import AttentionFn, text_attention
 from evalkit.inference.base import MAX_PREFILL_TOKENS, Finished, PrefixGroup
 from evalkit.inference.compile import uncompiled
 from evalkit.inference.counters import EngineCounters
-from evalkit.inference.cuda_graphs import Capture, CapturedStep, GraphRunner, all_sequences
+from evalkit.inference.cuda_graphs import Capture, GraphRunner, all_sequences, last_tokens
 from evalkit.inference.kv_cache import DecodeAttention, KVCache, kv_caches_of, merge_kv_caches
 from evalkit.inference.prefill import PrefillBatch, prefill_batch_of, split_by_tokens
 from evalkit.inference.sampler import select_tokens
@@ -56,7 +55,7 @@ def _guarded(work: Callable[Concatenate[HfDecoder, P], T]) -> Callable[Concatena
             reason = str(error).splitlines()[0]
         # Outside the handler: the exception's frames held the tensors until here.
         self.vision_encoder.release()
-        self._release_graph()
+        self._graph_runner.release()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -75,20 +74,17 @@ class _PendingPrefill:
     sequences: list[SequenceState]
     first_tokens: AsyncHostCopy | None
 
+    def remaining(self) -> list[SequenceState]:
+        """Its sequences without preempted ones."""
+        return [sequence for sequence in self.sequences if not sequence.preempted]
+
 
 @dataclass(kw_only=True)
 class HfDecoder:
     """See :class:`evalkit.inference.base.Decoder`.
 
-    Attributes:
-        model: the transformers model.
-        installed: the RoPE variant in it.
-        vision_encoder: its vision tower.
-        generation_tokens: stop tokens, banned tokens and placeholders.
-        text: detokenizer.
-        stats: counters.
-        uncached_vision: encode every medium anew and alone.
-        capture: captures decode steps as CUDA graphs; None launches every kernel.
+    ``uncached_vision`` encodes every medium anew and alone, for comparison. ``capture`` captures decode steps
+    as CUDA graphs; with None, every kernel is launched.
     """
 
     model: Any
@@ -103,9 +99,9 @@ class HfDecoder:
     _pending_prefills: list[_PendingPrefill] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._graph_runner = self.capture and GraphRunner(
-            self.capture, self._forward_tokens, _num_key_value_groups(self.model)
-        )
+        config = self.model.config.get_text_config()
+        self._num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
+        self._graph_runner = GraphRunner(self.capture, self._num_key_value_groups, self.stats)
 
     @property
     def running(self) -> list[Prepared]:
@@ -116,12 +112,12 @@ class HfDecoder:
     def tokens(self) -> int:
         """See :class:`evalkit.inference.base.Decoder`."""
         pending = sum(len(each.batch.token_ids) for each in self._pending_prefills)
-        return pending + sum(kv_cache.capacity for kv_cache in self._kv_caches)
+        return pending + sum(len(each.sequences) * each.slots for each in self._kv_caches)
 
     @_guarded
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
         """See :class:`evalkit.inference.base.Decoder`."""
-        self._release_graph()  # it would hold caches that are about to be merged
+        self._graph_runner.release()  # it would hold caches that are about to be merged
         new = [self._prefill(batch) for batch in split_by_tokens(prefix_groups, MAX_PREFILL_TOKENS)]
         sequences = self._finish_prefills()
         self._pending_prefills = new
@@ -145,9 +141,9 @@ class HfDecoder:
         """See :class:`evalkit.inference.base.Decoder`."""
         preempted = self._sequences()[keep:]
         for sequence in preempted:
-            sequence.finish_reason = "error"
+            sequence.preempt()
         self._kv_caches = [kv_cache for kv_cache in self._kv_caches if kv_cache.active_groups()]
-        self._pending_prefills = [each for each in self._pending_prefills if _not_preempted(each.sequences)]
+        self._pending_prefills = [each for each in self._pending_prefills if each.remaining()]
         return [sequence.item for sequence in preempted]
 
     def _decoding(self) -> list[SequenceState]:
@@ -155,8 +151,8 @@ class HfDecoder:
         return [sequence for kv_cache in self._kv_caches for sequence in kv_cache.running]
 
     def _sequences(self) -> list[SequenceState]:
-        """Unfinished sequences in KV caches, and those of pending prefills."""
-        pending = [each for prefill in self._pending_prefills for each in _not_preempted(prefill.sequences)]
+        """Unfinished sequences in KV caches, and all of pending prefills."""
+        pending = [each for prefill in self._pending_prefills for each in prefill.remaining()]
         return self._decoding() + pending
 
     def _prefill(self, prefix_groups: Sequence[PrefixGroup]) -> _PendingPrefill:
@@ -176,9 +172,9 @@ class HfDecoder:
                 self.generation_tokens.placeholder_token_ids,
             )
             hidden = self._forward(inputs, batch.positions, batch.attend)
-            last_tokens = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
+            last = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
             sequences = [SequenceState(*pair) for pair in zip(batch.items, batch.next_position, strict=True)]
-            first_tokens = self._select_tokens(sequences, hidden[to_device(last_tokens, hidden.device)])
+            first_tokens = self._select_tokens(sequences, hidden[to_device(last, hidden.device)])
             self.stats.counts["visual"] += sum(len(each.tokens) for each in features)
             self.stats.counts["prefill"] += len(ids)
             self.stats.counts["prompt"] += sum(item.length for item in batch.items)
@@ -195,7 +191,7 @@ class HfDecoder:
                 if pending.first_tokens is not None:
                     self._accept(pending.sequences, pending.first_tokens)
                     pending.first_tokens = None
-                sequences += _not_preempted(pending.sequences)
+                sequences += pending.remaining()
                 new += kv_caches_of(pending.batch, pending.sequences)
         self._kv_caches = [*self._kv_caches, *new]  # merged before the next step: more may be added till then
         self._pending_prefills = []
@@ -203,39 +199,15 @@ class HfDecoder:
 
     def _decode(self, sequences: Sequence[SequenceState]) -> Tensor:
         """Hidden states ``[m, hidden]`` after the last token of every running sequence."""
-        captured_step = self._captured_step()
-        if captured_step is not None:
-            captured = all_sequences(self._kv_caches)
-            ids = [sequence.token_ids[-1] for sequence in captured]
-            return captured_step.step(ids, self._positions(captured))
-        heads = _num_key_value_groups(self.model)
-        metadata = [each.decode_metadata(heads, self.model.dtype) for each in self._kv_caches]
-        ids = to_device(torch.tensor([sequence.token_ids[-1] for sequence in sequences]), self.model.device)
-        attend = DecodeAttention(self._kv_caches, metadata).attend
-        return self._forward_tokens(ids, self._positions(sequences), attend)
-
-    def _captured_step(self) -> CapturedStep | None:
-        """A captured step for the next step, if there is one."""
-        if self._graph_runner is None:
-            return None
-        try:
-            before = self._graph_runner.captures
-            found = self._graph_runner.captured(
-                self._kv_caches, lambda: self._positions(all_sequences(self._kv_caches))
-            )
-            self.stats.counts["graphs"] += self._graph_runner.captures - before
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # whatever a library does that can't be captured
-            self._graph_runner = None
-            warnings.warn(f"decoding goes on without CUDA graphs: {str(error).splitlines()[0]}", stacklevel=2)
-            return None
-        return found
-
-    def _release_graph(self) -> None:
-        """Free the memory of the captured step and its caches."""
-        if self._graph_runner is not None:
-            self._graph_runner.release()
+        hidden = self._graph_runner.step(self._kv_caches, self._forward_tokens, self._positions)
+        if hidden is None:
+            metadata = [
+                each.decode_metadata(self._num_key_value_groups, self.model.dtype) for each in self._kv_caches
+            ]
+            attend = DecodeAttention(self._kv_caches, metadata).attend
+            ids = to_device(last_tokens(sequences), self.model.device)
+            hidden = self._forward_tokens(ids, self._positions(sequences), attend)
+        return hidden
 
     def _forward_tokens(self, ids: Tensor, positions: Tensor, attend: AttentionFn) -> Tensor:
         """Hidden states ``[m, hidden]`` of one token of each sequence."""
@@ -294,7 +266,7 @@ class HfDecoder:
     def _finished(self, sequences: Sequence[SequenceState]) -> Finished:
         self._kv_caches = [kv_cache for kv_cache in self._kv_caches if kv_cache.active_groups()]
         if not self._kv_caches:
-            self._release_graph()
+            self._graph_runner.release()
         return [
             (sequence.item, self._generation(sequence, sequence.finish_reason))
             for sequence in sequences
@@ -313,25 +285,14 @@ def _merged_by_bucket(kv_caches: Sequence[KVCache]) -> list[KVCache]:
     """The active groups of caches, in one cache for each bucket."""
     buckets: dict[tuple[int, int], list[tuple[KVCache, list[int]]]] = {}
     for kv_cache in kv_caches:
-        if kv_cache.active_groups():
-            buckets.setdefault(kv_cache.bucket, []).append((kv_cache, kv_cache.active_groups()))
-    return [
-        parts[0][0] if len(parts) == 1 and parts[0][0].all_active else merge_kv_caches(parts, slots)
-        for (_, slots), parts in buckets.items()
-    ]
-
-
-def _not_preempted(sequences: Sequence[SequenceState]) -> list[SequenceState]:
-    """Sequences that run, and those that finished by themselves."""
-    return [
-        sequence for sequence in sequences if sequence.finish_reason != "error" or sequence.error is not None
-    ]
-
-
-def _num_key_value_groups(model: Any) -> int:
-    """Query heads of a key-value head, as transformers names it."""
-    config = model.config.get_text_config()
-    return int(config.num_attention_heads // config.num_key_value_heads)
+        if active := kv_cache.active_groups():
+            buckets.setdefault(kv_cache.bucket, []).append((kv_cache, active))
+    merged = []
+    for (_, slots), parts in buckets.items():
+        kv_cache, active = parts[0]
+        unchanged = len(parts) == 1 and len(active) == len(kv_cache.sequences)
+        merged.append(kv_cache if unchanged else merge_kv_caches(parts, slots))
+    return merged
 
 
 _WIDER = {torch.float16: "try `--dtype bfloat16`", torch.bfloat16: "try `--dtype float32`"}

@@ -8,7 +8,7 @@ or not the prefix is shared: so sharing it changes no result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,13 +29,6 @@ MAX_GATHERED_KEYS = 1 << 19
 LONG_PREFIX = 2048
 CUDNN_LENGTH_MULTIPLE = 512
 """Prefixes of at least ``LONG_PREFIX`` tokens go to cuDNN, padded to a multiple of the latter."""
-
-SDPA_BACKENDS = (
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-)
 
 
 @dataclass(frozen=True)
@@ -64,15 +57,6 @@ class VarlenBatch:
     cu_seqlens_k: Tensor
     max_seqlen_q: int
     max_seqlen_k: int
-
-    def to(self, device: torch.device) -> VarlenBatch:
-        """The same on a device."""
-        return replace(
-            self,
-            key_index=to_device(self.key_index, device),
-            cu_seqlens_q=to_device(self.cu_seqlens_q, device),
-            cu_seqlens_k=to_device(self.cu_seqlens_k, device),
-        )
 
 
 @dataclass
@@ -151,7 +135,7 @@ class PrefillBatch:
     def _varlen_batches_on(self, device: torch.device) -> list[VarlenBatch]:
         # Copied once: a copy in every layer would wait for the layers before it.
         if device not in self._varlen_batches:
-            self._varlen_batches[device] = [each.to(device) for each in _varlen_batches(self.group_slices)]
+            self._varlen_batches[device] = list(_varlen_batches(self.group_slices, device))
         return self._varlen_batches[device]
 
     def _causal_attention(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
@@ -224,7 +208,13 @@ def long_causal_attention(query: Tensor, key: Tensor, value: Tensor, scaling: fl
     """
     length = query.shape[1]
     q, k, v = (pad(each, (0, 0, 0, -length % CUDNN_LENGTH_MULTIPLE))[None] for each in (query, key, value))
-    with sdpa_kernel(list(SDPA_BACKENDS), set_priority=True):
+    backends = [
+        SDPBackend.CUDNN_ATTENTION,
+        SDPBackend.FLASH_ATTENTION,
+        SDPBackend.EFFICIENT_ATTENTION,
+        SDPBackend.MATH,
+    ]
+    with sdpa_kernel(backends, set_priority=True):
         found = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True)
     return found[0, :, :length]
 
@@ -239,7 +229,7 @@ def _has_long_prefix(slices: GroupSlices) -> bool:
     return length_of(slices.prefix) >= LONG_PREFIX
 
 
-def _varlen_batches(group_slices: Sequence[GroupSlices]) -> Iterator[VarlenBatch]:
+def _varlen_batches(group_slices: Sequence[GroupSlices], device: torch.device) -> Iterator[VarlenBatch]:
     """All suffixes, and the prefixes that aren't long, in their order; a batch ends where a long prefix is
     left out, and at ``MAX_GATHERED_KEYS``.
     """
@@ -251,24 +241,24 @@ def _varlen_batches(group_slices: Sequence[GroupSlices]) -> Iterator[VarlenBatch
             keys = length_of(before) + length_of(own)
             apart = bool(sequences) and sequences[-1][1].stop != own.start
             if sequences and (apart or size + keys > MAX_GATHERED_KEYS):
-                yield _varlen_batch(sequences)
+                yield _varlen_batch(sequences, device)
                 sequences, size = [], 0
             if length_of(own):
                 sequences.append((before, own))
                 size += keys
-    yield _varlen_batch(sequences)
+    yield _varlen_batch(sequences, device)
 
 
-def _varlen_batch(sequences: Sequence[tuple[slice, slice]]) -> VarlenBatch:
+def _varlen_batch(sequences: Sequence[tuple[slice, slice]], device: torch.device) -> VarlenBatch:
     """Of neighbouring sequences, each with the tokens that it sees before itself."""
     query_lengths = [length_of(own) for _, own in sequences]
     key_lengths = [length_of(before) + length_of(own) for before, own in sequences]
     key_index = np.concatenate([np.arange(part.start, part.stop) for pair in sequences for part in pair])
     return VarlenBatch(
         queries=slice(sequences[0][1].start, sequences[-1][1].stop),
-        key_index=torch.from_numpy(key_index),
-        cu_seqlens_q=cu_seqlens_of(query_lengths),
-        cu_seqlens_k=cu_seqlens_of(key_lengths),
+        key_index=to_device(torch.from_numpy(key_index), device),
+        cu_seqlens_q=to_device(cu_seqlens_of(query_lengths), device),
+        cu_seqlens_k=to_device(cu_seqlens_of(key_lengths), device),
         max_seqlen_q=max(query_lengths),
         max_seqlen_k=max(key_lengths),
     )

@@ -26,6 +26,7 @@ def load_weights(
     dtype: torch.dtype,
     device: torch.device,
     device_map: str | None,
+    *,
     pad_modules: Callable[[Any], Iterable[Any]] | None,
 ) -> Any:
     """A transformers model in evaluation mode. All its weights come from the checkpoint, and all of those are

@@ -1,8 +1,8 @@
-"""The least work that a set of questions takes, and the least time for it.
+"""The roofline: FLOPs and bytes of the useful work of a set of questions, and the least time for it.
 
 Only useful work counts: every medium goes through the vision tower once, every shared prefix through the
-language model once, nothing is padded. So the limit is the same for every system that is measured against
-it. Multiplications and additions count one each; biases, norms, activations and positions don't count.
+language model once, nothing is padded. So the roofline is the same for every system. Multiplications and
+additions count one each; biases, norms, activations and positions don't count.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from evalkit.models.hf_model import FamilyAdapter
 
 @dataclass(frozen=True)
 class VisionTowerSize:
-    """What the formulas need of a vision tower.
+    """Sizes of a vision tower, as the formulas need them.
 
     Attributes:
         block: weights of the linear layers that every patch passes.
@@ -45,7 +45,7 @@ class VisionTowerSize:
     extra: int = 0
 
     def flops(self, medium: VisionInput) -> float:
-        """Of one medium.
+        """FLOPs of one medium.
 
         Source: ``2 P n`` for linear layers, ``4 d n s`` for attention of ``n`` tokens to ``s`` each
         (Kaplan et al., "Scaling Laws for Neural Language Models", 2020, table 1).
@@ -65,8 +65,15 @@ class VisionTowerSize:
 
 @dataclass(frozen=True)
 class LanguageModelSize:
-    """What the formulas need of a language model: weights of its ``linear`` layers and of its ``head``,
-    layers, width of all query heads, numbers that a token leaves as keys and values, bytes of a number.
+    """Sizes of a language model, as the formulas need them.
+
+    Attributes:
+        linear: weights of the linear layers.
+        head: weights of the language model head.
+        layers: number of layers.
+        width: size of all query heads together.
+        kv_numbers: numbers of a token in the KV cache.
+        bytes: of a number.
     """
 
     linear: int
@@ -81,11 +88,11 @@ class LanguageModelSize:
         pairs = tokens * past + tokens * (tokens + 1) / 2
         return 2 * self.linear * tokens + 4 * self.layers * self.width * pairs
 
-    def decode_step(self, context: float, rows: float) -> tuple[float, float]:
-        """FLOPs, and bytes read, of one more token for each of ``rows``."""
+    def decode_step(self, context: float, sequences: float) -> tuple[float, float]:
+        """FLOPs, and bytes read, of one decode step of ``sequences`` with ``context`` tokens each."""
         weights = (self.linear + self.head) * self.bytes
-        flops = rows * (2 * (self.linear + self.head) + 4 * self.layers * self.width * context)
-        return flops, weights + rows * context * self.kv_numbers * self.bytes
+        flops = sequences * (2 * (self.linear + self.head) + 4 * self.layers * self.width * context)
+        return flops, weights + sequences * context * self.kv_numbers * self.bytes
 
 
 @dataclass(frozen=True)
@@ -114,11 +121,11 @@ def useful_work(
     *,
     models: int = 1,
 ) -> UsefulWork:
-    """Of questions in groups about the same media, whose answers have the lengths of ``answers`` (tokens by
-    key); for ``models`` in lockstep, of one tower.
+    """Useful work of questions in groups about the same media, whose answers have ``answers`` tokens by key;
+    for ``models`` in lockstep that share a vision tower.
 
-    Source: the formulas of :class:`VisionTowerSize` and :class:`LanguageModelSize`; in decoding, as many rows as there are, at most
-    256, share the reading of the weights.
+    Source: the formulas of :class:`VisionTowerSize` and :class:`LanguageModelSize`; a decode step of all
+    sequences, at most 256, reads the weights once.
     """
     tower, text = vision_tower_size(model, adapter), language_model_size(model)
     vision = prefill = 0.0
@@ -131,10 +138,10 @@ def useful_work(
                 prefill += text.prefill_flops(item.length - prefix, prefix) + 2 * text.head
                 contexts.append((item.length, max(0, answers[item.key] - 1)))
     steps = sum(count for _, count in contexts)
-    rows = max(1, min(MAX_RUNNING_SEQUENCES, len(contexts)))
+    sequences = max(1, min(MAX_RUNNING_SEQUENCES, len(contexts)))
     mean = sum((length + count / 2) * count for length, count in contexts) / max(1, steps)
-    flops, read = text.decode_step(mean, rows)
-    each = models * steps / rows
+    flops, read = text.decode_step(mean, sequences)
+    each = models * steps / sequences
     return UsefulWork(vision, models * prefill, each * flops, each * read)
 
 
@@ -194,7 +201,7 @@ def language_model_size(model: Any) -> LanguageModelSize:
 
 
 def _prefixes(group: Sequence[Prepared]) -> Iterator[tuple[int, list[Prepared]]]:
-    """Prompts that begin with the same tokens up to the last visual one."""
+    """Prompts with the same prefix (the tokens up to the last visual one), and its length."""
     alike: dict[bytes, list[Prepared]] = {}
     for item in group:
         alike.setdefault(item.input_ids[: item.prefix].tobytes(), []).append(item)
@@ -211,7 +218,7 @@ def _first(size: Any) -> int:
 
 
 def _squares(length: int, window: int) -> int:
-    """Sum of the squares of what ``length`` is cut into by windows."""
+    """Sum of the squares of the pieces that windows cut ``length`` into."""
     if not window:
         return 0
     return length // window * window**2 + (length % window) ** 2
