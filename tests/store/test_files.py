@@ -40,6 +40,7 @@ OTHERS = {
     "tools/zoo_training/tiny_model.py",
     "evalkit/zoo/minisuite.py",
     "tools/bench/workloads.py",
+    "tools/soak.py",
 }
 
 
