@@ -117,8 +117,8 @@ def is_worker(process: psutil.Process) -> bool:
 
 
 def is_engine(process: psutil.Process) -> bool:
-    """Whether it is an actor of Ray."""
-    return process.name().startswith("ray::") or "ray::" in " ".join(process.cmdline())
+    """Whether it is an engine, an actor of Ray."""
+    return " ".join(process.cmdline()).startswith("ray::Worker")
 
 
 def memory_of(process: psutil.Process) -> int:
