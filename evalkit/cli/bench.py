@@ -65,7 +65,7 @@ def engine(ctx: click.Context, /, tasks: str, techniques: str, **options: Any) -
 
     named = {"all": None, "none": ()}.get(techniques, split_list([techniques]))
     Optimizations.without(*(named or ()))  # a misspelt one shows before anything is loaded
-    ctx.exit(bench_engine(EngineBench(tasks=split_list([tasks]), techniques=named, **options)))
+    ctx.exit(bench_engine(EngineBench(tasks=split_list([tasks]), optimizations=named, **options)))
 
 
 @command.command("scaling")

@@ -360,7 +360,7 @@ class _Scheduler:
             self.budget.lower(decoder.tokens + sum(prefix_group.max_tokens for prefix_group in prefix_groups))
             self.waiting.extendleft(reversed(prefix_groups))
         elif len(prefix_groups[0].items) > 1:
-            self.waiting.extendleft(prefix_groups[0].alone())
+            self.waiting.extendleft(PrefixGroup((item,), item.prefix) for item in prefix_groups[0].items)
         elif decoder.running:
             self.waiting.extendleft(prefix_groups)  # until others have finished
             self.budget.lower(decoder.tokens + prefix_groups[0].max_tokens)

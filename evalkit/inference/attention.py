@@ -1,7 +1,7 @@
-"""Attention of our own behind transformers' interface: of packed prompts and growing rows in the language
-model, of windows and images in the vision tower.
+"""Our attention behind transformers' interface: of prefill and decode batches in the language model, and of
+images and windows in the vision tower.
 
-It is switched on for single calls, by name in a configuration; outside of them a model is as it was.
+A call of a model selects it by name in the configs of its layers; outside of such calls nothing is changed.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 
 _TEXT = "evalkit_varlen"
-# Vision towers hand over all their sequences at once to what is called flash, else one by one.
+# Vision towers pass all sequences at once to an implementation with "flash" in its name, else one by one.
 _VISION = "evalkit_flash_sequences"
 
 
 class AttentionFn(Protocol):
-    """Attention of one layer over tokens of many sequences, one after another: ``query [H, T, D]``, ``key``
-    and ``value`` ``[KV, T, D]``; the result is like ``query``.
+    """Attention of one layer over a batch of sequences without padding, one after the other in one dimension:
+    ``query [H, T, D]``, ``key`` and ``value [KV, T, D]``; the result is shaped like ``query``.
     """
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor: ...
 
 
 class _AttentionHolder:
-    """What a call of a model hands to its attention. No dataclass: into those torch.compile looks, and would
-    compile anew for each way to attend.
+    """The attention function of one call. Not a dataclass: torch.compile traces into those, and would compile
+    again for each function.
     """
 
     def __init__(self, attend: Any) -> None:
@@ -43,7 +43,7 @@ class _AttentionHolder:
 
 @contextmanager
 def text_attention(language_model: Any, attend: AttentionFn) -> Iterator[Mapping[str, Any]]:
-    """A call of a language model inside, with these keyword arguments, attends so."""
+    """Within, a language model that is called with the yielded keyword arguments attends by ``attend``."""
     configs = [language_model.config, *(layer.self_attn.config for layer in language_model.layers)]
     with _using_attention(configs, _TEXT):
         yield {"evalkit_attention": _AttentionHolder(attend)}
@@ -51,8 +51,8 @@ def text_attention(language_model: Any, attend: AttentionFn) -> Iterator[Mapping
 
 @contextmanager
 def vision_attention(tower: Any) -> Iterator[Mapping[str, Any]]:
-    """A call of a Qwen vision tower inside, with these keyword arguments, attends to all its images and
-    windows in a few calls.
+    """Within, a Qwen vision tower that is called with the yielded keyword arguments attends within all images
+    or windows by one :class:`VisionVarlenAttention`.
     """
     configs = [tower.config, *(block.attn.config for block in tower.blocks)]
     with _using_attention(configs, _VISION):
@@ -64,14 +64,14 @@ def _using_attention(configs: Iterable[Any], name: str) -> Iterator[None]:
     from transformers import AttentionInterface
 
     AttentionInterface.register(name, _UNCOMPILED[name])
-    different = {id(config): config for config in configs}.values()
-    before = [config._attn_implementation_internal for config in different]
+    distinct = {id(config): config for config in configs}.values()
+    before = [config._attn_implementation_internal for config in distinct]
     try:
-        for config in different:
+        for config in distinct:
             config._attn_implementation_internal = name
         yield
     finally:
-        for config, own in zip(different, before, strict=True):
+        for config, own in zip(distinct, before, strict=True):
             config._attn_implementation_internal = own
 
 
@@ -104,11 +104,18 @@ def _vision_attention_forward(
     evalkit_attention: _AttentionHolder,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    found = evalkit_attention.attend(query[0], key[0], value[0], cu_seq_lens_q, max_length_q, scaling)
+    found = evalkit_attention.attend(
+        query[0],
+        key[0],
+        value[0],
+        cu_seqlens=cu_seq_lens_q,
+        max_seqlen=max_length_q,
+        scaling=scaling,
+    )
     return _tokens_first(found), None
 
 
-# Compiled code stops before these; one object for each, which it is bound to.
+# Graph breaks for torch.compile. Compiled code is bound to these objects, so there is one of each.
 _UNCOMPILED: Mapping[str, Any] = {
     _TEXT: torch.compiler.disable(_text_attention_forward),  # type: ignore[no-untyped-call]
     _VISION: torch.compiler.disable(_vision_attention_forward),  # type: ignore[no-untyped-call]
@@ -116,65 +123,72 @@ _UNCOMPILED: Mapping[str, Any] = {
 
 
 def _tokens_first(found: Tensor) -> Tensor:
-    """``[1, T, H, D]`` of ``[H, T, D]``, in one order in memory, to which compiled code is bound."""
+    """``[1, T, H, D]`` of ``[H, T, D]``, contiguous: compiled code is bound to the strides."""
     return found.transpose(0, 1).contiguous()[None]
 
 
 @dataclass
 class VisionVarlenAttention:
-    """Attention within sequences, told by where they end.
+    """Attention within the sequences (images, frames or windows) of one call of a vision tower.
 
-    Where they lie is found out once, not in every layer: ``known`` are tokens ``[n, length]`` of those of
-    each length.
+    Without FlashAttention, sequences of equal length share a call. Their token indices ``[n, length]`` by
+    length are computed for the first layer and kept in ``indices``, by the id of ``cu_seqlens``.
     """
 
-    known: dict[int, tuple[Tensor, Mapping[int, Tensor]]] = field(default_factory=dict)
+    indices: dict[int, tuple[Tensor, Mapping[int, Tensor]]] = field(default_factory=dict)
 
     def attend(
         self,
         query: Tensor,
         key: Tensor,
         value: Tensor,
+        *,
         cu_seqlens: Tensor,
         max_seqlen: int,
         scaling: float | None,
     ) -> Tensor:
-        """``query``, ``key``, ``value`` and the result ``[H, T, D]``: in one call on a GPU that can do that,
-        else in one for all of one length.
-        """
+        """``query``, ``key``, ``value`` and the result are ``[H, T, D]``."""
         if flash_supports(query):
             return varlen_attention(
-                query, key, value, (cu_seqlens, cu_seqlens), (max_seqlen, max_seqlen), scaling, causal=False
+                query,
+                key,
+                value,
+                cu_seqlens_q=cu_seqlens,
+                cu_seqlens_k=cu_seqlens,
+                max_seqlen_q=max_seqlen,
+                max_seqlen_k=max_seqlen,
+                scaling=scaling,
+                causal=False,
             )
-        places = self._places(cu_seqlens)
-        if len(places) == 1:  # no need to gather them
+        by_length = self._indices_by_length(cu_seqlens)
+        if len(by_length) == 1:  # views will do
             shape = (query.shape[0], -1, max_seqlen, query.shape[2])
             q, k, v = (each.view(shape).transpose(0, 1) for each in (query, key, value))
             whole = scaled_dot_product_attention(q, k, v, scale=scaling)
             return whole.transpose(1, 2).flatten(0, 1).transpose(0, 1)
         found = torch.empty_like(query)
-        for index in places.values():
+        for index in by_length.values():
             q, k, v = (each[:, index].transpose(0, 1) for each in (query, key, value))
             found[:, index] = scaled_dot_product_attention(q, k, v, scale=scaling).transpose(0, 1)
         return found
 
-    def _places(self, cu_seqlens: Tensor) -> Mapping[int, Tensor]:
-        if id(cu_seqlens) not in self.known:
+    def _indices_by_length(self, cu_seqlens: Tensor) -> Mapping[int, Tensor]:
+        if id(cu_seqlens) not in self.indices:
             starts: dict[int, list[int]] = {}
             for start, end in pairwise(cu_seqlens.tolist()):
                 starts.setdefault(end - start, []).append(start)
-            places = {
+            by_length = {
                 length: torch.tensor(each, device=cu_seqlens.device)[:, None]
                 + torch.arange(length, device=cu_seqlens.device)
                 for length, each in starts.items()
             }
-            self.known[id(cu_seqlens)] = cu_seqlens, places  # held, so that its id stays its own
-        return self.known[id(cu_seqlens)][1]
+            self.indices[id(cu_seqlens)] = cu_seqlens, by_length  # kept alive, so that its id stays its own
+        return self.indices[id(cu_seqlens)][1]
 
 
 def flash_supports(query: Tensor) -> bool:
-    """Whether FlashAttention takes sequences of different lengths in one call: 16 bits, on a GPU of 2020
-    (compute capability 8.0) or later, heads of at most 256.
+    """Whether PyTorch's varlen FlashAttention takes it: 16 bits, compute capability 8.0 or later, a head size
+    that is a multiple of 8 and at most 256.
     """
     if not query.is_cuda or query.dtype not in (torch.bfloat16, torch.float16):
         return False
@@ -190,21 +204,25 @@ def varlen_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    cu_seqlens: tuple[Tensor, Tensor],
-    max_seqlen: tuple[int, int],
-    scaling: float | None,
     *,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    scaling: float | None,
     causal: bool,
 ) -> Tensor:
-    """Attention of sequences of different lengths in one call: ``query [H, T, D]``, ``key`` and ``value``
-    ``[KV, K, D]``, where the sequences of both end (int32 ``[n + 1]``, beginning with 0), and the max_seqlen.
-    ``causal``: the last query of a sequence sees all its keys, the one before all but one.
+    """Attention of sequences of different lengths in one call, as flash-attn's ``flash_attn_varlen_func``:
+    ``query [H, T, D]``, ``key`` and ``value [KV, K, D]``, cumulative lengths int32 ``[n + 1]``. ``causal`` is
+    aligned to the end: the last query of a sequence sees all its keys, the one before all but one.
     """
     attend: Any = varlen_attn  # its arguments vary with PyTorch's version
     found: Tensor = attend(
         *(each.transpose(0, 1) for each in (query, key, value)),
-        *cu_seqlens,
-        *max_seqlen,
+        cu_seqlens_q,
+        cu_seqlens_k,
+        max_seqlen_q,
+        max_seqlen_k,
         scale=scaling,
         window_size=(-1, 0 if causal else -1),
         **_grouped_queries(),
@@ -214,12 +232,12 @@ def varlen_attention(
 
 @cache
 def _grouped_queries() -> Mapping[str, bool]:
-    """PyTorch 2.11 takes fewer heads of keys than of queries unasked; later ones want to be asked."""
+    """PyTorch 2.11 takes fewer key-value heads than query heads as it is; later versions need an argument."""
     return {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
 
 
 def cu_seqlens_of(lengths: Sequence[int]) -> Tensor:
-    """Where sequences of these lengths end, as :func:`varlen_attention` takes it.
+    """Cumulative lengths of sequences, as :func:`varlen_attention` takes them.
 
     >>> cu_seqlens_of([2, 3]).tolist()
     [0, 2, 5]

@@ -1,8 +1,8 @@
-"""What a decoder takes and gives, whoever decodes: groups of prompts with one prefix, and finished answers."""
+"""The interface of decoders: prefix groups in, finished answers out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,66 +14,59 @@ MAX_PREFILL_TOKENS = 16384
 
 @dataclass(frozen=True)
 class PrefixGroup:
-    """Prompts that are the same in their first ``prefix`` tokens, with all their media in these."""
+    """Prompts with the same first ``prefix`` tokens, which contain all their media."""
 
     items: tuple[Prepared, ...]
     prefix: int
 
     @property
     def tokens(self) -> int:
-        """Tokens to be read: the prefix once."""
+        """Tokens to prefill: the prefix once, and all suffixes."""
         return self.prefix + sum(item.length - self.prefix for item in self.items)
 
     @property
     def max_tokens(self) -> int:
-        """Tokens to be kept when all answers are as long as they may be."""
+        """Tokens in the KV cache when all answers are as long as they may be."""
         return self.tokens + sum(item.max_new_tokens for item in self.items)
-
-    def alone(self) -> Iterator[PrefixGroup]:
-        """Each prompt as a prefix_group of its own."""
-        return (PrefixGroup((item,), self.prefix) for item in self.items)
 
 
 Finished = list[tuple[Prepared, Generation]]
+"""Finished prompts with their answers."""
 
 
 class Decoder(Protocol):
-    """Answers being generated, a token at a time; questions enter and leave at any step."""
+    """Continuous batching: every step generates a token for each running prompt; prompts may be added and
+    preempted between any two steps.
+    """
 
     @property
     def running(self) -> Sequence[Prepared]:
-        """The questions that are being answered."""
-        ...
+        """Prompts that have been added and are not finished."""
 
     @property
     def tokens(self) -> int:
-        """Tokens that the cache takes up now."""
-        ...
+        """Tokens that the KV cache has slots for now."""
 
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
-        """Read prompts and begin their answers; return what is finished, which may be earlier ones.
+        """Prefill prompts; return what is finished, which may be prompts of earlier calls.
 
         Raises:
             OutOfMemory: they did not fit; none of them was added.
         """
-        ...
 
     def step(self) -> Finished:
-        """Generate one more token for every question, or fetch the first ones of those that were read; return
-        what is finished.
+        """Generate a token for every running prompt, or finish a pending prefill; return what is finished.
 
         Raises:
             OutOfMemory: it did not fit; nothing has changed.
         """
-        ...
 
     def preempt(self, keep: int) -> list[Prepared]:
-        """Forget all but the first ``keep`` questions, and return what was forgotten."""
-        ...
+        """Drop all running prompts but the first ``keep``, and return those that were dropped."""
 
 
 def generate_all(decoder: Decoder, prefix_groups: Sequence[PrefixGroup]) -> Finished:
-    """Add prefix_groups to a decoder and go on until it is empty.
+    """Add prefix groups to a decoder and step until nothing runs.
 
     Raises:
         OutOfMemory: they did not fit.

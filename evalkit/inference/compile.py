@@ -1,4 +1,4 @@
-"""What lies between two calls of attention, compiled."""
+"""torch.compile for everything between two calls of attention."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from evalkit.core.errors import EnvironmentProblem
 from evalkit.inference.attention import text_attention
 
 WARMUP_LENGTHS = (2, 3)
-"""Two show that numbers of tokens vary."""
+"""Numbers of tokens to compile with: from two different ones the compiler learns that they vary."""
 
 
 def compile_parts(model: Any, compile_tower: Callable[[Any], None] | None = None) -> float:
     """Compile the layers of a transformers model's language model, which has a variant installed, and of its
-    vision tower if its family says how, for any number of tokens: all that lies between two calls of
-    attention. Returns the seconds that took.
+    vision tower if its family says how, for any number of tokens. Returns the seconds that took.
 
-    Attention stays as it is: its shapes follow from the questions, and so do steps of decoding (see
-    :func:`uncompiled`). In bfloat16 a compiled part rounds less often than PyTorch's own kernels.
+    Attention stays uncompiled, since its shapes follow from the prompts, and so do decode steps (see
+    :func:`uncompiled`). In bfloat16 compiled code rounds less often than PyTorch's own kernels.
 
     Raises:
         EnvironmentProblem: there is no compiler, or it failed.
@@ -45,8 +44,8 @@ def compile_parts(model: Any, compile_tower: Callable[[Any], None] | None = None
 
 @contextmanager
 def uncompiled(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Within, modules that were compiled work as they did before: for few tokens, it takes longer to look up
-    what was compiled than to do without (on an H200, 45 ms for a step of 28 layers instead of 24).
+    """Within, compiled modules run uncompiled: for few tokens, entering compiled code takes longer than it
+    saves (on an H200, a step of 28 layers takes 45 ms instead of 24).
     """
     # PyTorch's own way (`torch.compiler.set_stance`) takes longer than a step of a small model.
     compiled = [(each, each._compiled_call_impl) for each in modules if each._compiled_call_impl is not None]
@@ -64,9 +63,9 @@ def _compile_text(model: Any) -> None:
     for layer in language_model.layers:
         layer.compile(dynamic=True)
     width, axes = model.config.get_text_config().hidden_size, len(language_model.rotary_emb.text_step)
-    for rows in WARMUP_LENGTHS:
-        tokens = torch.zeros(1, rows, width, dtype=model.dtype, device=model.device)
-        positions = torch.zeros(1 + axes, 1, rows, device=model.device)
+    for length in WARMUP_LENGTHS:
+        tokens = torch.zeros(1, length, width, dtype=model.dtype, device=model.device)
+        positions = torch.zeros(1 + axes, 1, length, device=model.device)
         with text_attention(language_model, _no_attention) as attention_kwargs:
             language_model(
                 inputs_embeds=tokens,

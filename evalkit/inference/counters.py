@@ -1,4 +1,4 @@
-"""What the engine did, counted while it does it."""
+"""Counters of the engine: seconds by stage, and numbers of media, tokens and steps."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 STAGES = ("wait", "vision", "prefill", "decode", "store")
-"""Where the model's process spends its time: waiting for pixels, in the vision tower, in prompts, in
-generated tokens, and storing answers."""
+"""Where the model's process spends its time: waiting for preprocessing, in the vision tower, in prefill, in
+decode steps, and storing answers."""
 
 
 @dataclass
 class EngineCounters:
-    """Counts, wall-clock seconds, and seconds of processors.
+    """What a run of the engine took and did.
 
-    ``seconds`` by stage (:data:`STAGES`); ``prepare`` in it is CPU time of preprocessing, in worker
-    processes. ``cpu`` by stage: of all threads of this process. ``counts``: ``requests``, ``media`` shown to
-    the vision tower, ``visual`` tokens of these, ``prompt`` tokens of all requests as if each were alone,
-    ``prefill`` tokens that the language model processed for them, ``padding`` tokens among these, ``decoded``
-    tokens, ``steps`` of decoding, ``graphs`` recorded for these,
-    ``splits`` after running out of memory.
+    Attributes:
+        seconds: wall-clock time by stage (:data:`STAGES`), and ``prepare``: processor time of preprocessing,
+            in worker processes.
+        cpu: processor time by stage, of all threads of this process.
+        counts: ``requests`` answered; ``media`` encoded; ``visual`` tokens of these; ``prompt`` tokens of all
+            requests; ``prefill`` tokens computed for them; ``decoded`` tokens; decode ``steps``; CUDA
+            ``graphs`` captured for these; ``splits`` after running out of memory.
     """
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -31,7 +32,7 @@ class EngineCounters:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to a stage."""
+        """Within, count the time for a stage."""
         began, cpu = time.perf_counter(), time.process_time()
         try:
             yield

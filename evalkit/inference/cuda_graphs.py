@@ -1,14 +1,16 @@
-"""Steps of decoding as CUDA graphs: what a step launches is recorded once, and then launched all at once.
+"""Decode steps as CUDA graphs: the kernels of a step are captured once, and then replayed as a whole.
 
-Launched one by one, the kernels of a step take longer to launch than to run. A recording is bound to its
-kv_caches: it computes all of their batch_index, those of finished sequences too, and lasts until the kv_caches change or its
-slots are used up.
+Launched one by one, the kernels of a step take longer to launch than to run. A captured step is bound to its
+KV caches: it computes all their sequences, finished ones too, and lasts until the caches change or its slots
+are used up.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,42 +18,33 @@ from torch import Tensor
 
 from evalkit.inference.async_copies import to_device
 from evalkit.inference.attention import AttentionFn
+from evalkit.inference.counters import EngineCounters
 from evalkit.inference.kv_cache import DecodeAttention, DecodeMetadata, KVCache
 from evalkit.inference.sequence import SequenceState
 
 CAPTURE_AFTER_STEPS = 4
-"""Steps that the same kv_caches must have made before one is recorded, which takes as long as a few of them."""
+"""Steps with the same caches before one is captured, which takes as long as a few of them."""
 
 MIN_STEPS_LEFT = 16
-"""Steps that must still be to come, as far as the longest answer may go."""
+"""Steps that must still be possible, going by the longest answer allowed."""
 
 STEPS_PER_CAPTURE = 64
-"""Steps that a recording has slots for."""
+"""Steps that a captured step has slots for."""
 
 StepFn = Callable[[], Tensor]
 
 Capture = Callable[[StepFn], StepFn]
-"""Makes of some work, whose inputs stay at their place in memory, the same work recorded."""
+"""Makes a function that repeats what a function computes, from inputs that stay at their place in memory."""
 
 Forward = Callable[[Tensor, Tensor, AttentionFn], Tensor]
 """Hidden states ``[m, hidden]`` of tokens ``[m]`` at positions ``[1 + R, 1, m]``."""
 
-
-@dataclass(frozen=True)
-class _CudaGraph:
-    """A graph, where its result will be, and the work, which holds the memory that the graph reads."""
-
-    graph: Any
-    result: Tensor
-    work: StepFn
-
-    def __call__(self) -> Tensor:
-        self.graph.replay()
-        return self.result
+Positions = Callable[[Sequence[SequenceState]], Tensor]
+"""Position ids ``[1 + R, 1, m]`` of the last tokens of sequences."""
 
 
 def cuda_graph(work: StepFn) -> StepFn:
-    """See :data:`Capture`; does the work once unrecorded, so that libraries are set up for it."""
+    """See :data:`Capture`; does the work once before, so that libraries are set up for it."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -62,13 +55,26 @@ def cuda_graph(work: StepFn) -> StepFn:
         finally:
             graph.capture_end()
     torch.cuda.current_stream().wait_stream(stream)
-    return _CudaGraph(graph, result, work)
+    return partial(_replay, graph, result, work)
 
 
-@dataclass
+def _replay(graph: Any, result: Tensor, work: StepFn) -> Tensor:
+    """``result``, computed anew; ``work`` is passed on only to keep the memory that the graph reads."""
+    graph.replay()
+    return result
+
+
+@dataclass(kw_only=True)
 class CapturedStep:
-    """One step of all batch_index of some kv_caches, of which ``widths`` slots are attention_mask: the token of each
-    ``ids [N]``, its ``positions [1 + R, 1, N]`` and its slot in each kv_cache.
+    """A decode step of all ``N`` sequences of some caches.
+
+    Attributes:
+        kv_caches: the caches.
+        widths: of each cache, the slots that attention reads.
+        ids: input: the last token of each sequence, ``[N]``.
+        positions: input: their positions, ``[1 + R, 1, N]``.
+        slot_mappings: input: of each cache, the slots for the new keys and values.
+        replay: computes hidden states ``[N, hidden]`` of these inputs.
     """
 
     kv_caches: Sequence[KVCache]
@@ -76,103 +82,125 @@ class CapturedStep:
     ids: Tensor
     positions: Tensor
     slot_mappings: Sequence[Tensor]
-    work: StepFn
+    replay: StepFn
 
     def fits(self, kv_caches: Sequence[KVCache]) -> bool:
-        """Whether the next step of ``kv_caches`` can be made by it."""
+        """Whether it can do the next step of ``kv_caches``."""
         return _same(self.kv_caches, kv_caches) and all(
             kv_cache.next_length <= width for kv_cache, width in zip(kv_caches, self.widths, strict=True)
         )
 
-    def step(self, ids: Sequence[int], positions: Tensor) -> Tensor:
-        """Hidden states of the running sequences, from tokens and positions of all batch_index."""
-        self.ids.copy_(to_device(torch.tensor(ids), self.ids.device))
+    def step(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Hidden states ``[m, hidden]`` of the running sequences, from tokens and positions of all."""
+        self.ids.copy_(to_device(ids, self.ids.device))
         self.positions.copy_(to_device(positions, self.positions.device))
         for kv_cache, slots, width in zip(self.kv_caches, self.slot_mappings, self.widths, strict=True):
             kv_cache.allocate_slots()
-            slots.copy_(to_device(torch.tensor(_next_slots(kv_cache, width)), slots.device))
-        hidden = self.work()
-        unfinished = [
+            slots.copy_(to_device(_next_slots(kv_cache, width), slots.device))
+        hidden = self.replay()
+        running = [
             number
             for number, sequence in enumerate(all_sequences(self.kv_caches))
             if sequence.finish_reason is None
         ]
-        return hidden[to_device(torch.tensor(unfinished), hidden.device)]
+        return hidden[to_device(torch.tensor(running), hidden.device)]
 
 
 @dataclass
 class GraphRunner:
-    """Records steps where that pays.
+    """Captures decode steps where that pays, and replays them.
 
     Attributes:
-        capture: records.
-        forward: the language model.
+        capture: how; None never captures.
         num_key_value_groups: query heads of a key-value head.
+        stats: counts the captures.
     """
 
-    capture: Capture
-    forward: Forward
+    capture: Capture | None
     num_key_value_groups: int
-    captures: int = 0
+    stats: EngineCounters
     _kv_caches: Sequence[KVCache] = ()
     _steps: int = 0
     _captured: CapturedStep | None = field(default=None, repr=False)
 
-    def captured(
-        self, kv_caches: Sequence[KVCache], example_positions: Callable[[], Tensor]
-    ) -> CapturedStep | None:
-        """A recording of the next step of ``kv_caches``; None as long as it is to be made unrecorded. ``example_positions``:
-        positions of all batch_index.
+    def step(self, kv_caches: Sequence[KVCache], forward: Forward, positions: Positions) -> Tensor | None:
+        """Hidden states ``[m, hidden]`` of the running sequences after their last tokens, by a captured
+        step of ``forward``; None if capturing does not pay yet.
         """
+        if self.capture is None:
+            return None
         self._steps = self._steps + 1 if _same(self._kv_caches, kv_caches) else 0
         self._kv_caches = list(kv_caches)
-        if self._captured is not None and self._captured.fits(kv_caches):
-            return self._captured
-        self._captured = None  # its memory is free for the next one
-        if self._steps >= CAPTURE_AFTER_STEPS and _steps_left(kv_caches) >= MIN_STEPS_LEFT:
-            self._captured = self._capture_step(kv_caches, example_positions())
-            self.captures += 1
-        return self._captured
+        if self._captured is not None and not self._captured.fits(kv_caches):
+            self._captured = None  # frees its memory for the next one
+        pays = self._steps >= CAPTURE_AFTER_STEPS and _steps_left(kv_caches) >= MIN_STEPS_LEFT
+        if self._captured is None and pays:
+            self._try_capture(self.capture, forward, positions)
+        if self._captured is None:
+            return None
+        sequences = all_sequences(kv_caches)
+        return self._captured.step(last_tokens(sequences), positions(sequences))
 
     def release(self) -> None:
-        """Give the memory back."""
+        """Free the memory of the captured step and its caches."""
         self._captured, self._kv_caches, self._steps = None, (), 0
 
-    def _capture_step(self, now: Sequence[KVCache], example_positions: Tensor) -> CapturedStep:
-        kv_caches = list(now)
-        device = kv_caches[0].attention_mask.device
+    def _try_capture(self, capture: Capture, forward: Forward, positions: Positions) -> None:
+        try:
+            self._captured = self._capture_step(capture, forward, positions)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # whatever a library does that can't be captured
+            self.release()
+            self.capture = None
+            warnings.warn(f"decoding goes on without CUDA graphs: {str(error).splitlines()[0]}", stacklevel=2)
+        else:
+            self.stats.counts["graphs"] += 1
+
+    def _capture_step(self, capture: Capture, forward: Forward, positions: Positions) -> CapturedStep:
+        kv_caches = self._kv_caches
+        device, dtype = kv_caches[0].attention_mask.device, kv_caches[0].keys[0].dtype
         widths = [
-            kv_cache.rounded_width(kv_cache.next_length + (STEPS_PER_CAPTURE - 1) * kv_cache.bucket[0])
-            for kv_cache in kv_caches
+            each.rounded_width(each.next_length + (STEPS_PER_CAPTURE - 1) * each.group_size)
+            for each in kv_caches
         ]
-        ids = to_device(
-            torch.tensor([sequence.token_ids[-1] for sequence in all_sequences(kv_caches)]), device
-        )
-        positions = to_device(example_positions, device).contiguous()
-        slots = [
-            to_device(torch.tensor(_next_slots(kv_cache, width)), device)
-            for kv_cache, width in zip(kv_caches, widths, strict=True)
+        sequences = all_sequences(kv_caches)
+        ids = to_device(last_tokens(sequences), device)
+        position_ids = to_device(positions(sequences), device).contiguous()
+        slot_mappings = [
+            to_device(_next_slots(each, width), device) for each, width in zip(kv_caches, widths, strict=True)
         ]
-        places = [_places(kv_cache) for kv_cache in kv_caches]
-        dtype = kv_caches[0].keys[0].dtype
+        batch_index = [
+            torch.arange(len(each.sequences) * each.group_size, device=device) for each in kv_caches
+        ]
+        group_index = [index // each.group_size for each, index in zip(kv_caches, batch_index, strict=True)]
 
         def work() -> Tensor:
-            steps = [
-                DecodeMetadata(
-                    groups, batch_index, slot, kv_cache.bias(width, self.num_key_value_groups, dtype)
-                )
-                for kv_cache, (groups, batch_index), slot, width in zip(
-                    kv_caches, places, slots, widths, strict=True
-                )
+            biases = [
+                each.bias(width, self.num_key_value_groups, dtype)
+                for each, width in zip(kv_caches, widths, strict=True)
             ]
-            return self.forward(ids, positions, DecodeAttention(kv_caches, steps).attend)
+            metadata = list(map(DecodeMetadata, group_index, batch_index, slot_mappings, biases))
+            return forward(ids, position_ids, DecodeAttention(kv_caches, metadata).attend)
 
-        return CapturedStep(kv_caches, widths, ids, positions, slots, self.capture(work))
+        return CapturedStep(
+            kv_caches=kv_caches,
+            widths=widths,
+            ids=ids,
+            positions=position_ids,
+            slot_mappings=slot_mappings,
+            replay=capture(work),
+        )
 
 
 def all_sequences(kv_caches: Sequence[KVCache]) -> list[SequenceState]:
-    """Rows of all batch_index, finished or not."""
+    """Sequences of all groups, finished or not."""
     return [sequence for kv_cache in kv_caches for group in kv_cache.sequences for sequence in group]
+
+
+def last_tokens(sequences: Sequence[SequenceState]) -> Tensor:
+    """The last token of each sequence, ``[m]``."""
+    return torch.tensor([sequence.token_ids[-1] for sequence in sequences])
 
 
 def _steps_left(kv_caches: Sequence[KVCache]) -> int:
@@ -188,16 +216,8 @@ def _same(some: Sequence[KVCache], others: Sequence[KVCache]) -> bool:
     return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
-def _places(kv_cache: KVCache) -> tuple[Tensor, Tensor]:
-    """PrefixGroup and number of every member."""
-    batch_index = torch.arange(
-        len(kv_cache.sequences) * kv_cache.bucket[0], device=kv_cache.attention_mask.device
+def _next_slots(kv_cache: KVCache, width: int) -> Tensor:
+    """The next slot of every sequence; of finished groups any one, since nobody reads it any more."""
+    return torch.tensor(
+        [min(size + member, width - 1) for size in kv_cache.lengths for member in range(kv_cache.group_size)]
     )
-    return batch_index // kv_cache.bucket[0], batch_index
-
-
-def _next_slots(kv_cache: KVCache, width: int) -> list[int]:
-    """The next slot of every member; a finished group's may be any, since nobody reads it any more."""
-    return [
-        min(size + member, width - 1) for size in kv_cache.lengths for member in range(kv_cache.bucket[0])
-    ]

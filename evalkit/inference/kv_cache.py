@@ -1,32 +1,38 @@
-"""Keys and values of answers that are being generated.
+"""KV caches: the keys and values of the sequences that are being decoded.
 
-A kv_cache holds groups with the same number of prompts and of like length. A group's slots are its prefix,
-the suffixes of its prompts, and then one slot for every prompt and step; a mask says which of them a
-prompt sees. So one call attends to a whole kv_cache, and a shared prefix is read once for all its prompts.
+A cache holds prefix groups of one size and of similar length. A group's slots are its prefix, the suffixes
+of its prompts, and then one slot for every prompt and step; an attention mask says which of them a sequence
+sees. So one call of attention serves a whole cache, and a shared prefix is read once for all its prompts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from evalkit.inference.async_copies import to_device
-from evalkit.inference.prefill import GroupSlices, PrefillBatch
+from evalkit.inference.prefill import GroupSlices, PrefillBatch, length_of
 from evalkit.inference.sequence import SequenceState
 
 MIN_SLOTS = 64
 RESERVED_TOKENS = 32
-"""Generated tokens that a new group has room for, if its answers may be that long."""
+"""Generated tokens that a new group has slots for, if its answers may be that long."""
 
 
 @dataclass(frozen=True)
 class DecodeMetadata:
-    """One step of the running sequences of a kv_cache: their batch_index ``[m]``, and the bias of all batch_index
-    ``[U, 1, n * G, width]``.
+    """One decode step of ``m`` sequences of a cache.
+
+    Attributes:
+        group_index: the group of each, ``[m]``.
+        batch_index: the number of each among all sequences of the cache, ``[m]``.
+        slot_mapping: the slot for its new key and value, ``[m]``.
+        bias: added to the attention scores of all sequences, 0 or minus infinity:
+            ``[U, 1, n * query heads of a key-value head, width]``.
     """
 
     group_index: Tensor
@@ -34,11 +40,23 @@ class DecodeMetadata:
     slot_mapping: Tensor
     bias: Tensor
 
+    def to(self, device: torch.device) -> DecodeMetadata:
+        """The same on a device: a model may be spread over several."""
+        return DecodeMetadata(
+            *(each.to(device) for each in (self.group_index, self.batch_index, self.slot_mapping, self.bias))
+        )
+
 
 @dataclass(eq=False)
 class KVCache:
-    """``sequences [U][n]``, slots in use ``lengths [U]``, what a sequence sees ``attention_mask [U, n, C]``; ``keys`` and
-    ``values`` of every layer ``[U, KV, C, D]``.
+    """Keys and values of ``U`` groups of ``n`` sequences each, with ``C`` slots for a group.
+
+    Attributes:
+        sequences: ``[U][n]``, finished ones too.
+        lengths: slots in use, ``[U]``.
+        attention_mask: the slots that a sequence sees, ``[U, n, C]``.
+        keys: of every layer, ``[U, KV, C, D]``.
+        values: the same.
     """
 
     sequences: list[list[SequenceState]]
@@ -48,22 +66,32 @@ class KVCache:
     values: list[Tensor]
 
     @property
+    def group_size(self) -> int:
+        """Sequences of a group."""
+        return self.attention_mask.shape[1]
+
+    @property
+    def slots(self) -> int:
+        """Slots of a group."""
+        return self.attention_mask.shape[2]
+
+    @property
     def bucket(self) -> tuple[int, int]:
-        """Slabs of one bucket can be joined: sequences of a group, and slots."""
-        return self.attention_mask.shape[1], self.attention_mask.shape[2]
+        """Caches of one bucket can be merged."""
+        return self.group_size, self.slots
 
     @property
     def capacity(self) -> int:
-        """Tokens that there is room for."""
-        return self.attention_mask.shape[0] * self.attention_mask.shape[2]
+        """Slots of all groups."""
+        return len(self.sequences) * self.slots
 
     @property
     def running(self) -> list[SequenceState]:
-        """Rows that go on, in the order of their batch_index."""
+        """Unfinished sequences, in the order of their numbers."""
         return [sequence for group in self.sequences for sequence in group if sequence.finish_reason is None]
 
     def active_groups(self) -> list[int]:
-        """Units with sequences that go on."""
+        """Groups with unfinished sequences."""
         return [
             number
             for number, group in enumerate(self.sequences)
@@ -72,94 +100,80 @@ class KVCache:
 
     @property
     def all_active(self) -> bool:
-        """Whether every group has sequences that go on."""
+        """Whether every group has unfinished sequences."""
         return len(self.active_groups()) == len(self.sequences)
 
     @property
     def next_length(self) -> int:
-        """Columns in use after one more step of the running groups."""
-        return max(self.lengths[group] for group in self.active_groups()) + self.bucket[0]
+        """Slots in use after one more step, of the longest active group."""
+        return max(self.lengths[group] for group in self.active_groups()) + self.group_size
 
     def decode_metadata(self, num_key_value_groups: int, dtype: torch.dtype) -> DecodeMetadata:
-        """Give every active_groups sequence its next slot; ``num_key_value_groups``: query heads of a key-value head."""
-        groups, batch_index, slots = self.allocate_slots()
+        """Allocate the next slots. ``num_key_value_groups``: query heads of a key-value head."""
+        groups, members, slots = self.allocate_slots()
         # GPU libraries plan anew for every width; a CPU computes all of it.
-        width = (
-            self.next_length
-            if self.attention_mask.device.type == "cpu"
-            else self.rounded_width(self.next_length)
-        )
-        return DecodeMetadata(
-            groups,
-            groups * self.bucket[0] + batch_index,
-            slots,
-            self.bias(width, num_key_value_groups, dtype),
-        )
+        on_cpu = self.attention_mask.device.type == "cpu"
+        width = self.next_length if on_cpu else self.rounded_width(self.next_length)
+        bias = self.bias(width, num_key_value_groups, dtype)
+        return DecodeMetadata(groups, groups * self.group_size + members, slots, bias)
 
     def allocate_slots(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Let every active_groups sequence see its next slot; its group, its member there, the slot: ``[m]`` each."""
+        """Let every running sequence see its next slot; its group, its number in the group, and the slot,
+        ``[m]`` each.
+        """
         places = [
             (group, member, self.lengths[group] + member)
             for group, sequences in enumerate(self.sequences)
             for member, sequence in enumerate(sequences)
             if sequence.finish_reason is None
         ]
-        groups, batch_index, slots = to_device(torch.tensor(places), self.attention_mask.device).T
-        self.attention_mask[groups, batch_index, slots] = True
-        return groups, batch_index, slots
+        groups, members, slots = to_device(torch.tensor(places), self.attention_mask.device).T
+        self.attention_mask[groups, members, slots] = True
+        return groups, members, slots
 
     def bias(self, width: int, num_key_value_groups: int, dtype: torch.dtype) -> Tensor:
-        """What is added to scores of the first ``width`` slots, 0 or minus infinity:
-        ``[U, 1, n * G, width]``.
-        """
-        bias = torch.zeros(
-            len(self.sequences), self.bucket[0], width, dtype=dtype, device=self.attention_mask.device
-        )
-        bias.masked_fill_(~self.attention_mask[:, :, :width], -torch.inf)
+        """See :class:`DecodeMetadata`, of the first ``width`` slots."""
+        mask = self.attention_mask[:, :, :width]
+        bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
         return bias.repeat_interleave(num_key_value_groups, dim=1)[:, None]
 
     def rounded_width(self, width: int) -> int:
-        """A number of slots that is at least ``width``, and one of few."""
-        return min(self.bucket[1], -(-width // MIN_SLOTS) * MIN_SLOTS)
+        """``width`` rounded up to a multiple of ``MIN_SLOTS``, at most all slots."""
+        return min(self.slots, -(-width // MIN_SLOTS) * MIN_SLOTS)
 
     def advance(self) -> None:
-        """The slots of the last step are taken."""
-        active_groups = set(self.active_groups())
-        self.lengths = [
-            size + self.bucket[0] * (number in active_groups) for number, size in enumerate(self.lengths)
-        ]
+        """Count the slots of the last step as used."""
+        for group in self.active_groups():
+            self.lengths[group] += self.group_size
 
-    def attend(
-        self, metadata: DecodeMetadata, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float
-    ) -> Tensor:
-        """Attention of the running sequences: ``query [H, m, D]``, ``key`` and ``value [KV, m, D]``."""
+    def store(self, metadata: DecodeMetadata, layer: int, key: Tensor, value: Tensor) -> None:
+        """Write the new keys and values ``[KV, m, D]`` into their slots."""
+        self.keys[layer][metadata.group_index, :, metadata.slot_mapping] = key.transpose(0, 1)
+        self.values[layer][metadata.group_index, :, metadata.slot_mapping] = value.transpose(0, 1)
+
+    def attend(self, metadata: DecodeMetadata, layer: int, query: Tensor, scaling: float) -> Tensor:
+        """Attention of running sequences to what they see: ``query`` and the result ``[H, m, D]``."""
         keys, values = self.keys[layer], self.values[layer]
-        places = [
-            each.to(keys.device)
-            for each in (metadata.group_index, metadata.slot_mapping, metadata.batch_index)
-        ]
-        keys[places[0], :, places[1]] = key.transpose(0, 1)
-        values[places[0], :, places[1]] = value.transpose(0, 1)
         groups, kv_heads, _, size = keys.shape
-        count, heads, width = self.bucket[0], len(query), metadata.bias.shape[-1]
-        padded_queries = query.new_zeros(groups * count, heads, size)
-        padded_queries[places[2]] = query.transpose(0, 1)
-        # Query heads of one key-value head stand beside each other as tokens, sequence after sequence.
-        folded = padded_queries.view(groups, count, kv_heads, -1, size).permute(0, 2, 1, 3, 4)
+        heads, width = len(query), metadata.bias.shape[-1]
+        padded_queries = query.new_zeros(groups * self.group_size, heads, size)
+        padded_queries[metadata.batch_index] = query.transpose(0, 1)
+        # The query heads of a key-value head become tokens of one head, sequence after sequence.
+        folded = padded_queries.view(groups, self.group_size, kv_heads, -1, size).permute(0, 2, 1, 3, 4)
         found = scaled_dot_product_attention(
             folded.reshape(groups, kv_heads, -1, size),
             keys[:, :, :width],
             values[:, :, :width],
-            attn_mask=metadata.bias.to(keys.device),
+            attn_mask=metadata.bias,
             scale=scaling,
         )
-        found = found.view(groups, kv_heads, count, -1, size).permute(0, 2, 1, 3, 4)
-        return found.reshape(groups * count, heads, size)[places[2]].transpose(0, 1)
+        found = found.view(groups, kv_heads, self.group_size, -1, size).permute(0, 2, 1, 3, 4)
+        return found.reshape(-1, heads, size)[metadata.batch_index].transpose(0, 1)
 
 
 @dataclass(frozen=True)
 class DecodeAttention:
-    """Attention of one step over the running sequences of kv_caches, one kv_cache after the other."""
+    """Attention of one decode step over several caches, whose running sequences come one after the other."""
 
     kv_caches: Sequence[KVCache]
     metadata: Sequence[DecodeMetadata]
@@ -167,108 +181,88 @@ class DecodeAttention:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """See :class:`evalkit.inference.attention.AttentionFn`."""
         found, at = [], 0
-        for kv_cache, metadata in zip(self.kv_caches, self.metadata, strict=True):
-            part = slice(at, at + len(metadata.batch_index))
-            found.append(
-                kv_cache.attend(metadata, layer, query[:, part], key[:, part], value[:, part], scaling)
-            )
+        for kv_cache, step in zip(self.kv_caches, self.metadata, strict=True):
+            part = slice(at, at + len(step.batch_index))
+            metadata = step.to(kv_cache.keys[layer].device)
+            kv_cache.store(metadata, layer, key[:, part], value[:, part])
+            found.append(kv_cache.attend(metadata, layer, query[:, part], scaling))
             at = part.stop
         return torch.cat(found, dim=1)
 
 
 def merge_kv_caches(parts: Sequence[tuple[KVCache, Sequence[int]]], slots: int) -> KVCache:
-    """A new kv_cache of some groups of other ones."""
-    kept = [
-        (kv_cache, to_device(torch.tensor(groups), kv_cache.attention_mask.device))
-        for kv_cache, groups in parts
-    ]
-    total = sum(len(groups) for _, groups in parts)
-    first = parts[0][0]
+    """A new cache of some groups of others, with ``slots`` slots for a group."""
+    caches = [cache for cache, _ in parts]
+    index = [to_device(torch.tensor(groups), cache.attention_mask.device) for cache, groups in parts]
 
-    def copied(layers: Sequence[list[Tensor]]) -> Iterator[Tensor]:
-        for layer in zip(*layers, strict=True):
-            # Zeros, since what isn't attention_mask is still multiplied by 0.
-            new = layer[0].new_zeros(total, layer[0].shape[1], slots, layer[0].shape[3])
-            at = 0
-            for old, (_, groups) in zip(layer, kept, strict=True):
-                width = min(slots, old.shape[2])
-                new[at : at + len(groups), :, :width] = old[groups.to(old.device), :, :width]
-                at += len(groups)
-            yield new
+    def merged(tensors: Sequence[Tensor]) -> Tensor:
+        shape = (sum(map(len, index)), tensors[0].shape[1], slots, *tensors[0].shape[3:])
+        new = tensors[0].new_zeros(shape)  # masked values are still multiplied by 0: they must be finite
+        at = 0
+        for old, groups in zip(tensors, index, strict=True):
+            width = min(slots, old.shape[2])
+            new[at : at + len(groups), :, :width] = old[groups.to(old.device), :, :width]
+            at += len(groups)
+        return new
 
-    attention_mask = first.attention_mask.new_zeros(total, first.bucket[0], slots)
-    at = 0
-    for kv_cache, groups in kept:
-        width = min(slots, kv_cache.attention_mask.shape[2])
-        attention_mask[at : at + len(groups), :, :width] = kv_cache.attention_mask[groups, :, :width]
-        at += len(groups)
     return KVCache(
-        [kv_cache.sequences[group] for kv_cache, groups in parts for group in groups],
-        [kv_cache.lengths[group] for kv_cache, groups in parts for group in groups],
-        attention_mask,
-        list(copied([kv_cache.keys for kv_cache, _ in parts])),
-        list(copied([kv_cache.values for kv_cache, _ in parts])),
+        sequences=[cache.sequences[group] for cache, groups in parts for group in groups],
+        lengths=[cache.lengths[group] for cache, groups in parts for group in groups],
+        attention_mask=merged([cache.attention_mask for cache in caches]),
+        keys=[merged(layer) for layer in zip(*(cache.keys for cache in caches), strict=True)],
+        values=[merged(layer) for layer in zip(*(cache.values for cache in caches), strict=True)],
     )
 
 
 def kv_caches_of(batch: PrefillBatch, sequences: Sequence[SequenceState]) -> list[KVCache]:
-    """Slabs of what a batch's running sequences go on from; ``sequences`` are those of its items."""
-    buckets: dict[tuple[int, int], list[tuple[GroupSlices, list[SequenceState], list[slice]]]] = {}
-    answers = iter(sequences)
+    """The caches of a prefill batch, one for each bucket, without finished sequences; ``sequences`` are those
+    of the batch's items.
+    """
+    buckets: dict[tuple[int, int], list[tuple[GroupSlices, list[SequenceState]]]] = {}
+    states = iter(sequences)
     for slices in batch.group_slices:
-        active_groups = [
-            (sequence, suffix)
-            for suffix, sequence in zip(slices.suffixes, answers, strict=False)
-            if sequence.finish_reason is None
-        ]
-        if active_groups:
-            going, suffixes = (
-                [sequence for sequence, _ in active_groups],
-                [suffix for _, suffix in active_groups],
-            )
-            buckets.setdefault((len(active_groups), _slots_needed(slices, going, suffixes)), []).append(
-                (slices, going, suffixes)
-            )
-    return [_gathered(batch, parts, slots) for (_, slots), parts in buckets.items()]
+        pairs = [pair for pair in zip(slices.suffixes, states, strict=False) if pair[1].finish_reason is None]
+        if pairs:
+            kept = replace(slices, suffixes=tuple(suffix for suffix, _ in pairs))
+            running = [sequence for _, sequence in pairs]
+            bucket = len(running), _slots_needed(kept, running)
+            buckets.setdefault(bucket, []).append((kept, running))
+    return [_kv_cache_of(batch, groups, slots) for (_, slots), groups in buckets.items()]
 
 
-def _slots_needed(slices: GroupSlices, sequences: Sequence[SequenceState], suffixes: Sequence[slice]) -> int:
-    """A power of two, so that groups of like length share a kv_cache."""
-    size = slices.prefix.stop - slices.prefix.start + sum(suffix.stop - suffix.start for suffix in suffixes)
+def _slots_needed(slices: GroupSlices, sequences: Sequence[SequenceState]) -> int:
+    """A power of two, so that groups of similar length share a cache."""
+    size = sum(map(length_of, (slices.prefix, *slices.suffixes)))
     size += sum(min(RESERVED_TOKENS, sequence.item.max_new_tokens) for sequence in sequences)
     return max(MIN_SLOTS, int(1 << (size - 1).bit_length()))
 
 
-def _gathered(
-    batch: PrefillBatch, parts: Sequence[tuple[GroupSlices, list[SequenceState], list[slice]]], slots: int
+def _kv_cache_of(
+    batch: PrefillBatch, groups: Sequence[tuple[GroupSlices, list[SequenceState]]], slots: int
 ) -> KVCache:
-    """One kv_cache of a batch's groups of one bucket."""
-    device = batch.keys[0].device
-    count = len(parts[0][1])
-    index = torch.zeros(len(parts), slots, dtype=torch.long)
-    attention_mask = torch.zeros(len(parts), count, slots, dtype=torch.bool)
+    """One cache of a batch's groups of one bucket."""
+    index = torch.zeros(len(groups), slots, dtype=torch.long)  # the token in each slot
+    attention_mask = torch.zeros(len(groups), len(groups[0][1]), slots, dtype=torch.bool)
     lengths = []
-    for group, (slices, _, suffixes) in enumerate(parts):
-        size = slices.prefix.stop - slices.prefix.start
+    for group, (slices, _) in enumerate(groups):
+        size = length_of(slices.prefix)
         index[group, :size] = torch.arange(slices.prefix.start, slices.prefix.stop)
         attention_mask[group, :, :size] = True
-        for member, suffix in enumerate(suffixes):
-            end = size + suffix.stop - suffix.start
+        for member, suffix in enumerate(slices.suffixes):
+            end = size + length_of(suffix)
             index[group, size:end] = torch.arange(suffix.start, suffix.stop)
             attention_mask[group, member, size:end] = True
             size = end
         lengths.append(size)
-
-    devices = {layer.device for layer in batch.keys}  # a model may be spread over several
-    places = {device: to_device(index, device) for device in devices}
+    on_device = {device: to_device(index, device) for device in {layer.device for layer in batch.keys}}
 
     def gathered(layer: Tensor) -> Tensor:
-        return layer[:, places[layer.device]].transpose(0, 1).contiguous()
+        return layer[:, on_device[layer.device]].transpose(0, 1).contiguous()
 
     return KVCache(
-        [sequences for _, sequences, _ in parts],
-        lengths,
-        to_device(attention_mask, device),
-        [gathered(layer) for layer in batch.keys],
-        [gathered(layer) for layer in batch.values],
+        sequences=[sequences for _, sequences in groups],
+        lengths=lengths,
+        attention_mask=to_device(attention_mask, batch.keys[0].device),
+        keys=[gathered(layer) for layer in batch.keys],
+        values=[gathered(layer) for layer in batch.values],
     )

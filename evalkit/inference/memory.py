@@ -1,4 +1,4 @@
-"""How much memory there is, and how many tokens can be answered in it."""
+"""Free memory, and the token budget: how many tokens of keys and values fit into it."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ MEMORY_FRACTION = 0.85
 """Share of the free memory that is counted on: allocators leave gaps."""
 
 CACHE_OVERHEAD = 3
-"""Memory of the cache for that of its tokens: places are rounded up to powers of two, and copied to grow."""
+"""Memory of the KV cache over that of its tokens: slots are rounded up to powers of two, copied to grow."""
 
 ACTIVATIONS = 8
-"""Hidden states of a layer that are alive at a time, beside those of its feed-forward part."""
+"""Hidden states of a layer that are alive at a time, beside those of its MLP."""
 
 MIN_TOKEN_BUDGET = 4096
 
 
-def token_budget(model: Any, models: int, feature_cache_bytes: int) -> int:
-    """Tokens, those to come included, that fit into the free memory of a model's device as keys and values.
+def token_budget(model: Any, *, models: int, feature_cache_bytes: int, vision_width: tuple[int, int]) -> int:
+    """Tokens whose keys and values fit into the free memory of a model's devices, generated ones included.
 
-    Of what is free, room is left for a call of the vision tower, one of the language model, and
-    ``feature_cache_bytes`` of features; ``models`` share the rest. Keys and values take ``2 * layers * KV heads *
-    head size`` numbers a token.
+    Room is left for one call of the vision tower, one of the language model, and ``feature_cache_bytes`` of
+    features; ``models`` share the rest. A token takes ``2 * layers * KV heads * head size`` numbers.
+    ``vision_width``: sizes of the vision tower's hidden states and of its MLPs.
     """
     config = model.config.get_text_config()
-    width = torch.empty((), dtype=model.dtype).element_size()
+    number_bytes = torch.empty((), dtype=model.dtype).element_size()
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    token = 2 * config.num_hidden_layers * config.num_key_value_heads * head * width
-    reading = MAX_PREFILL_TOKENS * (2 * config.intermediate_size + ACTIVATIONS * config.hidden_size) * width
-    choosing = 1024 * config.vocab_size * 4
-    tower = _activations_per_patch(model.config.vision_config) * max_patches_per_call(model.device) * width
+    token = 2 * config.num_hidden_layers * config.num_key_value_heads * head * number_bytes
+    prefill = MAX_PREFILL_TOKENS * _layer_activations(config.hidden_size, config.intermediate_size)
+    vision = max_patches_per_call(model.device) * _layer_activations(*vision_width)
+    logits = 1024 * config.vocab_size * 4
     free = sum(map(free_bytes, devices_of(model))) * MEMORY_FRACTION
-    left = int(free - reading - choosing - tower - feature_cache_bytes)
+    left = int(free - (prefill + vision) * number_bytes - logits - feature_cache_bytes)
     return max(MIN_TOKEN_BUDGET, left // int(CACHE_OVERHEAD * token * models))
 
 
@@ -51,7 +51,7 @@ def devices_of(model: Any) -> list[torch.device]:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be had on a device; on a CPU, what the container leaves."""
+    """Memory that can still be allocated on a device; on a CPU, what the container leaves."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused
@@ -60,15 +60,13 @@ def free_bytes(device: torch.device) -> int:
     return min(int(psutil.virtual_memory().available), *_left_by_container())
 
 
-def _activations_per_patch(vision: Any) -> int:
-    """Numbers that a patch takes in a layer of the tower."""
-    hidden = int(getattr(vision, "embed_dim", None) or vision.hidden_size)
-    inner = int(getattr(vision, "intermediate_size", None) or 4 * hidden)
-    return 2 * inner + ACTIVATIONS * hidden
+def _layer_activations(hidden: int, mlp: int) -> int:
+    """Numbers that one token or patch takes while it passes a layer."""
+    return 2 * mlp + ACTIVATIONS * hidden
 
 
 def _left_by_container() -> list[int]:
-    """What control groups (version 2) leave of their limits, one for each that has a limit."""
+    """Bytes left of the memory limit of each control group (version 2) of this process."""
     left = [2**62]
     try:
         path = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::")[2].strip()
@@ -77,6 +75,6 @@ def _left_by_container() -> list[int]:
             limit = (each / "memory.max").read_text(encoding="utf-8").strip()
             if limit != "max":
                 left.append(int(limit) - int((each / "memory.current").read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # no control groups, or none of this kind
+    except (OSError, ValueError):  # no control groups, or none of this version
         pass
     return left

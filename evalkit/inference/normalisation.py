@@ -1,4 +1,4 @@
-"""From bytes to what a vision tower takes: pixels rescaled and normalised per colour channel."""
+"""Pixel normalisation: bytes rescaled and normalised by colour channel, on the model's device."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Normalisation:
 
 
 Normalisations = Mapping[MediaKind, Normalisation]
-"""Images and videos may be normalised differently: each kind has a processor of its own."""
+"""By kind of media: images and videos have processors of their own."""
 
 
 def normalised(
     pieces: Sequence[tuple[VisionInput, Bytes]], by_kind: Normalisations, device: torch.device
 ) -> torch.Tensor:
-    """Parts ``[n, 3, ...]`` (or ``[n, 3 * ...]``) of media, one after the other, as float32.
+    """Pixels ``[n, 3, ...]`` or ``[n, 3 * ...]`` of media, concatenated, normalised, in float32.
 
-    Bytes travel to the device; the arithmetic there is that of transformers' torchvision image processors.
+    Bytes are copied to the device, where the arithmetic is that of transformers' torchvision processors.
     """
     import torch
 

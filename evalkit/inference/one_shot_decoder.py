@@ -1,4 +1,4 @@
-"""A decoder for models that answer a batch in one go: what is added is answered at once."""
+"""A decoder for models that generate the whole answers of a batch in one call."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class OneShotDecoder:
         return list(zip(items, self.generate(items), strict=True))
 
     def step(self) -> Finished:
-        """Nothing is ever left to do."""
+        """Nothing to do: added prompts are finished at once."""
         return []
 
     def preempt(self, keep: int) -> list[Prepared]:
-        """Nothing is ever left to forget."""
+        """Nothing to preempt."""
         return []

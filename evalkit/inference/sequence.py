@@ -1,4 +1,4 @@
-"""A sequence while it is being answered, and the runs of text and visual blocks of its prompt."""
+"""The state of a sequence during generation, and the text runs and visual blocks of its prompt."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from evalkit.rope.layout import TEXT, Segment, TextRun, VisualBlock, runs
 
 @dataclass(eq=False)
 class SequenceState:
-    """One prompt while it is being answered; ``token_ids`` exclude the stop token.
+    """A prompt and what was generated for it.
 
-    ``next_position [R]``: positions of the first generated token. ``margin``: see
-    :class:`~evalkit.core.types.Generation`. A row that ended by an ``error`` has no answer; one that was dropped
-    ended so without any.
+    Attributes:
+        item: the prompt.
+        next_position: positions of the first generated token, ``[R]``.
+        token_ids: generated so far, without the stop token.
+        finish_reason: None while it runs; ``error`` without an ``error`` message if it was preempted.
+        margin: see :class:`~evalkit.core.types.Generation`.
+        error: why it has no answer.
     """
 
     item: Prepared
@@ -29,11 +33,11 @@ class SequenceState:
     error: str | None = None
 
     def fail(self, error: str) -> None:
-        """End without an answer."""
+        """Finish without an answer."""
         self.finish_reason, self.error = "error", error
 
     def accept(self, token: int, margin: float, stop: frozenset[int]) -> None:
-        """Take the next token."""
+        """Append a token, and finish if it ends the answer."""
         self.margin = min(self.margin, margin)
         if self.item.choices:
             self.token_ids, self.finish_reason = [token], "stop"

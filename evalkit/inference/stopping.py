@@ -1,4 +1,4 @@
-"""When an answer ends: stop tokens, and endless repetition; and which tokens are never generated."""
+"""When generation stops: stop tokens and loops; and the tokens that are never generated."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ LOOP_TOKENS = 64
 
 @dataclass(frozen=True)
 class GenerationTokens:
-    """``stop``: ids that end an answer. ``banned``: ids never generated (visual placeholders, padding).
+    """Token ids with a meaning for generation.
 
-    ``visual``: ids of visual placeholders. ``pad``: any id that is none.
+    Attributes:
+        stop_token_ids: end an answer.
+        banned_token_ids: are never generated: visual placeholders, padding.
+        placeholder_token_ids: are replaced by features of media in a prompt.
     """
 
     stop_token_ids: frozenset[int]
     banned_token_ids: tuple[int, ...]
     placeholder_token_ids: tuple[int, ...]
-    pad: int
 
 
 def is_loop(token_ids: Sequence[int]) -> bool:
-    """Whether the answer ends in one phrase over and over, so that going on is pointless.
+    """Whether an answer ends in one phrase over and over, so that generating on is pointless.
 
-    True if the tail is a phrase of at most 32 tokens, at least 16 times in a row and at least 64
-    tokens in all. It looks at nothing but the tokens, so an answer is cut at the same place in every
-    batch.
+    True if the tail is a phrase of at most 32 tokens, at least 16 times in a row and at least 64 tokens in
+    all. It depends on the tokens alone, so an answer is cut at the same place in every batch.
 
     >>> is_loop([1, 2] * 31), is_loop([1, 2] * 32), is_loop([*range(40)] * 20)
     (False, True, False)

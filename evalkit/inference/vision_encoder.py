@@ -1,4 +1,4 @@
-"""The vision tower: every medium once, many at a time, and its features in the places of the pads."""
+"""The vision encoder of a model with a cache of features, and their insertion among a prompt's embeddings."""
 
 from __future__ import annotations
 
@@ -14,24 +14,29 @@ from evalkit.core.types import Prepared, VisionInput
 from evalkit.inference.async_copies import to_device
 from evalkit.inference.counters import EngineCounters
 from evalkit.inference.normalisation import Normalisations
-from evalkit.inference.stopping import GenerationTokens
 from evalkit.inference.vision_features import Encode, Features, encode_for_models
 
 FEATURE_CACHE_BYTES = 2 << 30
-"""Features kept for questions that come later: 0.3 million visual tokens of a 7B model."""
+"""Size of the feature cache: 0.3 million visual tokens of a 7B model."""
 
 
 @dataclass
 class VisionEncoder:
-    """The tower of one model, and the features of the media that it saw last.
+    """A model's vision tower and connector, and the features of the media encoded last.
 
-    ``shared_with``: this one and those of other models that have the same tower, in a fixed order; what one
-    of them sees, all have seen.
+    Attributes:
+        model: the transformers model.
+        encode: its family's encoder.
+        normalise: pixel normalisation by kind of media.
+        connector: see :class:`~evalkit.models.hf_model.FamilyAdapter`.
+        shared_with: encoders of the models that share the tower, this one included, in a fixed order: what
+            one of them encodes is cached for all.
     """
 
     model: Any
     encode: Encode
     normalise: Normalisations
+    connector: Sequence[str]
     shared_with: Sequence[VisionEncoder] = ()
     _cache: OrderedDict[Hashable, Features] = field(default_factory=OrderedDict)
 
@@ -40,7 +45,7 @@ class VisionEncoder:
     ) -> list[Features]:
         """Features of all media of prompts, in the order of their appearance.
 
-        ``uncached_vision``: show every medium anew and alone, for comparison.
+        ``uncached_vision``: encode every medium anew and alone, for comparison.
         """
         media = [
             (_cache_key(item, number), each) for item in items for number, each in enumerate(item.vision)
@@ -48,40 +53,45 @@ class VisionEncoder:
         if uncached_vision:
             stats.counts["media"] += len(media)
             return [self.encode(self.model, [each], self.normalise)[0] for _, each in media]
-        wanted = {key: each for key, each in media if key not in self._cache}
-        found = self._encoded(wanted, stats)
+        missing = {key: each for key, each in media if key not in self._cache}
+        found = self._encode_missing(missing, stats)
         found |= {key: self._cache[key] for key, _ in media if key in self._cache}
         self._store(found)
         return [found[key] for key, _ in media]
 
     def release(self) -> None:
-        """Give the memory back."""
-        for vision in self.shared_with or [self]:
-            vision._cache.clear()
+        """Empty the cache, and those of the encoders that share the tower."""
+        for encoder in self.shared_with or [self]:
+            encoder._cache.clear()
 
-    def _encoded(
-        self, wanted: dict[Hashable, VisionInput], stats: EngineCounters
+    def _encode_missing(
+        self, missing: dict[Hashable, VisionInput], stats: EngineCounters
     ) -> dict[Hashable, Features]:
-        stats.counts["media"] += len(wanted)
-        if not wanted:
+        stats.counts["media"] += len(missing)
+        if not missing:
             return {}
-        shared_with = self.shared_with or [self]
-        seen = encode_for_models(
-            [vision.model for vision in shared_with], self.encode, list(wanted.values()), self.normalise
+        encoders = self.shared_with or [self]
+        by_encoder = encode_for_models(
+            [encoder.model for encoder in encoders],
+            self.encode,
+            list(missing.values()),
+            self.normalise,
+            connector=self.connector,
         )
         found: dict[Hashable, Features] = {}
-        for vision, features in zip(shared_with, seen, strict=True):
-            own = dict(zip(wanted, features, strict=True))
-            if vision is self:
+        for encoder, features in zip(encoders, by_encoder, strict=True):
+            own = dict(zip(missing, features, strict=True))
+            if encoder is self:
                 found = own
             else:
-                vision._store(own)
+                encoder._store(own)
         return found
 
     def _store(self, found: dict[Hashable, Features]) -> None:
+        """Put features at the recent end of the cache, and drop the least recent ones beyond its size."""
         for key, each in found.items():
             self._cache.pop(key, None)
-            if isinstance(key, tuple):  # what has no digest can't be recognised
+            if isinstance(key, tuple):  # a medium without a digest can't be recognised
                 self._cache[key] = each
         size = sum(each.bytes for each in self._cache.values())
         while size > FEATURE_CACHE_BYTES // max(1, len(self.shared_with)):
@@ -89,25 +99,25 @@ class VisionEncoder:
 
 
 def _cache_key(item: Prepared, number: int) -> Hashable:
-    """Equal for media that are shown alike; an int (``id``) if nothing is known of the medium."""
-    shown = item.vision[number]
+    """Equal for media with the same pixels; an int (``id``) for a medium without a digest."""
+    vision = item.vision[number]
     if not item.media:
-        return id(shown)
-    return item.media[number], shown.grid, shown.blocks, shown.patches.shape
+        return id(vision)
+    return item.media[number], vision.grid, vision.blocks, vision.patches.shape
 
 
 def insert_features(
-    embeddings: Tensor, token_ids: Tensor, features: Sequence[Features], generation_tokens: GenerationTokens
+    embeddings: Tensor, token_ids: Tensor, features: Sequence[Features], placeholder_token_ids: Sequence[int]
 ) -> dict[str, Any]:
-    """Keyword arguments of a language model for tokens ``[T]`` of the CPU with embeddings ``[T, hidden]``,
-    whose visual ones are replaced by ``features``.
+    """Keyword arguments of a language model for tokens ``[T]`` (on the CPU) with embeddings ``[T, hidden]``,
+    those of the placeholders replaced by ``features``.
 
     Raises:
-        ValueError: the features are more or fewer than the visual tokens.
+        ValueError: the features are more or fewer than the placeholders.
     """
     if not features:
         return {"inputs_embeds": embeddings[None]}
-    visual = torch.isin(token_ids, torch.tensor(generation_tokens.placeholder_token_ids))
+    visual = torch.isin(token_ids, torch.tensor(placeholder_token_ids))
     places = visual.nonzero()[:, 0]
     tokens = torch.cat([each.tokens for each in features]).to(embeddings)
     if len(tokens) != len(places):

@@ -1,4 +1,4 @@
-"""What a vision tower makes of media, for one model or for several with the same tower."""
+"""Vision features: what the language model gets of media, for one model or for several that share a tower."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from evalkit.core.types import VisionInput
 from evalkit.inference.normalisation import Normalisations
 
-CONNECTORS = ("visual.merger", "visual.deepstack_merger_list", "multi_modal_projector", "image_newline")
-"""What lies between a tower and a language model, in transformers' names: it is trained with the latter."""
-
-TOWERS = ("visual", "vision_tower")
-
 
 @dataclass(frozen=True)
 class Features:
-    """What the language model gets of one medium: ``tokens [n, hidden]`` in the places of its pad tokens,
-    in their order, and what is added there after the first layers (deepstack), each ``[n, hidden]``.
+    """Features of one medium.
+
+    Attributes:
+        tokens: embeddings for its placeholder tokens, in their order, ``[n, hidden]``.
+        deepstack: what is added to the hidden states of these tokens after each of the first layers,
+            ``[n, hidden]`` each; empty for families without it.
     """
 
     tokens: Tensor
@@ -35,7 +34,7 @@ class Features:
 
 
 class Encode(Protocol):
-    """A family's way from pixels to features: media of any sizes in one call, results in their order."""
+    """A family's vision encoder: media of any sizes in one call, their features in the same order."""
 
     def __call__(
         self, model: Any, media: Sequence[VisionInput], normalise: Normalisations
@@ -43,33 +42,42 @@ class Encode(Protocol):
 
 
 def encode_for_models(
-    models: Sequence[Any], encode: Encode, media: Sequence[VisionInput], normalise: Normalisations
+    models: Sequence[Any],
+    encode: Encode,
+    media: Sequence[VisionInput],
+    normalise: Normalisations,
+    *,
+    connector: Sequence[str],
 ) -> list[list[Features]]:
-    """Features of media for each of several models of one tower: it sees them once.
+    """Features of media for each of several models that share a vision tower, from one pass through it.
 
-    Connectors differ between variants that were trained from one base with a frozen tower; each model's
-    own makes its features, in the same arithmetic as alone.
+    Variants that were trained from one base with a frozen tower differ in their connectors: each model's
+    own computes its features, by the same operations as if it were alone. ``connector``: see
+    :class:`~evalkit.models.hf_model.FamilyAdapter`.
     """
-    kinds: dict[object, list[int]] = {}
+    by_weights: dict[object, list[int]] = {}
     for number, model in enumerate(models):
-        kinds.setdefault(tuple(part.data_ptr() for part in _weights(_connectors(model))), []).append(number)
-    distinct = [models[numbers[0]] for numbers in kinds.values()]
+        weights = _weights(_connectors(model, connector))
+        by_weights.setdefault(tuple(each.data_ptr() for each in weights), []).append(number)
+    distinct = [models[numbers[0]] for numbers in by_weights.values()]
     if len(distinct) == 1:
         return [encode(models[0], media, normalise)] * len(models)
     found: list[list[Features]] = [[] for _ in models]
-    with _concatenated_connectors(distinct):
+    with _concatenated_connectors(distinct, connector):
         together = encode(distinct[0], media, normalise)
     for each in together:
         layers = [layer.chunk(len(distinct), dim=-1) for layer in (each.tokens, *each.deepstack)]
-        for numbers, parts in zip(kinds.values(), zip(*layers, strict=True), strict=True):
+        for numbers, parts in zip(by_weights.values(), zip(*layers, strict=True), strict=True):
             own = Features(parts[0].contiguous(), tuple(part.contiguous() for part in parts[1:]))
             for number in numbers:
                 found[number].append(own)
     return found
 
 
-def has_same_tower(one: Any, other: Any) -> bool:
-    """Whether two models' towers are the same weights (see :func:`share_weights`), their connectors aside."""
+def has_same_tower(one: Any, other: Any, *, vision_tower: str, connector: Sequence[str]) -> bool:
+    """Whether the vision towers of two models are the same memory (see :func:`share_weights`), their
+    connectors aside.
+    """
     if type(one) is not type(other):
         return False
     settings = [model.config.to_dict() for model in (one, other)]
@@ -79,7 +87,8 @@ def has_same_tower(one: Any, other: Any) -> bool:
     widths = {model.config.get_text_config().hidden_size for model in (one, other)}
     if settings[0] != settings[1] or len(widths) > 1:
         return False
-    return _tower(one) == _tower(other)
+    first, second = (_tower_addresses(model, vision_tower, connector) for model in (one, other))
+    return first == second
 
 
 def share_weights(model: Any, base: Any) -> None:
@@ -93,37 +102,26 @@ def share_weights(model: Any, base: Any) -> None:
             own.data = other.data
 
 
-def _tower(model: Any) -> dict[str, int]:
-    """Where every weight of a tower is."""
-    aside = {id(part) for part in _weights(_connectors(model))}
-    towers = [getattr(model.model, name) for name in TOWERS if hasattr(model.model, name)]
-    return {
-        name: part.data_ptr()
-        for tower in towers
-        for name, part in tower.named_parameters()
-        if id(part) not in aside
-    }
+def _tower_addresses(model: Any, vision_tower: str, connector: Sequence[str]) -> dict[str, int]:
+    """Address in memory of every weight of a tower, without those of its connectors."""
+    aside = {id(part) for part in _weights(_connectors(model, connector))}
+    tower = model.get_submodule(vision_tower)
+    return {name: part.data_ptr() for name, part in tower.named_parameters() if id(part) not in aside}
 
 
-def _connectors(model: Any) -> dict[tuple[str, str], Any]:
-    """The connectors of a model by the path of what holds them and their name in it."""
+def _connectors(model: Any, paths: Sequence[str]) -> dict[tuple[str, str], Any]:
+    """Modules and parameters at ``paths``, by the path of their parent and their name in it; of a list of
+    modules each one.
+    """
     found: dict[tuple[str, str], Any] = {}
-    for path in CONNECTORS:
-        holder, _, name = path.rpartition(".")
-        part = getattr(_at(model, holder), name, None)
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        part = getattr(model.get_submodule(parent), name)
         if isinstance(part, nn.ModuleList):
             found |= {(path, str(number)): each for number, each in enumerate(part)}
-        elif part is not None:
-            found[holder, name] = part
+        else:
+            found[parent, name] = part
     return found
-
-
-def _at(model: Any, path: str) -> Any:
-    """A module of the base model; None where the family has none of that name."""
-    try:
-        return model.model.get_submodule(path)
-    except AttributeError:
-        return None
 
 
 def _weights(connectors: dict[tuple[str, str], Any]) -> Iterator[Tensor]:
@@ -132,7 +130,7 @@ def _weights(connectors: dict[tuple[str, str], Any]) -> Iterator[Tensor]:
 
 
 class _ConcatenatedConnectors(nn.Module):
-    """Connectors side by side: the outputs of all, in the last dimension."""
+    """Connectors of several models: their outputs, concatenated in the last dimension."""
 
     def __init__(self, parts: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -143,18 +141,18 @@ class _ConcatenatedConnectors(nn.Module):
 
 
 @contextmanager
-def _concatenated_connectors(models: Sequence[Any]) -> Iterator[None]:
-    """Within, the first model's connectors are those of all the models."""
-    own = _connectors(models[0])
-    all_parts = zip(*(_connectors(model).values() for model in models), strict=True)
+def _concatenated_connectors(models: Sequence[Any], paths: Sequence[str]) -> Iterator[None]:
+    """Within, each connector of the first model computes those of all models."""
+    own = _connectors(models[0], paths)
+    all_parts = zip(*(_connectors(model, paths).values() for model in models), strict=True)
     try:
-        for (holder, name), parts in zip(own, all_parts, strict=True):
+        for (parent, name), parts in zip(own, all_parts, strict=True):
             if isinstance(parts[0], nn.Module):
                 joined: Any = _ConcatenatedConnectors(parts)
             else:
                 joined = nn.Parameter(torch.cat(parts), requires_grad=False)
-            setattr(_at(models[0], holder), name, joined)
+            setattr(models[0].get_submodule(parent), name, joined)
         yield
     finally:
-        for (holder, name), part in own.items():
-            setattr(_at(models[0], holder), name, part)
+        for (parent, name), part in own.items():
+            setattr(models[0].get_submodule(parent), name, part)

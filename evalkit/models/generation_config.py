@@ -98,7 +98,7 @@ def generation_tokens_of(config: Any, generation: Any, tokenizer: Any) -> Genera
     # Qwen pads with <|endoftext|>, which is an end token too: that must stay possible.
     placeholders = {config.image_token_id, getattr(config, "video_token_id", config.image_token_id)}
     banned = ({pad} | placeholders) - stop
-    return GenerationTokens(frozenset(stop), tuple(sorted(banned)), tuple(sorted(placeholders)), pad)
+    return GenerationTokens(frozenset(stop), tuple(sorted(banned)), tuple(sorted(placeholders)))
 
 
 def read_configs(files: CheckpointFiles) -> tuple[Any, Any]:

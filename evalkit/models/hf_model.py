@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +34,11 @@ from evalkit.rope.hf.install import Installed, install
 from evalkit.rope.variants import RopeVariant
 
 
+def vision_width(config: Any) -> tuple[int, int]:
+    """Sizes of a vision tower's hidden states and of its MLPs, as most configurations name them."""
+    return config.vision_config.hidden_size, config.vision_config.intermediate_size
+
+
 @dataclass(frozen=True)
 class FamilyAdapter:
     """What sets a family apart.
@@ -45,6 +50,12 @@ class FamilyAdapter:
         locate: wording of a referring expression, with ``{}`` for the phrase.
         preprocessor: makes what a checkpoint's processor makes, without torch.
         encode: features of media, as the language model takes them.
+        vision_tower: path of the tower in the transformers model.
+        connector: paths of the modules and parameters between tower and language model, which are trained
+            with the latter; lists of modules count as their members.
+        vision_width: sizes of the tower's hidden states and of its MLPs, from the model's config.
+        pad_modules: gated MLPs of the tower to be widened for a GPU
+            (:func:`~evalkit.inference.padded_linear.pad_gated_mlps`); None for none.
         note: what a user should know of a checkpoint's processor, if anything.
         compile_tower: compiles the vision tower of a model, for ``--compile``; None leaves it as it is.
     """
@@ -55,6 +66,10 @@ class FamilyAdapter:
     locate: str
     preprocessor: Callable[[Processor], ChatPreprocessor]
     encode: Encode
+    vision_tower: str
+    connector: tuple[str, ...]
+    vision_width: Callable[[Any], tuple[int, int]] = vision_width
+    pad_modules: Callable[[Any], Iterable[Any]] | None = None
     note: Callable[[Processor], str | None] | None = None
     compile_tower: Callable[[Any], None] | None = None
 
@@ -203,6 +218,7 @@ class HfModelInfo:
             self.dtype,
             self.device,
             self.device_map,
+            self.adapter.pad_modules,
         )
         if self.read.state() != self.state:
             raise EnvironmentProblem(
@@ -243,7 +259,9 @@ class HfModel(HfModelInfo):
     @cached_property
     def vision_encoder(self) -> VisionEncoder:
         """Its vision tower, with what it saw last."""
-        return VisionEncoder(self.module, self.adapter.encode, self.processor.normalise)
+        return VisionEncoder(
+            self.module, self.adapter.encode, self.processor.normalise, self.adapter.connector
+        )
 
     def fits_beside(self, other: ModelInfo) -> bool:
         """See :class:`evalkit.models.base.Model`."""
@@ -255,7 +273,10 @@ class HfModel(HfModelInfo):
             return
         share_weights(self.module, first.module)
         if self.vision_encoder.normalise == first.vision_encoder.normalise and has_same_tower(
-            self.module, first.module
+            self.module,
+            first.module,
+            vision_tower=self.adapter.vision_tower,
+            connector=self.adapter.connector,
         ):
             shared_with = [*(first.vision_encoder.shared_with or [first.vision_encoder]), self.vision_encoder]
             for vision in shared_with:
@@ -263,22 +284,27 @@ class HfModel(HfModelInfo):
 
     def token_budget(self, models: int) -> int:
         """See :class:`evalkit.models.base.Model`."""
-        return token_budget(self.module, models, FEATURE_CACHE_BYTES)
+        return token_budget(
+            self.module,
+            models=models,
+            feature_cache_bytes=FEATURE_CACHE_BYTES,
+            vision_width=self.adapter.vision_width(self.module.config),
+        )
 
     def decoder(
         self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
     ) -> HfDecoder:
         """See :class:`evalkit.models.base.Model`."""
-        recorded = graphs and [each.type for each in devices_of(self.module)] == ["cuda"]
+        captured = graphs and [each.type for each in devices_of(self.module)] == ["cuda"]
         return HfDecoder(
-            self.module,
-            self.installed,
-            self.vision_encoder,
-            self.generation_tokens,
-            self.detokenize,
-            stats or EngineCounters(),
-            uncached_vision,
-            cuda_graph if recorded else None,
+            model=self.module,
+            installed=self.installed,
+            vision_encoder=self.vision_encoder,
+            generation_tokens=self.generation_tokens,
+            text=self.detokenize,
+            stats=stats or EngineCounters(),
+            uncached_vision=uncached_vision,
+            capture=cuda_graph if captured else None,
         )
 
     @cached_property

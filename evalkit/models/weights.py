@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from evalkit.core.errors import EnvironmentProblem, UsageError
-from evalkit.inference.padded_linear import pad_vision_mlp
+from evalkit.inference.padded_linear import pad_gated_mlps
 from evalkit.models.checkpoints.files import CheckpointFiles
 from evalkit.models.checkpoints.peft_adapters import merge_adapter
 from evalkit.models.checkpoints.quantization import advice, check_known, quantisation
@@ -25,6 +25,7 @@ def load_weights(
     dtype: torch.dtype,
     device: torch.device,
     device_map: str | None,
+    pad_modules: Callable[[Any], Iterable[Any]] | None,
 ) -> Any:
     """A transformers model in evaluation mode, whose every weight comes from a checkpoint; all of that
     are taken, its adapter is merged, and there is an embedding for every token of the tokenizer.
@@ -50,8 +51,8 @@ def load_weights(
         if device_map:
             return model.eval()
         placed = model.to(device).eval()
-        if device.type == "cuda" and dtype != torch.float32:
-            pad_vision_mlp(placed)
+        if pad_modules is not None and device.type == "cuda" and dtype != torch.float32:
+            pad_gated_mlps(pad_modules(placed))
         return placed
     except torch.OutOfMemoryError as error:
         why, fix = str(error).splitlines()[0], "use a smaller checkpoint, or `--dtype bfloat16`"

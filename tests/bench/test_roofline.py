@@ -12,7 +12,7 @@ import torch
 from tiny_families import TINY
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from transformers_reference import NORMALISE
+from transformers_reference import NORMALISE, adapter_of
 
 from evalkit.core.types import Prepared
 from tools.bench.machine import measured, union
@@ -33,7 +33,7 @@ def test_the_tower_takes_what_the_formula_says(name: str) -> None:
     for item in family.prompts:
         if not item.vision:
             continue
-        expected = sum(vision_tower_size(model).flops(medium) for medium in item.vision)
+        expected = sum(vision_tower_size(model, adapter_of(name)).flops(medium) for medium in item.vision)
         found = counted(lambda item=item: family.encode(model, item.vision, NORMALISE))
         # SigLIP's pooling head, of which a language model sees nothing, is no useful work.
         assert expected == found if name != "llava_onevision" else 0.9 * found < expected < found
@@ -56,7 +56,7 @@ def test_windows_at_the_edge_are_smaller() -> None:
     grid = (2, 20, 26)
     patches = np.zeros((math.prod(grid), medium.patches.shape[1]), np.uint8)
     shown = type(medium)("video", patches, grid, ((2, 10, 13),))
-    tower = vision_tower_size(windowed)
+    tower = vision_tower_size(windowed, adapter_of("qwen2_5_vl"))
     assert (tower.full, tower.windowed, tower.window) == (1, 2, 8)
     assert tower.flops(shown) == counted(lambda: qwen_vision.encode(windowed, [shown], NORMALISE))
 
@@ -83,7 +83,7 @@ def test_reading_in_two_parts_is_the_same_work() -> None:
 
 def test_shared_prefixes_and_media_count_once_and_answers_as_often_as_they_are() -> None:
     family = TINY["qwen2_vl"]
-    model = family.model()
+    model, adapter = family.model(), adapter_of("qwen2_vl")
     first = family.prompts[0]
     rest = np.full(5, 7, np.int64)
     other = Prepared(
@@ -94,15 +94,15 @@ def test_shared_prefixes_and_media_count_once_and_answers_as_often_as_they_are()
         8,
         prefix=first.prefix,
     )
-    alone = useful_work(model, [[first]], {first.key: 3})
-    both = useful_work(model, [[first, other]], {first.key: 3, "other": 1})
+    alone = useful_work(model, adapter, [[first]], {first.key: 3})
+    both = useful_work(model, adapter, [[first, other]], {first.key: 3, "other": 1})
     text = language_model_size(model)
     assert both.vision == alone.vision
     assert both.prefill - alone.prefill == text.prefill_flops(5, past=first.prefix) + 2 * text.head
-    lockstep = useful_work(model, [[first]], {first.key: 3}, models=4)
+    lockstep = useful_work(model, adapter, [[first]], {first.key: 3}, models=4)
     assert lockstep.vision == alone.vision
     assert lockstep.prefill == 4 * alone.prefill
-    assert useful_work(model, [[first]], {first.key: 1}).decode == 0
+    assert useful_work(model, adapter, [[first]], {first.key: 1}).decode == 0
 
 
 def test_decoding_is_bound_by_what_is_slower() -> None:

@@ -22,7 +22,7 @@ from evalkit.rope.variants import parse_variant
 VARIANTS = ("vanilla", "mrope", "mrope-i", "mrope-i(spatial_reset=false)", "mhrope")
 BANNED = (IMAGE_PAD, VIDEO_PAD, PAD)
 VISUAL = (IMAGE_PAD, VIDEO_PAD)
-RULES = GenerationTokens(frozenset({EOS}), BANNED, VISUAL, PAD)
+RULES = GenerationTokens(frozenset({EOS}), BANNED, VISUAL)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_every_row_keeps_its_own_limit_and_stops(model: Any) -> None:
     first, second = generate(model, installed, [short, long])
     assert (len(first.token_ids), first.finish_reason) == (3, "length")
     assert (len(second.token_ids), second.finish_reason) == (9, "length")
-    ending = GenerationTokens(frozenset({second.token_ids[4]}), BANNED, VISUAL, PAD)
+    ending = GenerationTokens(frozenset({second.token_ids[4]}), BANNED, VISUAL)
     _, again = generate(model, installed, [short, long], ending)
     place = second.token_ids.index(second.token_ids[4])
     assert (again.token_ids, again.finish_reason) == (second.token_ids[:place], "stop")
@@ -133,7 +133,7 @@ def test_every_row_keeps_its_own_limit_and_stops(model: Any) -> None:
 def test_placeholders_are_never_generated(model: Any) -> None:
     installed = install(model, parse_variant("mrope"))
     wanted = generate(model, installed, [PROMPTS[0]])[0].token_ids[0]
-    generation_tokens = GenerationTokens(RULES.stop_token_ids, (*BANNED, wanted), VISUAL, PAD)
+    generation_tokens = GenerationTokens(RULES.stop_token_ids, (*BANNED, wanted), VISUAL)
     assert wanted not in generate(model, installed, [PROMPTS[0]], generation_tokens)[0].token_ids
 
 

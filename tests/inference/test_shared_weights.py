@@ -14,7 +14,7 @@ import torch
 from test_family_loading import save
 from tiny_families import TINY
 from tiny_qwen import save_checkpoint
-from transformers_reference import NORMALISE, decoder
+from transformers_reference import NORMALISE, adapter_of, decoder
 
 from evalkit.cli import run_cli
 from evalkit.core.types import MediaRef, Request, Response, Text
@@ -22,14 +22,22 @@ from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.local import LocalExecutor
 from evalkit.engine.planner import group_requests
 from evalkit.engine.scheduler import EngineConfig, generate, run_requests
+from evalkit.inference import vision_features
 from evalkit.inference.base import PrefixGroup, generate_all
 from evalkit.inference.counters import EngineCounters
-from evalkit.inference.vision_features import _connectors, encode_for_models, has_same_tower, share_weights
+from evalkit.inference.vision_features import _connectors, encode_for_models, share_weights
 from evalkit.models.base import LoadConfig, Model
 from evalkit.models.hf_model import HfModel
 from evalkit.rope.hf.install import install
 from evalkit.rope.variants import parse_variant
 from evalkit.zoo.minisuite import MiniDataset
+
+
+def has_same_tower(name: str, one: Any, other: Any) -> bool:
+    adapter = adapter_of(name)
+    return vision_features.has_same_tower(
+        one, other, vision_tower=adapter.vision_tower, connector=adapter.connector
+    )
 
 
 def variants_of(name: str) -> list[Any]:
@@ -38,7 +46,7 @@ def variants_of(name: str) -> list[Any]:
     others = [copy.deepcopy(base), copy.deepcopy(base)]
     torch.manual_seed(1)
     with torch.no_grad():
-        for part in _connectors(others[0]).values():
+        for part in _connectors(others[0], adapter_of(name).connector).values():
             weights = part.parameters() if isinstance(part, torch.nn.Module) else [part]
             for weight in weights:
                 weight.add_(0.1 * torch.randn_like(weight))
@@ -61,7 +69,7 @@ def test_features_for_several_models_are_those_for_each_alone(name: str) -> None
         return TINY[name].encode(model, media, generation_tokens)
 
     with torch.inference_mode():
-        together = encode_for_models(models, counted, media, NORMALISE)
+        together = encode_for_models(models, counted, media, NORMALISE, connector=adapter_of(name).connector)
         assert calls["tower"] == 1
         for model, found in zip(models, together, strict=True):
             alone = TINY[name].encode(model, media, NORMALISE)
@@ -78,7 +86,8 @@ def test_features_for_several_models_are_those_for_each_alone(name: str) -> None
 def test_the_connectors_are_put_back(name: str) -> None:
     models = variants_of(name)
     before = dict(models[0].named_parameters())
-    encode_for_models(models, TINY[name].encode, TINY[name].prompts[2].vision, NORMALISE)
+    medium, paths = TINY[name].prompts[2].vision, adapter_of(name).connector
+    encode_for_models(models, TINY[name].encode, medium, NORMALISE, connector=paths)
     after = dict(models[0].named_parameters())
     assert before.keys() == after.keys()
     assert all(before[key] is after[key] for key in before)
@@ -87,15 +96,15 @@ def test_the_connectors_are_put_back(name: str) -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_only_the_same_tower_is_shared(name: str) -> None:
     first, second, third = variants_of(name)
-    assert has_same_tower(first, second)
-    assert has_same_tower(first, third)
+    assert has_same_tower(name, first, second)
+    assert has_same_tower(name, first, third)
     other = TINY[name].model()
-    assert not has_same_tower(first, other), "equal, but not known to be"
+    assert not has_same_tower(name, first, other), "equal, but not known to be"
     with torch.no_grad():
         tower = getattr(other.model, "visual", None) or other.model.vision_tower
         next(tower.parameters()).add_(1e-3)
     share_weights(other, first)
-    assert not has_same_tower(first, other)
+    assert not has_same_tower(name, first, other)
 
 
 def test_shared_weights_are_in_memory_once() -> None:
@@ -204,7 +213,7 @@ def test_a_run_in_lockstep_stores_what_one_after_another_does(tmp_path: Path) ->
 
 
 def test_the_decoder_of_a_model_is_untouched_by_others() -> None:
-    """A model of the shared_with answers alone as before it joined."""
+    """A model that shares its tower answers alone as before it did."""
     name = "qwen3_vl"
     family, models = TINY[name], variants_of(name)
     item = family.prompts[2]
@@ -212,7 +221,7 @@ def test_the_decoder_of_a_model_is_untouched_by_others() -> None:
         installed = install(model, parse_variant("mrope-i"))
         one = decoder(model, installed, family.generation_tokens, family.encode)
         ((_, before),) = generate_all(one, [PrefixGroup((item,), item.prefix)])
-        encode_for_models(models, family.encode, item.vision, NORMALISE)
+        encode_for_models(models, family.encode, item.vision, NORMALISE, connector=adapter_of(name).connector)
         one = decoder(model, installed, family.generation_tokens, family.encode)
         ((_, after),) = generate_all(one, [PrefixGroup((item,), item.prefix)])
         assert before == after

@@ -11,27 +11,30 @@ from test_optimizations import SOME, alone, new, put, questions, texts
 from tiny_families import TINY
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from transformers_reference import NORMALISE
+from transformers_reference import NORMALISE, adapter_of
 
 from evalkit.inference import attention, prefill
 from evalkit.inference.base import PrefixGroup, generate_all
-from evalkit.inference.padded_linear import ALIGNMENT, pad_vision_mlp
+from evalkit.inference.padded_linear import ALIGNMENT, pad_gated_mlps
 
 
 def loop(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    cu_seqlens: tuple[Tensor, Tensor],
-    max_seqlen: tuple[int, int],
-    scaling: float | None,
     *,
+    cu_seqlens_q: Tensor,
+    cu_seqlens_k: Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    scaling: float | None,
     causal: bool,
 ) -> Tensor:
     """:func:`evalkit.inference.attention.varlen_attention`, a sequence at a time."""
+    cu_seqlens = (cu_seqlens_q, cu_seqlens_k)
     assert all(each.dtype == torch.int32 for each in cu_seqlens)
     lengths = [[stop - start for start, stop in pairwise(each.tolist())] for each in cu_seqlens]
-    assert (max(lengths[0]), max(lengths[1])) == max_seqlen
+    assert (max(lengths[0]), max(lengths[1])) == (max_seqlen_q, max_seqlen_k)
     assert (sum(lengths[0]), sum(lengths[1])) == (query.shape[1], key.shape[1])
     groups, found = query.shape[0] // key.shape[0], []
     for own, seen in zip(pairwise(cu_seqlens[0].tolist()), pairwise(cu_seqlens[1].tolist()), strict=True):
@@ -65,13 +68,15 @@ def test_answers_are_those_of_calls_one_by_one(
 def test_a_widened_tower_sees_what_it_saw() -> None:
     family = TINY["qwen2_5_vl"]
     model = family.model()
+    pad_modules = adapter_of("qwen2_5_vl").pad_modules
+    assert pad_modules is not None
     media = [each for item in family.prompts for each in item.vision]
     before = family.encode(model, media, NORMALISE)
     widths = [model.model.visual.blocks[0].mlp.gate_proj.out_features]
     for odd in model.model.visual.blocks:
         narrowed(odd.mlp, widths[0] - 3)
     narrow = family.encode(model, media, NORMALISE)
-    pad_vision_mlp(model)
+    pad_gated_mlps(pad_modules(model))
     widths.append(model.model.visual.blocks[0].mlp.gate_proj.out_features)
     wide = family.encode(model, media, NORMALISE)
     assert widths[1] % ALIGNMENT == 0
@@ -82,7 +87,7 @@ def test_a_widened_tower_sees_what_it_saw() -> None:
 
 
 def narrowed(mlp: Any, width: int) -> None:
-    """Leave the last prefix_groups of a gated feed-forward part out."""
+    """Leave the last neurons of a gated MLP out."""
     for layer in (mlp.gate_proj, mlp.up_proj):
         layer.weight = torch.nn.Parameter(layer.weight[:width])
         layer.bias = torch.nn.Parameter(layer.bias[:width])

@@ -57,7 +57,6 @@ def test_rules_come_from_the_checkpoint(checkpoint: Path) -> None:
         IMAGE_PAD,
         VIDEO_PAD,
     )  # padding is an end token here, as in Qwen
-    assert generation_tokens.pad == PAD
 
 
 def test_rendering(checkpoint: Path) -> None:

@@ -18,7 +18,7 @@ from transformers_reference import generate
 from evalkit.core.types import Generation, Request, Response, Text
 from evalkit.engine.scheduler import run_requests
 from evalkit.inference.base import PrefixGroup, generate_all
-from evalkit.inference.decoder import _finite
+from evalkit.inference.sampler import are_finite
 from evalkit.models import describe_model
 from evalkit.models.base import LoadConfig
 from evalkit.rope.hf.install import install
@@ -44,7 +44,7 @@ def test_every_row_is_looked_at_by_itself(bad: float) -> None:
     logits = torch.randn(4, 100)
     logits[1, 17] = bad
     logits[3] = bad
-    assert _finite(logits).tolist() == [True, False, True, False]
+    assert are_finite(logits).tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("bad", BAD)

@@ -171,7 +171,7 @@ class TinyFamily:
     @property
     def generation_tokens(self) -> GenerationTokens:
         banned = (IMAGE_PAD, VIDEO_PAD, PAD)
-        return GenerationTokens(frozenset({EOS}), banned, (IMAGE_PAD, VIDEO_PAD), PAD)
+        return GenerationTokens(frozenset({EOS}), banned, (IMAGE_PAD, VIDEO_PAD))
 
     def prompt(self, key: str, *parts: int | Medium, limit: int = 8) -> Prepared:
         """A prompt out of text lengths and media; contents depend on ``key`` only."""

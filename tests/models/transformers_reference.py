@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
+from tiny_qwen import PAD
 from torch import Tensor
 
 from evalkit.core.types import Generation, Prepared, VisionInput
@@ -16,6 +18,8 @@ from evalkit.inference.sequence import segments_of
 from evalkit.inference.stopping import GenerationTokens
 from evalkit.inference.vision_encoder import VisionEncoder
 from evalkit.inference.vision_features import Encode
+from evalkit.models.families.registry import FAMILIES
+from evalkit.models.hf_model import FamilyAdapter
 from evalkit.rope.batch import BatchPositions
 from evalkit.rope.hf.install import Installed
 
@@ -26,11 +30,22 @@ NORMALISE: Normalisations = {"image": HALF, "video": HALF}
 """Every tiny model's, whose folders don't say otherwise."""
 
 
+def adapter_of(family: str) -> FamilyAdapter:
+    """What a family's folder says of its models."""
+    found: FamilyAdapter = import_module(FAMILIES[family].module).FAMILY_ADAPTER
+    return found
+
+
 def decoder(
     model: Any, installed: Installed, generation_tokens: GenerationTokens, encode: Encode, **options: Any
 ) -> HfDecoder:
     return HfDecoder(
-        model, installed, VisionEncoder(model, encode, NORMALISE), generation_tokens, str, **options
+        model=model,
+        installed=installed,
+        vision_encoder=VisionEncoder(model, encode, NORMALISE, ()),
+        generation_tokens=generation_tokens,
+        text=str,
+        **options,
     )
 
 
@@ -59,7 +74,7 @@ def prefill(
 ) -> tuple[BatchPositions, dict[str, Any]]:
     """Positions of a left-padded batch, and the model's keyword arguments for its prompts."""
     width = max(item.length for item in batch)
-    ids = torch.full((len(batch), width), generation_tokens.pad, dtype=torch.long)
+    ids = torch.full((len(batch), width), PAD, dtype=torch.long)
     mask = torch.zeros(len(batch), width, dtype=torch.long)
     placement = installed.position_batch([segments_of(item) for item in batch], width)
     for index, item in enumerate(batch):

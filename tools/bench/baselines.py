@@ -1,4 +1,4 @@
-"""What the engine is measured against: a short script with transformers, and lmms-eval."""
+"""Baselines of the engine: a short script with transformers, and lmms-eval."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def naive(model: HfModel, requests: Sequence[Request]) -> tuple[Usage, dict[str,
     texts = {}
     with measured(model.device) as usage:
         for request in requests:
-            asked = model.preprocessor.full_prompt(request)
-            inputs = processor(text=[asked], return_tensors="pt", **_media(model, request.media))
+            prompt = model.preprocessor.full_prompt(request)
+            inputs = processor(text=[prompt], return_tensors="pt", **_media(model, request.media))
             inputs = inputs.to(model.device)
             for name, each in inputs.items():
                 if each.is_floating_point():
@@ -52,7 +52,7 @@ def lmms_eval(
     python: str, model: HfModel, questions: Sequence[BenchPrompt], dtype: str
 ) -> tuple[Usage, list[str]]:
     """lmms-eval's own chat model, in a process of an environment that has it: the same checkpoint, media,
-    prompts and limits; loading isn't counted. What that took, and the answers in their order.
+    prompts and limits; loading isn't counted. Returns its usage and the answers in their order.
 
     Raises:
         EnvironmentProblem: it can't be run there, or has no model for the family.
@@ -124,7 +124,7 @@ def _frames(model: HfModel, ref: MediaRef) -> tuple[Any, Any]:
 
 
 def _times(question: BenchPrompt, preprocessor: Any) -> list[float]:
-    """Seconds of the frames that our engine shows of a question's videos."""
+    """Timestamps in seconds of the frames that our engine samples from a question's videos."""
     media = [part for part in question.parts if isinstance(part, MediaRef)]
     most = preprocessor.most_frames(len(media))
     clips = [preprocessor.choose(ref, most) for ref in media if ref.kind == "video"]

@@ -1,12 +1,12 @@
-"""``evalkit bench engine``: the engine against a naive script, lmms-eval, and the limit of the machine.
+"""``evalkit bench engine``: throughput of the engine against baselines and the roofline of the machine.
 
 * ``naive``: what a short script does: transformers' processor and ``generate``, one question at a time;
 * ``lmms-eval``: its own chat model, in a process of its own;
-* ``batch of one``: the engine, one question at a time, with none of its techniques;
-* ``engine``, and the engine without each of its techniques.
+* ``batch of one``: the engine, one question at a time, without its optimizations;
+* ``engine``, and the engine without each of its optimizations.
 
-All answer the same questions in one run. The texts of all are compared with those of the batch of one: in
-float32, all of the engine's must be equal.
+All answer the same questions in one run. Their texts are compared with those of the batch of one: in float32,
+all of the engine's must be equal.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class EngineBench:
 
     Attributes:
         model: or ``random:KIND``, one with random weights.
-        workload: made questions instead of those of tasks.
+        workload: generated questions instead of those of tasks.
         limit: samples of each task, or media of a workload; None means 60, or as many as it has.
-        baseline_limit: questions that are put to the slow baselines (naive, lmms-eval, batch of one), spread
-            evenly over all; None means all.
+        baseline_limit: questions for the slow baselines (naive, lmms-eval, batch of one), spread evenly over
+            all; None means all.
         workers: preprocessing processes of the engine; None means none on a CPU, else one per free core.
-        techniques: names of those without each of which the engine is measured, too; None means all.
-        compiled: whether to measure the engine with a compiled model, too.
+        optimizations: names of those without each of which the engine is measured too; None means all.
+        compiled: whether to measure the engine with a compiled model too.
         lmms_python: interpreter of an environment with lmms-eval.
-        folder: where made checkpoints and media are kept; None means for this run only.
+        folder: where generated checkpoints and media are kept; None means for this run only.
     """
 
     model: str = "tiny"
@@ -63,7 +63,7 @@ class EngineBench:
     device: str = "auto"
     data_root: str | None = None
     workers: int | None = None
-    techniques: tuple[str, ...] | None = None
+    optimizations: tuple[str, ...] | None = None
     compiled: bool = False
     lmms_python: str | None = None
     folder: str | None = None
@@ -71,7 +71,7 @@ class EngineBench:
 
 @dataclass
 class SystemResult:
-    """What one system took, and its answers by key."""
+    """Time and memory of one system, and its answers by key."""
 
     name: str
     usage: Usage
@@ -114,20 +114,20 @@ class _Bench:
     def run(self) -> int:
         write(f"{versions()}\n{hardware()}\n{torch.get_num_threads()} threads\n")
         what = self.options.workload or ",".join(self.options.tasks)
+        baselines = len(self.baseline_requests)
         write(f"{self.options.model}@{self.model.variant}, {self.options.dtype}, ")
-        write(
-            f"{len(self.requests)} samples of {what}, {len(self.baseline_requests)} of them for the baselines\n\n"
-        )
+        write(f"{len(self.requests)} samples of {what}, {baselines} of them for the baselines\n\n")
         self.engine("warm-up", requests=self.baseline_requests)
         one = self.engine(
             "batch of one", Optimizations.without("all"), self.baseline_requests, batch_size=1, workers=0
         )
         engine = self.engine("engine")
         rows = [SystemResult("naive", *naive(self.model, self.baseline_requests)), *self.lmms(), one, engine]
-        rows += self.parts()
+        rows += self.ablations()
         report = self.summary(engine)
         if self.options.compiled:
-            report += f"\ncompiling took {compile_parts(self.model.module, self.model.adapter.compile_tower):.1f} s\n"
+            seconds = compile_parts(self.model.module, self.model.adapter.compile_tower)
+            report += f"\ncompiling took {seconds:.1f} s\n"
             self.engine("warm-up", requests=self.baseline_requests)
             rows.append(self.engine("engine, compiled"))
             report += self.summary(rows[-1])
@@ -140,14 +140,14 @@ class _Bench:
 
     @property
     def baseline_requests(self) -> list[Request]:
-        """The requests that the baselines are given."""
+        """The requests for the baselines."""
         step = max(1, len(self.requests) // (self.options.baseline_limit or len(self.requests)))
         return self.requests[::step][: self.options.baseline_limit]
 
-    def parts(self) -> Iterator[SystemResult]:
-        """The engine without techniques; if these are all, with other workers, too."""
+    def ablations(self) -> Iterator[SystemResult]:
+        """The engine without each optimization; if these are all, also with another number of workers."""
         unused = {"lockstep"} | ({"graphs"} if self.model.device.type == "cpu" else set())
-        names = self.options.techniques
+        names = self.options.optimizations
         for name in Optimizations.names() if names is None else names:
             if name not in unused:
                 yield self.engine(f"engine without {name}", Optimizations.without(name))
@@ -158,7 +158,7 @@ class _Bench:
     def engine(
         self,
         name: str,
-        techniques: Optimizations | None = None,
+        optimizations: Optimizations | None = None,
         requests: Sequence[Request] | None = None,
         *,
         workers: int | None = None,
@@ -166,7 +166,7 @@ class _Bench:
     ) -> SystemResult:
         responses: list[Response] = []
         stats = EngineCounters()
-        self.model.vision_encoder.release()  # what an earlier row has seen
+        self.model.vision_encoder.release()  # features of earlier rows
         with measured(self.model.device) as usage:
             run_requests(
                 self.model,
@@ -174,7 +174,7 @@ class _Bench:
                 on_batch=responses.extend,
                 workers=self.workers if workers is None else workers,
                 batch_size=batch_size,
-                optimizations=techniques,
+                optimizations=optimizations,
                 stats=stats,
             )
         return SystemResult(name, usage, {each.key: each.text for each in responses}, responses, stats)
@@ -197,7 +197,7 @@ class _Bench:
             write(f"{problem.what}: {problem.why}\n\n")
 
     def summary(self, engine: SystemResult) -> str:
-        """What the engine did, where the time went, and how far that is from the limit."""
+        """Throughput, processor time by stage, and the distance from the roofline."""
         stats = engine.stats
         seconds, count, counts = engine.usage.seconds, len(self.requests), stats.counts
         device = self.model.device
@@ -205,18 +205,17 @@ class _Bench:
         lengths = {
             each.key: len(each.token_ids) + (each.finish_reason == "stop") for each in engine.responses
         }
-        work = useful_work(self.model.module, self.groups(), lengths)
+        work = useful_work(self.model.module, self.model.adapter, self.groups(), lengths)
         busy = busy_share(device, lambda: self.engine("profiled"))
         rates = ", ".join(
             f"{counts[name] / seconds:,.0f} {words} tokens/s"
             for name, words in (("visual", "visual"), ("prefill", "prefill"), ("decoded", "decode"))
         )
         stages = ", ".join(f"{name} {1e3 * cpu / count:.2f}" for name, cpu in stats.cpu.items())
-        padding = counts["padding"] / max(1, counts["prefill"])
         memory = f"memory: {engine.usage.memory / GIB:.2f} GiB of the largest process"
         gpu = f", {engine.usage.gpu_memory / GIB:.2f} GiB of the GPU" if device.type == "cuda" else ""
         return (
-            f"\n{engine.name}: {rates}; padding {100 * padding:.1f} % of prefill tokens\n"
+            f"\n{engine.name}: {rates}\n"
             f"{counts['media']} media shown to the vision tower; {counts['prefill']} tokens read "
             f"instead of {counts['prompt']}; {counts['decoded']} generated in {counts['steps']} steps\n"
             f"CPU time per sample, ms: {1e3 * engine.usage.cpu / count:.2f} in all; {stages}; of this, or in "
@@ -226,12 +225,12 @@ class _Bench:
         )
 
     def groups(self) -> Iterator[list[Prepared]]:
-        """All requests, prepared, by their media."""
+        """All requests, preprocessed, grouped by their media."""
         plan = plan_requests(self.model.preprocessor, [self.requests], EngineConfig())
-        for group, outcome in prepare_all(self.model.preprocessor, plan, self.workers):
+        for group, result in prepare_all(self.model.preprocessor, plan, self.workers):
             names = {key: consumers[0][1] for key, consumers in group.consumers.items()}
-            if outcome.prepared:
-                yield [replace(item, key=names[item.key]) for item in outcome.prepared]
+            if result.prepared:
+                yield [replace(item, key=names[item.key]) for item in result.prepared]
 
 
 def _roofline_lines(work: UsefulWork, seconds: float, peak: float, speed: float) -> str:
@@ -249,13 +248,13 @@ def _roofline_lines(work: UsefulWork, seconds: float, peak: float, speed: float)
 
 def _table(rows: list[SystemResult], one: SystemResult) -> str:
     base = next((row for row in rows if row.name == "naive"), one)
-    peer = next((row for row in rows if row.name == "lmms-eval"), None)
+    lmms = next((row for row in rows if row.name == "lmms-eval"), None)
     lines = []
     for row in rows:
         count = len(row.texts)
         ratios = f"{_rate(row) / _rate(base):7.2f} x naive"
-        if peer is not None:
-            ratios += f"  {_rate(row) / _rate(peer):7.2f} x lmms-eval"
+        if lmms is not None:
+            ratios += f"  {_rate(row) / _rate(lmms):7.2f} x lmms-eval"
         lines.append(
             f"{row.name:26} {_rate(row):9.2f} samples/s {ratios}  {1e3 * row.usage.cpu / count:8.1f} ms CPU "
             f"a sample  {_count_differing(row, one)} of {len(one.texts)} texts differ\n"
@@ -268,5 +267,5 @@ def _rate(row: SystemResult) -> float:
 
 
 def _count_differing(row: SystemResult, one: SystemResult) -> int:
-    """Answers that are not those of the batch of one, of all that this gave."""
+    """How many of the batch of one's answers a system gave otherwise."""
     return sum(row.texts[key] != text for key, text in one.texts.items())

@@ -1,4 +1,4 @@
-"""What the machine can do, and what a run takes of it, measured."""
+"""Measured: speed of the machine, and time and memory of a run."""
 
 from __future__ import annotations
 
@@ -20,8 +20,13 @@ WATCH_SECONDS = 0.5
 
 @dataclass
 class Usage:
-    """What something took: seconds, seconds of processors (children included), and at its end the largest
-    memory of any process of ours so far and of the GPU since its beginning, in bytes.
+    """Time and memory of a piece of work.
+
+    Attributes:
+        seconds: wall-clock time.
+        cpu: processor time in seconds, with that of child processes.
+        memory: the largest memory of any process of ours so far, in bytes.
+        gpu_memory: the largest memory of the GPU since the beginning, in bytes.
     """
 
     seconds: float = 0.0
@@ -32,7 +37,7 @@ class Usage:
 
 @contextmanager
 def measured(device: torch.device) -> Iterator[Usage]:
-    """Measure what is done inside."""
+    """Within, measure; the usage is filled in at the end."""
     usage = Usage()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -49,7 +54,7 @@ def measured(device: torch.device) -> Iterator[Usage]:
 
 
 def largest_process() -> int:
-    """Largest memory so far of this process, or of one that it started and that has ended, in bytes."""
+    """Largest memory so far of this process and of its ended children, in bytes."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return 1024 * max(resource.getrusage(kind).ru_maxrss for kind in kinds)
 
@@ -68,7 +73,7 @@ def bandwidth(device: torch.device) -> float:
 
 
 def busy_share(device: torch.device, work: Callable[[], Any]) -> float | None:
-    """Share of the time of ``work`` in which a GPU runs a kernel or copies, by PyTorch's profiler; None
+    """Share of the time of ``work`` in which a GPU runs kernels or copies, by PyTorch's profiler; None
     without a GPU.
     """
     if device.type != "cuda":
@@ -114,9 +119,7 @@ def _best(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def _cpu() -> float:
-    """Seconds of processors of this process, of all that it started, and of those that these started: workers
-    are children of a fork server.
-    """
+    """Processor time of this process and all its descendants: workers are children of a fork server."""
     import psutil
 
     seconds = 0.0
@@ -129,7 +132,7 @@ def _cpu() -> float:
 
 @contextmanager
 def _watched() -> Iterator[list[int]]:
-    """The largest memory so far of a process that this one started, or one of these, watched meanwhile."""
+    """Within, watch the largest memory of any descendant."""
     largest, ended = [0], threading.Event()
 
     def watch() -> None:

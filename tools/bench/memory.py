@@ -1,4 +1,4 @@
-"""``evalkit bench memory``: what a long video takes, against all its frames at full size."""
+"""``evalkit bench memory``: peak memory of a long video, against the size of all its frames."""
 
 from __future__ import annotations
 

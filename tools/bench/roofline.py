@@ -1,8 +1,8 @@
-"""The least work that a set of questions takes, and the least time for it.
+"""The roofline: FLOPs and bytes of the useful work of a set of questions, and the least time for it.
 
 Only useful work counts: every medium goes through the vision tower once, every shared prefix through the
-language model once, nothing is padded. So the limit is the same for every system that is measured against
-it. Multiplications and additions count one each; biases, norms, activations and positions don't count.
+language model once, nothing is padded. So the roofline is the same for every system. Multiplications and
+additions count one each; biases, norms, activations and positions don't count.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import nn
 
 from evalkit.core.types import Prepared, VisionInput
 from evalkit.engine.scheduler import MAX_RUNNING_SEQUENCES
-from evalkit.inference.vision_features import CONNECTORS, TOWERS
+from evalkit.models.hf_model import FamilyAdapter
 
 
 @dataclass(frozen=True)
 class VisionTowerSize:
-    """What the formulas need of a vision tower.
+    """Sizes of a vision tower, as the formulas need them.
 
     Attributes:
         block: weights of the linear layers that every patch passes.
@@ -45,7 +45,7 @@ class VisionTowerSize:
     extra: int = 0
 
     def flops(self, medium: VisionInput) -> float:
-        """Of one medium.
+        """FLOPs of one medium.
 
         Source: ``2 P n`` for linear layers, ``4 d n s`` for attention of ``n`` tokens to ``s`` each
         (Kaplan et al., "Scaling Laws for Neural Language Models", 2020, table 1).
@@ -65,8 +65,15 @@ class VisionTowerSize:
 
 @dataclass(frozen=True)
 class LanguageModelSize:
-    """What the formulas need of a language model: weights of its ``linear`` layers and of its ``head``,
-    layers, width of all query heads, numbers that a token leaves as keys and values, bytes of a number.
+    """Sizes of a language model, as the formulas need them.
+
+    Attributes:
+        linear: weights of the linear layers.
+        head: weights of the language model head.
+        layers: number of layers.
+        width: size of all query heads together.
+        kv_numbers: numbers of a token in the KV cache.
+        bytes: of a number.
     """
 
     linear: int
@@ -81,11 +88,11 @@ class LanguageModelSize:
         pairs = tokens * past + tokens * (tokens + 1) / 2
         return 2 * self.linear * tokens + 4 * self.layers * self.width * pairs
 
-    def decode_step(self, context: float, rows: float) -> tuple[float, float]:
-        """FLOPs, and bytes read, of one more token for each of ``rows``."""
+    def decode_step(self, context: float, sequences: float) -> tuple[float, float]:
+        """FLOPs, and bytes read, of one decode step of ``sequences`` with ``context`` tokens each."""
         weights = (self.linear + self.head) * self.bytes
-        flops = rows * (2 * (self.linear + self.head) + 4 * self.layers * self.width * context)
-        return flops, weights + rows * context * self.kv_numbers * self.bytes
+        flops = sequences * (2 * (self.linear + self.head) + 4 * self.layers * self.width * context)
+        return flops, weights + sequences * context * self.kv_numbers * self.bytes
 
 
 @dataclass(frozen=True)
@@ -107,15 +114,20 @@ class UsefulWork:
 
 
 def useful_work(
-    model: Any, groups: Iterable[Sequence[Prepared]], answers: dict[str, int], *, models: int = 1
+    model: Any,
+    adapter: FamilyAdapter,
+    groups: Iterable[Sequence[Prepared]],
+    answers: dict[str, int],
+    *,
+    models: int = 1,
 ) -> UsefulWork:
-    """Of questions in groups about the same media, whose answers have the lengths of ``answers`` (tokens by
-    key); for ``models`` in lockstep, of one tower.
+    """Useful work of questions in groups about the same media, whose answers have ``answers`` tokens by key;
+    for ``models`` in lockstep that share a vision tower.
 
-    Source: the formulas of :class:`VisionTowerSize` and :class:`LanguageModelSize`; in decoding, as many rows as there are, at most
-    256, share the reading of the weights.
+    Source: the formulas of :class:`VisionTowerSize` and :class:`LanguageModelSize`; a decode step of all
+    sequences, at most 256, reads the weights once.
     """
-    tower, text = vision_tower_size(model), language_model_size(model)
+    tower, text = vision_tower_size(model, adapter), language_model_size(model)
     vision = prefill = 0.0
     contexts: list[tuple[int, int]] = []
     for group in groups:
@@ -126,23 +138,20 @@ def useful_work(
                 prefill += text.prefill_flops(item.length - prefix, prefix) + 2 * text.head
                 contexts.append((item.length, max(0, answers[item.key] - 1)))
     steps = sum(count for _, count in contexts)
-    rows = max(1, min(MAX_RUNNING_SEQUENCES, len(contexts)))
+    sequences = max(1, min(MAX_RUNNING_SEQUENCES, len(contexts)))
     mean = sum((length + count / 2) * count for length, count in contexts) / max(1, steps)
-    flops, read = text.decode_step(mean, rows)
-    each = models * steps / rows
+    flops, read = text.decode_step(mean, sequences)
+    each = models * steps / sequences
     return UsefulWork(vision, models * prefill, each * flops, each * read)
 
 
-def vision_tower_size(model: Any) -> VisionTowerSize:
+def vision_tower_size(model: Any, adapter: FamilyAdapter) -> VisionTowerSize:
     """Sizes of a transformers model's vision tower, from its layers and configuration."""
     config = model.config.vision_config
-    tower = next(getattr(model.model, name) for name in TOWERS if hasattr(model.model, name))
+    tower = model.get_submodule(adapter.vision_tower)
     parts = dict(tower.named_modules())
-    connectors = [
-        part
-        for path in CONNECTORS
-        if (part := _at(model.model, path)) is not None and isinstance(part, nn.Module)
-    ]
+    modules = dict(model.named_modules())
+    connectors = [modules[path] for path in adapter.connector if path in modules]  # without parameters
     beside = {id(each) for part in connectors for each in part.modules()}
     convolutions = [each for each in parts.values() if isinstance(each, nn.Conv2d | nn.Conv3d)]
     linear = [
@@ -156,14 +165,14 @@ def vision_tower_size(model: Any) -> VisionTowerSize:
         "connector": sum(each.weight.numel() for part in connectors for each in _linears(part)),
     }
     layers = int(getattr(config, "depth", None) or config.num_hidden_layers)
+    width, _ = adapter.vision_width(model.config)
     if not hasattr(config, "spatial_merge_size"):
         side = _first(config.image_size) // _first(config.patch_size)
         ratio = getattr(model.config, "downsample_ratio", 1.0)
         extra = int(hasattr(tower.embeddings, "cls_token"))
         return VisionTowerSize(
-            **own, merge=round(1 / ratio**2), width=config.hidden_size, full=layers, side=side, extra=extra
+            **own, merge=round(1 / ratio**2), width=width, full=layers, side=side, extra=extra
         )
-    width = int(getattr(config, "embed_dim", None) or config.hidden_size)
     whole = getattr(config, "fullatt_block_indexes", None)
     full = layers if whole is None else len(whole)
     window = 0 if whole is None else config.window_size // config.patch_size
@@ -192,7 +201,7 @@ def language_model_size(model: Any) -> LanguageModelSize:
 
 
 def _prefixes(group: Sequence[Prepared]) -> Iterator[tuple[int, list[Prepared]]]:
-    """Prompts that begin with the same tokens up to the last visual one."""
+    """Prompts with the same prefix (the tokens up to the last visual one), and its length."""
     alike: dict[bytes, list[Prepared]] = {}
     for item in group:
         alike.setdefault(item.input_ids[: item.prefix].tobytes(), []).append(item)
@@ -204,19 +213,12 @@ def _linears(part: nn.Module) -> Iterator[nn.Linear]:
     return (each for each in part.modules() if isinstance(each, nn.Linear))
 
 
-def _at(module: nn.Module, path: str) -> Any:
-    try:
-        return module.get_submodule(path)
-    except AttributeError:
-        return None
-
-
 def _first(size: Any) -> int:
     return int(size[0] if isinstance(size, list | tuple) else size)
 
 
 def _squares(length: int, window: int) -> int:
-    """Sum of the squares of what ``length`` is cut into by windows."""
+    """Sum of the squares of the pieces that windows cut ``length`` into."""
     if not window:
         return 0
     return length // window * window**2 + (length % window) ** 2

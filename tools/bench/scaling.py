@@ -23,7 +23,7 @@ from tools.bench.workloads import WORKLOADS, Workload, random_model, to_requests
 
 VARIANTS = ("mrope", "mrope-i", "mhrope", "vanilla", "videorope", "circlerope", "hope", "v2pe")
 MAX_GROWTH = 1.3
-"""Cost of a sample in the largest run, of that in the smallest, that still counts as linear growth."""
+"""Cost of a sample in the largest run over that in the smallest that still counts as linear growth."""
 
 REPEATS = 3
 

@@ -1,11 +1,10 @@
-"""``evalkit bench store``: what stored runs cost to write, resume and compare, in time and memory."""
+"""``evalkit bench store``: time and memory to write, resume, score and compare stored runs."""
 
 from __future__ import annotations
 
 import hashlib
 import multiprocessing
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from evalkit import api
 from evalkit.config.run_spec import RunSpec
+from evalkit.core.console import say
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.core.provenance import hardware, versions
 from evalkit.core.registry import load_task
@@ -44,7 +44,7 @@ class StoreBench:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage took in a process of its own: seconds, and its memory before and at most, in bytes."""
+    """Cost of a stage in a process of its own: seconds, and memory before and at most, in bytes."""
 
     seconds: float
     before: int
@@ -52,13 +52,13 @@ class Cost:
 
 
 def bench_store(options: StoreBench) -> int:
-    """Make runs, measure every stage, and print it against reading the same bytes."""
-    sys.stdout.write(f"{versions()}\n{hardware()}\n")
+    """Generate runs, measure every stage, and print it against reading the same bytes."""
+    say(f"{versions()}\n{hardware()}")
     with tempfile.TemporaryDirectory() as temporary:
         for count in options.records:
             folder = Path(options.folder or temporary) / str(count)
             for line in _measured(folder, count, options):
-                sys.stdout.write(f"{line}\n")
+                say(line)
     return 0
 
 
@@ -76,9 +76,9 @@ def _measured(folder: Path, count: int, options: StoreBench) -> Iterator[str]:
     for name in STAGES:
         if name in ("read", "score"):
             continue
-        known[name] = stage_cost(name, _of(name, runs), folder)
+        known[name] = stage_cost(name, _runs_of(name, runs), folder)
     for name, cost in known.items():
-        among = _of(name, runs)
+        among = _runs_of(name, runs)
         ratio = cost.seconds / max(read[len(among)].seconds, 1e-9)
         rate = count * len(among) / cost.seconds
         yield (
@@ -114,11 +114,12 @@ def stage_cost(stage: str, runs: Sequence[Path], folder: Path) -> Cost:
 def generate_run(path: Path, count: int, model: str) -> RunDir:
     """A run of about ``count`` records by our own store: the same samples for every ``model``."""
     run = RunDir.create(path)
-    arms = [SystemEntry(arm=f"{model}@{rope}", model=model, rope=rope, family="mock", fingerprint=model,
+    systems = [SystemEntry(arm=f"{model}@{rope}", model=model, rope=rope, family="mock", fingerprint=model,
                      box_space="norm1000") for rope in ROPES]  # fmt: skip
     samples = max(1, count // (len(ROPES) * len(TASKS)))
     records = {
-        (arm.arm, task): list(generate_records(arm, task, samples)) for arm, task in product(arms, TASKS)
+        (system.arm, task): list(generate_records(system, task, samples))
+        for system, task in product(systems, TASKS)
     }
     with run.writer() as journal:
         for part in records.values():
@@ -136,27 +137,27 @@ def generate_run(path: Path, count: int, model: str) -> RunDir:
     )  # fmt: skip
 
     made = Manifest(
-        created=entry.started, arms=tuple(arms), invocations=(entry,), evaluations=tuple(evaluations)
+        created=entry.started, arms=tuple(systems), invocations=(entry,), evaluations=tuple(evaluations)
     )
     run.update(lambda _: made, entry.started)
     return run
 
 
-def generate_records(arm: SystemEntry, task: str, samples: int) -> Iterator[Record]:
-    """Answers of an arm, about seven in ten of them right; the same in every process."""
-    chance = random.Random(f"{arm.arm} {task}")  # noqa: S311 - made data
+def generate_records(system: SystemEntry, task: str, samples: int) -> Iterator[Record]:
+    """Answers of a system, about seven in ten of them right; the same in every process."""
+    chance = random.Random(f"{system.arm} {task}")  # noqa: S311 - made data
     for index in range(samples):
         sample = hashlib.sha256(f"{task} {index}".encode()).hexdigest()
         right, reference = _asked(task, sample)
         wrong = chance.choice(_WORDS) if task != "refcoco_val" else "[1, 2, 30, 40]"
         yield Record(
-            arm=arm.arm,
-            model=arm.model,
-            rope=arm.rope,
+            arm=system.arm,
+            model=system.model,
+            rope=system.rope,
             task=task,
             sample_id=f"{task}-{index}",
             index=index,
-            key=hashlib.sha256(f"{arm.arm} {sample}".encode()).hexdigest(),
+            key=hashlib.sha256(f"{system.arm} {sample}".encode()).hexdigest(),
             cluster_id=sample[:16] if index % 3 else f"{task}-{index // 30}",
             prompt=f"<|image|>Question {sample}: what is shown here, and how many of them are there?",
             reference=reference,
@@ -167,7 +168,7 @@ def generate_records(arm: SystemEntry, task: str, samples: int) -> Iterator[Reco
             visual_tokens=256 + index % 40,
             groups={"kind": _WORDS[int(sample[0], 16) % 5]},
             meta={"question": f"Question {sample}", **_OPTIONS.get(task, {})},
-            box_space=arm.box_space,
+            box_space=system.box_space,
             media=(MediaInfo("image", sample, (640, 480), (644, 476), 256),),
             seconds={"prepare": chance.random(), "generate": chance.random()},
             margin=chance.random(),
@@ -180,7 +181,7 @@ _OPTIONS: Mapping[str, Mapping[str, object]] = {
 
 
 def _asked(task: str, sample: str) -> tuple[str, object]:
-    """The right answer's text, and the reference."""
+    """The text of a right answer, and the reference."""
     number = int(sample[:6], 16)
     if task == "refcoco_val":
         box = [number % 200, number % 150, 220 + number % 300, 180 + number % 200]
@@ -201,10 +202,9 @@ def _entry(name: str) -> TaskEntry:
     return entry.model_copy(update={"metric": metric_name(entry)})
 
 
-def _of(stage: str, runs: Sequence[Path]) -> Sequence[Path]:
-    return (
-        runs if stage in ("compare", "compare, no baseline", "advise", "report", "leaderboard") else runs[:1]
-    )
+def _runs_of(stage: str, runs: Sequence[Path]) -> Sequence[Path]:
+    """The runs that a stage reads: all of them, or the first."""
+    return runs if stage in _OF_ALL_RUNS else runs[:1]
 
 
 def _size(runs: Sequence[Path]) -> int:
@@ -270,10 +270,10 @@ STAGES: Mapping[str, Callable[[Sequence[Path], Path], Callable[[], object]]] = {
     "leaderboard": lambda runs, folder: lambda: api.leaderboard(runs, folder / "leaderboard.csv"),
     "report": lambda runs, folder: lambda: api.report(*runs, output=folder / "report.html", media=0),
 }
-"""What is measured: each prepares itself, and gives what is to be timed."""
+"""The stages: each prepares itself, and returns the function to time."""
 
 
 def _resumed(run: RunDir) -> object:
-    """What a finished command that is given again reads and shows."""
-    outcome = stored_result(run, run.manifest().invocation(_COMMAND))
-    return outcome.missing, outcome.failed, outcome.comparison
+    """What a finished command reads and shows when it is given again."""
+    result = stored_result(run, run.manifest().invocation(_COMMAND))
+    return result.missing, result.failed, result.comparison

@@ -1,4 +1,4 @@
-"""What the bench asks: questions of benchmarks, or made ones about noise; and models with random weights."""
+"""Workloads: questions of benchmarks, or generated ones about noise; and models with random weights."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TASK_SAMPLES = 60
 """Asked of each task unless told otherwise."""
 
 FRAMES_A_SECOND = 2
-"""So many of a video are shown by the settings of the random models, and so many its files have."""
+"""Frame rate of generated videos, and the rate at which random models sample them."""
 
 
 @dataclass(frozen=True)
 class BenchPrompt:
-    """What is asked of every system alike."""
+    """A question for all systems."""
 
     parts: tuple[Part, ...]
     max_new_tokens: int
@@ -44,8 +44,14 @@ class BenchPrompt:
 
 @dataclass(frozen=True)
 class Workload:
-    """Made questions: ``media`` of ``size`` (width, height), pictures or videos of so many ``frames``, and
-    ``questions`` about each.
+    """Generated questions.
+
+    Attributes:
+        media: number of images or videos.
+        questions: about each medium.
+        size: width and height in pixels.
+        frames: of a video; 0 for images.
+        new_tokens: limit of an answer.
     """
 
     media: int
@@ -55,7 +61,7 @@ class Workload:
     new_tokens: int = 8
 
     def generate(self, folder: Path) -> list[BenchPrompt]:
-        """Write the media and ask the questions; all are the same in every run."""
+        """Write the media, and return the questions; the same in every run."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # encoders leave Python alone
             media = list(pool.map(lambda number: self._medium(folder, number), range(self.media)))
         return [
@@ -87,7 +93,7 @@ WORKLOADS = {
 def bench_prompts(
     tasks: tuple[str, ...], limit: int | None, workload: str | None, data_root: str | None, folder: Path
 ) -> list[BenchPrompt]:
-    """Questions of tasks, at most ``limit`` of each, or those about ``limit`` media of a made workload.
+    """Questions of tasks, at most ``limit`` of each, or those about ``limit`` media of a generated workload.
 
     Raises:
         UsageError: there is no such workload.
@@ -98,8 +104,8 @@ def bench_prompts(
             raise UsageError(
                 f"workload `{workload}`", f"there is none of this name.{hint}", f"use {', '.join(WORKLOADS)}"
             )
-        made = WORKLOADS[workload]
-        return replace(made, media=limit or made.media).generate(folder)
+        found = WORKLOADS[workload]
+        return replace(found, media=limit or found.media).generate(folder)
     cache = MediaCache(cache_root() / "media")
     return [
         BenchPrompt(each.sample.parts, task.max_new_tokens)
@@ -110,7 +116,7 @@ def bench_prompts(
 
 
 def to_requests(model: ModelInfo, questions: list[BenchPrompt]) -> list[Request]:
-    """Questions as a model is asked them; a request's key is the question's number."""
+    """Requests of a model; the key of each is the question's number."""
     found = []
     for number, each in enumerate(questions):
         prompt, by_frames = render(model, each.parts)
@@ -121,8 +127,8 @@ def to_requests(model: ModelInfo, questions: list[BenchPrompt]) -> list[Request]
 
 
 def random_model(name: str, folder: Path) -> str:
-    """The checkpoint folder of ``random:KIND``, a model with random weights that is made in ``folder``; any
-    other name stays as it is.
+    """The checkpoint folder of ``random:KIND``, a model with random weights that is created in ``folder``;
+    any other name is returned as it is.
 
     Raises:
         UsageError: there is no such kind.
@@ -144,16 +150,16 @@ def random_model(name: str, folder: Path) -> str:
     return str(target)
 
 
-def _image(path: Path, made: Workload, seed: int) -> MediaRef:
+def _image(path: Path, workload: Workload, seed: int) -> MediaRef:
     from PIL import Image
 
     target = path.with_suffix(".jpg")
     if not target.is_file():
-        Image.fromarray(next(_pictures(made, seed))).save(target, quality=90)
+        Image.fromarray(next(_pictures(workload, seed))).save(target, quality=90)
     return MediaRef("image", str(target))
 
 
-def _video(path: Path, made: Workload, seed: int) -> MediaRef:
+def _video(path: Path, workload: Workload, seed: int) -> MediaRef:
     import av
 
     target = path.with_suffix(".mp4")
@@ -161,7 +167,7 @@ def _video(path: Path, made: Workload, seed: int) -> MediaRef:
         with av.open(str(target), "w") as container:
             # RGB, since no two libraries make the same of YUV.
             stream: Any = container.add_stream("libx264rgb", rate=Fraction(FRAMES_A_SECOND))
-            stream.width, stream.height, stream.pix_fmt = *made.size, "rgb24"
+            stream.width, stream.height, stream.pix_fmt = *workload.size, "rgb24"
             # One thread and no code of this processor's own, or the file depends on the machine.
             stream.options = {
                 "crf": "28",
@@ -169,19 +175,19 @@ def _video(path: Path, made: Workload, seed: int) -> MediaRef:
                 "threads": "1",
                 "x264-params": "cpu-independent=1",
             }
-            for picture in _pictures(made, seed):
+            for picture in _pictures(workload, seed):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
     return MediaRef("video", str(target))
 
 
-def _pictures(made: Workload, seed: int) -> Iterator[Any]:
+def _pictures(workload: Workload, seed: int) -> Iterator[Any]:
     """Soft noise that drifts: as large in a file as photographs are."""
     from PIL import Image
 
-    width, height = made.size
+    width, height = workload.size
     noise = np.random.default_rng(seed).integers(0, 256, (height // 8 + 64, width // 8 + 64, 3), np.uint8)
-    for number in range(max(1, made.frames)):
+    for number in range(max(1, workload.frames)):
         part = noise[number % 64 :, number % 64 :][: height // 8, : width // 8]
         yield np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.BICUBIC))
 

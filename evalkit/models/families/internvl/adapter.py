@@ -33,5 +33,7 @@ FAMILY_ADAPTER = hf_model.FamilyAdapter(
     "Please provide the bounding box coordinates of the region this sentence describes: <ref>{}</ref>",
     InternVLPreprocessor.from_processor,
     encode,
+    "model.vision_tower",
+    ("model.multi_modal_projector",),
 )
 describe = partial(hf_model.describe, FAMILY_ADAPTER)

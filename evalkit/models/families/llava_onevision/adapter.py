@@ -73,5 +73,7 @@ FAMILY_ADAPTER = hf_model.FamilyAdapter(
     "Please provide the bounding box coordinate of the region this sentence describes: {}",
     LlavaPreprocessor.from_processor,
     encode,
+    "model.vision_tower",
+    ("model.multi_modal_projector", "model.image_newline"),
 )
 describe = partial(hf_model.describe, FAMILY_ADAPTER)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from evalkit.models import hf_model
 from evalkit.models.families.qwen.preprocess import QwenPreprocessor
 from evalkit.models.families.qwen.vision import compile_tower, encode
 from evalkit.models.families.registry import FAMILIES
+
+
+def _vision_width(config: Any) -> tuple[int, int]:
+    vision = config.vision_config
+    return vision.embed_dim, int(vision.embed_dim * vision.mlp_ratio)
+
 
 FAMILY_ADAPTER = hf_model.FamilyAdapter(
     FAMILIES["qwen2_vl"],
@@ -18,6 +25,9 @@ FAMILY_ADAPTER = hf_model.FamilyAdapter(
     "Locate {} in this image and output the bbox coordinates.",
     QwenPreprocessor.from_processor,
     encode,
+    "model.visual",
+    ("model.visual.merger",),
+    vision_width=_vision_width,
     compile_tower=compile_tower,
 )
 describe = partial(hf_model.describe, FAMILY_ADAPTER)

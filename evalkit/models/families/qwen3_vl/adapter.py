@@ -29,7 +29,9 @@ FAMILY_ADAPTER = hf_model.FamilyAdapter(
     "Locate {} in this image and output the bbox coordinates in JSON format.",
     partial(QwenPreprocessor.from_processor, by_frame=True),
     encode,
-    _video_limits_note,
-    compile_tower,
+    "model.visual",
+    ("model.visual.merger", "model.visual.deepstack_merger_list"),
+    note=_video_limits_note,
+    compile_tower=compile_tower,
 )
 describe = partial(hf_model.describe, FAMILY_ADAPTER)
