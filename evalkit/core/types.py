@@ -79,8 +79,8 @@ class Cue:
 class Subtitled:
     """Prompt text that quotes the subtitles on screen in the frames shown of the prompt's one video.
 
-    It is written when these frames are chosen: ``before``, the cues, one a line, and ``after``; or
-    ``otherwise`` where none is on screen. Plain data, so that it can be part of a request's key.
+    It is rendered once the frames are chosen: ``before``, the cues, one a line, and ``after``; or
+    ``otherwise`` where none is on screen.
     """
 
     cues: tuple[Cue, ...]
@@ -127,26 +127,26 @@ class Sample:
 
 @dataclass(frozen=True)
 class Request:
-    """A sample rendered for one model: what the store is keyed by.
+    """A sample rendered for one model.
 
-    ``prompt`` is the full chat text with one placeholder per medium, in the order of ``media``, and without
-    the texts ``by_frames``, which stand at places of it (numbers of characters) and wait for the frames.
-    ``key`` is a hash over model, variant, prompt, media content, limits and recipe. With ``choices`` the
-    answer is the likeliest of these letters, from one forward pass.
+    ``key``, under which its answer is stored, is a hash over model, variant, prompt, media content, limits
+    and recipe; requests are equal without it, since several models may ask the same. ``prompt`` is the full
+    chat text with one placeholder per medium, in the order of ``media``, and without the texts
+    ``by_frames``, which are inserted at these places (numbers of characters) once the frames are chosen.
+    With ``choices`` the answer is the likeliest of these letters, from one forward pass.
     """
 
-    key: str
+    key: str = field(compare=False)
     task: str
     sample_id: str
     prompt: str
     media: tuple[MediaRef, ...]
     max_new_tokens: int
-    cost: int = 0
     choices: tuple[str, ...] = ()
     by_frames: tuple[tuple[int, Subtitled], ...] = ()
 
     def full_prompt(self, times: Sequence[float]) -> str:
-        """The prompt as it is asked with frames of its video at ``times`` (seconds, ascending)."""
+        """The prompt for frames of its video at ``times`` (seconds, ascending)."""
         text = self.prompt
         for place, words in reversed(self.by_frames):
             text = text[:place] + words.at(times) + text[place:]
@@ -194,6 +194,7 @@ class VisionInput:
 class Prepared:
     """A request after CPU preprocessing: picklable, ready to be batched.
 
+    ``key`` is that of the request; of equal requests, the first one's.
     ``input_ids``: int64 ``[length]`` with every visual token expanded. ``token_types``: uint8
     ``[length]``; 1 and 2 for the tokens of an image's or a video's blocks, 0 for all that is placed
     like text (separators and timestamps too). ``vision`` holds the media in order of appearance. ``prompt``
@@ -239,7 +240,7 @@ class Response:
     """The answer to one request, or why there is none. ``error`` is set iff the reason is
     ``error``; ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds, where the
     generate stage is this request's share of its batches' time. ``margin``: see :class:`Generation`;
-    None if it is not known. ``prompt``: as it was asked, empty if it came to no asking.
+    None if it is not known. ``prompt``: with all texts that depend on frames; empty if preprocessing failed.
     """
 
     key: str

@@ -14,9 +14,9 @@ from evalkit.core.task import Task
 from evalkit.core.types import Request, Response
 from evalkit.data.selection import IndexedSample
 from evalkit.engine.audit import audit
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import Executor
 from evalkit.engine.optimizations import Optimizations
-from evalkit.engine.scheduler import EngineConfig
 from evalkit.models.base import ModelInfo, fingerprint_of
 from evalkit.models.checkpoints.source import short_name
 from evalkit.runner.reporter import Reporter
@@ -354,12 +354,17 @@ def _short(value: str | None) -> str:
 
 
 def engine_config_of(spec: RunSpec, executor: Executor) -> EngineConfig:
-    """How the engines are to work. One core of each is left to the model; more than 14 workers outrun any one
-    of them.
+    """How the engines are to work. One core of each is left to the model; more than 14 workers are faster than
+    any model needs.
     """
     workers = max(1, min(int(executor.cores) - 1, 14)) if spec.workers is None else spec.workers
-    enabled = Optimizations.without(*spec.without)
-    return EngineConfig(workers, spec.batch_tokens, spec.batch_size, enabled, spec.media_timeout)
+    return EngineConfig(
+        workers=workers,
+        batch_tokens=spec.batch_tokens,
+        batch_size=spec.batch_size,
+        optimizations=Optimizations.without(*spec.without),
+        media_seconds=spec.media_timeout,
+    )
 
 
 def _margin_below(margin: float | None, limit: float) -> bool:

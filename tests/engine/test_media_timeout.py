@@ -16,8 +16,9 @@ import pytest
 from test_run import FakeModel, FakePreprocessor
 
 from evalkit.core.types import MediaRef, Prepared, Request, Response
+from evalkit.engine.config import EngineConfig
+from evalkit.engine.executors.local import LocalExecutor
 from evalkit.engine.media_scan import FileDigests, digest_files, map_with_timeout
-from evalkit.engine.scheduler import EngineConfig, generate
 from evalkit.engine.worker_pool import (
     JobResult,
     JobRunner,
@@ -132,9 +133,9 @@ def test_every_request_is_answered_once(workers: int) -> None:
         ("nor this", ""),
         *([("four", "die in show"), ("five", "die in estimate")] if workers else []),
     )
-    model, settings = FakeModel(preprocessor=Hanging()), EngineConfig(workers, media_seconds=SECONDS)
+    executor = LocalExecutor([FakeModel(preprocessor=Hanging())])  # type: ignore[list-item]
     found: list[Response] = []
-    for _, batch in generate([model], [requests], settings):  # type: ignore[list-item]
+    for _, batch in executor.generate([requests], EngineConfig(workers=workers, media_seconds=SECONDS)):
         found += batch
     assert Counter(each.key for each in found) == Counter(each.key for each in requests)
     by_prompt = {requests[int(each.key[1:])].prompt: each for each in found}
@@ -158,8 +159,8 @@ def test_each_medium_of_a_question_has_its_time() -> None:
 
     found: list[Response] = []
     request = Request("k", "t", "s", "slow", media, 4)
-    model = FakeModel(preprocessor=Slow())
-    for _, batch in generate([model], [[request]], EngineConfig(0, media_seconds=1.0)):  # type: ignore[list-item]
+    executor = LocalExecutor([FakeModel(preprocessor=Slow())])  # type: ignore[list-item]
+    for _, batch in executor.generate([[request]], EngineConfig(workers=0, media_seconds=1.0)):
         found += batch
     assert [each.text for each in found] == ["SLOW"]
 
