@@ -45,12 +45,23 @@ class Locate:
 
 
 @dataclass(frozen=True)
+class MediaDigest:
+    """The content hash of a file, and the file's state (size, times, inode) when it was read; no state if it
+    could not be.
+    """
+
+    text: str
+    state: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
 class MediaRef:
     """An image or a video that has not been decoded yet; cheap to hold and to pickle.
 
     Exactly one of ``path`` (a local file) and ``data`` (the encoded bytes) is set. ``start`` and
     ``end`` (seconds) restrict a video to a clip. ``frame_rate`` (a second) says that a video's path
-    is a folder with a picture for each frame. ``source`` says in messages where it comes from.
+    is a folder with a picture for each frame. ``source`` says in messages where it comes from, and
+    ``digest`` is there once its content was read.
     """
 
     kind: MediaKind
@@ -60,6 +71,7 @@ class MediaRef:
     end: float | None = None
     frame_rate: float | None = None
     source: str = field(default="", compare=False)
+    digest: MediaDigest | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.data is None):

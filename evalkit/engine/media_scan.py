@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from evalkit.core.errors import MediaError
-from evalkit.core.types import MediaRef
-from evalkit.data.media import late, media_digest, unreadable
+from evalkit.core.types import MediaDigest, MediaRef
+from evalkit.data.media import file_state, late, media_digest, unreadable
 from evalkit.engine.worker_pool import (
     WORKER_DIED,
     Job,
@@ -43,7 +43,7 @@ QUIET_SECONDS = 1.0
 SECONDS_BETWEEN_NOTES = 5.0
 """How often it is logged from then on."""
 
-UNREADABLE = "unreadable"
+UNREADABLE = MediaDigest("unreadable")
 """The digest of a file that can't be read."""
 
 _LOG = logging.getLogger("evalkit.data.file_hash")
@@ -51,9 +51,9 @@ _LOG = logging.getLogger("evalkit.data.file_hash")
 
 @dataclass(frozen=True)
 class FileDigests:
-    """Content hashes of files by path (or ``unreadable``), and problems by path."""
+    """Content hashes of files by path (``unreadable`` without one), and problems by path."""
 
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, MediaDigest] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -62,10 +62,14 @@ def digest_files(media: Iterable[MediaRef], workers: int, seconds: float) -> Fil
     problem; one that is missing is only ``unreadable``: its sample will report why. Progress is logged.
     """
     refs = {ref.path: ref for ref in media if ref.path is not None}
-    found = dict(zip(refs, map_with_timeout(list(refs.values()), _digest, workers, seconds), strict=True))
+    found = dict(zip(refs, map_with_timeout(list(refs.values()), digest_of, workers, seconds), strict=True))
     return FileDigests(
-        {path: each if isinstance(each, str) else UNREADABLE for path, each in found.items()},
-        {path: _why(refs[path], each, seconds) for path, each in found.items() if not isinstance(each, str)},
+        {path: each if isinstance(each, MediaDigest) else UNREADABLE for path, each in found.items()},
+        {
+            path: _why(refs[path], each, seconds)
+            for path, each in found.items()
+            if not isinstance(each, MediaDigest)
+        },
     )
 
 
@@ -74,9 +78,11 @@ def _why(ref: MediaRef, problem: JobFailure, seconds: float) -> str:
     return f"{error.what}: {error.why}; {error.fix}"
 
 
-def _digest(ref: MediaRef) -> str:
+def digest_of(ref: MediaRef) -> MediaDigest:
+    """The content hash of a medium; one that can't be read has none yet, and its sample will report why."""
+    state = file_state(ref.path)
     try:
-        return media_digest(ref)
+        return MediaDigest(media_digest(ref), state)
     except MediaError:
         return UNREADABLE
 

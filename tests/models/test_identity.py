@@ -30,7 +30,7 @@ from evalkit.engine.work_queue import WorkQueue
 from evalkit.models import describe_model, identity
 from evalkit.models.base import LoadConfig, ModelInfo, fingerprint_of
 from evalkit.models.checkpoints.files import checkpoint_files
-from evalkit.runner.run import load_config_of
+from evalkit.runner.engine_options import load_config_of
 
 CPU = LoadConfig(device="cpu")
 HALF = LoadConfig("bfloat16", "cpu")
