@@ -1,8 +1,8 @@
-"""The nouns that every part of evalkit shares: frozen dataclasses, standard library only.
+"""The types that all of evalkit shares: frozen dataclasses, standard library only.
 
 A benchmark row becomes a :class:`Sample`; a sample rendered for one model becomes a
 :class:`Request`; a request put through a preprocessor becomes a :class:`Prepared`, and through a
-model a :class:`Response`. Two nouns live with the packages that could be published alone:
+model a :class:`Response`. Two more live in the packages that could be published alone:
 ``Score`` in :mod:`evalkit.metrics.base` and ``RopeVariant`` in :mod:`evalkit.rope.variants`.
 """
 
@@ -25,8 +25,8 @@ Category = Literal["image", "video", "grounding"]
 
 @dataclass(frozen=True)
 class Text:
-    """A piece of prompt text, verbatim; ``by_family`` has the words for the model families whose own
-    evaluations ask differently.
+    """A piece of prompt text, verbatim; ``by_family`` has other wordings for the model families whose own
+    evaluations use them.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Locate:
-    """A referring expression; the model family words the request for a box in its own way."""
+    """A referring expression; each model family has its own wording of the request for a box."""
 
     phrase: str
 
@@ -123,8 +123,8 @@ class Sample:
     ``groups`` maps a breakdown ("question_type") to this sample's label or labels in it. ``meta``
     holds what the metric needs besides the reference (``question``, ``options``, ``image_size``);
     it is stored with the answer, so that scoring never needs the data set. Samples of one ``unit``
-    (the rotations of a question) are scored together, so that a subset has all of them or none. With a
-    ``problem``, its row can't be asked: it becomes an error that says why.
+    (the rotations of a question) are scored together, so that a subset has all of them or none. A sample with
+    a ``problem`` can't be asked: its record is an error that says why.
     """
 
     id: str
@@ -167,7 +167,7 @@ class Request:
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What was really shown to the model for one medium; sizes are ``(width, height)`` pixels.
+    """What the model was shown of one medium; sizes are ``(width, height)`` in pixels.
 
     ``frames`` and ``timestamps`` (seconds) are the frames chosen from a video, before any padding
     to the temporal patch; both are empty for an image.
@@ -249,9 +249,9 @@ class Generation:
 
 @dataclass(frozen=True)
 class Response:
-    """The answer to one request, or why there is none. ``error`` is set iff the reason is
-    ``error``; ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds, where the
-    generate stage is this request's share of its batches' time. ``margin``: see :class:`Generation`;
+    """The answer to one request, or why there is none. ``error`` is set iff the reason is ``error``;
+    ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds; generating counts this request's
+    share of its batches' time. ``margin``: see :class:`Generation`;
     None if it is not known. ``prompt``: with all texts that depend on frames; empty if preprocessing failed.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.core.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,5 @@ class Optimizations:
         known = cls.names()
         for name in names:
             if name not in (*known, "all"):
-                raise UsageError(
-                    f"optimization `{name}`",
-                    f"there is none of this name.{did_you_mean(name, known)}",
-                    f"known: all, {', '.join(known)}",
-                )
+                raise unknown_name("optimization", name, known, f"known: all, {', '.join(known)}")
         return cls(**{name: not {name, "all"} & set(names) for name in known})

@@ -26,7 +26,7 @@ from evalkit.store.records_table import score_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-# The metric of an evaluation; None where another program scores, which may not be here.
+# Returns the metric of an evaluation; None if another program scores it, which may not be installed.
 MetricOf = Callable[[Evaluation], Metric | None]
 
 
@@ -34,10 +34,12 @@ MetricOf = Callable[[Evaluation], Metric | None]
 class RunResult:
     """The result of one command: scored records, what is missing and what went wrong.
 
-    ``damaged`` names journal lines that can't be read, with the reason; their samples count as missing until
-    they are run again. ``invocation`` is what the manifest says of the command; None
-    where a stored run was scored. ``submissions`` maps the files that were written for splits without public
-    answers to where they go.
+    Attributes:
+        results: the evaluations that the command covers, with their records.
+        invocation: the manifest's entry of the command; None where a stored run was scored.
+        damaged: journal lines that can't be read, with the reason; their samples count as missing.
+        problems: why systems were left out.
+        submissions: files written for splits without public answers, and where each is to be submitted.
     """
 
     results: Results
@@ -53,7 +55,7 @@ class RunResult:
 
     @property
     def records(self) -> list[Record]:
-        """The scored records, arm by arm and task by task."""
+        """The scored records, system by system and task by task."""
         return self.results.flat()
 
     @property
@@ -256,7 +258,7 @@ def _write_views(results: Results) -> None:
 
 
 def _write_submissions(run: RunDir, tasks: Sequence[Task], results: Results) -> dict[Path, str]:
-    """Write the submission file of every arm and task without public answers."""
+    """Write the submission file of every system and task without public answers."""
     writers = {task.name: task.submission for task in tasks if task.submission is not None}
     written = {}
     for evaluation in results.evaluations:
