@@ -1,4 +1,4 @@
-"""Which benchmarks there are, and how to get one: built-in and user's files go through one door.
+"""The registry of benchmarks: lists task files, built-in and users' own, and loads one.
 
 A task file holds one module-level ``task = Task(name="...", category="...", ...)``. Listing reads
 those literals from the syntax tree and executes nothing; only a task that runs is executed.
@@ -64,7 +64,7 @@ _HOW = "see `evalkit tasks show chartqa` and the files in tasks/ for the form"
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What a task file declares, read without executing it."""
+    """The declaration in a task file, read without executing it."""
 
     name: str
     category: str
@@ -103,7 +103,7 @@ def declared(tasks_dirs: Sequence[str] = ()) -> list[TaskInfo]:
 
 
 def resolve(patterns: Sequence[str], tasks_dirs: Sequence[str] = ()) -> list[str]:
-    """Names of the tasks that ``patterns`` ask for, in the order asked, each once.
+    """Names of the tasks that match ``patterns``, in the order of these, each once.
 
     A pattern is a name, a glob (``refcoco*``), a group (``image``, ``video``, ``grounding``,
     ``paper``, ``mini``) or a comma list of these. The category groups leave out mini tasks and
@@ -205,7 +205,7 @@ def _read(path: Path) -> TaskInfo:
     return _parsed(path, state.st_size, state.st_mtime_ns)
 
 
-@lru_cache(maxsize=1024)  # every task that is loaded asks for all declarations
+@lru_cache(maxsize=1024)  # loading a task needs all declarations; a changed file has another state
 def _parsed(path: Path, size: int, modified: int) -> TaskInfo:
     try:
         tree = ast.parse(path.read_bytes(), str(path))
@@ -256,7 +256,7 @@ def _literal(path: Path, keyword: ast.keyword) -> Any:
 
 
 class _SourceOnly(SourceFileLoader):
-    """Compiles a file each time: compiled code may be of an edit in the same second, or cut short."""
+    """Compiles a file each time: a cached ``.pyc`` may be of an edit in the same second, or truncated."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
@@ -265,7 +265,7 @@ class _SourceOnly(SourceFileLoader):
 
 
 def _execute(path: Path) -> Any:
-    # Dataclasses in a task file look their own module up, so it needs an entry of its own there.
+    # Dataclasses in a task file look up their module in `sys.modules`, so it must be there.
     name = f"evalkit_task_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     loader = _SourceOnly(name, str(path))
     spec = importlib.util.spec_from_loader(name, loader)

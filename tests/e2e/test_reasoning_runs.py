@@ -100,7 +100,7 @@ def test_the_final_answer_is_what_is_submitted(runs: dict[str, Path]) -> None:
     form = Submission("txt", lambda entries: "\n".join(entry.text for entry in entries).encode(), "a server")
     hidden = replace(load_task(TASK), metric=Unscored(), submission=form)
     (entry,) = run.manifest().invocations
-    (path,) = finalize(run, [hidden], entry, [], None).submissions
+    (path,) = finalize(run, [hidden], entry).submissions
     wanted = references()
     assert path.read_text().split("\n") == [wanted[record.sample_id] for record in run.records()]
 

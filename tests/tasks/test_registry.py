@@ -152,7 +152,7 @@ def test_a_syntax_error_names_file_line_and_reason(tmp_path):
         (('"{name}"', 'str("mine")'), "`name` in line 5 is computed"),
         (("task = Task", "benchmark = Task"), "no `task = Task(...)`"),
         (("max_new_tokens=8", 'max_new_tokens=8, paper_row="ChartQa"'), "Did you mean `ChartQA`?"),
-        (("Task(\n", "dict(\n"), "not an `evalkit.core.task.Task`"),
+        (("Task(\n", "dict(\n"), "not an `evalkit.task.Task`"),
     ],
 )
 def test_files_that_are_no_tasks(tmp_path, change, reason):

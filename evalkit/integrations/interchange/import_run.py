@@ -30,7 +30,7 @@ from evalkit.integrations.interchange.references import from_file
 from evalkit.metrics.base import ExternalMetric
 from evalkit.metrics.reasoning import TAGS
 from evalkit.models.base import fingerprint_of
-from evalkit.runner.run import task_entry
+from evalkit.runner.manifest_entries import task_entry
 from evalkit.scoring.finalize import RunResult, finalize, now
 from evalkit.scoring.score import score_records
 from evalkit.store import (
@@ -174,7 +174,7 @@ def store(imported_answers: ImportedAnswers, run: RunDir) -> RunResult:
         if new:
             with run.writer() as journal:
                 journal.append(new)
-    return finalize(run, [imported_answers.task], entry, [], None)
+    return finalize(run, [imported_answers.task], entry)
 
 
 def _announced(
