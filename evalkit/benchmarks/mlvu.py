@@ -1,4 +1,4 @@
-"""What the two MLVU tasks share: where the videos are, and which options a question has."""
+"""MLVU: where the videos are, and which options a question has."""
 
 from __future__ import annotations
 
@@ -11,19 +11,6 @@ from evalkit.core.columns import TEXT
 from evalkit.data.hub import HubDataset
 
 Row = Mapping[str, Any]
-
-LICENCE = "CC-BY-NC-SA-4.0; academic research only"
-CITATION = "Zhou et al., MLVU: Benchmarking Multi-task Long Video Understanding, CVPR 2025 (arXiv:2406.04264)"
-
-
-EXAMPLE: Row = {
-    "row_number": 0,
-    "video_name": "plotQA/movie101_66.mp4",
-    "question": "What colour is the main actor's coat?\n(A) Yellow\n(B) Red\n(C) Blue\n(D) Green",
-    "answer": "B",
-    "task_type": "plotQA",
-    "path": "movie101_66.mp4",
-}
 
 
 def repository(name: str) -> HubDataset:
@@ -63,8 +50,3 @@ def reference(row: Row) -> str:
     if any(text.strip() == answer for letter, text in found.items() if letter != bare):
         raise ValueError(f"the answer {answer!r} is an option's letter and another one's text")
     return bare
-
-
-def meta(row: Row) -> Mapping[str, Any]:
-    """What scoring needs besides the letter."""
-    return {"question": question(row), "options": options(row)}

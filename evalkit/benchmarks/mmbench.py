@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evalkit.benchmarks.options import without_gaps
@@ -12,36 +12,8 @@ from evalkit.data.hub import HubDataset
 
 Row = Mapping[str, Any]
 
-DEV_SIZE = 4329
-LICENCE = "Apache-2.0 (unverified)"
-CITATION = (
-    "Liu et al., MMBench: Is Your Multi-modal Model an All-around Player?, ECCV 2024 (arXiv:2307.06281)"
-)
-NOTES = (
-    "A question counts as right only if it is right under every rotation of its options (CircularEval); "
-    "`vanilla_acc` takes the questions as written. The table's row is the mean of English and "
-    "Chinese. VLMEvalKit "
-    "asks GPT where its rules read no letter; such answers are wrong here. 4,329 rows with rotations, which "
-    "are said to be of 1,164 questions (unverified)."
-)
-GROUPS: Mapping[str, Callable[[Row], str]] = {
-    "l2_category": lambda row: str(row["L2-category"]),
-    "category": lambda row: str(row["category"]),
-}
 # A rotation's index is that of its question plus this, times its number.
 _STEP = 1_000_000
-
-
-EXAMPLE: Row = {
-    "index": 241,
-    "question": "Which animal is in front of the house?",
-    "hint": "nan",
-    **{"A": "a cat", "B": "a dog", "C": "a horse", "D": "nan"},
-    "answer": "B",
-    "category": "object_localization",
-    "L2-category": "finegrained_perception (instance-level)",
-    "image": {"bytes": None, "path": "house.jpg"},
-}
 
 
 def repository(language: str, split: str) -> HubDataset:

@@ -57,8 +57,8 @@ class Task:
     are forms of, ``unit`` what a subset must not split. ``expand`` turns a stored row into several
     questions (RefCOCO: one per expression) before anything else is called.
 
-    ``size`` is the number of samples; ``ci`` that of the fixed subset for CI runs. ``lmms_eval_notes`` says where
-    lmms-eval scores the same outputs otherwise, and which of both follows the official protocol.
+    ``size`` is the number of samples; ``ci`` that of the fixed subset for CI runs. ``lmms_eval_notes`` says
+    where lmms-eval scores the same outputs otherwise, and which of both follows the official protocol.
     ``submission`` writes the answers of a split without public answers. ``example`` is one row as the
     data set stores it, made up, for ``evalkit tasks show``.
     """

@@ -41,8 +41,8 @@ task = Task(
     "(arXiv:2401.10935)",
     notes="The instruction takes the place of the expression in the family's request for a box; right is an "
     "answer whose point, or whose box's centre, lies in the element.",
-    lmms_eval_notes="`screenspot_rec_test` asks for boxes from 0 to 1 and scores any other convention 0. Ours reads "
-    "the family's own.",
+    lmms_eval_notes="`screenspot_rec_test` asks for boxes from 0 to 1 and scores any other convention 0. "
+    "Ours reads the family's own.",
     example={
         "row_number": 0,
         "file_name": "pc_ede36f9b.png",

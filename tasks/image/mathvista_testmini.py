@@ -43,18 +43,15 @@ task = Task(
     size=1000,
     licence="CC-BY-SA-4.0",
     citation="Lu et al., MathVista: Evaluating Mathematical Reasoning of Foundation Models in Visual "
-    "Contexts, "
-    "ICLR 2024 (arXiv:2310.02255)",
-    notes="The official protocol has a language model extract the answer; rules do it here, so "
-    "scores of models "
-    "that reason aloud are a lower bound of the official ones.",
-    lmms_eval_notes="`mathvista_testmini_*` needs a language model to extract answers. Ours extracts by rule; the "
-    "score step is the official one.",
+    "Contexts, ICLR 2024 (arXiv:2310.02255)",
+    notes="The official protocol has a language model extract the answer; rules do it here, so scores of "
+    "models that reason aloud are a lower bound of the official ones.",
+    lmms_eval_notes="`mathvista_testmini_*` needs a language model to extract answers. Ours extracts by "
+    "rule; the score step is the official one.",
     example={
         "pid": "1",
-        "query": "Hint: Please answer the question requiring an integer answer and provide the final "
-        "value, e.g., "
-        "1, 2, 3, at the end.\nQuestion: How many cubes are there?",
+        "query": "Hint: Please answer the question requiring an integer answer and provide the final value, "
+        "e.g., 1, 2, 3, at the end.\nQuestion: How many cubes are there?",
         "question": "How many cubes are there?",
         "image": "images/1.jpg",
         "decoded_image": {"bytes": None, "path": "cubes.jpg"},

@@ -47,11 +47,11 @@ task = Task(
     licence="Apache-2.0",
     citation="Yue et al., MMMU: A Massive Multi-discipline Multimodal Understanding Benchmark, CVPR 2024 "
     "(arXiv:2311.16502)",
-    notes="Wording of Qwen2-VL's evaluation, but images stand where the text mentions them instead of "
-    "all in front. 847 questions are multiple-choice, 53 open.",
-    lmms_eval_notes="`mmmu_val` gives 0 to every open question that the official script accepts (issue 1436 there), "
-    "takes `A` at the end of any word for option A, and draws an option without a seed where it reads "
-    "none. Ours follows the official script.",
+    notes="Wording of Qwen2-VL's evaluation, but images stand where the text mentions them instead of all "
+    "in front. 847 questions are multiple-choice, 53 open.",
+    lmms_eval_notes="`mmmu_val` gives 0 to every open question that the official script accepts (issue 1436 "
+    "there), takes `A` at the end of any word for option A, and draws an option without a seed where it "
+    "reads none. Ours follows the official script.",
     example={
         "id": "validation_Physics_7",
         "question": "What does the gauge in <image 1> show?",

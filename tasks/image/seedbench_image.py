@@ -39,8 +39,8 @@ task = Task(
     citation="Li et al., SEED-Bench: Benchmarking Multimodal Large Language Models, CVPR 2024 "
     "(arXiv:2307.16125)",
     notes="The authors rank options by likelihood; here the letter that is generated counts.",
-    lmms_eval_notes="`seedbench` takes the first character of the answer, so that `(A)` is wrong. Ours reads "
-    "letters as everywhere.",
+    lmms_eval_notes="`seedbench` takes the first character of the answer, so that `(A)` is wrong. Ours "
+    "reads letters as everywhere.",
     example={
         "question_id": "101669",
         "question_type_id": 5,

@@ -27,11 +27,11 @@ task = Task(
     licence="MIT (annotations); videos under the terms of the eleven data sets that they come from",
     citation="Li et al., MVBench: A Comprehensive Multi-modal Video Understanding Benchmark, CVPR 2024 "
     "(arXiv:2311.17005)",
-    notes="200 questions in each of 20 tasks, so the mean over questions is the mean over tasks. Clips "
-    "are cut to their start and end. The videos of `fine_grained_pose` (NTU RGB+D) must be asked for "
-    "elsewhere and be put into `video/nturgbd/`; without them 200 samples are errors.",
-    lmms_eval_notes="`mvbench` leaves empty answers out of the denominator and reads the article in `a person opens "
-    "the door` as option A. Ours counts both wrong.",
+    notes="200 questions in each of 20 tasks, so the mean over questions is the mean over tasks. Clips are "
+    "cut to their start and end. The videos of `fine_grained_pose` (NTU RGB+D) must be asked for elsewhere "
+    "and be put into `video/nturgbd/`; without them 200 samples are errors.",
+    lmms_eval_notes="`mvbench` leaves empty answers out of the denominator and reads the article in `a "
+    "person opens the door` as option A. Ours counts both wrong.",
     example={
         "config": "moving_direction",
         "row_number": 0,

@@ -26,8 +26,8 @@ task = Task(
     licence="unverified (annotations); videos under Charades' licence, not for commercial use",
     citation="Wu et al., STAR: A Benchmark for Situated Reasoning in Real-World Videos, NeurIPS 2021 "
     "Datasets and Benchmarks (arXiv:2405.09711)",
-    notes="Clips are cut to their start and end. The score is the mean over questions, as recent papers give "
-    "it; the official board is titled `Mean`, which may be that of the four types in the breakdown. "
+    notes="Clips are cut to their start and end. The score is the mean over questions, as recent papers "
+    "give it; the official board is titled `Mean`, which may be that of the four types in the breakdown. "
     "3,586 questions about sequences, 2,398 interaction, 624 prediction and 490 feasibility.",
     lmms_eval_notes="lmms-eval has no STAR task.",
     example={
