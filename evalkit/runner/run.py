@@ -225,6 +225,7 @@ def load_config_of(spec: RunSpec) -> LoadConfig:
         _batching(spec),
         spec.processor,
         processor_if_needed=len({system.model for system in spec.systems()}) > 1,
+        video_backend=spec.video_backend,
     )
 
 
