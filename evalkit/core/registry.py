@@ -138,7 +138,7 @@ def load_task(name: str, tasks_dirs: Sequence[str] = ()) -> Task:
         raise _bad_file(
             info.path, "`task` is not an `evalkit.task.Task`", f"write `task = Task(...)`; {_HOW}"
         )
-    task = next((each for each in made if each.name == name), None)
+    task: Task | None = next((each for each in made if each.name == name), None)
     if task is None:
         others = ", ".join(f"`{each.name}`" for each in made)
         raise _bad_file(info.path, f"it declares `{name}` and makes {others}", "name them alike")

@@ -113,6 +113,7 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
         start_fork_server()
     tasks = load_tasks(spec)
     watch = InputWatch.start(spec, tasks)
+    tasks = [task.open(spec.data_root) for task in tasks]
     samples, known = read_media(spec, load_samples(spec, tasks))
     entries = {task.name: task_entry(task, samples[task.name], spec.mc_logits) for task in tasks}
     entry = entry.model_copy(update={"revision": provenance.git_revision(Path(__file__).parent)})

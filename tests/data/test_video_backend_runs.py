@@ -1,4 +1,4 @@
-"""`evalkit run --video-backend`: which decoder a run took is stored, and is part of what its answers depend on."""
+"""`evalkit run --video-backend`: what decoded the videos is stored, and is part of the identity."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Reader:
 
 
 def _check_ffmpeg(decoder: Any) -> None:
-    """Make sure that FFmpeg's libraries are there, which some versions look for only when a file is opened."""
+    """Make sure that FFmpeg's libraries are there: some versions look for them only when a file is opened."""
     try:
         decoder(b"no video")
     except (RuntimeError, ValueError, OSError) as error:
