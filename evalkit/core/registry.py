@@ -132,7 +132,7 @@ def load_task(name: str, tasks_dirs: Sequence[str] = ()) -> Task:
     if name not in infos:
         raise _unknown(name, list(infos))
     info = infos[name]
-    module = _execute(info.path)
+    module = load_module(info.path)
     made = [module.task] if hasattr(module, "task") else list(getattr(module, "tasks", ()))
     if not all(isinstance(each, Task) for each in made):
         raise _bad_file(
@@ -296,7 +296,12 @@ class _SourceOnly(SourceFileLoader):
         return code
 
 
-def _execute(path: Path) -> Any:
+def load_module(path: Path) -> Any:
+    """Execute a task file.
+
+    Raises:
+        UsageError: it fails; says where and why.
+    """
     # Dataclasses in a task file look their own module up, so it needs an entry of its own there.
     name = f"evalkit_task_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     loader = _SourceOnly(name, str(path))

@@ -1,9 +1,30 @@
 """MathVista testmini: mathematics in figures, charts, puzzles and text books."""
 
-from evalkit.benchmarks.mathvista import LABELS, options
+from collections.abc import Callable, Mapping
+
+from evalkit.benchmarks.options import lettered
 from evalkit.core.columns import IMAGE, NAME, NUMBER, OPTIONS, RECORD, TEXT
 from evalkit.metrics.mathvista import MathVistaAccuracy
-from evalkit.task import HubDataset, Task, image, text
+from evalkit.task import HubDataset, Row, Task, image, text
+
+
+def options(row: Row) -> dict[str, str]:
+    """Choices by letter; none for a free-form question."""
+    return lettered(row["choices"] or ())
+
+
+def _label(name: str) -> Callable[[Row], str | tuple[str, ...]]:
+    def read(row: Row) -> str | tuple[str, ...]:
+        value = row["metadata"][name]
+        return str(value) if isinstance(value, str | int) else tuple(value or ())
+
+    return read
+
+
+# The official breakdowns.
+LABELS: Mapping[str, Callable[[Row], str | tuple[str, ...]]] = {
+    name: _label(name) for name in ("task", "category", "context", "source", "grade", "language", "skills")
+}
 
 task = Task(
     name="mathvista_testmini",

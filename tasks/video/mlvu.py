@@ -1,26 +1,66 @@
 """MLVU: multiple-choice questions about videos of three minutes to two hours."""
 
-from evalkit.benchmarks import mlvu
-from evalkit.benchmarks.video_choice import watch_closely
+from evalkit.benchmarks.options import lettered
+from evalkit.benchmarks.video_choice import letter_of, split_question, watch_closely
+from evalkit.core.columns import TEXT
 from evalkit.metrics.choice import MultipleChoice
-from evalkit.task import Task, text, video
+from evalkit.task import HubDataset, Row, Task, text, video
+
+
+def repository(name: str) -> HubDataset:
+    """The multiple-choice questions of a split; the videos lie in zip archives."""
+    return HubDataset(
+        name,
+        split="test",
+        columns={"video_name": TEXT, "question": TEXT, "answer": TEXT, "task_type": TEXT},
+        archives=("*.zip",),
+        files={"path": ("{video_name}", "video/{video_name}", "videos/{video_name}")},
+    )
+
+
+def question(row: Row) -> str:
+    """The question without its options."""
+    return split_question(row["question"])[0]
+
+
+def options(row: Row) -> dict[str, str]:
+    """Options by letter: those in the question's text, else the candidates beside it."""
+    return split_question(row["question"])[1] or lettered(row.get("candidates") or ())
+
+
+def reference(row: Row) -> str:
+    r"""The right letter, from a letter or from the option's text.
+
+    Raises:
+        ValueError: it is the letter of one option and the text of another.
+
+    >>> reference({"question": "Q?\n(A) x\n(B) y", "answer": "y"})
+    'B'
+    """
+    answer, found = str(row["answer"]).strip(), options(row)
+    bare = answer.strip("().")
+    if bare not in found:
+        return letter_of(answer, found.values())
+    if any(text.strip() == answer for letter, text in found.items() if letter != bare):
+        raise ValueError(f"the answer {answer!r} is an option's letter and another one's text")
+    return bare
 
 
 def mlvu_task(*, repo, **declared):
     """The task of one split, which has a repository of its own."""
     return Task(
         **declared,
-        dataset=mlvu.repository(repo),
+        dataset=repository(repo),
         prompt=lambda row: (
             video(row["path"]),
-            text(watch_closely(mlvu.question(row), mlvu.options(row))),
+            text(watch_closely(question(row), options(row))),
         ),
-        reference=mlvu.reference,
+        reference=reference,
         # The repositories have no ids.
         id=lambda row: str(row["row_number"]),
         cluster=lambda row: row["video_name"],
         groups={"task_type": lambda row: row["task_type"]},
-        meta=lambda row: {"question": mlvu.question(row), "options": mlvu.options(row)},
+        meta=lambda row: {"question": question(row), "options": options(row)},
         metric=MultipleChoice(macro="task_type"),
         max_new_tokens=16,
         licence="CC-BY-NC-SA-4.0; academic research only",
