@@ -1,12 +1,44 @@
 """Video-MME with and without subtitles: multiple-choice questions about short, medium and long videos."""
 
-from evalkit.benchmarks import videomme
+from pathlib import Path
+
+from evalkit.benchmarks.options import lettered, option_lines
 from evalkit.core.columns import OPTIONS, TEXT
+from evalkit.core.types import Subtitled
+from evalkit.data.subtitles import parse_srt
 from evalkit.metrics import letters
 from evalkit.metrics.choice import MultipleChoice
-from evalkit.task import HubDataset, Task, text, video
+from evalkit.task import HubDataset, Row, Task, Text, text, video
 
 LABELS = ("duration", "domain", "sub_category", "task_type")
+
+
+def options(row: Row) -> dict[str, str]:
+    """Options by letter."""
+    return lettered(row["options"], written=True)
+
+
+def wording(row: Row, source: str = "the video") -> str:
+    """The question in the words of Video-MME's authors, to be answered from ``source``."""
+    return (
+        f"Select the best answer to the following multiple-choice question based on {source}. "
+        "Respond with only the letter (A, B, C, or D) of the correct option.\n"
+        f"{row['question']}\n{option_lines(options(row))}\nThe best answer is:"
+    )
+
+
+def with_subtitles(row: Row) -> Text | Subtitled:
+    """The question after the subtitles that are on screen in one of the frames shown, one a line; without a
+    subtitle file, or any on screen, the question alone.
+    """
+    if row["subtitle"] is None:
+        return Text(wording(row))
+    return Subtitled(
+        tuple(parse_srt(Path(row["subtitle"]).read_text(encoding="utf-8", errors="replace"))),
+        "This video's subtitles are listed below:\n",
+        f"\n\n{wording(row, 'the video and the subtitles')}",
+        wording(row),
+    )
 
 
 def videomme_task(*, question, **declared):
@@ -39,7 +71,7 @@ def videomme_task(*, question, **declared):
         id=lambda row: row["question_id"],
         cluster=lambda row: row["videoID"],
         groups={label: lambda row, label=label: str(row[label]) for label in LABELS},
-        meta=lambda row: {"question": row["question"], "options": videomme.options(row)},
+        meta=lambda row: {"question": row["question"], "options": options(row)},
         metric=MultipleChoice(letters.video_mme, answered=True),
         max_new_tokens=16,
         size=2700,
@@ -68,7 +100,7 @@ tasks = (
         category="video",
         title="Video-MME",
         paper_row="VideoMME",
-        question=lambda row: text(videomme.wording(row)),
+        question=lambda row: text(wording(row)),
         notes="900 videos, 300 of each duration class, three questions each.",
         lmms_eval_notes="`videomme` divides by all questions, as `acc` does here, and reads 23 of 270 "
         "constructed answers otherwise; the official script divides by the answered ones (`official_acc`).",
@@ -77,7 +109,7 @@ tasks = (
         name="videomme_w_subtitle",
         category="video",
         title="Video-MME with subtitles",
-        question=videomme.with_subtitles,
+        question=with_subtitles,
         notes="744 of the 900 videos have subtitles; the prompt of the others, and of those with no "
         "subtitle on screen in any frame shown, is that of `videomme`.",
         lmms_eval_notes="`videomme_w_subtitle` asks for a single word or phrase by default, and shows other "
