@@ -39,6 +39,7 @@ _KEPT = (
     "dtype",
     "max_frames",
     "visual_tokens",
+    "video_backend",
     "mc_logits",
 )
 

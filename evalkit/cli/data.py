@@ -16,7 +16,8 @@ from evalkit.core.registry import load_task, resolve
 from evalkit.core.strict_json import to_json
 
 if TYPE_CHECKING:
-    from evalkit.data.download import PullSpec, RepoPlan
+    from evalkit.data.download import RepoPlan
+    from evalkit.data.pull_spec import PullSpec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -80,7 +81,7 @@ def check_command(as_json: bool, **options: Any) -> int:
     """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1);
     under which name each repository is there that has several.
     """
-    from evalkit.data.download import check
+    from evalkit.data.check import check
     from evalkit.data.hub import HubDataset
 
     order = _pull_spec(**options)
@@ -137,8 +138,8 @@ def _pull_spec(
     lock: Path | None = None,
     update: bool = False,
 ) -> PullSpec:
-    from evalkit.data.download import PullSpec
     from evalkit.data.hub import HubDataset
+    from evalkit.data.pull_spec import PullSpec
 
     root = data_root or os.environ.get("EVALKIT_DATA")
     if subset not in (None, "ci"):

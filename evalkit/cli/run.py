@@ -75,6 +75,11 @@ if TYPE_CHECKING:
 @click.option(
     "--visual-tokens", type=click.IntRange(min=1), help="Of a request; by default the paper's 24576."
 )
+@click.option(
+    "--video-backend",
+    type=click.Choice(["pyav", "decord", "torchcodec"]),
+    help="What decodes videos; `pyav` unless told otherwise. Part of a model's identity.",
+)
 @click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes; 0 for none.")
 @click.option(
     "--media-timeout",

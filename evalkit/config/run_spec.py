@@ -104,6 +104,7 @@ class RunSpec(BaseModel):
         gpus_per_engine: GPUs of each engine on a cluster.
         max_frames: of a video; None means the paper's 768 (at two a second).
         visual_tokens: of all media of a request; None means the paper's 24,576.
+        video_backend: what decodes videos: ``pyav``, ``decord`` or ``torchcodec``.
         workers: preprocessing processes; None means one per free core, 0 none.
         media_timeout: seconds that a medium may take to be read; its samples get an error then.
         batch_tokens: upper limit on the tokens answered at a time (new ones included), of all models that
@@ -143,6 +144,7 @@ class RunSpec(BaseModel):
     gpus_per_engine: Count | None = None
     max_frames: Count | None = None
     visual_tokens: Count | None = None
+    video_backend: Literal["pyav", "decord", "torchcodec"] = "pyav"
     workers: Annotated[int, Field(ge=0)] | None = None
     media_timeout: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] = MEDIA_SECONDS
     batch_tokens: Annotated[
@@ -230,6 +232,7 @@ class RunSpec(BaseModel):
         options += [each for each in (self.mc_logits, self.max_frames, self.visual_tokens) if each]
         options += [self.reasoning] if self.reasoning != TAGS else []
         options += [("processor", self.processor)] if self.processor else []
+        options += [("video backend", self.video_backend)] if self.video_backend != "pyav" else []
         # In the words of the first version: a finished command must find its folder.
         listed = ", ".join(f"ArmSpec(model={each.model!r}, rope={each.rope!r})" for each in systems)
         digest = hashlib.sha256(f"([{listed}], {repr(tuple(options))[1:]}".encode()).hexdigest()[:8]

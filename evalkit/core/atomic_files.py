@@ -79,16 +79,19 @@ def staging_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, which is moved to ``target``, where there is none, if the block succeeds."""
+def atomic_folder(target: Path, durable: bool = True) -> Iterator[Path]:
+    """A folder to fill, which is moved to ``target``, where there is none, if the block succeeds; see
+    :func:`atomic_path` for ``durable``.
+    """
     with _errors_name(target), staging_folder(target.parent) as work:
         yield work
-        for folder, _, files in os.walk(work):
+        for folder, _, files in os.walk(work) if durable else ():
             for name in files:
                 _sync(Path(folder, name))
             _sync_folder(Path(folder))
         os.replace(work, target)
-        _sync_folder(target.parent)
+        if durable:
+            _sync_folder(target.parent)
 
 
 def make_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Optional protocols of data sets: which files they read, and where relative paths and media lie."""
+"""What a data set may offer beside its rows (see :class:`evalkit.core.task.Dataset`)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ class DeclaresSources(Protocol):
 
     def sources(self, data_root: str | None) -> Sequence[Path] | None:
         """Files and folders; None if rows come from another place."""
+        ...
+
+
+@runtime_checkable
+class OpenableDataset(Protocol):
+    """A data set whose commit or revision is known only when it is looked for."""
+
+    def open(self, data_root: str | None) -> Self:
+        """The same, found in a local mirror or on the hub; its ``describe`` says which version it is."""
         ...
 
 

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from evalkit.core.columns import shortened, value_type
-from evalkit.core.dataset import MediaLocator
+from evalkit.core.dataset import MediaLocator, OpenableDataset
 from evalkit.core.errors import EnvironmentProblem, EvalkitError, UsageError
 from evalkit.core.row_checks import (
     BadRow,
@@ -111,6 +111,12 @@ class Task:
                     f"its `{name}` is not what it should be",
                     "correct its file; `evalkit tasks show chartqa` and the files in tasks/ show the form",
                 )
+
+    def open(self, data_root: str | None) -> Task:
+        """The same with its data set found: ``dataset.describe()`` says which version of it will be read."""
+        if not isinstance(self.dataset, OpenableDataset):
+            return self
+        return replace(self, dataset=self.dataset.open(data_root))
 
     def samples(self, data_root: str | None) -> Iterator[Sample]:
         """Yield the samples of this benchmark in the data set's order, those that can't be asked too.

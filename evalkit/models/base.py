@@ -59,7 +59,8 @@ class LoadConfig:
     :func:`evalkit.inference.compile.compile_parts`. ``batching``: options of the engine, as the user would write
     them, by which other numbers share a computation: they round differently in 16 bits. ``processor``
     lends tokenizer and processor settings to a checkpoint without; ``processor_if_needed``: some of the
-    models that it was named for may have their own.
+    models that it was named for may have their own. ``video_backend`` decodes videos
+    (:data:`evalkit.data.video.BACKENDS`).
     """
 
     dtype: str = "auto"
@@ -71,6 +72,7 @@ class LoadConfig:
     batching: tuple[str, ...] = ()
     processor: str | None = None
     processor_if_needed: bool = False
+    video_backend: str = "pyav"
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

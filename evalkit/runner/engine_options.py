@@ -55,6 +55,7 @@ def load_config_of(spec: RunSpec) -> LoadConfig:
         batching=_batching(spec),
         processor=spec.processor,
         processor_if_needed=len({system.model for system in spec.systems()}) > 1,
+        video_backend=spec.video_backend,
     )
 
 

@@ -52,6 +52,7 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
         start_fork_server()
     tasks = load_tasks(spec)
     watch = InputWatch.start(spec, tasks)
+    tasks = [task.open(spec.data_root) for task in tasks]
     system_run = SystemRun(
         spec=spec,
         inputs=load_inputs(spec, tasks),

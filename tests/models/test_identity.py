@@ -140,6 +140,7 @@ def test_what_differs_has_a_name(name: str, checkpoint: Path) -> None:
         (LoadConfig("float32", "cpu", compiled=True), {"compile"}),
         (LoadConfig("float32", "cpu", max_frames=4), {"preprocessing", "shown"}),
         (LoadConfig("float32", "cpu", visual_tokens=64), {"preprocessing", "shown"}),
+        (LoadConfig("float32", "cpu", video_backend="decord"), {"preprocessing", "video backend"}),
         # In float32 the answers are the same: the engine's own promise.
         (LoadConfig("float32", "cpu", batching=("batch size 1",)), set()),
         (LoadConfig("float32", "cpu", device_map="auto"), set()),

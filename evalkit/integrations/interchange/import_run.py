@@ -112,6 +112,7 @@ def read_answers(order: ImportSpec, rule: str = TAGS) -> ImportedAnswers:
         order.references == "auto"
         and (order.data_root is not None or not isinstance(task.dataset, HubDataset))
     )
+    task = task.open(order.data_root) if data else task
     found = match(task, answers, order.data_root, found) if data else from_file(task, answers, found)
     system = _system_of(order, logs[0])
     hashes = [log.sha256 for log in logs]
