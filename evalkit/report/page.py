@@ -6,13 +6,9 @@ and shown as text.
 
 from __future__ import annotations
 
-import html
-import json
 import math
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
@@ -21,37 +17,11 @@ from evalkit.report.aggregate import RATES, BenchmarkColumn
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import RecordsByTask
 from evalkit.report.grid import TableRow, legend, lines, scale
+from evalkit.report.html import render
 from evalkit.report.samples import PageSamples, Thumbnails
 from evalkit.store.records_table import ScoreRow, score_rows
 
 _BINS = 6
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {style_hash}; \
-script-src {script_hash}; img-src data:; base-uri 'none'; form-action 'none'">
-<title>{title}</title><style>{style}</style></head><body>
-<h1>{title}</h1>
-{body}
-<script type="application/json" id="data">{data}</script>
-<script>{script}</script></body></html>
-"""
-_TABLE = """<h2 id="scores">Scores</h2>
-<p><label>rows <input id="rows" type="search" placeholder="filter"></label></p>
-<div class="scroll" id="table"></div>
-<ul class="note">{notes}</ul>"""
-_REST = """<h2 id="differences">Differences to the baseline</h2><div class="scroll" id="forest"></div>
-<h2 id="categories">By category</h2><div id="heat"></div>
-<h2 id="lengths">Score by length of the video</h2><div id="duration"></div>
-<h2 id="sizes">Score by number of visual tokens</h2><div id="tokens"></div>
-<h2 id="failures">Failures</h2><div class="scroll" id="flags"></div>
-<h2 id="browser">Samples</h2>
-<p class="note">Keys: j and k go from sample to sample, n and p from page to page.
-Green dashes are the true box.</p>
-<form id="filters"></form>
-<p><span id="count" aria-live="polite"></span> <span class="pager"></span></p>
-<div id="samples"></div><p class="pager"></p>"""
 
 
 def report_page(
@@ -87,7 +57,7 @@ def report_page(
         "flags": [{name: counts[name] for name in names} for counts in flags],
         **samples.data(),
     }
-    return _assemble(title, legend(comparison), _TABLE + _REST, data)
+    return _page("report.html", title, legend(comparison), data)
 
 
 def table_page(
@@ -99,30 +69,13 @@ def table_page(
 ) -> str:
     """One table, with sorting and filtering; ``heads`` name what a line's category and label are."""
     data = {"heads": heads, "columns": list(columns), "lines": [_line(line) for line in table]}
-    return _assemble(title, notes, _TABLE, data)
+    return _page("page.html", title, notes, data)
 
 
-def _assemble(title: str, footnotes: Sequence[str], body: str, data: Mapping[str, Any]) -> str:
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in footnotes)
+def _page(template: str, title: str, notes: Sequence[str], data: Mapping[str, Any]) -> str:
     assets = files("evalkit.report") / "assets"
     style, script = ((assets / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    page = _PAGE.format(
-        title=html.escape(title),
-        style=style,
-        style_hash=_allowed(style),
-        script_hash=_allowed(script),
-        body=body.format(notes=notes),
-        # An end tag within the data would end the script element.
-        data=json.dumps(finite_json(data), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
-        script=script,
-    )
-    # A lone surrogate out of a model or a data set, which UTF-8 hasn't, becomes its JSON escape.
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _allowed(content: str) -> str:
-    """How a page's policy names the one style or script that it allows."""
-    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
+    return render(template, title=title, notes=notes, style=style, script=script, data=finite_json(data))
 
 
 def _line(line: TableRow) -> dict[str, Any]:

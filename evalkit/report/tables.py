@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html as escape
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from evalkit.core.escapes import csv_table, tex
 from evalkit.core.escapes import markdown as md
 from evalkit.report.comparison import Comparison
 from evalkit.report.grid import BEST, SECOND, TableCell, TableRow, breakdown_rows, legend, lines
+from evalkit.report.html import render
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -153,31 +153,14 @@ def _tex_entry(entry: TableCell) -> str:
 
 def html(comparison: Comparison, breakdown: bool = False) -> str:
     """Tables without a page around them; the best score of a line in bold, the second underlined."""
-    names = [each.name for each in comparison.shown()]
-    parts = [_html(names, lines(comparison))]
-    if breakdown:
-        for title, found in breakdown_rows(comparison):
-            parts.append(f"<h3>{escape.escape(title)}</h3>{_html(names, found)}")
-    notes = "".join(f"<li>{escape.escape(note)}</li>" for note in legend(comparison))
-    return "\n".join([*parts, f"<ul>{notes}</ul>"])
-
-
-def _html(names: Sequence[str], found: Sequence[TableRow]) -> str:
-    heads = "".join(f"<th>{escape.escape(name)}</th>" for name in names)
-    rows = [f"<table><thead><tr><th></th><th>benchmark</th>{heads}</tr></thead><tbody>"]
-    for line in found:
-        cells = "".join(f"<td>{_html_entry(entry)}</td>" for entry in line.entries)
-        kind = ' class="mean"' if line.mean else ""
-        head = f"<td>{escape.escape(line.category)}</td><td>{escape.escape(line.label)}</td>"
-        rows.append(f"<tr{kind}>{head}{cells}</tr>")
-    return "\n".join([*rows, "</tbody></table>"])
-
-
-def _html_entry(entry: TableCell) -> str:
-    score = escape.escape(entry.score)
-    score = {BEST: f"<b>{score}</b>", SECOND: f"<u>{score}</u>"}.get(entry.rank, score)
-    rest = f" <small>{entry.interval}</small>" if entry.interval else ""
-    return score + rest + (f" <small>{escape.escape(entry.difference)}</small>" if entry.difference else "")
+    return render(
+        "tables.html",
+        names=[each.name for each in comparison.shown()],
+        tables=[("", lines(comparison)), *(breakdown_rows(comparison) if breakdown else ())],
+        notes=legend(comparison),
+        best=BEST,
+        second=SECOND,
+    )
 
 
 def csv(comparison: Comparison) -> str:
