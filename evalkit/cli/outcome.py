@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
+from evalkit.cli.layout import room, show
 from evalkit.core.console import say
 from evalkit.core.errors import ExitCode
 from evalkit.core.strict_json import to_json
@@ -72,13 +71,8 @@ def _show(outcome: RunResult, comparison: Comparison) -> None:
 
 
 def print_comparison(comparison: Comparison, breakdown: bool = False) -> None:
-    """Draw the table for the terminal that stdout is, or plainly for a pipe."""
-    from rich.console import Console
-
-    plain = not sys.stdout.isatty()
-    # A pipe has no width of its own: let every column have the room that it needs.
-    console = Console(width=1000 if plain else None, highlight=False)
-    console.print(tables.terminal(comparison, console.width, breakdown))
+    """Draw the table; where it is wider than the terminal, it goes on below."""
+    show(tables.terminal(comparison, room(), breakdown))
 
 
 def _first_error(outcome: RunResult) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from evalkit.cli.import_ import matching_options, with_data_root
-from evalkit.cli.layout import fields
+from evalkit.cli.layout import fields, show
 from evalkit.cli.options import json_option, official_random_option, reasoning_option, tasks_dir_option
 from evalkit.core.console import say
 from evalkit.core.errors import UsageError
@@ -58,7 +58,11 @@ def command(
             official_random=official_random,
             reasoning=reasoning or TAGS,
         )
-    say(to_json(found) if as_json else "\n\n".join(map(_block, found, found.values())))
+    if as_json:
+        say(to_json(found))
+    else:
+        for task, result in found.items():
+            _show(task, result)
     return 0
 
 
@@ -75,8 +79,9 @@ def _foreign(what: Path, task: str | None, seed: int | None, rule: str, **option
     return score_answers(ImportSpec([what], task, "answers", **with_data_root(options)), seed, rule)
 
 
-def _block(task: str, result: dict[str, Any]) -> str:
-    shown = {name: f"{value:.4f}" for name, value in result["scores"].items()}
+def _show(task: str, result: dict[str, Any]) -> None:
+    scores = {name: f"{value:.4f}" for name, value in result["scores"].items()}
     rates = ", ".join(f"{name} {rate:.1%}" for name, rate in result["rates"].items())
-    title = f"{task} (n = {result['n']}; {rates}; reasoning by {result['reasoning']})"
-    return "\n".join([fields(title, shown), *(f"  - {note}" for note in result.get("notes", ()))])
+    show(fields(f"{task} (n = {result['n']}; {rates}; reasoning by {result['reasoning']})", scores))
+    for note in result.get("notes", ()):
+        say(f"  - {note}")

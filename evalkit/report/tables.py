@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def terminal(comparison: Comparison, width: int = 1000, breakdown: bool = False) -> RenderableType:
+def terminal(comparison: Comparison, width: int, breakdown: bool = False) -> RenderableType:
     """The table as rich draws it: the best score of a line in bold, the second underlined.
 
     A table wider than ``width`` characters goes on below, the benchmarks named again.
@@ -60,9 +60,9 @@ def _page(names: Sequence[str], found: Sequence[TableRow], places: Sequence[int]
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("benchmark", no_wrap=True)
+    table.add_column("benchmark", overflow="fold")
     for place in places:
-        table.add_column(Text(names[place]), justify="right", no_wrap=True)
+        table.add_column(Text(names[place]), justify="right", overflow="fold")
     category = None
     for line in found:
         if line.category != category and category is not None:

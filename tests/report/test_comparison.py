@@ -146,7 +146,7 @@ def test_scores_of_another_range_are_scaled_before_they_are_averaged() -> None:
 def drawn(table: Comparison) -> str:
     console = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
     with console.capture() as captured:
-        console.print(tables.terminal(table))
+        console.print(tables.terminal(table, 200))
     return captured.get()
 
 

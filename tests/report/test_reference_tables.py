@@ -32,7 +32,7 @@ def test_every_form_shows_it() -> None:
     found = beside(comparison({"a": "mrope", "b": "mrope-i"}, columns))
     console = Console(width=200, file=io.StringIO())
     with console.capture() as captured:
-        console.print(tables.terminal(found))
+        console.print(tables.terminal(found, 200))
     assert "paper MRoPE-I" in captured.get()
     assert "83.72†" in captured.get()
     lines = tables.markdown(found).splitlines()
