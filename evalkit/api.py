@@ -13,8 +13,11 @@ from typing import Any
 
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.atomic_files import write_atomic
+from evalkit.core.errors import UsageError
 from evalkit.data.cache import MediaCache, cache_root
+from evalkit.integrations.interchange.detect import is_foreign
 from evalkit.integrations.interchange.import_run import ImportSpec, read_answers, store
+from evalkit.integrations.interchange.scores import score_answers
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
@@ -32,6 +35,7 @@ from evalkit.report.thumbnails import thumbnails
 from evalkit.runner.reporter import Reporter, SilentReporter
 from evalkit.runner.run import run_spec
 from evalkit.scoring.finalize import RunResult, rescore, score_from_journal
+from evalkit.scoring.predictions import score_file as score_predictions
 from evalkit.store import RunDir
 
 PathLike = str | Path
@@ -70,12 +74,48 @@ def with_default_data_root(spec: RunSpec) -> RunSpec:
     return spec.with_options(data_root=folder) if spec.data_root is None and folder else spec
 
 
-def score_run(run: PathLike, official_random: int | None = None, reasoning: str | None = None) -> RunResult:
+def score_run(
+    run: PathLike,
+    official_random: int | None = None,
+    reasoning: str | None = None,
+    tasks_dirs: Sequence[str] = (),
+) -> RunResult:
     """Score a stored run again, without model or data; ``official_random`` seeds the official
     scripts that draw an answer where they can read none, ``reasoning`` names another rule that separates
     reasoning from answers.
     """
-    return rescore(RunDir.open(Path(run)), official_random=official_random, reasoning=reasoning)
+    return rescore(RunDir.open(Path(run)), tuple(tasks_dirs), official_random, reasoning)
+
+
+def score_file(
+    path: PathLike,
+    task: str | None = None,
+    official_random: int | None = None,
+    reasoning: str = TAGS,
+    tasks_dirs: Sequence[str] = (),
+    **matching: Any,
+) -> dict[str, dict[str, Any]]:
+    """Score a file of predictions, or one that lmms-eval, VLMEvalKit or Inspect wrote, without making a run.
+
+    ``matching`` are further options of :class:`evalkit.integrations.interchange.import_run.ImportSpec`, for
+    another program's file. Returns scores, rates and notes by task.
+
+    Raises:
+        UsageError: the file can't be read, or is another program's and ``task`` is not given.
+    """
+    place, dirs = Path(path), tuple(tasks_dirs)
+    if not is_foreign(place):
+        return score_predictions(
+            place, task=task, tasks_dirs=dirs, official_random=official_random, reasoning=reasoning
+        )
+    if task is None:
+        raise UsageError(
+            f"results `{place}` without `--task`",
+            "which task of evalkit another program's file is about is not ours to guess",
+            "give it with `--task`; see `evalkit tasks`",
+        )
+    spec = ImportSpec([place], task, "answers", tasks_dirs=dirs, **matching)
+    return score_answers(spec, official_random, reasoning)
 
 
 def import_results(*files: PathLike, task: str, model: str, output: PathLike, **options: Any) -> RunResult:

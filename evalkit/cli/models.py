@@ -75,7 +75,7 @@ def check(ctx: click.Context, /, name: str, rope: str, as_json: bool, **where: A
         say(to_json(asdict(found) | {"passed": found.passed}))
     else:
         prompts = {f"prompt of {kind}": prompt for kind, prompt in found.prompts.items()}
-        show(fields(name, found.facts | prompts))
+        show(fields(name, {**found.facts, **prompts}))
         words = {"equal": "equal", "known": "differs as it should", "different": "DIFFERS"}
         rows = [(each.what, words[each.outcome], each.detail) for each in found.findings]
         say("\ncompared with transformers")
