@@ -1,8 +1,8 @@
 """Published tables beside one's own: ``evalkit compare RUN... --reference paper-qwen2.5-vl-7b``.
 
-The tables are data, in ``results/reference``. A published row stands below the arms of its variant;
-where their protocol is known to differ, or the paper's is not stated, the figure is marked and a
-footnote says why.
+The tables are data, in ``results/reference``. A published column stands beside the arms of its variant; where
+their protocols are known to differ, or the paper doesn't state its own, the figure is marked and a footnote
+says why.
 """
 
 from __future__ import annotations
@@ -52,29 +52,16 @@ class PublishedFigure:
 
 
 @dataclass(frozen=True)
-class Erratum:
-    """A printed figure that does not follow from the printed cells."""
-
-    row: str
-    method: str
-    printed: float
-    recomputed: float
-
-
-@dataclass(frozen=True)
 class PublishedTable:
     """A published table. ``name`` is that for ``--reference``, None where nothing can be compared."""
 
-    table: int
     name: str | None
     source: str
     title: str
-    unit: str
     model: str
     families: tuple[str, ...]
     protocol: tuple[str, ...]
     notes: tuple[str, ...]
-    errata: tuple[Erratum, ...]
     methods: tuple[PublishedMethod, ...]
     figures: tuple[PublishedFigure, ...]
 
@@ -245,16 +232,13 @@ def _read(path: Path) -> PublishedTable:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     source = content["source"]
     return PublishedTable(
-        table=source["table"],
         name=content.get("name"),
         source=f"arXiv {source['arxiv']}, Table {source['table']}",
         title=content["title"],
-        unit=content["unit"],
         model=content["model"],
         families=tuple(content["families"]),
         protocol=tuple(content["protocol"]),
         notes=tuple(content["notes"]),
-        errata=tuple(Erratum(**each) for each in content["errata"]),
         methods=tuple(PublishedMethod(each["method"], each.get("rope")) for each in content["methods"]),
         figures=tuple(
             PublishedFigure(**{**each, "values": tuple(each["values"])}) for each in content["rows"]
