@@ -1,4 +1,4 @@
-"""Whether arms may be put side by side: the same questions, shown and asked in the same way."""
+"""Whether arms may be compared: they were asked the same questions, about the same media, in the same way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evalkit.store import IMPORTED, Evaluation, Scoring, TaskEntry
 from evalkit.store.records import Record
 from evalkit.store.records_table import StoredRecords, filtered, sample_ids
 
-# What a run's manifest says of a task that changes scores.
+# Fields of a task in a manifest that change its scores, and what messages call them.
 _PROTOCOL = {
     "metric": "metric",
     "max_new_tokens": "limit of new tokens",
@@ -43,22 +43,18 @@ def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Seq
                 )
 
 
-def check_origins(evaluations: Iterable[tuple[str, Evaluation]]) -> None:
-    """Refuse arms that different programs asked; each evaluation with who was asked (arm and run).
+def refuse_differences(differences: Iterable[tuple[str, str]], fix: str) -> None:
+    """Refuse to compare what differs; each difference with where it is.
 
     Raises:
-        UsageError: names the task, the arms and the programs.
+        UsageError: names the first, and says how to go on: ``fix``.
     """
-    for where, problem in origin_differences(evaluations):
-        raise UsageError(
-            f"{where} can't be compared",
-            problem,
-            "compare the answers all the same, with that said beside the table: `--allow-mismatch`",
-        )
+    for where, problem in differences:
+        raise UsageError(f"{where} can't be compared", problem, fix)
 
 
 def origin_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterator[tuple[str, str]]:
-    """Which arms different programs asked."""
+    """Tasks that different programs asked different arms; each evaluation comes with its arm and run."""
     first: dict[str, tuple[str, Evaluation]] = {}
     for who, each in evaluations:
         other, known = first.setdefault(each.task.name, (who, each))
@@ -68,22 +64,6 @@ def origin_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterato
                 f"{each.task.name} of `{other}` and `{who}`",
                 f"one was asked by {one}, the other by {two}: prompts, pixels, frames and limits differ",
             )
-
-
-def check_protocols(tasks: Iterable[tuple[str, TaskEntry]], runs: Mapping[str, Scoring]) -> None:
-    """Refuse arms that were evaluated or scored differently; each task with who was asked it (arm and run),
-    and how each run was scored.
-
-    Raises:
-        UsageError: names the task, the arms or runs and what differs.
-    """
-    for where, problem in (*protocol_differences(tasks), *scoring_differences(runs)):
-        raise UsageError(
-            f"{where} can't be compared",
-            problem,
-            "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
-            "same (`--allow-mismatch`)",
-        )
 
 
 def scoring_differences(runs: Mapping[str, Scoring]) -> Iterator[tuple[str, str]]:
@@ -97,7 +77,7 @@ def scoring_differences(runs: Mapping[str, Scoring]) -> Iterator[tuple[str, str]
 
 
 def protocol_differences(tasks: Iterable[tuple[str, TaskEntry]]) -> Iterator[tuple[str, str]]:
-    """Which arms were evaluated differently on which task, and in what."""
+    """Tasks that were asked or scored differently, and in what; each comes with its arm and run."""
     first: dict[str, tuple[str, TaskEntry]] = {}
     for who, task in tasks:
         other, known = first.setdefault(task.name, (who, task))

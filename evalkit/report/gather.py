@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from evalkit.core.console import scrub
@@ -13,10 +14,9 @@ from evalkit.core.task import Task
 from evalkit.metrics.base import Metric
 from evalkit.report.comparability import (
     check_comparable,
-    check_origins,
-    check_protocols,
     origin_differences,
     protocol_differences,
+    refuse_differences,
     restrict_to_shared,
     scoring_differences,
 )
@@ -24,6 +24,12 @@ from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.results import RecordsByTask, Results, open_run
 from evalkit.store import RunDir
 from evalkit.store.records_table import sample_ids
+
+_COMPARE_ANSWERS = "compare the answers all the same, with that said beside the table: `--allow-mismatch`"
+_ONE_PROTOCOL = (
+    "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
+    "same (`--allow-mismatch`)"
+)
 
 
 @dataclass(frozen=True)
@@ -94,19 +100,16 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     ]
     asked = [(who, each.task) for who, each in evaluated]
     scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
+    origins = origin_differences(evaluated)
+    protocols = chain(protocol_differences(asked), scoring_differences(scored))
     notes: list[str] = []
     if allow_mismatch:
         notes = restrict_to_shared(arms, records)
-        differing = (
-            *origin_differences(evaluated),
-            *protocol_differences(asked),
-            *scoring_differences(scored),
-        )
-        notes += [f"mismatch on {where}: {what}" for where, what in differing]
+        notes += [f"mismatch on {where}: {what}" for where, what in chain(origins, protocols)]
     else:
-        check_origins(evaluated)
+        refuse_differences(origins, _COMPARE_ANSWERS)
         check_comparable(arms, records)
-        check_protocols(asked, scored)
+        refuse_differences(protocols, _ONE_PROTOCOL)
     comparison = _merged(arms, _kept(parts, origin, records), records if allow_mismatch else None)
     for name, (part, own) in origin.items():
         notes += part.import_notes(own, name)

@@ -1,7 +1,7 @@
-"""One self-contained HTML page about finished runs: table, plots, and every answer side by side.
+"""Self-contained HTML pages: of finished runs (table, plots, every answer side by side), or of one table.
 
-The page needs no network: data, style and script are in it. Whatever models wrote is stored as JSON
-and shown as text.
+A page needs no network: its data, style and script are in it. What models wrote is in it as JSON, which the
+script shows as text.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
+from operator import attrgetter
 from typing import Any
 
 from evalkit.core.strict_json import finite_json
-from evalkit.report.aggregate import RATES, BenchmarkColumn
+from evalkit.report.aggregate import RATES, BenchmarkColumn, value_of
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import RecordsByTask
-from evalkit.report.grid import TableRow, legend, lines, scale
+from evalkit.report.grid import TableRow, legend, scale, table_rows
 from evalkit.report.html import render
 from evalkit.report.samples import PageSamples, Thumbnails
 from evalkit.store.records_table import ScoreRow, score_rows
@@ -27,10 +28,11 @@ _BINS = 6
 def report_page(
     comparison: Comparison, records: Mapping[str, RecordsByTask], thumbnails: Thumbnails, title: str
 ) -> str:
-    """The page; ``records`` maps arm and task to scored records, ``thumbnails`` (task, sample id) to
-    pictures as ``data:`` URLs.
+    """A page about finished runs.
+
+    ``records`` maps arm and task to scored records, ``thumbnails`` (task, sample id) to ``data:`` URLs.
     """
-    curves = {"duration": _seconds, "tokens": _tokens}
+    curves = {"duration": attrgetter("video_seconds"), "tokens": attrgetter("visual_tokens")}
     plots: dict[str, list[dict[str, Any]]] = {name: [] for name in curves}
     flags = [Counter[str]() for _ in comparison.arms]
     samples = PageSamples(thumbnails)
@@ -49,7 +51,7 @@ def report_page(
     data = {
         "heads": ("category", "benchmark"),
         "columns": [each.name for each in comparison.shown()],
-        "lines": [_line(line) for line in lines(comparison)],
+        "lines": [_line(line) for line in table_rows(comparison)],
         "arms": [arm.name for arm in comparison.arms],
         "forest": list(_forest(comparison)),
         "heat": list(_heat(comparison)),
@@ -67,7 +69,7 @@ def table_page(
     table: Sequence[TableRow],
     notes: Sequence[str],
 ) -> str:
-    """One table, with sorting and filtering; ``heads`` name what a line's category and label are."""
+    """A page with one table to sort and filter; ``heads`` are the headings of its first two columns."""
     data = {"heads": heads, "columns": list(columns), "lines": [_line(line) for line in table]}
     return _page("page.html", title, notes, data)
 
@@ -137,9 +139,9 @@ def _curves(
     curves = []
     for place, side in enumerate(light):
         points = [
-            (size, each.score.value)
+            (size, value)
             for each in side
-            if each.score is not None and each.score.value is not None and (size := measure(each)) is not None
+            if (value := value_of(each)) is not None and (size := measure(each)) is not None
         ]
         if len({size for size, _ in points}) > 1:
             binned = [(size, value * scale(column), count) for size, value, count in _binned(sorted(points))]
@@ -158,14 +160,6 @@ def _binned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, floa
             size, value = (sum(each[axis] for each in part) / len(part) for axis in (0, 1))
             yield size, value, len(part)
             part = []
-
-
-def _seconds(verdict: ScoreRow) -> float | None:
-    return verdict.video_seconds
-
-
-def _tokens(verdict: ScoreRow) -> float:
-    return float(verdict.visual_tokens)
 
 
 def _flags(light: Sequence[ScoreRow]) -> Counter[str]:

@@ -10,7 +10,7 @@ from evalkit.core.console import inline
 from evalkit.core.escapes import csv_table, tex
 from evalkit.core.escapes import markdown as md
 from evalkit.report.comparison import Comparison
-from evalkit.report.grid import BEST, SECOND, TableCell, TableRow, breakdown_rows, legend, lines
+from evalkit.report.grid import BEST, SECOND, TableCell, TableRow, breakdown_rows, legend, table_rows
 from evalkit.report.html import render
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def terminal(comparison: Comparison, width: int, breakdown: bool = False) -> Ren
     from rich.text import Text
 
     names = [each.name for each in comparison.shown()]
-    parts = _pages(names, lines(comparison), width, "")
+    parts = _pages(names, table_rows(comparison), width, "")
     if breakdown:
         for title, found in breakdown_rows(comparison):
             parts += _pages(names, found, width, title)
@@ -95,7 +95,7 @@ def _plain(entry: TableCell) -> str:
 def markdown(comparison: Comparison, breakdown: bool = False) -> str:
     """GitHub tables; the best score of a line in bold, the second underlined."""
     names = [each.name for each in comparison.shown()]
-    parts = [_markdown(names, lines(comparison))]
+    parts = [_markdown(names, table_rows(comparison))]
     if breakdown:
         parts += [
             f"**{md(title)}**\n\n{_markdown(names, found)}" for title, found in breakdown_rows(comparison)
@@ -134,7 +134,7 @@ def latex(comparison: Comparison) -> str:
         " & ".join(["Type", "Benchmark", *names]) + r" \\",
     ]
     category = None
-    for line in lines(comparison):
+    for line in table_rows(comparison):
         if line.category != category:
             rows.append(r"\midrule")
         shown = line.category.capitalize() if line.category != category else ""
@@ -156,7 +156,7 @@ def html(comparison: Comparison, breakdown: bool = False) -> str:
     return render(
         "tables.html",
         names=[each.name for each in comparison.shown()],
-        tables=[("", lines(comparison)), *(breakdown_rows(comparison) if breakdown else ())],
+        tables=[("", table_rows(comparison)), *(breakdown_rows(comparison) if breakdown else ())],
         notes=legend(comparison),
         best=BEST,
         second=SECOND,
