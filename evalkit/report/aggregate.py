@@ -30,7 +30,7 @@ RATES: Mapping[str, tuple[str, ...]] = {
 class BenchmarkColumn:
     """A benchmark of a comparison; its metric lies within ``limits``.
 
-    Benchmarks with the same ``row`` (MMBench in two languages) are one row of the paper's table, as their mean.
+    Benchmarks with the same ``row`` (MMBench in two languages) are one row of the paper's table, their mean.
     """
 
     task: str
@@ -55,8 +55,8 @@ class Estimate:
 class Cell:
     """The score of one arm on one benchmark.
 
-    ``estimate`` is the primary figure over the samples that have a score, of ``expected`` in all. ``counts`` has
-    the samples behind each of ``RATES``, ``figures`` everything that the benchmark's authors report, and
+    ``estimate`` is the primary figure over the samples that have a score, of ``expected`` in all. ``counts``
+    has the samples behind each of ``RATES``, ``figures`` everything that the benchmark's authors report, and
     ``breakdown`` an estimate by group and label. ``unreliable`` names the rates that are over their limits.
     """
 
