@@ -21,7 +21,7 @@ _ANSWERS_BEFORE_A_RATE = 16
 
 @contextmanager
 def slow_files_shown(quiet: bool) -> Iterator[None]:
-    """Within, hashing of files that takes its time is told on stderr."""
+    """Within the block, files whose hashing takes long are told on stderr."""
     log, shown = logging.getLogger("evalkit.data.file_hash"), _Stderr()
     before = log.level
     if not quiet:

@@ -7,9 +7,15 @@ from typing import Any
 
 import click
 
-from evalkit.cli.import_ import matching_options, with_data_root
+from evalkit.cli.import_ import matching_options
 from evalkit.cli.layout import fields, show
-from evalkit.cli.options import json_option, official_random_option, reasoning_option, tasks_dir_option
+from evalkit.cli.options import (
+    json_option,
+    official_random_option,
+    reasoning_option,
+    tasks_dir_option,
+    with_data_root,
+)
 from evalkit.core.console import say
 from evalkit.core.strict_json import to_json
 from evalkit.metrics.reasoning import TAGS

@@ -1,4 +1,4 @@
-"""What there is to know of a benchmark: for ``evalkit tasks show``, and as ``docs/tasks.md``."""
+"""Everything that a benchmark declares: ``evalkit tasks show``, and the page ``docs/tasks.md``."""
 
 from __future__ import annotations
 
