@@ -75,7 +75,7 @@ def write(folder: Path, spec: RunSpec, found: Baseline) -> None:
 
 
 def _finish_update(folder: Path) -> None:
-    """Move the files of ``.update``, if there is one, into the baseline; also one of an interrupted update."""
+    """Move the files of ``.update``, if there is one, into the baseline; it may be of a killed update."""
     update = folder / _UPDATE
     if not update.is_dir():
         return
