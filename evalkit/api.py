@@ -26,7 +26,7 @@ from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather
 from evalkit.report.leaderboard.check import unsupported
 from evalkit.report.leaderboard.page import leaderboard_page
-from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, write
+from evalkit.report.leaderboard.table import rows_of_runs, write
 from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
@@ -220,16 +220,7 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
     """Write the arms of finished runs into a leaderboard CSV, and the whole of it into an HTML ``page``;
     return its number of rows.
     """
-    opened = [open_run(RunDir.open(Path(path))) for path in runs]
-    count = write(
-        Path(target),
-        [
-            row
-            for results in opened
-            for facts in leaderboard_sources(results)
-            for row in leaderboard_rows(facts)
-        ],
-    )
+    count = write(Path(target), rows_of_runs(open_run(RunDir.open(Path(path))) for path in runs))
     if page is not None:
         write_atomic(Path(page), leaderboard_page(Path(target)))
     return count
@@ -237,13 +228,5 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
 
 def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
     """What a leaderboard CSV says that the runs, scored anew from their journals, don't bear out."""
-    opened = [score_from_journal(RunDir.open(Path(path))) for path in runs]
-    return unsupported(
-        Path(target),
-        [
-            row
-            for results in opened
-            for facts in leaderboard_sources(results)
-            for row in leaderboard_rows(facts)
-        ],
-    )
+    rows = rows_of_runs(score_from_journal(RunDir.open(Path(path))) for path in runs)
+    return unsupported(Path(target), rows)

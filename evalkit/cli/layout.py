@@ -17,7 +17,7 @@ _PIPE_WIDTH = 1_000_000  # a pipe has no width of its own: nothing is wrapped or
 
 
 def room() -> int:
-    """Characters in a line of what stdout is."""
+    """Characters in a line of stdout."""
     from rich.console import Console
 
     return Console().width if sys.stdout.isatty() else _PIPE_WIDTH

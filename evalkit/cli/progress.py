@@ -40,7 +40,7 @@ class _Stderr(logging.Handler):
 
 
 def make_reporter(quiet: bool) -> Reporter:
-    """The form that suits stderr: bars, lines, or only problems."""
+    """The reporter for stderr: bars on a terminal, else lines; only problems if ``quiet``."""
     if quiet:
         return ProblemsOnly()
     return Bars() if sys.stderr.isatty() else Lines(sys.stderr)
@@ -56,7 +56,7 @@ class ProblemsOnly(SilentReporter):
 
 @dataclass
 class _Count:
-    """How far a system is."""
+    """Progress of one system."""
 
     total: int
     stored: int

@@ -56,7 +56,7 @@ def task_card(task: Task) -> dict[str, Any]:
 
 
 def page(tasks: Sequence[Task]) -> str:
-    """All cards as Markdown: a table of all, then one section each."""
+    """The page as Markdown: for each category a table of its benchmarks, then a section for each."""
     parts = [_HEAD.format(groups=", ".join(f"`{group}`" for group in GROUPS))]
     for task in tasks:
         task.check_declaration()

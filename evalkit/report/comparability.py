@@ -20,7 +20,7 @@ _PROTOCOL = {
 
 
 def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Sequence[Record]]]) -> None:
-    """Refuse to put scores side by side that answer different questions.
+    """Refuse to compare arms that were asked different questions.
 
     ``records`` maps arm and task to that arm's records. Sample sets, references and media (content,
     frames, size) must be the same for every arm; prompts too, unless the families differ, since each has its
@@ -67,7 +67,7 @@ def origin_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterato
 
 
 def scoring_differences(runs: Mapping[str, Scoring]) -> Iterator[tuple[str, str]]:
-    """Which runs separate reasoning from answers differently."""
+    """Runs that separate reasoning from answers differently."""
     first = next(iter(runs.items()), None)
     for run, scoring in runs.items():
         if first is not None and scoring.reasoning != first[1].reasoning:
@@ -88,8 +88,9 @@ def protocol_differences(tasks: Iterable[tuple[str, TaskEntry]]) -> Iterator[tup
 
 
 def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, Sequence[Record]]]) -> list[str]:
-    """Leave only the samples that all arms have of each task, in place; say what was left out and what
-    else differs.
+    """Restrict ``records``, in place, to the samples of each task that all arms have.
+
+    Returns footnotes on what was left out and what else differs.
     """
     notes = []
     for task in dict.fromkeys(task for tasks in records.values() for task in tasks):
@@ -112,7 +113,7 @@ def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, Sequenc
 
 
 def _difference(first: Sequence[Record], second: Sequence[Record], one: Arm, two: Arm) -> str | None:
-    """What differs between two arms' questions, or None. Which media another program showed is not known."""
+    """The first difference between two arms' questions, or None; an imported run's media are not known."""
     prompts = one.family == two.family
     media = IMPORTED not in (one.family, two.family)
     if only := sorted(set(sample_ids(first)) ^ set(sample_ids(second))):
@@ -137,7 +138,7 @@ def _difference(first: Sequence[Record], second: Sequence[Record], one: Arm, two
 def _unlike(
     first: Sequence[Record], second: Sequence[Record], names: Sequence[str]
 ) -> tuple[Sequence[Record], Sequence[Record]]:
-    """The samples that have to be looked at: of stored ones in the same order those whose digests differ."""
+    """The samples that may differ: of stored ones in the same order, those whose digests differ."""
     if (
         not (isinstance(first, StoredRecords) and isinstance(second, StoredRecords))
         or first.ids() != second.ids()

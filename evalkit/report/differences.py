@@ -33,7 +33,7 @@ def with_differences(
     baseline: str,
     correction: Correction = "holm",
 ) -> Comparison:
-    """Add every arm's differences to the one that ``baseline`` names.
+    """Add the differences of every arm to the ``baseline``.
 
     ``records`` maps arm and task to scored records, ``metric_of`` an arm and a task to its metric.
 
@@ -66,7 +66,7 @@ def with_differences(
 
 
 def find_arm(arms: Sequence[Arm], name: str) -> Arm:
-    """The arm that a user means: by its name, its variant, its model, or the beginning of its name.
+    """The arm that ``name`` is the name, variant, model or beginning of the name of.
 
     Raises:
         UsageError: none, or more than one.
@@ -107,7 +107,7 @@ def pairs(metric: Metric, first: Sequence[ScoreRow], second: Sequence[ScoreRow])
 def _by_label(
     metric: Metric, task: str, first: Sequence[ScoreRow], second: Sequence[ScoreRow], correction: Correction
 ) -> dict[tuple[str, str, str], Difference]:
-    """Differences within every label of every breakdown, corrected over the labels of each."""
+    """Differences by label of every breakdown, p values corrected over the labels of each."""
     members: dict[str, dict[str, tuple[list[ScoreRow], list[ScoreRow]]]] = {}
     for place, records in enumerate((first, second)):
         for record in records:

@@ -1,4 +1,4 @@
-"""Several runs put together: their comparison, the records behind it, and where each arm is from."""
+"""Several runs put together: their comparison, its records, and the run of each arm."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _ONE_PROTOCOL = (
 
 @dataclass(frozen=True)
 class CombinedRuns:
-    """Runs put together; ``origin`` maps an arm's name to the results that it is from and its name there."""
+    """Runs put together; ``origin`` maps an arm's name to its run's results and its name there."""
 
     comparison: Comparison
     records: Mapping[str, RecordsByTask]
     origin: Mapping[str, tuple[Results, str]]
 
     def metric(self, arm: str, task: str) -> Metric:
-        """What scored an arm's records of a task."""
+        """The metric that scored an arm's records of a task."""
         results, own = self.origin[arm]
         for part, name in ((results, own), *self.origin.values()):
             for each in part.evaluations:
@@ -57,7 +57,7 @@ class CombinedRuns:
         return set(list(ids)[:count])
 
     def tasks(self, name: str) -> list[Task]:
-        """The task of a name, unless it is another program's."""
+        """The task of a name, as a list; empty if another program scored it."""
         for results, _ in self.origin.values():
             for each in results.evaluations:
                 if each.task.name == name:
@@ -88,7 +88,7 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     for run, part in zip(names, parts, strict=True):
         found = part.by_arm()
         for arm in part.arms(run):
-            # A folder may be called as an arm of another run is: whatever the names, none is taken twice.
+            # Even with its run's name added, an arm's name may be that of an arm of another run.
             name = _free(arm.name, run, records)
             records[name] = found[arm.name]
             origin[name] = (part, arm.name)
@@ -148,7 +148,7 @@ def _kept(
     origin: Mapping[str, tuple[Results, str]],
     records: Mapping[str, RecordsByTask],
 ) -> list[Results]:
-    """The runs with those of their records that are compared."""
+    """The runs with only the records that are compared."""
     found = []
     for part in parts:
         names = {own: name for name, (results, own) in origin.items() if results is part}
@@ -160,7 +160,7 @@ def _kept(
 def _merged(
     arms: Sequence[Arm], parts: Sequence[Results], shared: Mapping[str, RecordsByTask] | None
 ) -> Comparison:
-    """One table out of several. A comparison of ``shared`` samples expects no more than these."""
+    """One comparison of several runs; with ``shared`` records, no more samples than these are expected."""
     tables = [part.comparison() for part in parts]
     columns = {column.task: column for table in reversed(tables) for column in reversed(table.columns)}
     order = dict.fromkeys(column.task for table in tables for column in table.columns)

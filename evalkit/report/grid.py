@@ -62,7 +62,7 @@ def table_rows(comparison: Comparison) -> list[TableRow]:
 
 
 def breakdown_rows(comparison: Comparison) -> Iterator[tuple[str, list[TableRow]]]:
-    """For every breakdown of every benchmark, its name and a row for every label."""
+    """The name of every breakdown of every benchmark, and a row for each of its labels."""
     for column in comparison.columns:
         cells = [cells[column.task] for cells in comparison.cells.values() if column.task in cells]
         for group in dict.fromkeys(group for cell in cells for group in cell.breakdown):
@@ -102,12 +102,12 @@ def mean_text(value: float | None) -> str:
 
 
 def scale(column: BenchmarkColumn) -> float:
-    """What a score is multiplied by to print it: fractions are shown out of 100."""
+    """The factor of printed scores: 100 for fractions, else 1."""
     return 100.0 if column.limits == (0.0, 1.0) else 1.0
 
 
 def legend(comparison: Comparison) -> list[str]:
-    """What the numbers are, before the footnotes of single cells."""
+    """The notes below a table: metrics, sizes and statistics, then the footnotes of single cells."""
     metrics = ", ".join(f"{column.task} {column.metric}" for column in comparison.columns)
     sizes = ", ".join(f"{column.task} {_size(comparison, column.task)}" for column in comparison.columns)
     found = [f"metric: {metrics}", f"n: {sizes}; ranges are 95% intervals"]

@@ -135,7 +135,9 @@ def _heat(comparison: Comparison) -> Iterator[dict[str, Any]]:
 def _curves(
     column: BenchmarkColumn, light: Sequence[Sequence[ScoreRow]], measure: Callable[[ScoreRow], float | None]
 ) -> Iterator[dict[str, Any]]:
-    """Mean scores in bins of equal numbers of samples, where a benchmark's samples differ in ``measure``."""
+    """Mean scores over bins of ``measure`` with equal numbers of samples; none if all samples are equal in
+    it.
+    """
     curves = []
     for place, side in enumerate(light):
         points = [
@@ -151,7 +153,7 @@ def _curves(
 
 
 def _binned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, int]]:
-    """Bins of about equal numbers; samples of one size are never in two bins."""
+    """Bins of about equal numbers of samples; those of one size are in one bin."""
     part: list[tuple[float, float]] = []
     for place, point in enumerate(points):
         part.append(point)
@@ -163,6 +165,6 @@ def _binned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, floa
 
 
 def _flags(light: Sequence[ScoreRow]) -> Counter[str]:
-    """How many samples there are, and how many have each flag."""
+    """The number of samples, and of those with each flag."""
     found = Counter(flag for each in light for flag in set(each.flags))
     return found + Counter(samples=len(light))

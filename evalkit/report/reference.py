@@ -75,7 +75,7 @@ class PublishedTable:
         return found.values[self.methods.index(method)] if found else None
 
     def matching(self, rope: str) -> list[PublishedMethod]:
-        """The methods that are a variant; else the one of the same name with other parameters."""
+        """The methods of exactly this variant; else the one of the same name with other parameters."""
         spelled = [(method, _canonical(method.rope)) for method in self.methods if method.rope]
         exact = [method for method, text in spelled if text == _canonical(rope)]
         alike = [method for method, text in spelled if _base(text) == _base(rope)]
@@ -147,7 +147,7 @@ def _differences(
     arms: list[Arm],
     sizes: Mapping[str, Mapping[str, int | None]],
 ) -> dict[str, list[str]]:
-    """What is known to differ or is left open, by row; under an empty name what concerns all rows."""
+    """Notes on known differences and open questions, by row; an empty name is for all rows."""
     found: dict[str, list[str]] = defaultdict(list)
     for arm in arms:
         if method.rope and _canonical(method.rope) != _canonical(arm.rope):
@@ -167,7 +167,7 @@ def _differences(
 
 
 def _about(figure: PublishedFigure, columns: Sequence[BenchmarkColumn]) -> list[str]:
-    """What the paper leaves open about a benchmark, and where its columns are something else."""
+    """Notes on what the paper leaves open about a benchmark, and on how our columns differ."""
     found = [f"† paper {figure.row}: {figure.assumed}"] if columns and figure.assumed else []
     found += [
         f"† {column.task} is scored {BY_LOGITS}, which the paper doesn't state"

@@ -1,4 +1,4 @@
-"""A comparison drawn for the terminal, Markdown, LaTeX, HTML and CSV."""
+"""A comparison as a table for the terminal, in Markdown, LaTeX, HTML and CSV."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def terminal(comparison: Comparison, width: int, breakdown: bool = False) -> RenderableType:
-    """The table as rich draws it: the best score of a line in bold, the second underlined.
+    """The table for rich: the best score of a row in bold, the second underlined.
 
-    A table wider than ``width`` characters goes on below, the benchmarks named again.
+    Columns that don't fit into ``width`` characters go into further tables below, with the benchmarks again.
     """
     from rich.console import Group
     from rich.text import Text
@@ -35,7 +35,7 @@ def terminal(comparison: Comparison, width: int, breakdown: bool = False) -> Ren
 
 
 def _pages(names: Sequence[str], found: Sequence[TableRow], width: int, title: str) -> list[RenderableType]:
-    """As many tables as the width needs, at least one column each."""
+    """As many tables as the width requires, each of at least one arm."""
     from rich.text import Text
 
     names, title = [inline(name) for name in names], inline(title)
@@ -93,7 +93,7 @@ def _plain(entry: TableCell) -> str:
 
 
 def markdown(comparison: Comparison, breakdown: bool = False) -> str:
-    """GitHub tables; the best score of a line in bold, the second underlined."""
+    """GitHub tables; the best score of a row in bold, the second underlined."""
     names = [each.name for each in comparison.shown()]
     parts = [_markdown(names, table_rows(comparison))]
     if breakdown:
@@ -152,7 +152,7 @@ def _tex_entry(entry: TableCell) -> str:
 
 
 def html(comparison: Comparison, breakdown: bool = False) -> str:
-    """Tables without a page around them; the best score of a line in bold, the second underlined."""
+    """Tables as an HTML fragment; the best score of a row in bold, the second underlined."""
     return render(
         "tables.html",
         names=[each.name for each in comparison.shown()],
@@ -164,9 +164,7 @@ def html(comparison: Comparison, breakdown: bool = False) -> str:
 
 
 def csv(comparison: Comparison) -> str:
-    """Tidy rows at full precision: one per arm, benchmark, figure and label of a breakdown, with the
-    difference to the baseline if there is one.
-    """
+    """Tidy rows at full precision: one for each arm and benchmark, and each label of its breakdowns."""
     import pandas as pd
 
     rows: list[dict[str, object]] = []

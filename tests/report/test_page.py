@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from report_page import unpack_json
 from test_comparison import ARMS, column, make_cell, record
 
 from evalkit.core.types import MediaInfo
@@ -20,7 +21,7 @@ from evalkit.metrics.base import Score
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.page import _binned, report_page, table_page
-from evalkit.report.samples import PIECE, PageSamples, unpack_json
+from evalkit.report.samples import PIECE, PageSamples
 from evalkit.store import Record
 from evalkit.store.records_table import RecordsTable, StoredRecords, write_columns
 
