@@ -7,14 +7,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.atomic_files import write_atomic
+from evalkit.core.errors import UsageError
 from evalkit.data.cache import MediaCache, cache_root
+from evalkit.integrations.interchange.detect import is_foreign
 from evalkit.integrations.interchange.import_run import ImportSpec, read_answers, store
+from evalkit.integrations.interchange.scores import score_answers
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
@@ -23,15 +26,16 @@ from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather
 from evalkit.report.leaderboard.check import unsupported
 from evalkit.report.leaderboard.page import leaderboard_page
-from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, write
+from evalkit.report.leaderboard.table import rows_of_runs, write
 from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
-from evalkit.report.results import Results, open_run
+from evalkit.report.results import open_run
 from evalkit.report.thumbnails import thumbnails
 from evalkit.runner.reporter import Reporter, SilentReporter
 from evalkit.runner.run import run_spec
 from evalkit.scoring.finalize import RunResult, rescore, score_from_journal
+from evalkit.scoring.predictions import score_file as score_predictions
 from evalkit.store import RunDir
 
 PathLike = str | Path
@@ -70,12 +74,48 @@ def with_default_data_root(spec: RunSpec) -> RunSpec:
     return spec.with_options(data_root=folder) if spec.data_root is None and folder else spec
 
 
-def score_run(run: PathLike, official_random: int | None = None, reasoning: str | None = None) -> RunResult:
-    """Score a stored run again, without model or data. ``official_random`` seeds the official scripts that
-    draw an answer where they can read none; ``reasoning`` is another rule that separates reasoning from
-    answers.
+def score_run(
+    run: PathLike,
+    official_random: int | None = None,
+    reasoning: str | None = None,
+    tasks_dirs: Sequence[str] = (),
+) -> RunResult:
+    """Score a stored run again, without model or data; ``official_random`` seeds the official
+    scripts that draw an answer where they can read none, ``reasoning`` names another rule that separates
+    reasoning from answers.
     """
-    return rescore(RunDir.open(Path(run)), official_random=official_random, reasoning=reasoning)
+    return rescore(RunDir.open(Path(run)), tuple(tasks_dirs), official_random, reasoning)
+
+
+def score_file(
+    path: PathLike,
+    task: str | None = None,
+    official_random: int | None = None,
+    reasoning: str = TAGS,
+    tasks_dirs: Sequence[str] = (),
+    **matching: Any,
+) -> dict[str, dict[str, Any]]:
+    """Score a file of predictions, or one that lmms-eval, VLMEvalKit or Inspect wrote, without making a run.
+
+    ``matching`` are further options of :class:`evalkit.integrations.interchange.import_run.ImportSpec`, for
+    another program's file. Returns scores, rates and notes by task.
+
+    Raises:
+        UsageError: the file can't be read, or is another program's and ``task`` is not given.
+    """
+    place, dirs = Path(path), tuple(tasks_dirs)
+    if not is_foreign(place):
+        return score_predictions(
+            place, task=task, tasks_dirs=dirs, official_random=official_random, reasoning=reasoning
+        )
+    if task is None:
+        raise UsageError(
+            f"results `{place}` without `--task`",
+            "which task of evalkit another program's file is about is not ours to guess",
+            "give it with `--task`; see `evalkit tasks`",
+        )
+    spec = ImportSpec([place], task, "answers", tasks_dirs=dirs, **matching)
+    return score_answers(spec, official_random, reasoning)
 
 
 def import_results(*files: PathLike, task: str, model: str, output: PathLike, **options: Any) -> RunResult:
@@ -180,19 +220,13 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
     """Write the systems of finished runs into a leaderboard CSV, and all of it into an HTML ``page``; return
     its number of rows.
     """
-    count = write(Path(target), _leaderboard_rows(open_run(RunDir.open(Path(path))) for path in runs))
+    count = write(Path(target), rows_of_runs(open_run(RunDir.open(Path(path))) for path in runs))
     if page is not None:
         write_atomic(Path(page), leaderboard_page(Path(target)))
     return count
 
 
 def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
-    """The claims of a leaderboard CSV that the runs, scored anew from their journals, don't support."""
-    scored = (score_from_journal(RunDir.open(Path(path))) for path in runs)
-    return unsupported(Path(target), _leaderboard_rows(scored))
-
-
-def _leaderboard_rows(runs: Iterable[Results]) -> list[dict[str, Any]]:
-    return [
-        row for results in runs for source in leaderboard_sources(results) for row in leaderboard_rows(source)
-    ]
+    """What a leaderboard CSV says that the runs, scored anew from their journals, don't bear out."""
+    rows = rows_of_runs(score_from_journal(RunDir.open(Path(path))) for path in runs)
+    return unsupported(Path(target), rows)

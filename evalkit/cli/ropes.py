@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evalkit.cli.layout import columns, fields
+from evalkit.cli.layout import columns, fields, show
 from evalkit.cli.options import json_option
 from evalkit.core.atomic_files import atomic_path
 from evalkit.core.console import say
@@ -36,7 +36,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         say(to_json({name: _described(variant) for name, variant in VARIANTS.items()}))
         return
-    say(columns([(name, variant.summary) for name, variant in VARIANTS.items()]))
+    show(columns((name, variant.summary) for name, variant in VARIANTS.items()))
     say(f"\nparts   position: {', '.join(POSITIONS)}")
     say(f"        frequency: {', '.join(FREQUENCIES)}")
     say(f"        scaling: {', '.join(SCALINGS)} (joined by +)")
@@ -46,7 +46,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 @command.command("show")
 @click.argument("name")
 @json_option
-def show(name: str, as_json: bool) -> None:
+def show_command(name: str, as_json: bool) -> None:
     """Explain a variant: its parts, parameters, paper, positions and channel map."""
     from evalkit.config.run_spec import parse_rope_option
     from evalkit.rope.text_plot import channels_text, positions_text
@@ -56,7 +56,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         say(to_json(found))
         return
-    say(fields(str(variant), {key: value for key, value in found.items() if value}))
+    show(fields(str(variant), {key: value for key, value in found.items() if value}))
     say("\npositions (. text, I image of 2 x 3, V video of two frames of 2 x 2)")
     say(_indented(positions_text(variant)))
     say("\npairs of a head of 128 channels, from the highest frequency to the lowest")
@@ -75,7 +75,10 @@ def group(name: str, as_json: bool) -> None:
             "see `evalkit ropes`",
         )
     rows = ABLATIONS[name]
-    say(to_json(dict(rows)) if as_json else columns(list(rows.items())))
+    if as_json:
+        say(to_json(dict(rows)))
+    else:
+        show(columns(rows.items()))
 
 
 @command.command("check")
@@ -105,7 +108,7 @@ def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
         rows = [vars(verdict) for verdict in verdicts]
         say(to_json({"passed": not failed, "results": rows}))
     else:
-        say(_table(verdicts))
+        _show_verdicts(verdicts)
     ctx.exit(int(ExitCode.CHECK_FAILED if failed else ExitCode.OK))
 
 
@@ -133,8 +136,8 @@ def plot(names: tuple[str, ...], output: Path) -> None:
     say(f"wrote {output}")
 
 
-def _table(verdicts: list[GoldenResult]) -> str:
-    rows = [("case", "official result", "ours", "compared", "largest difference", "verdict")]
+def _show_verdicts(verdicts: list[GoldenResult]) -> None:
+    rows = []
     for each in verdicts:
         verdict = each.mode if each.passed else "MISMATCH"
         note = f" ({each.note})" if each.note else ""
@@ -147,7 +150,8 @@ def _table(verdicts: list[GoldenResult]) -> str:
     summary = (
         f"{failed} of {len(verdicts)} results differ" if failed else f"all {len(verdicts)} results agree"
     )
-    return f"{columns(rows)}\n\n{summary}: {counted}"
+    show(columns(rows, ("case", "official result", "ours", "compared", "largest difference", "verdict")))
+    say(f"\n{summary}: {counted}")
 
 
 _MODES = ("default", "compat", "official failure")

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_page import unpack_json
 
 from evalkit.cli import run_cli
 from evalkit.core.registry import load_task
 from evalkit.core.submission import Submission
 from evalkit.metrics.unscored import Unscored
-from evalkit.report.samples import unpack_json
 from evalkit.scoring.finalize import finalize
 from evalkit.store import Record, RunDir
 

@@ -1,4 +1,4 @@
-"""The JSON schema of evalkit's files: ``python -m evalkit.cli.json_schema > docs/schema.json``."""
+"""The JSON schema of evalkit's files: ``python -m tools.json_schema > docs/schema.json``."""
 
 from __future__ import annotations
 
