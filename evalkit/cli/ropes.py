@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.cli.checkout import require_tools
 from evalkit.cli.layout import columns, fields
 from evalkit.cli.options import json_option
 from evalkit.core.atomic_files import atomic_path
@@ -19,7 +20,7 @@ from evalkit.rope.grammar import write_value
 from evalkit.rope.variants import FREQUENCIES, POSITIONS, SCALINGS, VARIANTS, RopeVariant
 
 if TYPE_CHECKING:
-    from evalkit.rope.golden import GoldenResult
+    from tools.golden import GoldenResult
 
 
 @click.group("ropes", invoke_without_command=True)
@@ -88,7 +89,8 @@ def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
     Exits with 1 on any mismatch. `default`: reproduced as it is; `compat`: with the named option;
     `official failure`: the official code raised or cut its positions, and ours are right.
     """
-    from evalkit.rope.golden.check import NoCases, check_folder
+    require_tools("evalkit ropes check", "golden")
+    from tools.golden.check import NoCases, check_folder
 
     if not folder.is_dir():
         raise EnvironmentProblem(

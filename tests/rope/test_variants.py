@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.rope.ablations import ABLATIONS
-from evalkit.rope.golden.spectra import spectrum_of
 from evalkit.rope.parameters import BadParameter, symmetric_split
 from evalkit.rope.scaling import Spectrum
 from evalkit.rope.variants import (
@@ -18,6 +17,7 @@ from evalkit.rope.variants import (
     parse_variant,
     split_variants,
 )
+from tools.golden.spectra import spectrum_of
 
 
 def axes(text: str, pairs: int = 64, kv_heads: int = 8, section: tuple[int, int, int] | None = None) -> str:

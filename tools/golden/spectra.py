@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evalkit.rope.golden import GoldenResult, Mode
-from evalkit.rope.golden.mapping import MappedVariant, spectrum_variant
 from evalkit.rope.parameters import BadParameter
 from evalkit.rope.rotary import VariantRotary
 from evalkit.rope.scaling import Linear, NtkAware, Scaling, Spectrum, Yarn, model_spectrum
 from evalkit.rope.variants import RopeVariant, parse_variant
+from tools.golden import GoldenResult, Mode
+from tools.golden.mapping import MappedVariant, spectrum_variant
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.rope.golden import GoldenResult
-from evalkit.rope.golden.official_layouts import check_lumos, check_omnigen, check_v2pe
-from evalkit.rope.golden.sequences import check_sequence
-from evalkit.rope.golden.spectra import check_spectra
+from tools.golden import GoldenResult
+from tools.golden.official_layouts import check_lumos, check_omnigen, check_v2pe
+from tools.golden.sequences import check_sequence
+from tools.golden.spectra import check_spectra
 
 Check = Callable[[str, Mapping[str, Any], Mapping[str, Any]], Iterator[GoldenResult]]
 

@@ -12,13 +12,13 @@ import numpy.typing as npt
 import torch
 
 from evalkit.rope.batch import BatchPositions, position_batch
-from evalkit.rope.golden import GoldenResult, Mode
-from evalkit.rope.golden.mapping import MappedVariant, sequence_variant
 from evalkit.rope.hf.layouts import qwen
 from evalkit.rope.layout import Segment
 from evalkit.rope.positions import PositionDesign
 from evalkit.rope.positions.circle import Circle
 from evalkit.rope.variants import parse_variant
+from tools.golden import GoldenResult, Mode
+from tools.golden.mapping import MappedVariant, sequence_variant
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
