@@ -19,6 +19,14 @@ tasks_dir_option = click.option(
     help="A folder with your own task files; may be repeated.",
 )
 
+ropes_dir_option = click.option(
+    "--ropes-dir",
+    "ropes_dirs",
+    multiple=True,
+    metavar="DIR",
+    help="A folder with your own RoPE variants (docs/add-a-rope.md); may be repeated.",
+)
+
 
 def token_budget(text: str) -> int | str:
     """A number of tokens, or ``auto``, from the command line."""

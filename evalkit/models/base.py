@@ -14,6 +14,7 @@ from evalkit.inference.base import Decoder
 from evalkit.inference.counters import EngineCounters
 
 if TYPE_CHECKING:
+    from evalkit.rope.outside import RopeFile
     from evalkit.rope.variants import RopeVariant
 
 
@@ -59,7 +60,7 @@ class LoadConfig:
     :func:`evalkit.inference.compile.compile_parts`. ``batching``: options of the engine, as the user would write
     them, by which other numbers share a computation: they round differently in 16 bits. ``processor``
     lends tokenizer and processor settings to a checkpoint without; ``processor_if_needed``: some of the
-    models that it was named for may have their own.
+    models that it was named for may have their own. ``rope_files`` hold variants from outside.
     """
 
     dtype: str = "auto"
@@ -71,6 +72,7 @@ class LoadConfig:
     batching: tuple[str, ...] = ()
     processor: str | None = None
     processor_if_needed: bool = False
+    rope_files: tuple[RopeFile, ...] = ()
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

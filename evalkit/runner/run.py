@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from evalkit.config.run_spec import RunSpec
+from evalkit.config.run_spec import RunSpec, rope_files
 from evalkit.core import provenance
 from evalkit.core.errors import EvalkitError, RunGone, UsageError
 from evalkit.core.provenance import usable_cores
@@ -225,6 +225,7 @@ def load_config_of(spec: RunSpec) -> LoadConfig:
         _batching(spec),
         spec.processor,
         processor_if_needed=len({system.model for system in spec.systems()}) > 1,
+        rope_files=rope_files(spec.ropes_dirs),
     )
 
 
