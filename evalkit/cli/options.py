@@ -20,6 +20,14 @@ tasks_dir_option = click.option(
     help="A folder with your own task files; may be repeated.",
 )
 
+ropes_dir_option = click.option(
+    "--ropes-dir",
+    "ropes_dirs",
+    multiple=True,
+    metavar="DIR",
+    help="A folder with your own RoPE variants (docs/add-a-rope.md); may be repeated.",
+)
+
 
 data_root_option = click.option(
     "--data-root", metavar="DIR", help="Local mirror of the data sets (or EVALKIT_DATA)."

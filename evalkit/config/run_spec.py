@@ -21,8 +21,10 @@ from evalkit.core.yaml_file import read_yaml
 from evalkit.data.media import MEDIA_SECONDS
 from evalkit.metrics.reasoning import RULES, TAGS
 from evalkit.rope.ablations import ABLATIONS
-from evalkit.rope.grammar import PART_KEYS
-from evalkit.rope.variants import parse_variant, split_variants
+from evalkit.rope.grammar import PART_KEYS, split_variants
+from evalkit.rope.outside import RopeFile, read_ropes_dirs, rope_catalog
+from evalkit.rope.validation import BadRope
+from evalkit.rope.variant import RopeVariant
 
 SUBSETS = ("ci",)
 EXECUTORS = ("auto", "local", "ray")
@@ -55,6 +57,7 @@ SHORT_NAMES = {
     "rope": "ropes",
     "task": "tasks",
     "tasks_dir": "tasks_dirs",
+    "ropes_dir": "ropes_dirs",
     "rate_limit": "rate_limits",
 }
 
@@ -94,6 +97,7 @@ class RunSpec(BaseModel):
         wait: wait for samples that another process is answering into the same directory, instead of stopping.
         data_root: local mirror with the hub's repository layout.
         tasks_dirs: further folders with task files.
+        ropes_dirs: folders with RoPE variants of one's own (docs/add-a-rope.md).
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         device_map: ``auto`` spreads each model over all devices that are seen, as transformers does.
@@ -136,6 +140,7 @@ class RunSpec(BaseModel):
     wait: bool = False
     data_root: PathText | None = None
     tasks_dirs: Paths = ()
+    ropes_dirs: Paths = ()
     dtype: str = "auto"
     device: str = "auto"
     device_map: str | None = None
@@ -215,11 +220,13 @@ class RunSpec(BaseModel):
                 "every `--model` names its own variant (`variant=checkpoint`)",
                 "leave `--rope` out, or give a checkpoint without `variant=`",
             )
+        files = rope_files(self.ropes_dirs)
         systems: list[SystemSpec] = []
         for variant, model in paired:
             ropes = [variant] if variant else expand_ablations(self.ropes) or ["auto"]
             systems += [
-                SystemSpec(model, rope if rope == "auto" else str(parse_rope_option(rope))) for rope in ropes
+                SystemSpec(model, rope if rope == "auto" else str(parse_rope_option(rope, files)))
+                for rope in ropes
             ]
         return list(dict.fromkeys(systems))
 
@@ -250,19 +257,37 @@ def expand_ablations(ropes: Iterable[str]) -> list[str]:
     return [variant for rope in ropes for variant in ABLATIONS.get(rope, {rope: rope}).values()]
 
 
-def parse_rope_option(text: str) -> Any:
-    """Parse a variant.
+def rope_files(folders: Iterable[str]) -> tuple[RopeFile, ...]:
+    """What the files in folders of RoPE variants hold now.
 
     Raises:
-        UsageError: it is none; says what to do.
+        UsageError: there is no such folder, or a file in it can't be read or used.
     """
     try:
-        return parse_variant(text)
+        files = read_ropes_dirs(tuple(folders))
+        rope_catalog(files)
+    except BadRope as error:
+        raise UsageError(error.what, error.why, error.fix) from None
+    return files
+
+
+def parse_rope_option(text: str, files: tuple[RopeFile, ...] = ()) -> RopeVariant:
+    """Read a variant: evalkit's own, of an installed package, or of ``files``.
+
+    Raises:
+        UsageError: it can't be read, or something from outside can't be used.
+    """
+    try:
+        return rope_catalog(files).parse(text)
+    except BadRope as error:
+        raise UsageError(error.what, error.why, error.fix) from None
     except ValueError as error:
         known = getattr(error, "known", ())
         hint = did_you_mean(getattr(error, "name", text), known)
         raise UsageError(
-            f"RoPE variant `{text}`", f"{error}.{hint}", "see `evalkit ropes` for names and parameters"
+            f"RoPE variant `{text}`",
+            f"{error}.{hint}",
+            "see `evalkit ropes` for names and parameters, and add `--ropes-dir` for your own",
         ) from None
 
 

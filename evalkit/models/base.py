@@ -14,6 +14,7 @@ from evalkit.inference.base import Decoder
 from evalkit.inference.counters import EngineCounters
 
 if TYPE_CHECKING:
+    from evalkit.rope.outside import RopeFile
     from evalkit.rope.variants import RopeVariant
 
 
@@ -60,7 +61,7 @@ class LoadConfig:
     them, by which other numbers share a computation: they round differently in 16 bits. ``processor``
     lends tokenizer and processor settings to a checkpoint without; ``processor_if_needed``: some of the
     models that it was named for may have their own. ``video_backend`` decodes videos
-    (:data:`evalkit.data.video.BACKENDS`).
+    (:data:`evalkit.data.video.BACKENDS`). ``rope_files`` hold variants from outside.
     """
 
     dtype: str = "auto"
@@ -73,6 +74,7 @@ class LoadConfig:
     processor: str | None = None
     processor_if_needed: bool = False
     video_backend: str = "pyav"
+    rope_files: tuple[RopeFile, ...] = ()
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

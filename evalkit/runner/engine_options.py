@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from evalkit.config.run_spec import RunSpec
+from evalkit.config.run_spec import RunSpec, rope_files
 from evalkit.core.errors import UsageError
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import Executor
@@ -56,6 +56,7 @@ def load_config_of(spec: RunSpec) -> LoadConfig:
         processor=spec.processor,
         processor_if_needed=len({system.model for system in spec.systems()}) > 1,
         video_backend=spec.video_backend,
+        rope_files=rope_files(spec.ropes_dirs),
     )
 
 

@@ -93,7 +93,7 @@ class InputWatch:
 
 def _sources(spec: RunSpec, tasks: Sequence[Task]) -> list[Path] | None:
     """Files and folders of the tasks and their data."""
-    paths = [Path(folder) for folder in spec.tasks_dirs]
+    paths = [Path(folder) for folder in (*spec.tasks_dirs, *spec.ropes_dirs)]
     for task in tasks:
         if not isinstance(task.dataset, DeclaresSources):
             return None

@@ -28,6 +28,8 @@ class MappedVariant:
 
 def sequence_variant(key: str, entry: Params) -> MappedVariant | None:
     """The variant whose positions a result should be; None if nothing is known of its source."""
+    if entry.get("evalkit"):
+        return MappedVariant(str(entry["evalkit"]))
     source, _, name = key.partition(".")
     if source == "unified" and entry.get("variant"):
         return _unified(str(entry["variant"]), entry.get("params") or {})
@@ -69,7 +71,7 @@ def _unified(name: str, params: Params) -> MappedVariant | None:
 
 
 def _unified_option(name: str, params: Params) -> MappedVariant | None:
-    """Those that need an option of ours, or settings that only tests use."""
+    """Variants that need an option of ours, or settings that only tests use."""
     stride = params.get("temporal_stride")
     if name in ("ilrope", "omnirope"):
         ours = {"ilrope": "il-rope", "omnirope": "omni-rope"}[name]

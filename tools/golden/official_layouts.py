@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evalkit.rope.golden import GoldenResult
-from evalkit.rope.golden.spectra import TOLERANCE, spectrum_of
 from evalkit.rope.layout import Segment, TextRun, VisualBlock, runs
 from evalkit.rope.positions import position_ids
 from evalkit.rope.rotary import VariantRotary
 from evalkit.rope.variants import RopeVariant, parse_variant
+from tools.golden import GoldenResult
+from tools.golden.spectra import TOLERANCE, spectrum_of
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.rope.golden import GoldenResult
-from evalkit.rope.golden.official_layouts import check_lumos, check_omnigen, check_v2pe
-from evalkit.rope.golden.sequences import check_sequence
-from evalkit.rope.golden.spectra import check_spectra
+from evalkit.rope.catalog import RopeCatalog
+from evalkit.rope.variants import BUILTIN
+from tools.golden import GoldenResult
+from tools.golden.official_layouts import check_lumos, check_omnigen, check_v2pe
+from tools.golden.sequences import check_sequence
+from tools.golden.spectra import check_spectra
 
 Check = Callable[[str, Mapping[str, Any], Mapping[str, Any]], Iterator[GoldenResult]]
 
@@ -40,8 +42,9 @@ class NoCases(ValueError):
     """The folder holds nothing that could be compared, or a case that can't be read."""
 
 
-def check_folder(folder: Path) -> Iterator[GoldenResult]:
-    """Compare every case of a folder, in the order of their names.
+def check_folder(folder: Path, catalog: RopeCatalog = BUILTIN) -> Iterator[GoldenResult]:
+    """Compare every case of a folder, in the order of their names; ``catalog`` has the variants that results
+    name as theirs (``"evalkit": "my-variant"``).
 
     Raises:
         NoCases: there are none, or one is not as it must be.
@@ -55,7 +58,10 @@ def check_folder(folder: Path) -> Iterator[GoldenResult]:
             with np.load(path.with_suffix(".npz")) as stored:
                 arrays = dict(stored)
             check = check_spectra if "entries" in case else _LAYOUTS[case["layout"]]
-            yield from check(path.stem, case, arrays)
+            if check is check_sequence:
+                yield from check_sequence(path.stem, case, arrays, catalog)
+            else:
+                yield from check(path.stem, case, arrays)
         except _NOT_A_CASE as error:
             reason = f"{type(error).__name__}: {error}"
             raise NoCases(f"case `{path.name}` is not in the format of golden data ({reason})") from error

@@ -12,13 +12,14 @@ import numpy.typing as npt
 import torch
 
 from evalkit.rope.batch import BatchPositions, position_batch
-from evalkit.rope.golden import GoldenResult, Mode
-from evalkit.rope.golden.mapping import MappedVariant, sequence_variant
+from evalkit.rope.catalog import RopeCatalog
 from evalkit.rope.hf.layouts import qwen
 from evalkit.rope.layout import Segment
 from evalkit.rope.positions import PositionDesign
 from evalkit.rope.positions.circle import Circle
-from evalkit.rope.variants import parse_variant
+from evalkit.rope.variants import BUILTIN
+from tools.golden import GoldenResult, Mode
+from tools.golden.mapping import MappedVariant, sequence_variant
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -26,7 +27,9 @@ FRACTION_TOLERANCE = 1e-5  # relative: the official code accumulates steps in fl
 CIRCLE_TOLERANCE = 1e-3  # absolute: float32 arctangents and cosines that accumulate over blocks
 
 
-def check_sequence(name: str, case: Mapping[str, Any], arrays: Arrays) -> Iterator[GoldenResult]:
+def check_sequence(
+    name: str, case: Mapping[str, Any], arrays: Arrays, catalog: RopeCatalog = BUILTIN
+) -> Iterator[GoldenResult]:
     """Compare every result of one sequence file."""
     mask = torch.tensor(case["attention_mask"], dtype=torch.bool)
     rows = _segments(case, mask)
@@ -37,7 +40,7 @@ def check_sequence(name: str, case: Mapping[str, Any], arrays: Arrays) -> Iterat
                 name, key, "", "unknown", "positions", np.nan, False, "no variant of ours is known"
             )
             continue
-        variant = parse_variant(ours.variant)
+        variant = catalog.parse(ours.variant)
         ours = replace(ours, variant=str(variant))
         design = variant.position
         batch = position_batch([design], rows, mask.numpy())

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evalkit.rope.golden import GoldenResult, Mode
-from evalkit.rope.golden.mapping import MappedVariant, spectrum_variant
 from evalkit.rope.parameters import BadParameter
 from evalkit.rope.rotary import VariantRotary
 from evalkit.rope.scaling import Linear, NtkAware, Scaling, Spectrum, Yarn, model_spectrum
 from evalkit.rope.variants import RopeVariant, parse_variant
+from tools.golden import GoldenResult, Mode
+from tools.golden.mapping import MappedVariant, spectrum_variant
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -95,7 +95,7 @@ def _check_map(name: str, key: str, case: Mapping[str, Any], official: Any, pair
     if found is None:
         return _unknown(name, key, "axis map")
     ours, variant, heads = found
-    axes = variant.frequency.axis_map(pairs, heads)
+    axes = variant.axis_map(pairs, heads)
     rows = ["".join("THWn"[axis] for axis in row) for row in np.atleast_2d(axes)]
     theirs = [official] if isinstance(official, str) else list(official)
     wrong = sum(
@@ -120,8 +120,8 @@ def spectrum_of(
 ) -> Spectrum:
     """The spectrum of a variant on a model with a plain spectrum of ``base``."""
     exponents = torch.arange(0, 2 * pairs, 2, dtype=torch.int64).float() / (2 * pairs)
-    axes = torch.from_numpy(variant.frequency.axis_map(pairs, heads))
-    spectrum = model_spectrum(1.0 / (base**exponents), axes, base, TRAINED_LENGTH)
+    axes = torch.from_numpy(variant.axis_map(pairs, heads))
+    spectrum = model_spectrum(1.0 / (base**exponents), axes, base, TRAINED_LENGTH, variant.position.axes)
     for scaling in (*variant.scaling, *added):
         spectrum = scaling.apply(spectrum)
     return spectrum

@@ -3,7 +3,7 @@
 A folder holds cases, each a ``NAME.json`` beside a ``NAME.npz``: token sequences whose positions the
 official code computed, spectra (cos and sin on given positions), and cases in the layouts of V2PE,
 OmniGen2 and Lumos-1. Which variant reproduces a result follows from its recorded source, variant
-and parameters (:mod:`evalkit.rope.golden.mapping`).
+and parameters, or is named by it as ``"evalkit"`` (:mod:`tools.golden.mapping`).
 """
 
 from __future__ import annotations
