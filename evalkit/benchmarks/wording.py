@@ -1,8 +1,5 @@
-"""How a question asks for its answer: Qwen2-VL's words (the paper's protocol), and those of the other
-families' own evaluations where they differ.
-
-Sources: VLMEvalKit's prompts for Qwen2-VL and Qwen3-VL; LLaVA's evaluation scripts, whose words
-InternVL's own scripts use too.
+"""How a question asks for its answer: Qwen2-VL's words (the paper's protocol), and those of the evaluations of
+other families, which name the wording that they use (``Family.wording``).
 """
 
 from __future__ import annotations
@@ -12,6 +9,12 @@ from collections.abc import Mapping
 
 from evalkit.benchmarks.options import option_lines
 from evalkit.core.types import Text
+
+CONCISE = "concise"
+"""VLMEvalKit's prompts for Qwen3-VL."""
+
+PLAIN = "plain"
+"""LLaVA's evaluation scripts, whose words InternVL's own scripts use too."""
 
 _WORD_OR_PHRASE = "Answer the question using a single word or phrase."
 _LETTER = "Answer with the option's letter from the given choices directly."
@@ -23,16 +26,15 @@ _CHINESE = re.compile("[\u4e00-\u9fff]")
 def short_answer(question: str) -> Text:
     """A question to be answered in a few words.
 
-    >>> short_answer("Who?").wording("internvl").splitlines()[1]
+    >>> short_answer("Who?").wording("plain").splitlines()[1]
     'Answer the question using a single word or phrase.'
     """
     plain = f"{question}\n{_WORD_OR_PHRASE}"
     return Text(
         f"{question}\nPlease try to answer the question with short words or phrases if possible.",
         {
-            "qwen3_vl": f"{question}\nPlease answer concisely with short words or phrases when possible.",
-            "llava_onevision": plain,
-            "internvl": plain,
+            CONCISE: f"{question}\nPlease answer concisely with short words or phrases when possible.",
+            PLAIN: plain,
         },
     )
 
@@ -55,9 +57,8 @@ def choice(question: str, options: Mapping[str, str], hint: str = "") -> Text:
     return Text(
         asked + (_CHOOSE_CN if chinese else _CHOOSE),
         {
-            "qwen3_vl": asked + "Answer with the option letter only.",
-            "llava_onevision": plain,
-            "internvl": plain,
+            CONCISE: asked + "Answer with the option letter only.",
+            PLAIN: plain,
         },
     )
 
@@ -69,4 +70,4 @@ def yes_or_no(question: str) -> Text:
     'Is it red? Please answer yes or no.'
     """
     plain = f"{question}\n{_WORD_OR_PHRASE}"
-    return Text(f"{question} Please answer yes or no.", {"llava_onevision": plain, "internvl": plain})
+    return Text(f"{question} Please answer yes or no.", {PLAIN: plain})

@@ -1,4 +1,5 @@
-"""The pytest fixture ``evalkit_baseline``, found through the entry-point group ``pytest11``.
+"""The pytest fixture ``evalkit_baseline`` and the option ``--family``, found through the entry-point group
+``pytest11``.
 
 >>> def test_scores_have_not_changed(evalkit_baseline):
 ...     evalkit_baseline("results/baselines/zoo")
@@ -13,6 +14,16 @@ from typing import Any
 import pytest
 
 Check = Callable[..., None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--family`` of ``pytest --pyargs evalkit.models.conformance``."""
+    parser.getgroup("evalkit").addoption(
+        "--family",
+        action="append",
+        metavar="NAME",
+        help="model families that evalkit.models.conformance tests (default: all)",
+    )
 
 
 @pytest.fixture

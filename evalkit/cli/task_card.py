@@ -97,25 +97,25 @@ def _example(task: Task) -> dict[str, str]:
         sample = next(task.samples(None))
     else:
         return {}
-    usual = _prompt(sample, "qwen2_5_vl")
+    usual = _prompt(sample, "", "")
     found = {"example": usual}
     others: dict[str, list[str]] = {}
-    for family in FAMILIES:
-        others.setdefault(_prompt(sample, family), []).append(family)
+    for name, family in FAMILIES.items():
+        others.setdefault(_prompt(sample, name, family.wording), []).append(name)
     found |= {f"example ({', '.join(names)})": text for text, names in others.items() if text != usual}
     if task.submission is None:
         found["example's reference"] = json.dumps(sample.reference, ensure_ascii=False)
     return found
 
 
-def _prompt(sample: Sample, family: str) -> str:
-    text = "".join(_written(part, family) for part in sample.parts)
+def _prompt(sample: Sample, family: str, shared: str) -> str:
+    text = "".join(_written(part, family, shared) for part in sample.parts)
     return text if len(text) <= _SHOWN * 2 else f"{text[:_SHOWN]} ... {text[-_SHOWN:]}"
 
 
-def _written(part: Part, family: str) -> str:
+def _written(part: Part, family: str, shared: str) -> str:
     if isinstance(part, Text):
-        return part.wording(family)
+        return part.wording(family, shared)
     if isinstance(part, Locate):
         return f"(the family's request for the box of) {part.phrase}"
     if isinstance(part, Subtitled):

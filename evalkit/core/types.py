@@ -25,16 +25,16 @@ Category = Literal["image", "video", "grounding"]
 
 @dataclass(frozen=True)
 class Text:
-    """A piece of prompt text, verbatim; ``by_family`` has other wordings for the model families whose own
-    evaluations use them.
+    """A piece of prompt text, verbatim; ``by_family`` has the words for the model families whose own
+    evaluations ask differently, by the name of a family or of a wording that several share.
     """
 
     text: str
     by_family: Mapping[str, str] = field(default_factory=dict, compare=False)
 
-    def wording(self, family: str) -> str:
-        """The text for a model family."""
-        return self.by_family.get(family, self.text)
+    def wording(self, family: str, shared: str = "") -> str:
+        """The text for a model family, or for those that share a wording; a family's own counts first."""
+        return self.by_family.get(family, self.by_family.get(shared, self.text))
 
 
 @dataclass(frozen=True)

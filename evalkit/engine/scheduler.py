@@ -90,7 +90,7 @@ def generate_groups(
     first, so that little has to be kept for the others. Groups are taken from ``groups`` when there is room
     for them, not before.
     """
-    first, stats = models[0].preprocessor, stats or EngineCounters()
+    first, stats = models[0].info.preprocessor, stats or EngineCounters()
     with closing(prepare_all(first, groups, config.workers, config.media_seconds)) as prepared:
         schedulers = [
             Scheduler(

@@ -51,10 +51,10 @@ def text_attention(language_model: Any, attend: AttentionFn) -> Iterator[Mapping
 
 @contextmanager
 def vision_attention(tower: Any) -> Iterator[Mapping[str, Any]]:
-    """Within, a Qwen vision tower that is called with the yielded keyword arguments attends within all images
-    or windows by one :class:`VisionVarlenAttention`.
+    """Within, a vision tower of transformers that knows ``cu_seqlens`` and is called with the yielded keyword
+    arguments attends within all images or windows by one :class:`VisionVarlenAttention`.
     """
-    configs = [tower.config, *(block.attn.config for block in tower.blocks)]
+    configs = [part.config for part in tower.modules() if hasattr(part, "config")]
     with _using_attention(configs, _VISION):
         yield {"evalkit_attention": _AttentionHolder(VisionVarlenAttention().attend)}
 

@@ -164,12 +164,12 @@ class ModelInfo(Protocol):
         ...
 
 
-class Model(ModelInfo, Protocol):
+class Model(Protocol):
     """A loaded checkpoint with one RoPE variant installed."""
 
     @property
-    def model_info(self) -> ModelInfo:
-        """The same without its weights."""
+    def info(self) -> ModelInfo:
+        """What it was loaded from."""
         ...
 
     def fits_beside(self, other: ModelInfo) -> bool:

@@ -5,7 +5,6 @@ Nothing is hashed, and no weights are read: the untouched model that positions a
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,20 +18,16 @@ import torch
 
 from evalkit.core.errors import UsageError
 from evalkit.core.types import MediaKind, MediaRef, Prepared, Request, Text
-from evalkit.data.formats import open_image
-from evalkit.data.images import Pixels
-from evalkit.data.regular_files import open_regular
-from evalkit.data.video import open_reader, probe
-from evalkit.inference.normalisation import normalised
 from evalkit.inference.sequence import segments_of
 from evalkit.models.base import LoadConfig
 from evalkit.models.checkpoints.folder_kind import describe_folder
 from evalkit.models.checkpoints.source import Source
-from evalkit.models.families.registry import FAMILIES
+from evalkit.models.families.registry import adapter_of
 from evalkit.models.generation_config import generation_note
 from evalkit.models.hf_model import FamilyAdapter, OpenedCheckpoint, open_checkpoint
 from evalkit.models.loading import find_model
 from evalkit.models.processor import quietly
+from evalkit.models.processor_reference import film, our_pixels, picture, pixel_names, processor_inputs
 from evalkit.rope.hf.install import model_defaults
 from evalkit.rope.positions import position_ids
 from evalkit.rope.variants import RopeVariant, parse_variant
@@ -80,13 +75,15 @@ def check_checkpoint(name: str, rope: str = "auto", load_config: LoadConfig | No
     if source is None:
         raise UsageError(f"model `{name}`", "a mock has no folder", "give the folder of a checkpoint")
     load_config = load_config or LoadConfig()
-    adapter: FamilyAdapter = importlib.import_module(FAMILIES[family].module).FAMILY_ADAPTER
+    adapter = adapter_of(family)
     opened = open_checkpoint(adapter, source, load_config)
     prompts: dict[str, str] = {}
     findings: list[Finding] = []
     with tempfile.TemporaryDirectory(prefix="evalkit-") as folder, quietly():
-        for ref in (_picture(Path(folder)), _film(Path(folder))):
-            chat = opened.processor.render([ref, Text("What is shown?")], adapter.family.name, adapter.locate)
+        for kind in adapter.placeholders:
+            place = Path(folder)
+            ref = picture(place, SIZE) if kind == "image" else film(place, SIZE, FRAMES)
+            chat = opened.processor.render([ref, Text("What is shown?")], adapter.family, adapter.locate)
             mine = opened.preprocessor.prepare(Request("check", "check", ref.kind, chat, (ref,), 1))
             prompts[ref.kind] = _spelled(mine, opened)
             findings += [_chat(opened, ref, chat), *_inputs(opened, ref, mine, chat)]
@@ -145,7 +142,7 @@ def _chat(opened: OpenedCheckpoint, ref: MediaRef, chat: str) -> Finding:
 
 def _inputs(opened: OpenedCheckpoint, ref: MediaRef, mine: Prepared, chat: str) -> Iterator[Finding]:
     """Token ids and pixels against those of transformers' processor."""
-    theirs = _theirs(opened, ref, mine, chat)
+    theirs = processor_inputs(opened.processor, [ref], mine, chat)
     ids = theirs["input_ids"][0].tolist()
     kept = _without_outer_tokens(ids, opened) if ref.kind == "video" else ids
     found = mine.input_ids.tolist()
@@ -159,33 +156,9 @@ def _inputs(opened: OpenedCheckpoint, ref: MediaRef, mine: Prepared, chat: str) 
     yield _pixels(opened, ref.kind, mine, theirs)
 
 
-def _theirs(opened: OpenedCheckpoint, ref: MediaRef, mine: Prepared, chat: str) -> Any:
-    own = opened.processor.own
-    if ref.kind == "image":
-        with open_regular(str(ref.path)) as file, open_image(file) as image:
-            return own(text=[chat], images=[image.convert("RGB")], return_tensors="pt")
-    from transformers.video_utils import VideoMetadata
-
-    known, chosen = probe(str(ref.path)), mine.media[0].frames
-    frames = np.stack(list(open_reader().read(str(ref.path), known, chosen)))
-    told = VideoMetadata(
-        total_num_frames=len(known.timestamps),
-        fps=2.0,
-        frames_indices=list(chosen),
-        duration=len(known.timestamps) / 2,
-    )
-    return own(
-        text=[chat],
-        videos=[frames.transpose(0, 3, 1, 2)],
-        video_metadata=[told],
-        videos_kwargs={"do_sample_frames": False},
-        return_tensors="pt",
-    )
-
-
 def _without_outer_tokens(ids: list[int], opened: OpenedCheckpoint) -> list[int]:
     """Without the start token before a video's first timestamp, and the end token after its last frame: since
-    version 5 transformers keeps both, and Qwen3-VL was trained without them.
+    version 5 transformers keeps both, and the models with timestamps were trained without them.
     """
     start, end, pad = (
         getattr(opened.config, name, None)
@@ -198,15 +171,12 @@ def _without_outer_tokens(ids: list[int], opened: OpenedCheckpoint) -> list[int]
 
 
 def _pixels(opened: OpenedCheckpoint, kind: MediaKind, mine: Prepared, theirs: Mapping[str, Any]) -> Finding:
-    (shown,) = mine.vision
-    key = "pixel_values_videos" if kind == "video" and "pixel_values_videos" in theirs else "pixel_values"
-    other = torch.as_tensor(theirs[key])
-    rule = opened.processor.normalise[kind]
-    ours = normalised([(shown, shown.patches)], {kind: rule}, torch.device("cpu"))
+    other = torch.as_tensor(theirs[pixel_names(theirs, kind)])
+    ours = our_pixels(opened.processor, mine.vision)
     what = f"pixels of {_an(kind)}"
     if other.numel() != ours.numel():
         return Finding(what, "different", f"{tuple(ours.shape)} instead of {tuple(other.shape)}")
-    scale = torch.tensor(rule.std).view(1, 3, 1) * 255
+    scale = torch.tensor(opened.processor.normalise[kind].std).view(1, 3, 1) * 255
     apart = (ours - other.reshape(ours.shape)).view(len(ours), 3, -1).abs() * scale
     detail = f"{apart.mean():.2f} of 255 grey levels apart in the mean, {apart.max():.1f} at most (resizing)"
     same = bool(apart.mean() < MEAN_APART and apart.max() < LEVELS_APART)
@@ -223,7 +193,7 @@ def _positions(adapter: FamilyAdapter, opened: OpenedCheckpoint, kind: MediaKind
         return Finding(what, "equal", f"{adapter.family.native_rope} and the untouched model")
     after = mine.prefix
     apart = {*(ours - theirs)[:, after:].ravel().tolist()}
-    wrong_after_videos = kind == "video" and adapter.family.name in ("qwen2_vl", "qwen2_5_vl")
+    wrong_after_videos = kind == "video" and adapter.text_after_video_differs
     if wrong_after_videos and np.array_equal(ours[:, :after], theirs[:, :after]) and len(apart) == 1:
         moved = f"{apart.pop():+g} for text after a video: transformers' own is wrong (docs/ropes.md)"
         return Finding(what, "known", moved)
@@ -258,35 +228,6 @@ def _untouched_positions(
     known = inspect.signature(number).parameters
     found, _ = number(ids, **{name: value for name, value in told.items() if name in known})
     return found[:, 0].numpy()
-
-
-def _picture(folder: Path) -> MediaRef:
-    from PIL import Image
-
-    path = folder / "picture.png"
-    Image.fromarray(_scene(0)).save(path)
-    return MediaRef("image", path=str(path))
-
-
-def _film(folder: Path) -> MediaRef:
-    import av
-
-    path = folder / "film.mp4"
-    with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream("mpeg4", rate=2)
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
-        for number in range(FRAMES):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(_scene(8 * number), format="rgb24")))
-        container.mux(stream.encode())
-    return MediaRef("video", path=str(path))
-
-
-def _scene(shift: int) -> Pixels:
-    """Waves of colour, as smooth as a photograph, ``[H, W, 3]``."""
-    x, y = np.meshgrid(np.arange(SIZE[0]) + shift, np.arange(SIZE[1]))
-    waves = [np.sin(x / 37) * np.cos(y / 53), np.sin((x + y) / 61), np.cos(x / 29 - y / 41)]
-    scene: Pixels = (127.5 + 110 * np.stack(waves, axis=-1)).astype(np.uint8)
-    return scene
 
 
 def _spelled(mine: Prepared, opened: OpenedCheckpoint) -> str:

@@ -95,7 +95,7 @@ def generation_tokens_of(config: Any, generation: Any, tokenizer: Any) -> Genera
     if turn_end is not None and turn_end != tokenizer.unk_token_id:
         stop.add(turn_end)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stop)
-    # Qwen pads with <|endoftext|>, which is an end token too: that must stay possible.
+    # Some families pad with an end token (<|endoftext|>): that must stay possible.
     placeholders = {config.image_token_id, getattr(config, "video_token_id", config.image_token_id)}
     banned = ({pad} | placeholders) - stop
     return GenerationTokens(frozenset(stop), tuple(sorted(banned)), tuple(sorted(placeholders)))

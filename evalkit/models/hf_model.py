@@ -1,9 +1,9 @@
-"""Checkpoints through transformers' own classes, with any RoPE variant installed: what families share."""
+"""Models of all families that transformers loads, with any RoPE variant installed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ from evalkit.models.base import LoadConfig, Model, ModelInfo, fingerprint_of
 from evalkit.models.checkpoints.files import CheckpointFiles
 from evalkit.models.checkpoints.source import Source
 from evalkit.models.detokenize import Detokenizer, control_tokens
-from evalkit.models.families.registry import Family
+from evalkit.models.families.family import Family
 from evalkit.models.generation_config import generation_note, generation_tokens_of, read_configs
 from evalkit.models.identity import identity_of
 from evalkit.models.preprocess import ChatPreprocessor
 from evalkit.models.processor import Processor, load_processor
 from evalkit.models.weights import load_weights
 from evalkit.rope.hf.install import Installed, install
+from evalkit.rope.hf.layouts import TokenLayout
 from evalkit.rope.variants import RopeVariant
 
 
@@ -39,17 +40,18 @@ def vision_width(config: Any) -> tuple[int, int]:
     return config.vision_config.hidden_size, config.vision_config.intermediate_size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FamilyAdapter:
-    """What sets a family apart.
+    """What evalkit needs of a model family that transformers loads.
 
     Attributes:
-        family: its row in :data:`~evalkit.models.families.registry.FAMILIES`.
+        family: what is known without loading anything.
         model_class: name of the transformers class.
-        placeholders: what an image and a video become in the rendered chat.
+        placeholders: what each kind of medium that the family takes becomes in the rendered chat.
         locate: wording of a referring expression, with ``{}`` for the phrase.
-        preprocessor: makes what a checkpoint's processor makes, without torch.
+        preprocessor: does what a checkpoint's processor does, without torch.
         encode: features of media, as the language model takes them.
+        layout: which of a call's tokens are visual, and the time rule.
         vision_tower: path of the tower in the transformers model.
         connector: paths of the modules and parameters between tower and language model, which are trained
             with the latter; lists of modules count as their members.
@@ -58,6 +60,7 @@ class FamilyAdapter:
             (:func:`~evalkit.inference.padded_linear.pad_gated_mlps`); None for none.
         note: what a user should know of a checkpoint's processor, if anything.
         compile_tower: compiles the vision tower of a model, for ``--compile``; None leaves it as it is.
+        text_after_video_differs: transformers' own positions of text after a video are wrong (docs/ropes.md).
     """
 
     family: Family
@@ -66,17 +69,19 @@ class FamilyAdapter:
     locate: str
     preprocessor: Callable[[Processor], ChatPreprocessor]
     encode: Encode
+    layout: TokenLayout
     vision_tower: str
     connector: tuple[str, ...]
     vision_width: Callable[[Any], tuple[int, int]] = vision_width
     pad_modules: Callable[[Any], Iterable[Any]] | None = None
     note: Callable[[Processor], str | None] | None = None
     compile_tower: Callable[[Any], None] | None = None
+    text_after_video_differs: bool = False
 
 
 @dataclass(frozen=True)
 class OpenedCheckpoint:
-    """What a checkpoint says apart from its weights; its files are not hashed yet."""
+    """Configuration, processor and preprocessor of a checkpoint; its files are not hashed yet."""
 
     read: CheckpointFiles
     config: Any
@@ -94,8 +99,8 @@ def open_checkpoint(adapter: FamilyAdapter, source: Source, load_config: LoadCon
     """
     read = source.files()
     config, generation = read_configs(read)
-    processor = load_processor(read, config)
-    processor.check_template(adapter.family.name, adapter.locate, adapter.placeholders)
+    processor = load_processor(read, config, tuple(adapter.placeholders))
+    processor.check_template(adapter.family, adapter.locate, adapter.placeholders)
     limited = adapter.preprocessor(processor).with_limits(load_config.max_frames, load_config.visual_tokens)
     preprocessor = limited.with_video_backend(load_config.video_backend)
     generation_tokens = generation_tokens_of(config, generation, processor.tokenizer)
@@ -119,17 +124,11 @@ def describe(
     dtype = _dtype(load_config.dtype, device)
     state = source.files().state()
     found = open_checkpoint(adapter, source, load_config)
-    read, processor, preprocessor, generation_tokens = (
-        found.read,
-        found.processor,
-        found.preprocessor,
-        found.generation_tokens,
-    )
     merged = source.adapter and f"the adapter `{source.adapter.name}` is merged into `{source.base}`"
-    note = adapter.note and adapter.note(processor)
+    note = adapter.note and adapter.note(found.processor)
     return HfModelInfo(
         adapter=adapter,
-        read=read,
+        read=found.read,
         state=state,
         name=name,
         variant=variant,
@@ -137,18 +136,26 @@ def describe(
         dtype=dtype,
         device_map=load_config.device_map,
         compiled=load_config.compiled,
-        identity=identity_of(read, preprocessor, processor, generation_tokens, dtype, device, load_config),
-        notes=tuple(each for each in (merged, generation_note(read), note, *read.notes) if each),
-        revision=source.revision(read),
-        generation_tokens=generation_tokens,
-        processor=processor,
-        preprocessor=preprocessor,
+        identity=identity_of(
+            found.read,
+            found.preprocessor,
+            found.processor,
+            found.generation_tokens,
+            dtype,
+            device,
+            load_config,
+        ),
+        notes=tuple(each for each in (merged, generation_note(found.read), note, *found.read.notes) if each),
+        revision=source.revision(found.read),
+        generation_tokens=found.generation_tokens,
+        processor=found.processor,
+        preprocessor=found.preprocessor,
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HfModelInfo:
-    """A checkpoint, without its weights, behind the door of :class:`~evalkit.models.base.ModelInfo`."""
+    """A checkpoint without its weights: the :class:`~evalkit.models.base.ModelInfo` of a transformers model."""
 
     adapter: FamilyAdapter
     read: CheckpointFiles
@@ -201,7 +208,7 @@ class HfModelInfo:
 
     def render(self, parts: Sequence[FixedPart]) -> str:
         """One user turn through the checkpoint's own chat template."""
-        return self.processor.render(parts, self.family, self.adapter.locate)
+        return self.processor.render(parts, self.adapter.family, self.adapter.locate)
 
     def load(self) -> HfModel:
         """Load the weights and install the variant.
@@ -234,33 +241,29 @@ class HfModelInfo:
                 str(error),
                 "choose another variant or checkpoint",
             ) from None
-        spent = {
-            "compile_seconds": compile_parts(module, self.adapter.compile_tower) if self.compiled else 0.0
-        }
-        return HfModel(**vars(self) | spent, module=module, installed=installed)
+        seconds = compile_parts(module, self.adapter.compile_tower) if self.compiled else 0.0
+        return HfModel(info=replace(self, compile_seconds=seconds), module=module, installed=installed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class HfModel(HfModelInfo):
-    """A checkpoint behind the door of :class:`~evalkit.models.base.Model`.
+class HfModel:
+    """A loaded transformers model: a :class:`~evalkit.models.base.Model`.
 
-    ``module`` is the transformers model, for those who want to look inside.
+    Attributes:
+        info: the checkpoint that it was loaded from.
+        module: the transformers model itself.
+        installed: the variant inside it.
     """
 
+    info: HfModelInfo
     module: Any
     installed: Installed
 
-    @property
-    def model_info(self) -> HfModelInfo:
-        """See :class:`evalkit.models.base.Model`."""
-        return HfModelInfo(**{each.name: getattr(self, each.name) for each in fields(HfModelInfo)})
-
     @cached_property
     def vision_encoder(self) -> VisionEncoder:
-        """Its vision tower, with what it saw last."""
-        return VisionEncoder(
-            self.module, self.adapter.encode, self.processor.normalise, self.adapter.connector
-        )
+        """Its vision tower, with the features of the media encoded last."""
+        adapter = self.info.adapter
+        return VisionEncoder(self.module, adapter.encode, self.info.processor.normalise, adapter.connector)
 
     def fits_beside(self, other: ModelInfo) -> bool:
         """See :class:`evalkit.models.base.Model`."""
@@ -274,8 +277,8 @@ class HfModel(HfModelInfo):
         if self.vision_encoder.normalise == first.vision_encoder.normalise and has_same_tower(
             self.module,
             first.module,
-            vision_tower=self.adapter.vision_tower,
-            connector=self.adapter.connector,
+            vision_tower=self.info.adapter.vision_tower,
+            connector=self.info.adapter.connector,
         ):
             shared_with = [*(first.vision_encoder.shared_with or [first.vision_encoder]), self.vision_encoder]
             for vision in shared_with:
@@ -287,7 +290,7 @@ class HfModel(HfModelInfo):
             self.module,
             models=models,
             feature_cache_bytes=FEATURE_CACHE_BYTES,
-            vision_width=self.adapter.vision_width(self.module.config),
+            vision_width=self.info.adapter.vision_width(self.module.config),
         )
 
     def decoder(
@@ -299,7 +302,7 @@ class HfModel(HfModelInfo):
             model=self.module,
             installed=self.installed,
             vision_encoder=self.vision_encoder,
-            generation_tokens=self.generation_tokens,
+            generation_tokens=self.info.generation_tokens,
             text=self.detokenize,
             stats=stats or EngineCounters(),
             uncached_vision=uncached_vision,
@@ -309,9 +312,12 @@ class HfModel(HfModelInfo):
     @cached_property
     def detokenize(self) -> Detokenizer:
         """The text of generated tokens."""
-        tokenizer, adapter = self.processor.tokenizer, self.adapter
-        chat = self.processor.check_template(self.family, adapter.locate, adapter.placeholders)
-        return Detokenizer(tokenizer, control_tokens(tokenizer, chat, self.generation_tokens.stop_token_ids))
+        info = self.info
+        chat = info.processor.check_template(
+            info.adapter.family, info.adapter.locate, info.adapter.placeholders
+        )
+        stop = info.generation_tokens.stop_token_ids
+        return Detokenizer(info.processor.tokenizer, control_tokens(info.processor.tokenizer, chat, stop))
 
 
 def _device(name: str) -> torch.device:

@@ -12,7 +12,7 @@ from evalkit.core.errors import UsageError, did_you_mean
 from evalkit.core.provenance import refuse_untried
 from evalkit.models.base import LoadConfig, Model, ModelInfo
 from evalkit.models.checkpoints.files import read_config
-from evalkit.models.checkpoints.source import Source, find
+from evalkit.models.checkpoints.source import ZOO, Source, find
 from evalkit.models.families.registry import FAMILIES
 from evalkit.rope.outside import RopeFile, rope_catalog
 from evalkit.rope.validation import BadRope
@@ -87,8 +87,9 @@ def find_model(
             raise UsageError(f"`--processor {processor}`", f"`{name}` reads no files at all", "leave it out")
         return "mock", None, _variant(rope, None, "mock", load_config.rope_files)
     refuse_untried()
-    zoo = str(_variant(rope, None, "qwen2_5_vl", load_config.rope_files))
-    source = find(name, zoo, processor, processor_if_needed=if_needed)
+    zoo = next(each.name for each in FAMILIES.values() if ZOO[0] in each.examples)
+    trained = str(_variant(rope, None, zoo, load_config.rope_files))
+    source = find(name, trained, processor, processor_if_needed=if_needed)
     family = str(read_config(source.folder)["model_type"])
     return family, source, _variant(rope, source.rope, family, load_config.rope_files)
 

@@ -41,10 +41,8 @@ from evalkit.inference.counters import EngineCounters
 from evalkit.inference.one_shot_decoder import OneShotDecoder
 from evalkit.models.base import LoadConfig, Model, ModelInfo, fingerprint_of
 from evalkit.models.checkpoints.source import Source
-from evalkit.models.families.registry import FAMILIES
+from evalkit.models.families.mock import FAMILY
 from evalkit.rope.variants import RopeVariant
-
-FAMILY = FAMILIES["mock"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +124,8 @@ class MockModel:
         return fingerprint_of(self.identity)
 
     @property
-    def model_info(self) -> MockModel:
-        """It has no weights."""
+    def info(self) -> MockModel:
+        """Itself: it has no weights."""
         return self
 
     def load(self) -> MockModel:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.core.atomic_files import write_atomic
-from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.errors import EnvironmentProblem, UsageError
 from evalkit.core.types import FixedPart, Locate, MediaKind, MediaRef, Text
 from evalkit.data.cache import cache_root, writing
 from evalkit.inference.normalisation import Channels, Normalisation, Normalisations
 from evalkit.models.checkpoints.files import CheckpointFiles, read_json
+from evalkit.models.families.family import Family
 from evalkit.models.preprocess import escape_special_tokens
 
 BICUBIC = 3
@@ -27,7 +28,7 @@ BICUBIC = 3
 
 WHOLE_PROCESSOR = "processor_config.json"
 
-_KINDS: tuple[MediaKind, ...] = ("image", "video")
+KINDS: tuple[MediaKind, ...] = ("image", "video")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Processor:
         folder: where it was read, for messages.
         sources: the files that settings of images and videos and the template come from.
         tokenizer_file: the tokenizer in the form of the ``tokenizers`` library, for worker processes.
+        kinds: the media that the family takes.
     """
 
     own: Any
@@ -49,6 +51,7 @@ class Processor:
     folder: Path
     sources: Mapping[str, str]
     tokenizer_file: str
+    kinds: Sequence[MediaKind] = KINDS
 
     @property
     def tokenizer(self) -> Any:
@@ -96,12 +99,12 @@ class Processor:
 
     @property
     def normalise(self) -> Normalisations:
-        """How pixels of images and videos are rescaled and normalised.
+        """How pixels of each kind of media are rescaled and normalised.
 
         Raises:
             EnvironmentProblem: a value is missing.
         """
-        return {kind: self._normalisation(kind) for kind in _KINDS}
+        return {kind: self._normalisation(kind) for kind in self.kinds}
 
     def _normalisation(self, kind: MediaKind) -> Normalisation:
         part = self.part(kind)
@@ -130,14 +133,22 @@ class Processor:
         """An error about these settings."""
         return EnvironmentProblem(f"the processor of `{self.folder}` can't be used", why, fix)
 
-    def render(self, parts: Sequence[FixedPart], family: str, locate: str) -> str:
+    def render(self, parts: Sequence[FixedPart], family: Family, locate: str) -> str:
         """One user turn as chat text, with one placeholder per medium.
 
         Special tokens in the question's own text are broken up, so that they stay text.
 
         Raises:
+            UsageError: there is a medium among them that the family doesn't take.
             EnvironmentProblem: the chat template can't be rendered.
         """
+        for part in parts:
+            if isinstance(part, MediaRef) and part.kind not in self.kinds:
+                raise UsageError(
+                    f"a question shows a {part.kind}",
+                    f"models of the family `{family.name}` take {' and '.join(self.kinds)}s only",
+                    "choose other tasks (`--tasks`), or a model of another family (`evalkit models`)",
+                )
         specials = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
         content = [_content(part, specials, family, locate) for part in parts]
         try:
@@ -155,35 +166,36 @@ class Processor:
             ) from None
         return text
 
-    def check_template(self, family: str, locate: str, placeholders: Mapping[MediaKind, str]) -> str:
-        """A chat with both kinds of media, each of which must stand there once.
+    def check_template(self, family: Family, locate: str, placeholders: Mapping[MediaKind, str]) -> str:
+        """A chat with every kind of media, each of which must stand there once.
 
         Raises:
             EnvironmentProblem: the template is another family's, or knows of no media.
         """
-        parts: list[FixedPart] = [MediaRef("image", path="i"), Text("?"), MediaRef("video", path="v")]
+        media = [MediaRef(kind, path=kind) for kind in self.kinds]
+        parts: list[FixedPart] = [media[0], Text("?"), *media[1:]]
         chat = self.render(parts, family, locate)
         if any(chat.count(placeholder) != 1 for placeholder in placeholders.values()):
             raise EnvironmentProblem(
-                f"the chat template of `{self.folder}` is not that of the family `{family}`",
+                f"the chat template of `{self.folder}` is not that of the family `{family.name}`",
                 ", ".join(f"an {kind} must become {text}" for kind, text in placeholders.items()),
                 "use the base model's chat template",
             )
         return chat
 
 
-def load_processor(read: CheckpointFiles, config: Any) -> Processor:
-    """The processor of a checkpoint with this configuration; only files that are part of its identity are
-    read.
+def load_processor(read: CheckpointFiles, config: Any, kinds: Sequence[MediaKind] = KINDS) -> Processor:
+    """The processor of a checkpoint with this configuration, whose family takes media of these ``kinds``; only
+    files that are part of its identity are read.
 
     Raises:
         EnvironmentProblem: transformers can't load it, or it has no chat template.
     """
-    own, chat = _loaded(read, read.text, read.pixels), read.text
+    own, chat = _loaded(read, read.text, read.pixels, kinds), read.text
     template = _template(own)
-    if read.text != read.pixels and not _names_media(template):
+    if read.text != read.pixels and not all(kind in template for kind in kinds):
         # A tokenizer that was saved alone brings a template that knows of no media.
-        found = _template(_loaded(read, read.pixels, read.pixels))
+        found = _template(_loaded(read, read.pixels, read.pixels, kinds))
         template, chat = (found, read.pixels) if found else (template, chat)
     if not template:
         raise EnvironmentProblem(
@@ -191,11 +203,12 @@ def load_processor(read: CheckpointFiles, config: Any) -> Processor:
             "prompts can't be written the way the model was trained on",
             "copy chat_template.jinja (or chat_template.json) of the base model into the folder",
         )
-    sources = {**_settings_sources(read.pixels), "chat template": _template_source(chat, read.pixels)}
-    return Processor(own, config, template, read.pixels, sources, _tokenizer_file(own.tokenizer, read.text))
+    sources = {**_settings_sources(read.pixels, kinds), "chat template": _template_source(chat, read.pixels)}
+    tokenizer_file = _tokenizer_file(own.tokenizer, read.text)
+    return Processor(own, config, template, read.pixels, sources, tokenizer_file, kinds)
 
 
-def _loaded(read: CheckpointFiles, text: Path, pixels: Path) -> Any:
+def _loaded(read: CheckpointFiles, text: Path, pixels: Path, kinds: Sequence[MediaKind]) -> Any:
     from transformers import AutoProcessor
 
     with _staged(read, text, pixels) as folder, quietly():
@@ -209,9 +222,8 @@ def _loaded(read: CheckpointFiles, text: Path, pixels: Path) -> Any:
                 _told(cause).replace(str(folder), str(place)),
                 "save it with `AutoProcessor.from_pretrained(BASE).save_pretrained(folder)`",
             ) from None
-    missing = [
-        part for part in ("tokenizer", "image_processor", "video_processor") if not hasattr(found, part)
-    ]
+    needed = ("tokenizer", *(f"{kind}_processor" for kind in kinds))
+    missing = [part for part in needed if not hasattr(found, part)]
     if missing:
         raise EnvironmentProblem(
             f"the processor of `{pixels}` has no {' and no '.join(missing)}",
@@ -247,15 +259,15 @@ def _staged(read: CheckpointFiles, text: Path, pixels: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _settings_sources(folder: Path) -> dict[str, str]:
+def _settings_sources(folder: Path, kinds: Sequence[MediaKind]) -> dict[str, str]:
     """The files that transformers takes settings from: it looks into them in this order."""
     whole = read_json(folder / WHOLE_PROCESSOR) if (folder / WHOLE_PROCESSOR).is_file() else {}
     own = {"image": "preprocessor_config.json", "video": "video_preprocessor_config.json"}
     return {
         kind: WHOLE_PROCESSOR
         if f"{kind}_processor" in whole
-        else next((name for name in (name, own["image"]) if (folder / name).is_file()), "")
-        for kind, name in own.items()
+        else next((name for name in (own[kind], own["image"]) if (folder / name).is_file()), "")
+        for kind in kinds
     }
 
 
@@ -279,10 +291,6 @@ def _template(own: Any) -> str:
     return ""
 
 
-def _names_media(template: str) -> bool:
-    return "image" in template and "video" in template
-
-
 def _tokenizer_file(tokenizer: Any, folder: Path) -> str:
     """The tokenizer as one JSON file in the cache, under its hash: with the tokens that other files add."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -300,13 +308,16 @@ def _tokenizer_file(tokenizer: Any, folder: Path) -> str:
     return str(place)
 
 
-def _content(part: FixedPart, specials: Sequence[str], family: str, locate: str) -> dict[str, str]:
+def _content(part: FixedPart, specials: Sequence[str], family: Family, locate: str) -> dict[str, str]:
     if isinstance(part, MediaRef):
         return {"type": part.kind}
     # The wording itself may have special tokens of the family; the phrase may not.
     if isinstance(part, Locate):
         return {"type": "text", "text": locate.format(escape_special_tokens(part.phrase, specials))}
-    return {"type": "text", "text": escape_special_tokens(part.wording(family), specials)}
+    return {
+        "type": "text",
+        "text": escape_special_tokens(part.wording(family.name, family.wording), specials),
+    }
 
 
 def _blamed(folder: Path, error: Exception) -> tuple[str, Exception]:

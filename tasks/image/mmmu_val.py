@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from evalkit.benchmarks.options import lettered
-from evalkit.benchmarks.wording import choice
+from evalkit.benchmarks.wording import PLAIN, choice
 from evalkit.core.columns import IMAGE, TEXT, ColumnType
 from evalkit.metrics.mmmu import DISCIPLINES, MmmuAccuracy
 from evalkit.task import HubDataset, Row, Task, Text, image
@@ -61,7 +61,7 @@ def wording(row: Row) -> Text:
     if is_choice(row):
         return choice(row["question"], options(row))
     asked = f"{row['question']}\nAnswer the question using a single word or phrase."
-    return Text(f"Question: {asked}", dict.fromkeys(("llava_onevision", "internvl"), asked))
+    return Text(f"Question: {asked}", {PLAIN: asked})
 
 
 def pieces(row: Row) -> Iterator[Text | Any]:

@@ -42,7 +42,7 @@ def test_the_tower_takes_what_the_formula_says(name: str) -> None:
 def test_windows_at_the_edge_are_smaller() -> None:
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    from evalkit.models.families.qwen import vision as qwen_vision
+    from evalkit.models.families._qwen import vision as qwen_vision
 
     family = TINY["qwen2_5_vl"]
     model = family.model()

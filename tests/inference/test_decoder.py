@@ -15,7 +15,7 @@ from evalkit.core.errors import OutOfMemory
 from evalkit.core.types import Generation, Prepared
 from evalkit.inference.sequence import SequenceState
 from evalkit.inference.stopping import GenerationTokens, is_loop
-from evalkit.models.families.qwen.vision import encode
+from evalkit.models.families._qwen.vision import encode
 from evalkit.rope.hf.install import Installed, install
 from evalkit.rope.variants import parse_variant
 

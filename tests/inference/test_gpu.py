@@ -75,7 +75,7 @@ def test_recorded_steps_give_the_same_answers(tmp_path: Path) -> None:
     questions = Workload(media=6, questions=2, size=(224, 168), new_tokens=150).generate(tmp_path)
     requests = [
         replace(each, max_new_tokens=each.max_new_tokens - 10 * number)
-        for number, each in enumerate(to_requests(model, questions))
+        for number, each in enumerate(to_requests(model.info, questions))
     ]
     found = []
     for optimizations in (Optimizations(), Optimizations.without("graphs")):
@@ -97,7 +97,7 @@ def test_prompts_are_read_without_waiting(tmp_path: Path) -> None:
     name = random_model("random:qwen2_5_vl", tmp_path)
     model = load_model(name, dtype="bfloat16", device="cuda")
     questions = Workload(media=8, questions=1, size=(448, 336), new_tokens=4).generate(tmp_path)
-    items = [model.preprocessor.prepare(request) for request in to_requests(model, questions)]
+    items = [model.info.preprocessor.prepare(request) for request in to_requests(model.info, questions)]
     prefix_groups = [PrefixGroup((item,), item.prefix) for item in items]
     decoder = model.decoder()
     found = decoder.add(prefix_groups[:4])

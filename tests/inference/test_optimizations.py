@@ -20,7 +20,7 @@ from evalkit.inference import decoder as decoding
 from evalkit.inference.base import PrefixGroup, generate_all
 from evalkit.inference.counters import EngineCounters
 from evalkit.inference.decoder import HfDecoder
-from evalkit.models.families.qwen import vision as qwen_vision
+from evalkit.models.families._qwen import vision as qwen_vision
 from evalkit.rope.hf.install import Installed, install
 from evalkit.rope.variants import VARIANTS, parse_variant
 

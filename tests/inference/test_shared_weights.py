@@ -124,7 +124,7 @@ def ask(model: Model, prefix: str, count: int = 6) -> list[Request]:
             f"{prefix}{number}",
             "task",
             str(number),
-            model.render([pictures[number // 2], Text(f"Which is largest, {number}?")]),
+            model.info.render([pictures[number // 2], Text(f"Which is largest, {number}?")]),
             (pictures[number // 2],),
             6,
         )

@@ -133,7 +133,7 @@ def test_what_is_not_clear_is_refused(name: str, sharded: Path) -> None:
 def test_pickled_weights_beside_are_not_read(checkpoint: Path) -> None:
     first = load_model(str(checkpoint), device="cpu")
     (checkpoint / "pytorch_model.bin").write_bytes(b"never opened")
-    assert load_model(str(checkpoint), device="cpu").fingerprint == first.fingerprint
+    assert load_model(str(checkpoint), device="cpu").info.fingerprint == first.info.fingerprint
 
 
 def test_weights_that_the_model_does_not_take(checkpoint: Path) -> None:

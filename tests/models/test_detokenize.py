@@ -103,7 +103,7 @@ def test_the_models_text_is_that_of_this_rule(tiny_checkpoint: Path) -> None:
     tokenizer.add_special_tokens({"extra_special_tokens": ["<|box_start|>", "<|box_end|>"]})
     tokenizer.save_pretrained(tiny_checkpoint)
     model = describe_model(str(tiny_checkpoint)).load()
-    ids = model.processor.tokenizer.encode(f"<|box_start|>{TWO}<|box_end|><|im_end|>")
+    ids = model.info.processor.tokenizer.encode(f"<|box_start|>{TWO}<|box_end|><|im_end|>")
     assert model.detokenize(ids) == f"<|box_start|>{TWO}<|box_end|>"  # type: ignore[attr-defined]
 
 

@@ -50,7 +50,7 @@ def test_a_checkpoint_loads_with_a_device_map(tmp_path: Path) -> None:
     asked, texts = (LoadConfig(device="cpu"), LoadConfig(device="cpu", device_map="auto")), []
     for where in asked:
         model = describe_model(str(folder), load_config=where).load()
-        prompt = model.render([Text("What is this?")])
+        prompt = model.info.render([Text("What is this?")])
         found: list[Response] = []
         run_requests(model, [Request("k", "t", "s", prompt, (), 8)], on_batch=found.extend, workers=0)
         texts.append(found[0].token_ids)
@@ -80,7 +80,7 @@ def test_two_gpus_answer_as_one_does(tmp_path: Path) -> None:
         where = LoadConfig(dtype="float32", device="cuda", device_map=device_map)
         model = describe_model(str(folder), load_config=where).load()
         media = (MediaRef("image", str(picture)),)
-        prompt = model.render([*media, Text("What is this?")])
+        prompt = model.info.render([*media, Text("What is this?")])
         found: list[Response] = []
         run_requests(model, [Request("k", "t", "s", prompt, media, 8)], on_batch=found.extend, workers=0)
         texts.append(found[0].token_ids)

@@ -63,8 +63,8 @@ def test_the_variant_is_kept_in_the_config(name: str, tmp_path: Path) -> None:
     folder = save(tmp_path / "checkpoint", name, wanted)
     assert json.loads((folder / "config.json").read_text())["rope_variant"] == wanted
     model = load_model(str(folder), rope="auto")
-    assert str(model.variant) == wanted
-    assert model.family == name
+    assert str(model.info.variant) == wanted
+    assert model.info.family == name
     again = transformers.AutoModelForImageTextToText.from_pretrained(folder)
     assert again.config.rope_variant == wanted
 

@@ -18,7 +18,7 @@ from evalkit.core.types import MediaRef, Prepared, Request
 from evalkit.data.images import resize
 from evalkit.data.video import open_reader, probe
 from evalkit.models.families.internvl.preprocess import InternVLPreprocessor
-from evalkit.rope.hf.layouts.llava_onevision import Anyres
+from evalkit.models.families.llava_onevision.layout import Anyres
 
 FAMILIES = ("qwen2_vl", "qwen3_vl", "llava_onevision", "internvl")
 ANYRES = Anyres(tuple((h, w) for h, w in CANVASES), 384, 27, 9)

@@ -124,7 +124,7 @@ def test_a_tokenizer_of_vocabulary_and_merges_is_one(
     assert describe_folder(folder).missing == ()
     names = {path.name for path in find(str(folder), "").files().groups["tokenizer"]}
     assert {"vocab.json", "merges.txt", "added_tokens.json"} <= names
-    one, two = (load_model(str(each), device="cpu").preprocessor for each in (folder, hub(family)))
+    one, two = (load_model(str(each), device="cpu").info.preprocessor for each in (folder, hub(family)))
     text = "<|im_start|>user\nWhat\u2019s  this?<|vision_start|><|image_pad|><|vision_end|><|im_end|>\n"
     assert getattr(one, "encode")(text) == getattr(two, "encode")(text)  # noqa: B009 - no part of the protocol
     assert check_checkpoint(str(folder)).passed
@@ -162,7 +162,7 @@ def test_an_adapter_names_its_base(family: str, hub: Callable[[str], Path], tmp_
     model.save_pretrained(tmp_path / "adapter")
     found = describe_folder(tmp_path / "adapter")
     assert (found.name, found.sentence) == ("adapter", f"an adapter of `{base}`")
-    assert load_model(str(tmp_path / "adapter"), device="cpu").family == family
+    assert load_model(str(tmp_path / "adapter"), device="cpu").info.family == family
     assert check_checkpoint(str(tmp_path / "adapter")).passed
 
 
@@ -378,7 +378,7 @@ def test_inner_checkpoints_beside_whole_weights_are_told(
 ) -> None:
     folder = checkpoint_folders.trained(hub(family), tmp_path / "run")
     assert describe_folder(folder).inner == ("checkpoint-500", "checkpoint-1000")
-    [note] = [each for each in load_model(str(folder), device="cpu").notes if "checkpoint-500" in each]
+    [note] = [each for each in load_model(str(folder), device="cpu").info.notes if "checkpoint-500" in each]
     assert f"--model '{folder}/checkpoint-*'" in note
 
 

@@ -50,7 +50,7 @@ def test_the_commit_is_recorded_and_a_branch_may_move(hub: Hub, describe: Descri
     second, other = hub.commit("org/model"), describe("org/model")
     assert other.revision == second != first
     assert other.fingerprint != one.fingerprint
-    assert one.load().model_info.revision == first
+    assert one.load().info.revision == first
 
 
 def test_a_revision_may_be_asked_for(hub: Hub, describe: Describe) -> None:

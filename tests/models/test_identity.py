@@ -195,7 +195,7 @@ def test_identity_and_fingerprint_are_the_same_wherever_they_are_described(made:
     again = pickle.loads(pickle.dumps(first))
     assert (dict(again.identity), again.fingerprint) == (dict(first.identity), first.fingerprint)
     assert fingerprint_of(first.identity) == first.fingerprint
-    assert (first.load().identity, first.load().model_info.files) == (first.identity, first.files)
+    assert (first.load().info.identity, first.load().info.files) == (first.identity, first.files)
     elsewhere = shutil.copytree(made, made.parent / "moved")
     assert different(first, model_info(elsewhere)) == set()  # a path is no part of it
 

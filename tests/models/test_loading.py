@@ -35,16 +35,16 @@ def test_a_checkpoint_answers_about_a_picture(checkpoint: Path, tmp_path: Path) 
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(picture)
     model: Model = load(checkpoint)
     ref = MediaRef("image", path=str(picture))
-    prompt = model.render([ref, Text("What is it?")])
+    prompt = model.info.render([ref, Text("What is it?")])
     assert prompt == (
         "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>What is it?<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
-    prepared = model.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 5))
+    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 5))
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), prepared.prefix)])
     assert len(found.token_ids) <= 5
     assert isinstance(found.text, str)
-    assert (model.family, model.box_space, str(model.variant)) == ("qwen2_5_vl", "abs_resized", "mrope")
+    assert (model.info.family, model.info.box_space, str(model.info.variant)) == ("qwen2_5_vl", "abs_resized", "mrope")
 
 
 def test_rules_come_from_the_checkpoint(checkpoint: Path) -> None:
@@ -61,11 +61,11 @@ def test_rules_come_from_the_checkpoint(checkpoint: Path) -> None:
 
 def test_rendering(checkpoint: Path) -> None:
     model = load(checkpoint)
-    shown = model.render([MediaRef("image", path="a"), MediaRef("video", path="b"), Locate("the dog")])
+    shown = model.info.render([MediaRef("image", path="a"), MediaRef("video", path="b"), Locate("the dog")])
     assert shown.count("<|image_pad|>") == shown.count("<|video_pad|>") == 1
     assert "Locate the dog in this image and output the bbox coordinates in JSON format." in shown
     # A question that quotes a special token stays text.
-    assert model.render([Text("what is <|image_pad|>?")]).count("<|image_pad|>") == 0
+    assert model.info.render([Text("what is <|image_pad|>?")]).count("<|image_pad|>") == 0
 
 
 def test_the_variant_is_the_one_asked_for_else_the_trained_one_else_the_native_one(tmp_path: Path) -> None:
@@ -75,17 +75,17 @@ def test_the_variant_is_the_one_asked_for_else_the_trained_one_else_the_native_o
     assert str(load(trained).variant) == "mrope-i(spatial_reset=false)"
     assert str(load(trained, rope="mhrope").variant) == "mhrope"
     native = save_checkpoint(tmp_path / "native")
-    assert str(load(native).variant) == FAMILIES["qwen2_5_vl"].native_rope == "mrope"
+    assert str(load(native).info.variant) == FAMILIES["qwen2_5_vl"].native_rope == "mrope"
 
 
 def test_dtype_and_fingerprint(checkpoint: Path) -> None:
     model, half = load(checkpoint), load(checkpoint, dtype="bfloat16")
     assert (model.module.dtype, half.module.dtype) == (torch.float32, torch.bfloat16)
     assert half.module.model.language_model.rotary_emb.inv_freq.dtype == torch.float32
-    assert model.fingerprint == load(checkpoint, rope="vanilla").fingerprint != half.fingerprint
+    assert model.info.fingerprint == load(checkpoint, rope="vanilla").info.fingerprint != half.info.fingerprint
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps({**config, "note": 1}))
-    assert load(checkpoint).fingerprint != model.fingerprint
+    assert load(checkpoint).info.fingerprint != model.info.fingerprint
 
 
 def shorten(path: Path) -> None:
@@ -216,6 +216,6 @@ def test_a_sliding_window_is_refused(checkpoint: Path) -> None:
 
 def test_it_answers_in_bfloat16(checkpoint: Path) -> None:
     model = load(checkpoint, dtype="bfloat16")
-    prepared = model.preprocessor.prepare(Request("k", "t", "s", model.render([Text("Why?")]), (), 5))
+    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", model.info.render([Text("Why?")]), (), 5))
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), 0)])
     assert 0 <= found.margin < float("inf")

@@ -118,7 +118,7 @@ def test_letters_share_company_with_answers_in_full() -> None:
 
 def test_a_checkpoint_answers_with_a_letter_and_never_decodes(tmp_path: Path) -> None:
     model = describe_model(str(save(tmp_path / "m", "qwen3_vl")), load_config=LoadConfig(device="cpu")).load()
-    prompt = model.render([Text("Which?\nA. one\nB. two")])
+    prompt = model.info.render([Text("Which?\nA. one\nB. two")])
     stats, found = EngineCounters(), list[Response]()
     choices = [("A", "B"), ("ten", "B")]
     requests = [

@@ -20,7 +20,7 @@ def ask(
     model: Model, prompt: str = "Read this.\nWhat is it?", sample: str = "s1", limit: int = 20
 ) -> Generation:
     request = Request("k", "task", sample, prompt, (), limit)
-    prepared = pickle.loads(pickle.dumps(model.preprocessor)).prepare(request)
+    prepared = pickle.loads(pickle.dumps(model.info.preprocessor)).prepare(request)
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), 0)])
     return found
 
@@ -43,9 +43,9 @@ def test_fixed_answers(tmp_path: Path) -> None:
     assert ask(model, sample="s2").text == "no"
     with pytest.raises(LookupError, match="s3"):
         ask(model, sample="s3")
-    assert load_model(f"mock:answers={file}").fingerprint == model.fingerprint
+    assert load_model(f"mock:answers={file}").info.fingerprint == model.info.fingerprint
     file.write_text("{}")
-    assert load_model(f"mock:answers={file}").fingerprint != model.fingerprint
+    assert load_model(f"mock:answers={file}").info.fingerprint != model.info.fingerprint
 
 
 def test_it_fails_on_demand() -> None:
@@ -58,7 +58,7 @@ def test_it_loops_and_runs_out_of_memory() -> None:
     found = ask(load_model("mock:loop"), limit=50)
     assert (found.text[:5], len(found.token_ids), found.finish_reason) == ("1 1 1", 50, "loop")
     model = load_model("mock:oom=1")
-    prepared = model.preprocessor.prepare(Request("k", "t", "s", "a", (), 3))
+    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", "a", (), 3))
     prefix_group = PrefixGroup((prepared,), 0)
     assert len(generate_all(model.decoder(), [prefix_group])) == 1
     with pytest.raises(OutOfMemory):
@@ -71,12 +71,12 @@ def test_it_looks_at_media(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20)).save(good)
     bad.write_bytes(good.read_bytes()[:40])
     ref = MediaRef("image", path=str(good))
-    prompt = model.render([ref, Locate("the dog"), Text("?")])
+    prompt = model.info.render([ref, Locate("the dog"), Text("?")])
     assert prompt == "<image>\nLocate the dog?"
-    prepared = model.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 3))
+    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 3))
     assert prepared.media[0].size == (30, 20)
     with pytest.raises(MediaError, match=r"bad\.png"):
-        model.preprocessor.prepare(Request("k", "t", "s", prompt, (MediaRef("image", path=str(bad)),), 3))
+        model.info.preprocessor.prepare(Request("k", "t", "s", prompt, (MediaRef("image", path=str(bad)),), 3))
 
 
 @pytest.mark.parametrize("name", ["mock:fial", "mock:oom=many", "mock:answers=nowhere.json", "mock:slow="])

@@ -22,7 +22,8 @@ from evalkit.core.errors import EnvironmentProblem
 from evalkit.core.types import MediaKind, MediaRef, Request, Text
 from evalkit.data.video import open_reader, probe
 from evalkit.inference.normalisation import normalised
-from evalkit.models.families.qwen.preprocess import PixelLimits, QwenPreprocessor
+from evalkit.models import FAMILIES as FAMILY_ROWS
+from evalkit.models.families._qwen.preprocess import PixelLimits, QwenPreprocessor
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava_onevision", "internvl")
 SETTINGS = ("preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
@@ -424,7 +425,7 @@ def test_a_template_that_knows_of_no_media_is_a_message(shared: Path, tmp_path: 
     (folder / "chat_template.json").unlink()
     processor = processor_of(folder)
     with pytest.raises(EnvironmentProblem, match="chat template"):
-        processor.check_template("qwen2_5_vl", "{}", QwenPreprocessor.placeholders)
+        processor.check_template(FAMILY_ROWS["qwen2_5_vl"], "{}", QwenPreprocessor.placeholders)
 
 
 @pytest.mark.parametrize(
@@ -434,7 +435,7 @@ def test_a_template_that_fails_is_a_message(broken: str, tmp_path: Path) -> None
     folder = save_folder(tmp_path / "qwen2_vl", "qwen2_vl")
     (folder / "chat_template.jinja").write_text(broken)
     with pytest.raises(EnvironmentProblem, match=r"chat template .* can't be rendered"):
-        processor_of(folder).check_template("qwen2_vl", "{}", QwenPreprocessor.placeholders)
+        processor_of(folder).check_template(FAMILY_ROWS["qwen2_vl"], "{}", QwenPreprocessor.placeholders)
 
 
 @pytest.mark.parametrize("name", [*SETTINGS[:2], "tokenizer.json", "tokenizer_config.json"])

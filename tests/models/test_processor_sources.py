@@ -65,10 +65,10 @@ def test_a_model_alone_is_lent_what_it_lacks(family: str, hub: Callable[[str], P
     model: Any = load_model(str(folder), device="cpu", processor=str(base))
     own = load_model(str(base), device="cpu")
     assert {
-        model.identity[name] for name in ("tokenizer", "processor", "chat template", "preprocessing")
-    } == {own.identity[name] for name in ("tokenizer", "processor", "chat template", "preprocessing")}
-    assert f"tokenizer and processor settings are taken from `{base}`" in model.notes
-    assert {path.parent for path in model.files} == {folder, base}
+        model.info.identity[name] for name in ("tokenizer", "processor", "chat template", "preprocessing")
+    } == {own.info.identity[name] for name in ("tokenizer", "processor", "chat template", "preprocessing")}
+    assert f"tokenizer and processor settings are taken from `{base}`" in model.info.notes
+    assert {path.parent for path in model.info.files} == {folder, base}
 
 
 def test_another_lender_is_another_identity(base: Path, bare: Path, tmp_path: Path) -> None:
@@ -176,8 +176,8 @@ def test_a_trainer_that_had_a_tokenizer_alone(
     base, folder = hub(family), checkpoint_folders.trained_with_tokenizer(hub(family), tmp_path / "tuned")
     assert refused(folder).why.startswith("it has no processor settings (")
     model = load_model(str(folder), device="cpu", processor=str(base))
-    assert f"the processor settings are taken from `{base}`, the tokenizer is its own" in model.notes
-    assert folder / "tokenizer.json" in model.files
+    assert f"the processor settings are taken from `{base}`, the tokenizer is its own" in model.info.notes
+    assert folder / "tokenizer.json" in model.info.files
 
 
 @pytest.fixture
@@ -198,10 +198,10 @@ def test_a_template_without_media_is_not_that_of_the_processor(text_only: Path, 
     tokenizer.add_tokens(["<new>"])
     tokenizer.save_pretrained(text_only)
     model: Any = load_model(str(text_only), device="cpu", processor=str(base))
-    assert model.identity["chat template"] == load_model(str(base), device="cpu").identity["chat template"]
-    assert any("knows of no media" in note for note in model.notes)
-    assert "<new>" in Path(model.preprocessor.tokenizer_file).read_text()
-    assert base / "tokenizer_config.json" in model.files
+    assert model.info.identity["chat template"] == load_model(str(base), device="cpu").info.identity["chat template"]
+    assert any("knows of no media" in note for note in model.info.notes)
+    assert "<new>" in Path(model.info.preprocessor.tokenizer_file).read_text()
+    assert base / "tokenizer_config.json" in model.info.files
 
 
 def test_an_adapter_and_its_base_may_both_lack_it(base: Path, bare: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from evalkit.core.errors import MediaError
 from evalkit.core.types import MediaRef, Request
 from evalkit.data.video import open_reader, probe
-from evalkit.models.families.qwen.preprocess import QwenPreprocessor
+from evalkit.models.families._qwen.preprocess import QwenPreprocessor
 from evalkit.models.preprocess import escape_special_tokens
 from evalkit.zoo import resolve
 

@@ -35,7 +35,7 @@ def requests(model: Model, shared: Path) -> list[Request]:
             str(place),
             "task",
             str(place),
-            model.render(parts),
+            model.info.render(parts),
             tuple(part for part in parts if isinstance(part, MediaRef)),
             8,
         )
@@ -75,8 +75,8 @@ def test_pixels_are_those_of_transformers(checkpoint: Path, tmp_path: Path) -> N
     )
     model = load_model(str(checkpoint), device="cpu")
     ref = MediaRef("image", path=str(tmp_path / "a.png"))
-    prepared = model.preprocessor.prepare(Request("k", "t", "s", model.render([ref]), (ref,), 1))
+    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", model.info.render([ref]), (ref,), 1))
     (shown,) = prepared.vision
-    ours = normalised([(shown, shown.patches)], model.processor.normalise, torch.device("cpu"))
+    ours = normalised([(shown, shown.patches)], model.info.processor.normalise, torch.device("cpu"))
     torch.testing.assert_close(ours, theirs["pixel_values"].reshape(ours.shape), rtol=0, atol=1e-6)
     assert torch.equal(torch.tensor([shown.grid]), theirs["image_grid_thw"])

@@ -15,10 +15,10 @@ from transformers_reference import MediaInputs, internvl_inputs, llava_inputs, q
 from evalkit.core.types import MediaKind, Prepared, VisionInput
 from evalkit.inference.stopping import GenerationTokens
 from evalkit.inference.vision_features import Encode
+from evalkit.models.families._qwen import vision as qwen_vision
 from evalkit.models.families.internvl import adapter as internvl
 from evalkit.models.families.llava_onevision import adapter as llava_onevision
-from evalkit.models.families.qwen import vision as qwen_vision
-from evalkit.rope.hf.layouts.llava_onevision import Anyres
+from evalkit.models.families.llava_onevision.layout import Anyres
 
 HIDDEN, HEADS = 128, 4
 SIZES = ((5, 7), (50, 30))

@@ -30,16 +30,16 @@ def naive(model: HfModel, requests: Sequence[Request]) -> tuple[Usage, dict[str,
     """
     from transformers import AutoProcessor
 
-    processor = AutoProcessor.from_pretrained(model.folder, local_files_only=True)
+    processor = AutoProcessor.from_pretrained(model.info.folder, local_files_only=True)
     texts = {}
-    with measured(model.device) as usage:
+    with measured(model.info.device) as usage:
         for request in requests:
-            prompt = model.preprocessor.full_prompt(request)
+            prompt = model.info.preprocessor.full_prompt(request)
             inputs = processor(text=[prompt], return_tensors="pt", **_media(model, request.media))
-            inputs = inputs.to(model.device)
+            inputs = inputs.to(model.info.device)
             for name, each in inputs.items():
                 if each.is_floating_point():
-                    inputs[name] = each.to(model.dtype)
+                    inputs[name] = each.to(model.info.dtype)
             tokens = model.module.generate(
                 **inputs, max_new_tokens=request.max_new_tokens, do_sample=False, use_cache=True
             )
@@ -57,17 +57,17 @@ def lmms_eval(
     Raises:
         EnvironmentProblem: it can't be run there, or has no model for the family.
     """
-    if model.family not in CHAT_CLASSES:
+    if model.info.family not in CHAT_CLASSES:
         raise EnvironmentProblem(
-            f"lmms-eval is not measured with {model.family}",
+            f"lmms-eval is not measured with {model.info.family}",
             "its chat model of this family adds a system prompt of its own, or there is none",
             f"measure {', '.join(CHAT_CLASSES)}, or leave `--lmms-python` out",
         )
-    settings = json.loads((model.folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    settings = json.loads((model.info.folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     job = {
-        "family": model.family,
-        "model": str(model.folder),
-        "device": str(model.device),
+        "family": model.info.family,
+        "model": str(model.info.folder),
+        "device": str(model.info.device),
         "dtype": dtype,
         "min_pixels": settings.get("min_pixels", 3136),
         "max_pixels": settings.get("max_pixels", 12845056),
@@ -111,7 +111,7 @@ def _frames(model: HfModel, ref: MediaRef) -> tuple[Any, Any]:
     from transformers.video_utils import VideoMetadata
 
     known = probe(local_file(ref))
-    preprocessor: Any = model.preprocessor
+    preprocessor: Any = model.info.preprocessor
     clip = preprocessor.clip(ref, len(known.timestamps))
     rate = (len(known.timestamps) - 1) / (known.timestamps[-1] - known.timestamps[0])
     told = VideoMetadata(
@@ -138,9 +138,9 @@ def _message_parts(question: BenchPrompt, model: HfModel) -> dict[str, Any]:
         if isinstance(part, MediaRef):
             parts.append({"type": part.kind, "url": part.path})
         elif isinstance(part, Text):
-            parts.append({"type": "text", "text": part.wording(model.family)})
+            parts.append({"type": "text", "text": part.wording(model.info.family)})
         elif isinstance(part, Subtitled):
-            parts.append({"type": "text", "text": part.at(_times(question, model.preprocessor))})
+            parts.append({"type": "text", "text": part.at(_times(question, model.info.preprocessor))})
         else:
-            parts.append({"type": "text", "text": model.adapter.locate.format(part.phrase)})
+            parts.append({"type": "text", "text": model.info.adapter.locate.format(part.phrase)})
     return {"parts": parts, "max_new_tokens": question.max_new_tokens}

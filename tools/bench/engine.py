@@ -107,17 +107,17 @@ class _Bench:
             raise UsageError(f"model `{name}`", "there is nothing to measure in a mock", "give a checkpoint")
         questions = bench_prompts(options.tasks, options.limit, options.workload, options.data_root, folder)
         start_fork_server()
-        on_gpu = model.device.type == "cuda"
+        on_gpu = model.info.device.type == "cuda"
         workers = max(1, min(usable_cores() - 1, 14)) if on_gpu else 0
         if options.workers is not None:
             workers = options.workers
-        return cls(options, model, questions, to_requests(model, questions), workers)
+        return cls(options, model, questions, to_requests(model.info, questions), workers)
 
     def run(self) -> int:
         write(f"{versions()}\n{hardware()}\n{torch.get_num_threads()} threads\n")
         what = self.options.workload or ",".join(self.options.tasks)
         baselines = len(self.baseline_requests)
-        write(f"{self.options.model}@{self.model.variant}, {self.options.dtype}, ")
+        write(f"{self.options.model}@{self.model.info.variant}, {self.options.dtype}, ")
         write(f"{len(self.requests)} samples of {what}, {baselines} of them for the baselines\n\n")
         self.engine("warm-up", requests=self.baseline_requests)
         one = self.engine(
@@ -128,7 +128,7 @@ class _Bench:
         rows += self.ablations()
         report = self.summary(engine)
         if self.options.compiled:
-            seconds = compile_parts(self.model.module, self.model.adapter.compile_tower)
+            seconds = compile_parts(self.model.module, self.model.info.adapter.compile_tower)
             report += f"\ncompiling took {seconds:.1f} s\n"
             self.engine("warm-up", requests=self.baseline_requests)
             rows.append(self.engine("engine, compiled"))
@@ -148,7 +148,7 @@ class _Bench:
 
     def ablations(self) -> Iterator[SystemResult]:
         """The engine without each optimization; if these are all, also with another number of workers."""
-        unused = {"lockstep"} | ({"graphs"} if self.model.device.type == "cpu" else set())
+        unused = {"lockstep"} | ({"graphs"} if self.model.info.device.type == "cpu" else set())
         names = self.options.optimizations
         for name in Optimizations.names() if names is None else names:
             if name not in unused:
@@ -169,7 +169,7 @@ class _Bench:
         responses: list[Response] = []
         stats = EngineCounters()
         self.model.vision_encoder.release()  # features of earlier rows
-        with measured(self.model.device) as usage:
+        with measured(self.model.info.device) as usage:
             run_requests(
                 self.model,
                 self.requests if requests is None else requests,
@@ -202,12 +202,12 @@ class _Bench:
         """Throughput, processor time by stage, and the distance from the roofline."""
         stats = engine.stats
         seconds, count, counts = engine.usage.seconds, len(self.requests), stats.counts
-        device = self.model.device
-        peak, speed = peak_flops(device, self.model.dtype), bandwidth(device)
+        device = self.model.info.device
+        peak, speed = peak_flops(device, self.model.info.dtype), bandwidth(device)
         lengths = {
             each.key: len(each.token_ids) + (each.finish_reason == "stop") for each in engine.responses
         }
-        work = useful_work(self.model.module, self.model.adapter, self.groups(), lengths)
+        work = useful_work(self.model.module, self.model.info.adapter, self.groups(), lengths)
         busy = busy_share(device, lambda: self.engine("profiled"))
         rates = ", ".join(
             f"{counts[name] / seconds:,.0f} {words} tokens/s"
@@ -228,8 +228,8 @@ class _Bench:
 
     def groups(self) -> Iterator[list[Prepared]]:
         """All requests, preprocessed, grouped by their media."""
-        plan = plan_requests(self.model.preprocessor, [self.requests], EngineConfig())
-        for prepared in prepare_all(self.model.preprocessor, plan, self.workers):
+        plan = plan_requests(self.model.info.preprocessor, [self.requests], EngineConfig())
+        for prepared in prepare_all(self.model.info.preprocessor, plan, self.workers):
             if items := [item for item in prepared.results if isinstance(item, Prepared)]:
                 yield items
 

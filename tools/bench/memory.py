@@ -53,10 +53,10 @@ def bench_memory(options: MemoryBench) -> int:
         if not isinstance(model, HfModel):
             raise UsageError(f"model `{name}`", "there is nothing to measure in a mock", "give a checkpoint")
         video = Workload(media=1, questions=1, size=options.size, frames=options.frames, new_tokens=4)
-        requests = to_requests(model, video.generate(folder))
+        requests = to_requests(model.info, video.generate(folder))
         before = largest_process()
         responses: list[Response] = []
-        with measured(model.device) as usage:
+        with measured(model.info.device) as usage:
             # A process of its own decodes, as in any run with a GPU: what either takes is seen.
             run_requests(model, requests, on_batch=responses.extend, workers=1)
     (response,) = responses

@@ -13,7 +13,7 @@ import torch
 
 from evalkit.rope.batch import BatchPositions, position_batch
 from evalkit.rope.catalog import RopeCatalog
-from evalkit.rope.hf.layouts import qwen
+from evalkit.rope.hf.layouts import grid_inputs
 from evalkit.rope.layout import Segment
 from evalkit.rope.positions import PositionDesign
 from evalkit.rope.positions.circle import Circle
@@ -61,7 +61,7 @@ def _segments(case: Mapping[str, Any], mask: torch.Tensor) -> list[list[Segment]
         "mm_token_type_ids": torch.tensor(case["mm_token_type_ids"]),
         "second_per_grid_ts": case.get("second_per_grid_ts"),
     }
-    read = qwen.batch_segments_by_frame if case["layout"] == "qwen3" else qwen.batch_segments
+    read = grid_inputs.batch_segments_by_frame if case["layout"] == "qwen3" else grid_inputs.batch_segments
     return read(config, torch.tensor(case["input_ids"]), mask, inputs)
 
 

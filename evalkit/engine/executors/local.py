@@ -52,7 +52,7 @@ class LocalExecutor:
             if self.models:
                 model.share_weights_with(self.models[0])
             self.models.append(model)
-            model_infos.append(model.model_info)
+            model_infos.append(model.info)
         return model_infos
 
     def generate(self, requests: Sequence[Sequence[Request]], config: EngineConfig) -> ResponseStream:
@@ -67,4 +67,4 @@ class LocalExecutor:
     def _fits_beside(self, model_info: ModelInfo) -> bool:
         """Whether a model can run side by side with those that are loaded."""
         first = self.models[0]
-        return first.preprocessor == model_info.preprocessor and first.fits_beside(model_info)
+        return first.info.preprocessor == model_info.preprocessor and first.fits_beside(model_info)

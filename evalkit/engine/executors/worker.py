@@ -79,8 +79,8 @@ class Worker:
 
 def _check_same(spec: ModelSpec, model: Model) -> None:
     """Refuse a model that is not the one the other engines loaded: a path may lead elsewhere here."""
-    known = spec.identity if spec.identity is not None else model.identity
-    different = [name for name in {**known, **model.identity} if known.get(name) != model.identity.get(name)]
+    known, found = (model.info.identity if spec.identity is None else spec.identity), model.info.identity
+    different = [name for name in {**known, **found} if known.get(name) != found.get(name)]
     if different:
         raise EnvironmentProblem(
             f"model `{spec.model}` is not the same for every engine",

@@ -65,7 +65,7 @@ class EvalkitModel(lmms):  # type: ignore[misc]
             messages = doc_to_messages(self.task_dict[task][split][doc_id])
             parts = [parse_part(raw) for raw in parts_of(messages, media)]
             found = tuple(part for part in parts if isinstance(part, MediaRef))
-            prompt = self.model.render(parts)
+            prompt = self.model.info.render(parts)
             key = str(place)
             asked[key] = Request(key, task, str(doc_id), prompt, found, new_tokens(generation))
             stops[key] = generation.get("until")

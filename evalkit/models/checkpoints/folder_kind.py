@@ -293,7 +293,7 @@ def _checkpoint(folder: Path, config: Mapping[str, Any]) -> FolderKind:
 def _traits(config: Mapping[str, Any], names: Iterable[str], files: int, kinds: Counter[str]) -> list[str]:
     found = ["weights in one file" if files == 1 else f"weights in {files} files"]
     found += [f"as {kinds.most_common(1)[0][0]}"] if kinds else []
-    if "text_config" not in config and config["model_type"] in ("qwen2_vl", "qwen2_5_vl"):
+    if "text_config" not in config and "num_hidden_layers" in config:
         found.append(
             "configured as before transformers 4.52 (the language model's settings at the top level)"
         )

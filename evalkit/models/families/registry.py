@@ -1,112 +1,103 @@
-"""The model families as data: readable without loading any of them."""
+"""Which model families there are: the folders beside this file, and what other packages bring.
+
+A family is a package whose ``__init__`` holds ``FAMILY``, a :class:`~evalkit.models.families.family.Family`; it is
+read without torch. Packages from outside name theirs in the entry-point group ``evalkit.families``
+(``my_family = "my_package.my_family"``). See docs/add-a-family.md.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.models import families
+from evalkit.models.families.family import Family
+
+if TYPE_CHECKING:
+    from evalkit.models.hf_model import FamilyAdapter
+    from evalkit.rope.hf.layouts import TokenLayout
+
+ENTRY_POINTS = "evalkit.families"
 
 
-@dataclass(frozen=True)
-class Family:
-    """What is known about a family before a checkpoint is opened.
+class Families(Mapping[str, Family]):
+    """All families by name, built-in ones first; found when first asked for."""
 
-    ``name`` is the ``model_type`` in a checkpoint's ``config.json``. ``module`` holds
-    ``describe(source, name, variant, load_config)``, which gives a ``ModelInfo``; it is imported only when needed.
-    ``native_rope`` is the variant that the family's released checkpoints were trained with;
-    ``box_space`` the convention of its coordinates (see ``metrics.base.Answer``).
+    @cached_property
+    def _families(self) -> dict[str, Family]:
+        built_in = [
+            _read(f"{families.__name__}.{each.name}", "evalkit")
+            for each in pkgutil.iter_modules(families.__path__)
+            if each.ispkg and not each.name.startswith("_")
+        ]
+        found = {family.name: family for family in sorted(built_in, key=lambda each: each.module)}
+        for point in entry_points(group=ENTRY_POINTS):
+            family = _read(point.value, f"entry point `{point.name}`")
+            if family.name in found:
+                raise EnvironmentProblem(
+                    f"two model families are called `{family.name}`",
+                    f"`{found[family.name].module}` and `{family.module}`, which {ENTRY_POINTS} names",
+                    "uninstall the package that brings the second",
+                )
+            found[family.name] = family
+        return found
+
+    def __getitem__(self, name: str) -> Family:
+        return self._families[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._families)
+
+    def __len__(self) -> int:
+        return len(self._families)
+
+
+FAMILIES = Families()
+
+
+def adapter_of(name: str) -> FamilyAdapter:
+    """The adapter of a family whose checkpoints transformers loads; imports torch.
+
+    Raises:
+        KeyError: no such family.
     """
-
-    name: str
-    summary: str
-    native_rope: str
-    box_space: str
-    module: str
-    examples: tuple[str, ...] = ()
+    adapter: FamilyAdapter = importlib.import_module(FAMILIES[name].module).FAMILY_ADAPTER
+    return adapter
 
 
-FAMILIES: Mapping[str, Family] = MappingProxyType(
-    {
-        family.name: family
-        for family in (
-            Family(
-                "qwen2_vl",
-                "Qwen2-VL: images and videos, boxes in thousandths of the image",
-                native_rope="mrope",
-                box_space="norm1000",
-                module="evalkit.models.families.qwen2_vl.adapter",
-                examples=(
-                    "Qwen/Qwen2-VL-2B-Instruct",
-                    "Qwen/Qwen2-VL-7B-Instruct",
-                    "Qwen/Qwen2-VL-72B-Instruct",
-                ),
-            ),
-            Family(
-                "qwen2_5_vl",
-                "Qwen2.5-VL: images and videos, absolute time, boxes in pixels of the resized image",
-                native_rope="mrope",
-                box_space="abs_resized",
-                module="evalkit.models.families.qwen2_5_vl.adapter",
-                examples=(
-                    "tiny",
-                    "Qwen/Qwen2.5-VL-3B-Instruct",
-                    "Qwen/Qwen2.5-VL-7B-Instruct",
-                    "Qwen/Qwen2.5-VL-72B-Instruct",
-                ),
-            ),
-            Family(
-                "qwen3_vl",
-                "Qwen3-VL: timestamps between frames, boxes in thousandths of the image",
-                native_rope="mrope-i(spatial_reset=false)",
-                box_space="norm1000",
-                module="evalkit.models.families.qwen3_vl.adapter",
-                examples=(
-                    "Qwen/Qwen3-VL-2B-Instruct",
-                    "Qwen/Qwen3-VL-4B-Instruct",
-                    "Qwen/Qwen3-VL-8B-Instruct",
-                    "Qwen/Qwen3-VL-32B-Instruct",
-                ),
-            ),
-            Family(
-                "llava_onevision",
-                "LLaVA-OneVision: anyres images, pooled video frames, boxes as fractions of the image",
-                native_rope="vanilla",
-                box_space="norm1",
-                module="evalkit.models.families.llava_onevision.adapter",
-                examples=(
-                    "llava-hf/llava-onevision-qwen2-0.5b-ov-hf",
-                    "llava-hf/llava-onevision-qwen2-7b-ov-hf",
-                    "llava-hf/llava-onevision-qwen2-72b-ov-hf",
-                ),
-            ),
-            Family(
-                "internvl",
-                "InternVL3: images in tiles, a tile for every video frame, boxes in thousandths of the image",
-                native_rope="vanilla",
-                box_space="norm1000",
-                module="evalkit.models.families.internvl.adapter",
-                examples=(
-                    "OpenGVLab/InternVL3-1B-hf",
-                    "OpenGVLab/InternVL3-8B-hf",
-                    "OpenGVLab/InternVL3-78B-hf",
-                ),
-            ),
-            Family(
-                "mock",
-                "a deterministic model without weights: echo, fixed answers, fail, loop, run out of memory",
-                native_rope="mrope",
-                box_space="abs_resized",
-                module="evalkit.models.mock",
-                examples=(
-                    "mock",
-                    "mock:fixed=TEXT",
-                    "mock:answers=FILE.json",
-                    "mock:fail",
-                    "mock:loop",
-                    "mock:oom=N",
-                    "mock:slow=SECONDS",
-                ),
-            ),
+def layout_names() -> list[str]:
+    """Model types that :func:`layout_of` knows; :mod:`evalkit.rope.hf.layouts` asks."""
+    return [name for name in FAMILIES if name != "mock"]
+
+
+def layout_of(model_type: str) -> TokenLayout:
+    """How a family lays out visual tokens; :mod:`evalkit.rope.hf.layouts` asks."""
+    return adapter_of(model_type).layout
+
+
+def _read(package: str, source: str) -> Family:
+    """The family that a package declares.
+
+    Raises:
+        EnvironmentProblem: it can't be imported, or declares none.
+    """
+    try:
+        family = importlib.import_module(package).FAMILY
+    except (ImportError, AttributeError) as error:
+        raise EnvironmentProblem(
+            f"the model family `{package}` ({source}) can't be read",
+            str(error),
+            "its package needs `FAMILY = Family(...)` (docs/add-a-family.md), or uninstall it",
+        ) from None
+    if not isinstance(family, Family):
+        raise EnvironmentProblem(
+            f"the model family `{package}` ({source}) can't be read",
+            f"its `FAMILY` is a `{type(family).__name__}`",
+            "make it an `evalkit.models.families.family.Family` (docs/add-a-family.md)",
         )
-    }
-)
+    return family

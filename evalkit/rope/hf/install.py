@@ -150,10 +150,8 @@ def _model_parts(model: Any) -> tuple[Any, Any, TokenLayout]:
 
 
 def model_defaults(config: Any) -> dict[str, Any]:
-    """What a model decides about time: Qwen2.5-VL alone counts it in seconds."""
-    if config.model_type != "qwen2_5_vl":
-        return {"absolute_time": False}
-    return {"absolute_time": True, "tokens_per_second": float(config.vision_config.tokens_per_second)}
+    """What a model decides about time."""
+    return dict(TOKEN_LAYOUTS[config.model_type].time_rule(config))
 
 
 def _rotary(variant: RopeVariant, text_model: Any, designs: Sequence[PositionDesign]) -> VariantRotary:

@@ -10,12 +10,13 @@ from evalkit.core.types import VisionInput
 from evalkit.inference.normalisation import Normalisations, normalised
 from evalkit.inference.vision_features import Features
 from evalkit.models import hf_model, tiles
+from evalkit.models.families.internvl import FAMILY
+from evalkit.models.families.internvl.layout import LAYOUT
 from evalkit.models.families.internvl.preprocess import InternVLPreprocessor
-from evalkit.models.families.registry import FAMILIES
 
 
 def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) -> list[Features]:
-    """See :class:`evalkit.inference.vision_encoder.Encode`."""
+    """See :class:`evalkit.inference.vision_features.Encode`."""
     found = []
     for run in tiles.tile_batches(media):
         pixels = normalised([(each, each.patches) for each in run], normalise, model.device)
@@ -26,14 +27,15 @@ def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) 
 
 
 FAMILY_ADAPTER = hf_model.FamilyAdapter(
-    FAMILIES["internvl"],
-    "InternVLForConditionalGeneration",
-    InternVLPreprocessor.placeholders,
+    family=FAMILY,
+    model_class="InternVLForConditionalGeneration",
+    placeholders=InternVLPreprocessor.placeholders,
     # As InternVL's evaluation of RefCOCO words it; answers are <box>[[x1, y1, x2, y2]]</box>.
-    "Please provide the bounding box coordinates of the region this sentence describes: <ref>{}</ref>",
-    InternVLPreprocessor.from_processor,
-    encode,
-    "model.vision_tower",
-    ("model.multi_modal_projector",),
+    locate="Please provide the bounding box coordinates of the region this sentence describes: <ref>{}</ref>",
+    preprocessor=InternVLPreprocessor.from_processor,
+    encode=encode,
+    layout=LAYOUT,
+    vision_tower="model.vision_tower",
+    connector=("model.multi_modal_projector",),
 )
 describe = partial(hf_model.describe, FAMILY_ADAPTER)

@@ -13,12 +13,13 @@ from evalkit.core.types import VisionInput
 from evalkit.inference.normalisation import Normalisations, normalised
 from evalkit.inference.vision_features import Features
 from evalkit.models import hf_model, tiles
+from evalkit.models.families.llava_onevision import FAMILY
+from evalkit.models.families.llava_onevision.layout import LAYOUT
 from evalkit.models.families.llava_onevision.preprocess import LlavaPreprocessor
-from evalkit.models.families.registry import FAMILIES
 
 
 def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) -> list[Features]:
-    """See :class:`evalkit.inference.vision_encoder.Encode`."""
+    """See :class:`evalkit.inference.vision_features.Encode`."""
     found: dict[int, Features] = {}
     for each in media:
         if each.kind == "video":
@@ -66,14 +67,15 @@ def _video(model: Any, video: VisionInput, normalise: Normalisations) -> Tensor:
 
 
 FAMILY_ADAPTER = hf_model.FamilyAdapter(
-    FAMILIES["llava_onevision"],
-    "LlavaOnevisionForConditionalGeneration",
-    LlavaPreprocessor.placeholders,
+    family=FAMILY,
+    model_class="LlavaOnevisionForConditionalGeneration",
+    placeholders=LlavaPreprocessor.placeholders,
     # As LLaVA's training data words it; answers are fractions of the image, [x1, y1, x2, y2].
-    "Please provide the bounding box coordinate of the region this sentence describes: {}",
-    LlavaPreprocessor.from_processor,
-    encode,
-    "model.vision_tower",
-    ("model.multi_modal_projector", "model.image_newline"),
+    locate="Please provide the bounding box coordinate of the region this sentence describes: {}",
+    preprocessor=LlavaPreprocessor.from_processor,
+    encode=encode,
+    layout=LAYOUT,
+    vision_tower="model.vision_tower",
+    connector=("model.multi_modal_projector", "model.image_newline"),
 )
 describe = partial(hf_model.describe, FAMILY_ADAPTER)

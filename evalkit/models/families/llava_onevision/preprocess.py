@@ -11,9 +11,9 @@ from PIL import Image
 
 from evalkit.core.types import MediaKind, MediaRef, VisionInput
 from evalkit.data.images import image_size, load_image, resize
+from evalkit.models.families.llava_onevision.layout import Anyres
 from evalkit.models.preprocess import ChatPreprocessor, ProcessedMedium, media_info_of
 from evalkit.models.tiles import split_tiles
-from evalkit.rope.hf.layouts.llava_onevision import Anyres
 
 if TYPE_CHECKING:
     from evalkit.models.processor import Processor

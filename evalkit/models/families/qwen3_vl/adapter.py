@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from evalkit.models import hf_model
-from evalkit.models.families.qwen.preprocess import QwenPreprocessor
-from evalkit.models.families.qwen.vision import compile_tower, encode
-from evalkit.models.families.registry import FAMILIES
+from evalkit.models.families._qwen.preprocess import QwenPreprocessor
+from evalkit.models.families._qwen.vision import compile_tower, encode
+from evalkit.models.families.qwen3_vl import FAMILY
 from evalkit.models.processor import Processor
+from evalkit.rope.hf.layouts.grid_inputs import GRIDS_BY_FRAME
 
 
 def _video_limits_note(processor: Processor) -> str | None:
@@ -23,14 +24,15 @@ def _video_limits_note(processor: Processor) -> str | None:
 
 
 FAMILY_ADAPTER = hf_model.FamilyAdapter(
-    FAMILIES["qwen3_vl"],
-    "Qwen3VLForConditionalGeneration",
-    QwenPreprocessor.placeholders,
-    "Locate {} in this image and output the bbox coordinates in JSON format.",
-    partial(QwenPreprocessor.from_processor, by_frame=True),
-    encode,
-    "model.visual",
-    ("model.visual.merger", "model.visual.deepstack_merger_list"),
+    family=FAMILY,
+    model_class="Qwen3VLForConditionalGeneration",
+    placeholders=QwenPreprocessor.placeholders,
+    locate="Locate {} in this image and output the bbox coordinates in JSON format.",
+    preprocessor=partial(QwenPreprocessor.from_processor, by_frame=True),
+    encode=encode,
+    layout=GRIDS_BY_FRAME,
+    vision_tower="model.visual",
+    connector=("model.visual.merger", "model.visual.deepstack_merger_list"),
     note=_video_limits_note,
     compile_tower=compile_tower,
 )

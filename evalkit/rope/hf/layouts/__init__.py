@@ -1,17 +1,17 @@
-"""How transformers' model families lay out visual tokens: from a call's inputs to segments.
+"""How transformers' models lay out visual tokens: from a call's inputs to segments.
 
-One file per layout. A layout reads what ``forward`` or ``generate`` is called with and says which
-tokens of every row are text and which belong to visual blocks of which grid.
+A layout reads what ``forward`` or ``generate`` is called with and says which tokens of every row are text and
+which belong to visual blocks of which grid. Families bring their own; what several share is
+:mod:`~evalkit.rope.hf.layouts.grid_inputs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from evalkit.rope.hf.layouts import internvl, llava_onevision, qwen
 from evalkit.rope.layout import Segment
 
 if TYPE_CHECKING:
@@ -19,33 +19,74 @@ if TYPE_CHECKING:
 
 SegmentReader = Callable[[Any, "Tensor", "Tensor | None", Mapping[str, Any]], list[list[Segment]]]
 
+FAMILY_REGISTRY = "evalkit.models.families.registry"
+"""Where a layout is looked up that was not registered: the module's ``layout_names()`` and ``layout_of(name)``.
+It is imported when a variant is installed, so that nothing here depends on it: without it, there are those that
+were registered.
+"""
+
+
+def counts_frames(config: Any) -> dict[str, Any]:
+    """The time rule of most models: temporal steps are counted, whatever the seconds between them."""
+    return {"absolute_time": False}
+
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """A family of transformers models.
+    """Where a transformers model has its visual tokens.
 
-    ``batch_segments(config, input_ids, attention_mask, inputs)`` gives the segments of every unpadded row,
-    ``inputs`` being the other keyword arguments of the call; ``ValueError`` where they don't fit the
-    tokens. ``describes_media(inputs)`` says whether they hold the grids of the media in the whole prompt (when
-    a conversation goes on, they usually hold none). ``axes``: position axes of the untouched model.
+    Attributes:
+        batch_segments: ``(config, input_ids, attention_mask, inputs)`` to the segments of every unpadded row,
+            ``inputs`` being the other keyword arguments of the call; ``ValueError`` where they don't fit the
+            tokens.
+        describes_media: whether ``inputs`` hold the grids of the media in the whole prompt (when a conversation
+            goes on, they usually hold none).
+        axes: position axes of the untouched model.
+        time_rule: parameters of a position design that the model's configuration decides.
     """
 
     batch_segments: SegmentReader
     describes_media: Callable[[Mapping[str, Any]], bool]
     axes: int = 3
+    time_rule: Callable[[Any], Mapping[str, Any]] = counts_frames
 
 
-_QWEN_LAYOUT = TokenLayout(qwen.batch_segments, qwen.describes_media)
+class TokenLayouts(Mapping[str, TokenLayout]):
+    """Layouts by the ``model_type`` of a model's configuration."""
 
-TOKEN_LAYOUTS: Mapping[str, TokenLayout] = MappingProxyType(
-    {
-        "qwen2_vl": _QWEN_LAYOUT,
-        "qwen2_5_vl": _QWEN_LAYOUT,
-        "qwen3_vl": TokenLayout(qwen.batch_segments_by_frame, qwen.describes_media),
-        "qwen3_vl_moe": TokenLayout(qwen.batch_segments_by_frame, qwen.describes_media),
-        "llava_onevision": TokenLayout(
-            llava_onevision.batch_segments, llava_onevision.describes_media, axes=1
-        ),
-        "internvl": TokenLayout(internvl.batch_segments, internvl.describes_media, axes=1),
-    }
-)
+    def __init__(self) -> None:
+        self._registered: dict[str, TokenLayout] = {}
+
+    def register(self, model_type: str, layout: TokenLayout) -> None:
+        """Say how models of a type lay out their tokens; what was known of the type before is forgotten."""
+        self._registered[model_type] = layout
+
+    def __getitem__(self, model_type: str) -> TokenLayout:
+        if model_type in self._registered:
+            return self._registered[model_type]
+        if model_type not in self._names():
+            raise KeyError(model_type)
+        layout: TokenLayout = _family_registry().layout_of(model_type)
+        return layout
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def _names(self) -> dict[str, None]:
+        registry = _family_registry()
+        return dict.fromkeys([*self._registered, *(registry.layout_names() if registry else ())])
+
+
+TOKEN_LAYOUTS = TokenLayouts()
+
+
+def _family_registry() -> Any:
+    try:
+        return importlib.import_module(FAMILY_REGISTRY)
+    except ModuleNotFoundError as error:
+        if error.name and FAMILY_REGISTRY.startswith(error.name):
+            return None
+        raise

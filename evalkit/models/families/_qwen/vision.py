@@ -26,7 +26,7 @@ WARMUP_GRIDS = ((1, 6, 10), (1, 6, 14))
 
 
 def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) -> list[Features]:
-    """See :class:`evalkit.inference.vision_encoder.Encode`."""
+    """See :class:`evalkit.inference.vision_features.Encode`."""
     tower = model.model.visual
     parts: list[list[Features]] = [[] for _ in media]
     for run in _runs(media, max_patches_per_call(model.device)):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evalkit.rope.hf.layouts import TokenLayout
 from evalkit.rope.layout import Grid, Segment, TextRun, VisualBlock, runs
 
 if TYPE_CHECKING:
@@ -143,3 +144,6 @@ def _video(anyres: Anyres, tokens: int, frames: int | None) -> list[Segment]:
     """All frames as one block, and the newline token at their end as text."""
     steps = frames if frames is not None else (tokens - 1) // anyres.frame_side**2
     return [VisualBlock((steps, anyres.frame_side, anyres.frame_side)), TextRun(1)]
+
+
+LAYOUT = TokenLayout(batch_segments, describes_media, axes=1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evalkit.rope.hf.layouts import TokenLayout
 from evalkit.rope.layout import Segment, TextRun, VisualBlock, runs
 
 if TYPE_CHECKING:
@@ -51,3 +52,6 @@ def _row_segments(visual: np.ndarray, side: int) -> list[Segment]:
             raise ValueError(f"a run of {length} visual tokens is no multiple of {side} x {side}")
         segments += [VisualBlock((1, side, side))] * tiles
     return segments
+
+
+LAYOUT = TokenLayout(batch_segments, describes_media, axes=1)

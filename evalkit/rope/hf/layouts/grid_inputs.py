@@ -1,4 +1,6 @@
-"""Qwen2-VL and Qwen2.5-VL: a video is one block. Qwen3-VL: every frame is a block of its own."""
+"""Layouts of models that are called with grids: ``image_grid_thw [n, 3]`` and ``video_grid_thw [n, 3]``, in
+patches, in order of appearance (Qwen2-VL's convention in transformers, which many families follow).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.rope.hf.layouts import TokenLayout
 from evalkit.rope.layout import IMAGE, VIDEO, Grid, Segment, read_segments
 
 if TYPE_CHECKING:
@@ -62,3 +65,10 @@ def _token_types(config: Any, input_ids: Tensor, inputs: Mapping[str, Any]) -> n
 def _grids(inputs: Mapping[str, Any], kind: str) -> Sequence[Grid]:
     grids = inputs.get(f"{kind}_grid_thw")
     return [] if grids is None else [tuple(grid) for grid in grids.tolist()]
+
+
+GRIDS = TokenLayout(batch_segments, describes_media)
+"""A video is one block (Qwen2-VL)."""
+
+GRIDS_BY_FRAME = TokenLayout(batch_segments_by_frame, describes_media)
+"""Every frame of a video is a block of its own (Qwen3-VL)."""

@@ -64,6 +64,8 @@ class QwenPreprocessor(ChatPreprocessor):
         "video": "<|vision_start|><|video_pad|><|vision_end|>",
     }
     pad_tokens: ClassVar[tuple[str, ...]] = ("<|image_pad|>", "<|video_pad|>")
+    around: ClassVar[int] = 2
+    """Tokens of a placeholder beside the pad token: vision start and end."""
 
     @classmethod
     def from_processor(cls, given: Processor, *, by_frame: bool = False) -> QwenPreprocessor:
@@ -88,7 +90,7 @@ class QwenPreprocessor(ChatPreprocessor):
             )
         capped = getattr(video, "cap_pixels_per_frame", None)
         tokens = int(video.max_video_tokens) if capped else None
-        limits = PixelLimits(*_pixel_range(given, "image"), *_pixel_range(given, "video"), tokens)
+        limits = PixelLimits(*pixel_range(given, "image"), *pixel_range(given, "video"), tokens)
         return cls(
             given.tokenizer_file,
             limits=limits,
@@ -148,16 +150,15 @@ class QwenPreprocessor(ChatPreprocessor):
 
     def estimate_medium(self, ref: MediaRef, among: Sequence[MediaRef]) -> int:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
-        around = 2  # vision start and vision end
         if ref.kind == "image":
             width, height = self._shown_size(ref, image_size(ref), 1, len(among))
-            return width * height // self.factor**2 + around
+            return width * height // self.factor**2 + self.around
         frames, size = self.expected_frames(ref, self.most_frames(len(among)))
         width, height = self._shown_size(ref, size, frames, len(among))
         steps = -(-frames // self.temporal_patch)
         visual = width * height // self.factor**2 * steps
         stamp = len(self.encode("<10.5 seconds>")) if self.by_frame else 0
-        return visual + (steps * (around + stamp) if self.by_frame else around)
+        return visual + (steps * (self.around + stamp) if self.by_frame else self.around)
 
     def _stamped(self, timestamps: tuple[float, ...]) -> str:
         """A placeholder for every temporal patch after the mean time of its first and last frame.
@@ -250,7 +251,7 @@ class QwenPreprocessor(ChatPreprocessor):
         return ordered.reshape(grid[0] * grid[1] * grid[2], -1), grid
 
 
-def _pixel_range(given: Processor, kind: MediaKind) -> tuple[int, int]:
+def pixel_range(given: Processor, kind: MediaKind) -> tuple[int, int]:
     """Smallest and largest number of pixels that a processor says."""
     size = given.part(kind).size
     low, high = size["shortest_edge"], size["longest_edge"]

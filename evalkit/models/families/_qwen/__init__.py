@@ -1,0 +1,1 @@
+"""What the Qwen families, and those made after them, share: preprocessing and vision tower."""

@@ -1,1 +1,0 @@
-"""What the Qwen families share."""
