@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -211,7 +212,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 def differences(run: Path, undisturbed: Path) -> list[str]:
     """What a run has that another has not, by their records; times of answering are not compared."""
-    kept = [{}, {}]
+    kept: list[dict[str, Any]] = [{}, {}]
     for found, each in zip(kept, (run, undisturbed), strict=True):
         for line in (each / "records.jsonl").read_text(encoding="utf-8").splitlines():
             record = json.loads(line)

@@ -71,7 +71,7 @@ def run_requests(
         batch_size=batch_size,
         optimizations=optimizations or Optimizations(),
     )
-    groups = plan_requests(model.preprocessor, [requests], config)
+    groups = plan_requests(model.info.preprocessor, [requests], config)
     # Closed here and now if the run is interrupted: its worker processes must not outlive it.
     with closing(generate_groups([model], groups, config, stats)) as batches:
         for _, batch in batches:

@@ -57,7 +57,7 @@ class LocalExecutor:
 
     def generate(self, requests: Sequence[Sequence[Request]], config: EngineConfig) -> ResponseStream:
         """See :class:`evalkit.engine.executors.base.Executor`."""
-        groups = plan_requests(self.models[0].preprocessor, requests, config)
+        groups = plan_requests(self.models[0].info.preprocessor, requests, config)
         return generate_groups(self.models, groups, config, self.stats)
 
     def close(self) -> None:
