@@ -1,4 +1,4 @@
-"""What the command line does, from Python.
+"""The public functions: what the command line does, from Python.
 
 >>> from evalkit import evaluate, compare  # doctest: +SKIP
 >>> evaluate("tiny", "mini", ropes=["mrope", "mrope-i"], output="results/a")  # doctest: +SKIP
@@ -13,8 +13,11 @@ from typing import Any
 
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.atomic_files import write_atomic
+from evalkit.core.errors import UsageError
 from evalkit.data.cache import MediaCache, cache_root
+from evalkit.integrations.interchange.detect import is_foreign
 from evalkit.integrations.interchange.import_run import ImportSpec, read_answers, store
+from evalkit.integrations.interchange.scores import score_answers
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
@@ -23,7 +26,7 @@ from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather
 from evalkit.report.leaderboard.check import unsupported
 from evalkit.report.leaderboard.page import leaderboard_page
-from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, write
+from evalkit.report.leaderboard.table import rows_of_runs, write
 from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
@@ -32,6 +35,7 @@ from evalkit.report.thumbnails import thumbnails
 from evalkit.runner.reporter import Reporter, SilentReporter
 from evalkit.runner.run import run_spec
 from evalkit.scoring.finalize import RunResult, rescore, score_from_journal
+from evalkit.scoring.predictions import score_file as score_predictions
 from evalkit.store import RunDir
 
 PathLike = str | Path
@@ -70,12 +74,48 @@ def with_default_data_root(spec: RunSpec) -> RunSpec:
     return spec.with_options(data_root=folder) if spec.data_root is None and folder else spec
 
 
-def score_run(run: PathLike, official_random: int | None = None, reasoning: str | None = None) -> RunResult:
+def score_run(
+    run: PathLike,
+    official_random: int | None = None,
+    reasoning: str | None = None,
+    tasks_dirs: Sequence[str] = (),
+) -> RunResult:
     """Score a stored run again, without model or data; ``official_random`` seeds the official
     scripts that draw an answer where they can read none, ``reasoning`` names another rule that separates
     reasoning from answers.
     """
-    return rescore(RunDir.open(Path(run)), official_random=official_random, reasoning=reasoning)
+    return rescore(RunDir.open(Path(run)), tuple(tasks_dirs), official_random, reasoning)
+
+
+def score_file(
+    path: PathLike,
+    task: str | None = None,
+    official_random: int | None = None,
+    reasoning: str = TAGS,
+    tasks_dirs: Sequence[str] = (),
+    **matching: Any,
+) -> dict[str, dict[str, Any]]:
+    """Score a file of predictions, or one that lmms-eval, VLMEvalKit or Inspect wrote, without making a run.
+
+    ``matching`` are further options of :class:`evalkit.integrations.interchange.import_run.ImportSpec`, for
+    another program's file. Returns scores, rates and notes by task.
+
+    Raises:
+        UsageError: the file can't be read, or is another program's and ``task`` is not given.
+    """
+    place, dirs = Path(path), tuple(tasks_dirs)
+    if not is_foreign(place):
+        return score_predictions(
+            place, task=task, tasks_dirs=dirs, official_random=official_random, reasoning=reasoning
+        )
+    if task is None:
+        raise UsageError(
+            f"results `{place}` without `--task`",
+            "which task of evalkit another program's file is about is not ours to guess",
+            "give it with `--task`; see `evalkit tasks`",
+        )
+    spec = ImportSpec([place], task, "answers", tasks_dirs=dirs, **matching)
+    return score_answers(spec, official_random, reasoning)
 
 
 def import_results(*files: PathLike, task: str, model: str, output: PathLike, **options: Any) -> RunResult:
@@ -93,10 +133,10 @@ def import_results(*files: PathLike, task: str, model: str, output: PathLike, **
 def export_inspect(
     run: PathLike, output: PathLike, arm: str | None = None, task: str | None = None
 ) -> list[Path]:
-    """Write a stored run as logs of Inspect, one for each arm and task, and return where.
+    """Write a stored run as logs of Inspect, one for each system and task, and return where.
 
     Raises:
-        UsageError: the run has no such arm or task, or ``output`` is one file and there are several.
+        UsageError: the run has no such system or task, or ``output`` is one file and there are several.
         EnvironmentProblem: inspect_ai is not installed.
     """
     from evalkit.integrations.interchange.inspect_export import export
@@ -111,13 +151,13 @@ def compare(
     allow_mismatch: bool = False,
     reference: str | None = None,
 ) -> Comparison:
-    """Put the arms of finished runs side by side; with ``reference``, a published table beside them.
+    """Put the systems of finished runs side by side; with ``reference``, a published table beside them.
 
-    With a ``baseline`` (an arm's name or variant), every other arm's paired differences to it are added.
-    ``allow_mismatch`` compares the samples that all arms share, and says so, instead of refusing.
+    With a ``baseline`` (a system's name or variant), every other one's paired differences to it are added.
+    ``allow_mismatch`` compares the samples that all systems share, and says so, instead of refusing.
 
     Raises:
-        UsageError: a run is missing or unscored, two arms were asked different questions, or there is
+        UsageError: a run is missing or unscored, two systems were asked different questions, or there is
             no such baseline or reference.
     """
     published = load_reference(reference) if reference else None
@@ -133,8 +173,8 @@ def compare(
 def advise(
     *runs: PathLike, weights: Mapping[str, float] | None = None, allow_mismatch: bool = False
 ) -> Advice:
-    """Rank the arms of finished runs for one's own tasks; ``weights`` maps names, globs or categories of
-    benchmarks to what they matter.
+    """Rank the systems of finished runs; ``weights`` maps names, globs or categories of benchmarks to their
+    weight.
 
     Raises:
         UsageError: as for :func:`compare`, or a weight matches no benchmark.
@@ -154,8 +194,8 @@ def report(
 ) -> Path:
     """Write one self-contained HTML page about finished runs, and return where.
 
-    Differences are to ``baseline``, by default the first arm. ``media`` samples of each task get a
-    picture, where their data are at hand (``data_root``, or drawn on the spot).
+    Differences are to ``baseline``, by default the first system. ``media`` samples of each task get a
+    picture, where their data are available (under ``data_root``, or generated).
 
     Raises:
         UsageError: as for :func:`compare`.
@@ -177,19 +217,10 @@ def report(
 
 
 def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:
-    """Write the arms of finished runs into a leaderboard CSV, and the whole of it into an HTML ``page``;
-    return its number of rows.
+    """Write the systems of finished runs into a leaderboard CSV, and all of it into an HTML ``page``; return
+    its number of rows.
     """
-    opened = [open_run(RunDir.open(Path(path))) for path in runs]
-    count = write(
-        Path(target),
-        [
-            row
-            for results in opened
-            for facts in leaderboard_sources(results)
-            for row in leaderboard_rows(facts)
-        ],
-    )
+    count = write(Path(target), rows_of_runs(open_run(RunDir.open(Path(path))) for path in runs))
     if page is not None:
         write_atomic(Path(page), leaderboard_page(Path(target)))
     return count
@@ -197,13 +228,5 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
 
 def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
     """What a leaderboard CSV says that the runs, scored anew from their journals, don't bear out."""
-    opened = [score_from_journal(RunDir.open(Path(path))) for path in runs]
-    return unsupported(
-        Path(target),
-        [
-            row
-            for results in opened
-            for facts in leaderboard_sources(results)
-            for row in leaderboard_rows(facts)
-        ],
-    )
+    rows = rows_of_runs(score_from_journal(RunDir.open(Path(path))) for path in runs)
+    return unsupported(Path(target), rows)

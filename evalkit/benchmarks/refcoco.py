@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -19,24 +19,6 @@ from evalkit.data.images import embedded_size
 
 Row = Mapping[str, Any]
 
-COCO_HINT = (
-    "the images are COCO's, not part of the repository: unpack "
-    "http://images.cocodataset.org/zips/train2014.zip so that DATA_ROOT/coco/train2014/ holds them, and give "
-    "`--data-root DATA_ROOT`"
-)
-LICENCE = "annotations CC-BY-4.0; images under COCO's terms of use"
-CITATION = "Yu et al., Modeling Context in Referring Expressions, ECCV 2016 (arXiv:1608.00272)"
-CITATION_G = (
-    "Mao et al., Generation and Comprehension of Unambiguous Object Descriptions, CVPR 2016 "
-    "(arXiv:1511.02283); split of Nagaraja et al., ECCV 2016 (arXiv:1608.00525)"
-)
-
-
-LMMS_EVAL_NOTES = (
-    "The `*_bbox_rec_*` tasks read boxes from 0 to 1 only: a model that answers in pixels or "
-    "thousandths scores 0. The `*_grounding_*` tasks keep the better of two readings by looking at "
-    "the reference. Ours reads the family's own convention."
-)
 CORNER_COLUMNS: Mapping[str, ColumnType] = {
     "ref_id": NAME,
     "sentences": RECORDS,
@@ -51,31 +33,13 @@ EXTENT_COLUMNS: Mapping[str, ColumnType] = {
     "bbox": NUMBERS,
     "file_name": TEXT,
 }
-CORNER_EXAMPLE: Row = {
-    "ref_id": 25,
-    "sentences": [{"sent": "man in the red shirt", "sent_id": 70}],
-    "bbox": [103.93, 299.99, 341.84, 478.01],
-    "raw_image_info": '{"width": 640, "height": 480}',
-    "image_path": "coco/train2014/COCO_train2014_000000581857.jpg",
-    "image": {"bytes": None, "path": "COCO_train2014_000000581857.jpg"},
-}
-EXTENT_EXAMPLE: Row = {
-    "question_id": "469306",
-    "answer": ["man in the red shirt"],
-    "bbox": [103.93, 299.99, 237.91, 178.02],
-    "file_name": "COCO_train2014_000000581857_16.jpg",
-    "image": {"bytes": None, "path": "COCO_train2014_000000581857.jpg"},
-}
 
 
-def _box_size(row: Row) -> str:
+def box_size(row: Row) -> str:
     """COCO's bounds for the area of a box: below 32 x 32 pixels, below 96 x 96, or larger."""
     x1, y1, x2, y2 = row["box"]
     area = (x2 - x1) * (y2 - y1)
     return "small" if area < 32**2 else "medium" if area < 96**2 else "large"
-
-
-GROUPS: Mapping[str, Callable[[Row], str]] = {"box size": _box_size}
 
 
 def corner_expressions(row: Row) -> Iterator[Row]:

@@ -1,1 +1,1 @@
-"""Regression checks on small fixed subsets, sample by sample."""
+"""Regression checks: every answer on small fixed subsets is compared with a stored baseline."""

@@ -1,10 +1,10 @@
-"""A baseline: what every sample of a set of runs answered and scored, as small text files.
+"""A baseline: the answer and score of every sample of a run, as small text files.
 
-``FOLDER/order.yaml`` says what is run, ``FOLDER/policy.yaml`` what may change, and
-``FOLDER/<arm>/<task>.tsv`` has a line for each sample: its id, score, and answer as JSON text.
+``FOLDER/order.yaml`` is the run spec, ``FOLDER/policy.yaml`` says what may change, and
+``FOLDER/<arm>/<task>.tsv`` has a line for each sample: id, score, and answer as JSON text.
 
-An update is all or nothing: it is written as a whole into ``FOLDER/.update``, which is there from one moment
-to the next, and then brought to its place. As long as that folder is there, it is what is read.
+An update is atomic: the new files are written into ``FOLDER/.update``, which appears with all of them at
+once, and are then moved into FOLDER. As long as ``.update`` is there, the baseline is read from it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RUN_SPEC_FILE = "order.yaml"
 _UPDATE = ".update"
 _SCORE = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.ASCII)
 _HEAD = "sample\tscore\tanswer"
-# What of an order is kept: where things lie differs from machine to machine.
+# Options that a baseline keeps; folders and devices differ from machine to machine.
 _KEPT = (
     "models",
     "ropes",
@@ -39,13 +39,14 @@ _KEPT = (
     "dtype",
     "max_frames",
     "visual_tokens",
+    "video_backend",
     "mc_logits",
 )
 
 
 @dataclass(frozen=True)
 class BaselineAnswer:
-    """One sample: its score (None where it failed) and the model's text."""
+    """A sample's score (None where it failed) and the model's answer."""
 
     score: float | None
     text: str
@@ -55,7 +56,7 @@ Baseline = Mapping[tuple[str, str], Mapping[str, BaselineAnswer]]
 
 
 def baseline_answers(records: Sequence[Record]) -> dict[tuple[str, str], dict[str, BaselineAnswer]]:
-    """Samples by arm and task."""
+    """The answers in records, by arm, task and sample id."""
     found: dict[tuple[str, str], dict[str, BaselineAnswer]] = {}
     for record in records:
         value = record.score.value if record.score else None
@@ -65,17 +66,17 @@ def baseline_answers(records: Sequence[Record]) -> dict[tuple[str, str], dict[st
 
 
 def write(folder: Path, spec: RunSpec, found: Baseline) -> None:
-    """Replace a baseline by what was found, when no other process does."""
+    """Replace a baseline, under a lock."""
     make_folder(folder)
     with exclusive(folder / ".lock"):
-        _finish_update(folder)  # of an update that was killed
+        _finish_update(folder)  # one that was interrupted
         with atomic_folder(folder / _UPDATE) as work:
             _fill(work, spec, found)
         _finish_update(folder)
 
 
 def _finish_update(folder: Path) -> None:
-    """Bring a whole update to its place, from any point on at which that was stopped before."""
+    """Move the files of ``.update``, if there is one, into the baseline; it may be of a killed update."""
     update = folder / _UPDATE
     if not update.is_dir():
         return
@@ -90,13 +91,13 @@ def _finish_update(folder: Path) -> None:
 
 
 def _current(folder: Path) -> Path:
-    """Where the files of a baseline are."""
+    """The folder to read a baseline from."""
     update = folder / _UPDATE
     return update if update.is_dir() else folder
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of answers, and nothing in ``.update``."""
+    """The files of answers of a folder, without those in ``.update``."""
     arms = sorted(path for path in folder.iterdir() if path.is_dir() and path.name != _UPDATE)
     return [path for arm in arms for path in list_files(arm, "*.tsv")]
 
@@ -105,10 +106,10 @@ def _fill(folder: Path, spec: RunSpec, found: Baseline) -> None:
     import yaml
 
     chosen: dict[str, Any] = {name: getattr(spec, name) for name in _KEPT}
-    order = {
+    options = {
         name: list(value) if isinstance(value, tuple) else value for name, value in chosen.items() if value
     }
-    (folder / RUN_SPEC_FILE).write_text(yaml.safe_dump(order, sort_keys=True), encoding="utf-8")
+    (folder / RUN_SPEC_FILE).write_text(yaml.safe_dump(options, sort_keys=True), encoding="utf-8")
     for (arm, task), samples in sorted(found.items()):
         lines = [_HEAD]
         for name, answered in sorted(samples.items()):
@@ -120,10 +121,10 @@ def _fill(folder: Path, spec: RunSpec, found: Baseline) -> None:
 
 
 def refuse_secrets(folder: Path, spec: RunSpec) -> None:
-    """Stop before a secret is written into what is to be committed.
+    """Refuse a run spec whose options hold a secret, since baselines are committed.
 
     Raises:
-        UsageError: a model's, task's or other name that an order keeps holds one.
+        UsageError: names the option.
     """
     for name in _KEPT:
         value = getattr(spec, name)
@@ -136,13 +137,13 @@ def refuse_secrets(folder: Path, spec: RunSpec) -> None:
 
 
 def read_run_spec(folder: Path, **options: Any) -> RunSpec:
-    """The order of a baseline, with options of this machine.
+    """The run spec of a baseline, with options of this machine.
 
     Raises:
         UsageError: the folder holds no baseline, or an unknown option.
     """
-    order = _current(folder) / RUN_SPEC_FILE
-    if not order.is_file():
+    path = _current(folder) / RUN_SPEC_FILE
+    if not path.is_file():
         raise UsageError(
             f"baseline `{folder}`",
             f"it has no {RUN_SPEC_FILE}",
@@ -150,11 +151,11 @@ def read_run_spec(folder: Path, **options: Any) -> RunSpec:
         )
     known = RunSpec.model_fields
     given = {name: value for name, value in options.items() if value is not None and name in known}
-    return RunSpec(**{**load_config(order), **given})
+    return RunSpec(**{**load_config(path), **given})
 
 
 def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, BaselineAnswer]]:
-    """All stored samples, by arm and task; what was not ``found`` goes by the names of its files.
+    """The stored answers by arm and task; names that are not among those ``found`` are taken from file names.
 
     Raises:
         UsageError: a file is damaged.

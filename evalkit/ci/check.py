@@ -1,4 +1,4 @@
-"""Making a baseline, and checking against it."""
+"""Make a baseline, and check against it."""
 
 from __future__ import annotations
 
@@ -20,35 +20,34 @@ DEFAULT = Path("results/baselines")
 
 
 def update(folder: Path, spec: RunSpec, reporter: Reporter | None = None) -> RunResult:
-    """Run an order and store what every sample answered as the baseline.
+    """Run a spec, and store the answers as the baseline.
 
     Raises:
         EnvironmentProblem: samples failed; the old baseline stays.
     """
     baseline.refuse_secrets(folder, spec)
-    outcome = _run(spec, reporter)
-    if outcome.failed or outcome.missing or outcome.problems:
-        why = "; ".join(f"{problem.what} ({problem.why})" for problem in outcome.problems)
+    result = _run(spec, reporter)
+    if result.failed or result.missing or result.problems:
+        why = "; ".join(f"{problem.what} ({problem.why})" for problem in result.problems)
         raise EnvironmentProblem(
             f"baseline `{folder}`",
-            f"{outcome.failed} samples failed and {outcome.missing} are missing"
-            + (f"; {why}" if why else ""),
-            f"see the records of {outcome.run.path}; the baseline was left as it is",
+            f"{result.failed} samples failed and {result.missing} are missing" + (f"; {why}" if why else ""),
+            f"see the records of {result.run.path}; the baseline was left as it is",
         )
-    baseline.write(folder, spec, baseline.baseline_answers(outcome.records))
-    return outcome
+    baseline.write(folder, spec, baseline.baseline_answers(result.records))
+    return result
 
 
 def check(folder: Path, reporter: Reporter | None = None, **options: Any) -> list[TaskVerdict]:
-    """Run a baseline's order again and judge what changed.
+    """Run a baseline's spec again, and judge what changed.
 
     ``options`` are those of ``RunSpec`` that belong to a machine (``device``, ``data_root``, ...).
     """
     spec = baseline.read_run_spec(folder, **options)
     policy = read_policy(folder / FILE)
-    outcome = _run(spec, reporter)
-    found = baseline.baseline_answers(outcome.records)
-    problems = [f"{problem.what} ({problem.why})" for problem in outcome.problems]
+    result = _run(spec, reporter)
+    found = baseline.baseline_answers(result.records)
+    problems = [f"{problem.what} ({problem.why})" for problem in result.problems]
     stored = baseline.read(folder, found)
     policy.check_tasks(folder / FILE, {task for _, task in (*stored, *found)})
     return judge(stored, found, policy, problems)
@@ -60,7 +59,7 @@ def folders(given: Sequence[Path]) -> list[Path]:
 
 
 def _run(spec: RunSpec, reporter: Reporter | None) -> RunResult:
-    """Run in a folder of its own: a check must not find answers of an earlier one."""
+    """Run in a new folder, so that no answer of an earlier check is found there."""
     if spec.output is None:
         spec = spec.with_options(output=tempfile.mkdtemp(prefix="evalkit-ci-"))
     return api.run(spec, reporter)

@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def evalkit_baseline() -> Check:
-    """A function that runs a baseline's order again and fails the test unless the verdict is GO.
+    """A function that runs a baseline's spec again and fails the test unless the verdict is GO.
 
     Its first argument is the baseline's folder; others are options of ``RunSpec`` (``device``, ...).
     """

@@ -1,4 +1,4 @@
-"""What may change before a check fails: ``policy.yaml`` beside a baseline.
+"""How much may change before a check fails: ``policy.yaml`` beside a baseline.
 
 .. code-block:: yaml
 
@@ -26,7 +26,6 @@ from evalkit.core.validation import describe_validation_error
 from evalkit.core.yaml_file import read_yaml
 
 FILE = "policy.yaml"
-
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _MOST_FLIPS = 100_000
@@ -59,7 +58,7 @@ class Policy:
     tasks: Mapping[str, Limits] = Field(default_factory=dict)
 
     def check_tasks(self, path: Path, known: Collection[str]) -> None:
-        """Refuse limits of tasks that there are not: they would never hold.
+        """Refuse limits of unknown tasks, which would never apply.
 
         Raises:
             UsageError: names the first.
@@ -69,7 +68,7 @@ class Policy:
                 raise _bad(path, f"the baseline has no task `{name}`.{did_you_mean(name, known)}")
 
     def limits(self, task: str) -> Limits:
-        """What holds for a task."""
+        """The limits of a task."""
         return self.tasks.get(task, self.default)
 
 

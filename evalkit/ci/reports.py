@@ -20,7 +20,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def markdown(verdicts: Sequence[TaskVerdict]) -> str:
-    """A table of all, then what changed where something did."""
+    """A table of all verdicts, then reasons and changed answers."""
     lines = [
         f"## {overall(verdicts)}",
         "",

@@ -1,4 +1,4 @@
-"""What changed against a baseline, sample by sample, and whether that is allowed."""
+"""What changed against a baseline, sample by sample, and whether the policy allows it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ class TaskVerdict:
 def judge(
     stored: Baseline, found: Baseline, policy: Policy, problems: Sequence[str] = ()
 ) -> list[TaskVerdict]:
-    """A verdict for every arm and task that was found or should have been; ``problems`` say why some could
-    not be run.
-    """
+    """A verdict for every arm and task of the run or the baseline; ``problems`` say why some weren't run."""
     places = dict.fromkeys([*found, *stored])
     return [
         _judge_task(place, stored.get(place, {}), found.get(place, {}), policy.limits(place[1]), problems)

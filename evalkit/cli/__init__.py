@@ -74,12 +74,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: errors that a user can mend become one message and an exit code."""
+    """Entry point: errors become one message and an exit code."""
     sys.exit(_flushed(run_cli(sys.argv[1:])))
 
 
 def _flushed(code: int) -> int:
-    """The exit code, when all that was printed has gone where it was to go."""
+    """Flush stdout; returns the exit code, another one if that fails."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -91,7 +91,7 @@ def _flushed(code: int) -> int:
 
 
 def _told(problem: EvalkitError) -> int:
-    """Say what is wrong, where that can be said, and return the exit code that it leads to."""
+    """Print an error, if stderr can be written, and return its exit code."""
     with suppress(OSError):
         say(f"evalkit: {problem}", err=True)
     return int(problem.exit_code)
@@ -120,7 +120,7 @@ def run_cli(args: list[str]) -> int:
 
 
 def _show(error: click.ClickException) -> None:
-    """As click shows it, which may repeat what was typed."""
+    """Print click's own message through ``say``, since it may repeat a secret that was typed."""
     shown = io.StringIO()
     error.show(shown)
     say(shown.getvalue(), err=True, nl=False)

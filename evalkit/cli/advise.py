@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from evalkit.cli.layout import columns
+from evalkit.cli.layout import columns, show
 from evalkit.cli.options import json_option
 from evalkit.core.console import say
 from evalkit.core.errors import UsageError
@@ -34,8 +34,7 @@ def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bo
     if as_json:
         say(to_json({**asdict(found), "verdict": found.verdict()}))
         return 0
-    rows = [("variant", "score", "95% interval", "best with")]
-    rows += [
+    rows = [
         (
             each.arm,
             f"{100 * each.score:.1f}",
@@ -44,7 +43,7 @@ def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bo
         )
         for each in found.ranked
     ]
-    say(columns(rows))
+    show(columns(rows, ("variant", "score", "95% interval", "best with")))
     shown = ", ".join(f"{task} {100 * weight:.0f}%" for task, weight in found.weights.items())
     say(f"\nweights: {shown}\n{found.verdict()}")
     return 0

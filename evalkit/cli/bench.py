@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
+from evalkit.cli.checkout import require_tools
 from evalkit.config.run_spec import split_list
-from evalkit.core.errors import EnvironmentProblem
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -24,12 +23,7 @@ _FRAMES, _SIDE, _TOKENS = click.IntRange(min=2), click.IntRange(min=64), click.I
 @click.group("bench")
 def command() -> None:
     """Measure speed; every figure is a ratio against a baseline of the same run."""
-    if find_spec("tools") is None or find_spec("tools.bench") is None:
-        raise EnvironmentProblem(
-            "`evalkit bench`",
-            "its programs are in the source checkout, not in the wheel",
-            "install evalkit from a checkout: `pip install --editable .`",
-        )
+    require_tools("evalkit bench", "bench")
 
 
 @command.command("engine")

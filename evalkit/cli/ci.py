@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from evalkit.cli.options import json_option, tasks_dir_option
+from evalkit.cli.options import data_root_option, json_option, tasks_dir_option
 from evalkit.config.run_spec import RunSpec, split_list
 from evalkit.core.console import say
 from evalkit.core.errors import ExitCode, UsageError
@@ -29,12 +29,12 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="Samples of each task, instead of its ci subset.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Weights.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
-@click.option("--data-root", metavar="DIR", help="Local mirror of the data sets (or EVALKIT_DATA).")
+@data_root_option
 @tasks_dir_option
 def update_command(folder: Path, **options: Any) -> int:
     """Run models on the `ci` subsets and store every answer in FOLDER, to be committed.
 
-    Without options, what FOLDER's order.yaml says is run again.
+    Without options, the run spec in FOLDER's order.yaml is run again.
     """
     from evalkit.ci import baseline
     from evalkit.ci.check import update
@@ -49,8 +49,8 @@ def update_command(folder: Path, **options: Any) -> int:
         spec = RunSpec(**{"models": (), "tasks": (), "subset": subset, "workers": 0, **given})
     else:
         spec = baseline.read_run_spec(folder, workers=0, **given)
-    outcome = update(folder, spec, make_reporter(False))
-    say(f"{len(outcome.records)} answers are stored in {folder}")
+    result = update(folder, spec, make_reporter(False))
+    say(f"{len(result.records)} answers are stored in {folder}")
     return ExitCode.OK
 
 
@@ -59,13 +59,13 @@ def update_command(folder: Path, **options: Any) -> int:
 @click.option("--junit", type=click.Path(path_type=Path), help="Write the verdicts as JUnit XML.")
 @click.option("--summary", type=click.Path(path_type=Path), help="Append the verdicts as Markdown.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
-@click.option("--data-root", metavar="DIR", help="Local mirror of the data sets (or EVALKIT_DATA).")
+@data_root_option
 @tasks_dir_option
 @json_option
 def check_command(
     baselines: tuple[Path, ...], junit: Path | None, summary: Path | None, as_json: bool, **options: Any
 ) -> int:
-    """Run baselines' orders again and compare every answer (by default, all in results/baselines).
+    """Run baselines again and compare every answer (by default, all in results/baselines).
 
     Exit code 0: GO, nothing changed beyond the policy. 1: NO-GO. 3: INCONCLUSIVE.
     """

@@ -9,27 +9,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from evalkit.cli.options import json_option, tasks_dir_option
+from evalkit.cli.options import data_root_option, json_option, tasks_dir_option
 from evalkit.core.console import say
 from evalkit.core.errors import ExitCode, UsageError
 from evalkit.core.registry import load_task, resolve
 from evalkit.core.strict_json import to_json
 
 if TYPE_CHECKING:
-    from evalkit.data.download import PullSpec, RepoPlan
+    from evalkit.data.download import RepoPlan
+    from evalkit.data.pull_spec import PullSpec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _pull_options(command: Command) -> Command:
-    """What both commands take."""
+    """The options of both commands."""
     for option in (
         tasks_dir_option,
         click.option("--subset", metavar="ci", help="Only the samples of each task's `ci` subset."),
         click.option(
             "--limit", type=click.IntRange(min=1), help="Only the samples that a run with this limit takes."
         ),
-        click.option("--data-root", metavar="DIR", help="The mirror (or EVALKIT_DATA)."),
+        data_root_option,
         click.argument("tasks", nargs=-1, required=True),
     ):
         command = option(command)
@@ -56,20 +57,20 @@ def pull_command(lock: Path | None, update: bool, dry_run: bool, as_json: bool, 
     from evalkit.data.download import plan_pull, pull, summary
     from evalkit.data.hub import HubDataset
 
-    order = _pull_spec(lock=lock, update=update, **options)
+    spec = _pull_spec(lock=lock, update=update, **options)
     told = _PullProgress(as_json)
-    local = not any(isinstance(task.dataset, HubDataset) for task in order.tasks)
+    local = not any(isinstance(task.dataset, HubDataset) for task in spec.tasks)
     if dry_run or local:
-        plans = plan_pull(order)
+        plans = plan_pull(spec)
         told.planned(plans, 0)
     else:
-        plans = pull(order, told)
+        plans = pull(spec, told)
     if as_json:
         say(to_json(summary(plans)))
     elif local:
         say("nothing to fetch: these tasks' data are on this machine")
     elif not dry_run:
-        say(f"{len(plans)} data sets are in {order.data_root}")
+        say(f"{len(plans)} data sets are in {spec.data_root}")
     return ExitCode.OK
 
 
@@ -80,11 +81,11 @@ def check_command(as_json: bool, **options: Any) -> int:
     """Say what TASKS lack in a mirror, and how to get it (exit code 4); which rows can't be asked (1);
     under which name each repository is there that has several.
     """
-    from evalkit.data.download import check
+    from evalkit.data.check import check
     from evalkit.data.hub import HubDataset
 
-    order = _pull_spec(**options)
-    found = check(order)
+    spec = _pull_spec(**options)
+    found = check(spec)
     problems = [*found.missing, *found.bad]
     if as_json:
         say(to_json(problems))
@@ -95,15 +96,15 @@ def check_command(as_json: bool, **options: Any) -> int:
     if found.bad:
         say("fix: mend these rows; until then, a run counts each as an error", err=True)
     if found.missing:
-        words = " ".join(task.name for task in order.tasks if isinstance(task.dataset, HubDataset))
+        words = " ".join(task.name for task in spec.tasks if isinstance(task.dataset, HubDataset))
         if words:
-            say(f"fix: evalkit data pull {words} --data-root {order.data_root}", err=True)
+            say(f"fix: evalkit data pull {words} --data-root {spec.data_root}", err=True)
         return ExitCode.ENVIRONMENT
     return ExitCode.CHECK_FAILED if found.bad else ExitCode.OK
 
 
 class _PullProgress:
-    """Says on stderr what a pull will do and does; the hub's client draws the bars."""
+    """Tells on stderr what is fetched; the hub's client draws the bars."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
@@ -137,8 +138,8 @@ def _pull_spec(
     lock: Path | None = None,
     update: bool = False,
 ) -> PullSpec:
-    from evalkit.data.download import PullSpec
     from evalkit.data.hub import HubDataset
+    from evalkit.data.pull_spec import PullSpec
 
     root = data_root or os.environ.get("EVALKIT_DATA")
     if subset not in (None, "ci"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from evalkit.api import with_default_data_root
@@ -14,8 +14,9 @@ from evalkit.core.types import Request, Sample
 from evalkit.models import describe_model
 from evalkit.models.base import ModelInfo
 from evalkit.models.checkpoints.series import with_all_steps
+from evalkit.runner.engine_options import load_config_of
+from evalkit.runner.inputs import load_inputs, load_tasks
 from evalkit.runner.requests import build_request
-from evalkit.runner.run import load_config_of, load_samples, load_tasks, read_media
 from evalkit.runner.system_run import system_name
 
 _LISTED = 5
@@ -26,13 +27,13 @@ def describe(spec: RunSpec, as_json: bool) -> str:
     output = spec.run_path()
     spec = with_all_steps(with_default_data_root(spec))
     tasks = load_tasks(spec)
-    samples, known = read_media(spec, load_samples(spec, tasks))
+    inputs = load_inputs(spec, tasks)
     found: list[dict[str, Any]] = []
     for system in spec.systems():
         model = describe_model(system.model, system.rope, load_config_of(spec))
         for task in tasks:
-            drawn = [each.sample for each in samples[task.name]]
-            found.append({"arm": system_name(model), **_plan(model, task, drawn, spec, known)})
+            chosen = [each.sample for each in inputs.samples[task.name]]
+            found.append({"arm": system_name(model), **_plan(model, task, chosen, spec)})
     if as_json:
         return to_json({"output": str(output), "plan": found})
     lines = [f"would write to {output}"]
@@ -49,12 +50,10 @@ def describe(spec: RunSpec, as_json: bool) -> str:
     return "\n".join(lines)
 
 
-def _plan(
-    model: ModelInfo, task: Task, samples: Sequence[Sample], spec: RunSpec, known: Mapping[str, str]
-) -> dict[str, Any]:
+def _plan(model: ModelInfo, task: Task, samples: Sequence[Sample], spec: RunSpec) -> dict[str, Any]:
     """What one system would be asked of one task, and what of it can't be asked."""
     requests = [
-        build_request(model, task, sample, mc_logits=spec.mc_logits, digests=known)
+        build_request(model, task, sample, mc_logits=spec.mc_logits)
         for sample in samples
         if not sample.problem
     ]

@@ -1,21 +1,20 @@
-"""``evalkit import``: results that another program made, as a run."""
+"""``evalkit import``: results of another program, as a run."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from evalkit.cli.options import json_option, tasks_dir_option
+from evalkit.cli.options import data_root_option, json_option, tasks_dir_option, with_data_root
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def matching_options(command: Command) -> Command:
-    """What says to which samples answers are, and how they are read."""
+    """Options that say which samples answers are to, and how to read them."""
     for option in (
         click.option(
             "--box-space",
@@ -31,7 +30,7 @@ def matching_options(command: Command) -> Command:
             help="Whose references: of the task's data, or the file's own; `auto` takes the data where a "
             "mirror is given or the task's data are on this machine.",
         ),
-        click.option("--data-root", metavar="DIR", help="The mirror (or EVALKIT_DATA)."),
+        data_root_option,
     ):
         command = option(command)
     return command
@@ -56,8 +55,3 @@ def command(files: tuple[Path, ...], output: str, as_json: bool, **options: Any)
     from evalkit.cli.outcome import show_result
 
     return show_result(import_results(*files, output=output, **with_data_root(options)), as_json)
-
-
-def with_data_root(options: dict[str, Any]) -> dict[str, Any]:
-    """The options, with the mirror that EVALKIT_DATA names if none is given."""
-    return {**options, "data_root": options["data_root"] or os.environ.get("EVALKIT_DATA")}

@@ -1,40 +1,78 @@
-"""Plain text layouts for lists and single entries."""
+"""Tables and lists of the command line, drawn by rich."""
 
 from __future__ import annotations
 
-import shutil
-import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+import io
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from evalkit.core.console import inline
+from evalkit.core.console import inline, say, scrub
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_PIPE_WIDTH = 1_000_000  # a pipe has no width of its own: nothing is wrapped or cut there
 
 
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned columns; the last one may be as long as it likes.
+def room() -> int:
+    """Characters in a line of stdout."""
+    from rich.console import Console
 
-    >>> print(columns([("mrope", "native"), ("mrope-i", "interleaved")]))
+    return Console().width if sys.stdout.isatty() else _PIPE_WIDTH
+
+
+def show(*parts: RenderableType) -> None:
+    """Print on stdout: styled and as wide as the terminal, or plain and as wide as it needs to be."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(*parts, sep="\n")
+        return
+    drawn = io.StringIO()
+    Console(file=drawn, width=_PIPE_WIDTH, color_system=None, highlight=False).print(*parts, sep="\n")
+    say("\n".join(line.rstrip() for line in drawn.getvalue().split("\n")), nl=False)
+
+
+def columns(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Table:
+    """Left-aligned columns, the first in bold.
+
+    >>> show(columns([("mrope", "native"), ("mrope-i", "interleaved")]))
     mrope    native
     mrope-i  interleaved
     """
-    if not rows:
-        return ""
-    rows = [[inline(cell) for cell in row] for row in rows]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
-    return "\n".join("  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows)
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    table = Table(box=None, show_header=bool(head), pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for place in range(len(rows[0]) if rows else len(head)):
+        name = Text(head[place]) if head else ""
+        table.add_column(name, overflow="fold", style="" if place else "bold")
+    for row in rows:
+        table.add_row(*(Text(inline(scrub(cell))) for cell in row))
+    return table
 
 
-def fields(title: str, values: Mapping[str, Any]) -> str:
-    """A title and its fields, wrapped to the terminal; a text of several lines stands below its name."""
-    values = {inline(name): value for name, value in values.items()}
-    width = max((len(name) for name, value in values.items() if "\n" not in str(value)), default=0) + 2
-    room = max(40, min(shutil.get_terminal_size().columns, 120) - width - 2)
-    lines = [inline(title)]
-    for name, value in values.items():
-        if "\n" in str(value):
-            lines += [f"  {name}:", *(f"    {line}".rstrip() for line in str(value).splitlines())]
+def fields(title: str, values: Mapping[str, Any]) -> RenderableType:
+    """A title and its fields; a text of several lines stands below its name."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    texts = {inline(name): scrub(str(value)) for name, value in values.items()}
+    width = max((len(name) for name, text in texts.items() if "\n" not in text), default=0)
+    parts: list[RenderableType] = [Text(inline(scrub(title)), style="bold")]
+    for name, text in texts.items():
+        if "\n" in text:
+            lines = "\n".join(inline(line) for line in text.splitlines())
+            parts += [Text(f"  {name}:"), Padding(Text(lines, overflow="fold"), (0, 0, 0, 4), expand=False)]
             continue
-        wrapped = textwrap.wrap(str(value), room) or [""]
-        lines.append(f"  {name.ljust(width)}{wrapped[0]}")
-        lines.extend(" " * (width + 2) + line for line in wrapped[1:])
-    return "\n".join(lines)
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_column(width=width + 2)
+        line.add_column(overflow="fold")
+        line.add_row(Text(f"  {name}"), Text(inline(text)))
+        parts.append(line)
+    return Group(*parts)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from evalkit.cli.layout import columns, fields
+from evalkit.cli.layout import columns, fields, show
 from evalkit.cli.options import json_option
 from evalkit.core.console import say
 from evalkit.core.errors import ExitCode, UsageError, did_you_mean
@@ -25,13 +25,13 @@ def command(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         say(to_json({name: asdict(family) for name, family in FAMILIES.items()}))
         return
-    say(columns([(name, family.summary) for name, family in FAMILIES.items()]))
+    show(columns((name, family.summary) for name, family in FAMILIES.items()))
 
 
 @command.command("show")
 @click.argument("name")
 @json_option
-def show(name: str, as_json: bool) -> None:
+def show_command(name: str, as_json: bool) -> None:
     """Show a family's native variant, box convention and names that `--model` takes."""
     if name not in FAMILIES:
         raise UsageError(
@@ -46,7 +46,10 @@ def show(name: str, as_json: bool) -> None:
         "boxes": family.box_space,
         "--model": ", ".join(family.examples),
     }
-    say(to_json(asdict(family)) if as_json else fields(name, found))
+    if as_json:
+        say(to_json(asdict(family)))
+    else:
+        show(fields(name, found))
 
 
 @command.command("check")
@@ -71,10 +74,10 @@ def check(ctx: click.Context, /, name: str, rope: str, as_json: bool, **where: A
     if as_json:
         say(to_json(asdict(found) | {"passed": found.passed}))
     else:
-        say(fields(name, found.facts))
-        for kind, prompt in found.prompts.items():
-            say(fields("", {f"prompt of {kind}": prompt}))
+        prompts = {f"prompt of {kind}": prompt for kind, prompt in found.prompts.items()}
+        show(fields(name, {**found.facts, **prompts}))
         words = {"equal": "equal", "known": "differs as it should", "different": "DIFFERS"}
         rows = [(each.what, words[each.outcome], each.detail) for each in found.findings]
-        say(f"\ncompared with transformers\n{columns(rows)}")
+        say("\ncompared with transformers")
+        show(columns(rows))
     ctx.exit(int(ExitCode.OK if found.passed else ExitCode.CHECK_FAILED))

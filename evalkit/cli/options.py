@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,6 +18,19 @@ tasks_dir_option = click.option(
     multiple=True,
     metavar="DIR",
     help="A folder with your own task files; may be repeated.",
+)
+
+ropes_dir_option = click.option(
+    "--ropes-dir",
+    "ropes_dirs",
+    multiple=True,
+    metavar="DIR",
+    help="A folder with your own RoPE variants (docs/add-a-rope.md); may be repeated.",
+)
+
+
+data_root_option = click.option(
+    "--data-root", metavar="DIR", help="Local mirror of the data sets (or EVALKIT_DATA)."
 )
 
 
@@ -44,3 +58,8 @@ official_random_option = click.option(
     help="Seed for official scripts that draw an answer where they can read none (MMMU, MMBench); their "
     "figures stand beside ours, where such an answer is wrong.",
 )
+
+
+def with_data_root(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with the mirror that EVALKIT_DATA names if none is given."""
+    return {**options, "data_root": options["data_root"] or os.environ.get("EVALKIT_DATA")}

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from evalkit.core.console import inline, say, scrub, visible
 from evalkit.core.errors import EvalkitError
-from evalkit.runner.reporter import Reporter
+from evalkit.runner.reporter import Reporter, SilentReporter
 
 _SECONDS_BETWEEN_LINES = 15.0
 # The first batch includes starting the workers: a rate taken from it would be far off.
@@ -21,7 +21,7 @@ _ANSWERS_BEFORE_A_RATE = 16
 
 @contextmanager
 def slow_files_shown(quiet: bool) -> Iterator[None]:
-    """Within, hashing of files that takes its time is told on stderr."""
+    """Within the block, files whose hashing takes long are told on stderr."""
     log, shown = logging.getLogger("evalkit.data.file_hash"), _Stderr()
     before = log.level
     if not quiet:
@@ -40,26 +40,14 @@ class _Stderr(logging.Handler):
 
 
 def make_reporter(quiet: bool) -> Reporter:
-    """The form that suits stderr: bars, lines, or only problems."""
+    """The reporter for stderr: bars on a terminal, else lines; only problems if ``quiet``."""
     if quiet:
         return ProblemsOnly()
     return Bars() if sys.stderr.isatty() else Lines(sys.stderr)
 
 
-class ProblemsOnly:
+class ProblemsOnly(SilentReporter):
     """Says nothing but what went wrong."""
-
-    def system_started(self, system: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
-        """Nothing to say."""
-
-    def sample_answered(self, system: str, task: str, failed: bool) -> None:
-        """Nothing to say."""
-
-    def system_finished(self, system: str) -> None:
-        """Nothing to say."""
-
-    def note(self, text: str) -> None:
-        """Nothing to say."""
 
     def problem(self, error: EvalkitError) -> None:
         """Print the error; the run goes on with the next system."""
@@ -68,7 +56,7 @@ class ProblemsOnly:
 
 @dataclass
 class _Count:
-    """How far a system is."""
+    """Progress of one system."""
 
     total: int
     stored: int
@@ -113,7 +101,7 @@ class Lines(ProblemsOnly):
         self._say(f"{system}: done in {seconds:.1f} s{failed}")
 
     def note(self, text: str) -> None:
-        """Print it."""
+        """Print it on a line of its own."""
         self._say(text)
 
     def _say(self, line: str) -> None:

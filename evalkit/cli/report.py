@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from evalkit.cli.options import with_data_root
 from evalkit.core.console import say
 
 
@@ -26,28 +28,10 @@ from evalkit.core.console import say
 @click.option(
     "--media", default=200, show_default=True, help="Samples of each task with a picture; 0 for none."
 )
-def command(
-    runs: tuple[Path, ...],
-    output: Path,
-    baseline: str | None,
-    reference: str | None,
-    allow_mismatch: bool,
-    data_root: str | None,
-    media: int,
-) -> int:
+def command(runs: tuple[Path, ...], **options: Any) -> int:
     """Write one HTML page that opens without a network: table, plots, and every answer side by side."""
-    import os
-
     from evalkit.api import report
 
-    written = report(
-        *runs,
-        output=output,
-        baseline=baseline,
-        reference=reference,
-        allow_mismatch=allow_mismatch,
-        data_root=data_root or os.environ.get("EVALKIT_DATA"),
-        media=media,
-    )
+    written = report(*runs, **with_data_root(options))
     say(f"{written} ({written.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -1,4 +1,4 @@
-"""``evalkit ropes``: the RoPE variants that there are, and whether they are what official code computes."""
+"""``evalkit ropes``: which RoPE variants there are, and whether they equal what official code computes."""
 
 from __future__ import annotations
 
@@ -8,55 +8,65 @@ from typing import TYPE_CHECKING
 
 import click
 
-from evalkit.cli.layout import columns, fields
-from evalkit.cli.options import json_option
+from evalkit.cli.checkout import require_tools
+from evalkit.cli.layout import columns, fields, show
+from evalkit.cli.options import json_option, ropes_dir_option
+from evalkit.config.run_spec import parse_rope_option, rope_files
 from evalkit.core.atomic_files import atomic_path
 from evalkit.core.console import say
 from evalkit.core.errors import EnvironmentProblem, ExitCode, UsageError, did_you_mean
 from evalkit.core.strict_json import to_json
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import write_value
-from evalkit.rope.variants import FREQUENCIES, POSITIONS, SCALINGS, VARIANTS, RopeVariant
+from evalkit.rope.outside import RopeFile, rope_catalog
+from evalkit.rope.positions import PositionDesign
+from evalkit.rope.variant import RopeVariant
 
 if TYPE_CHECKING:
-    from evalkit.rope.golden import GoldenResult
+    from tools.golden import GoldenResult
 
 
 @click.group("ropes", invoke_without_command=True)
+@ropes_dir_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(ctx: click.Context, ropes_dirs: tuple[str, ...], as_json: bool) -> None:
     """List RoPE variants, or show one (`evalkit ropes show NAME`).
 
     A variant is written NAME or NAME(parameter=value,...), or composed of parts:
     position=diagonal,frequency=interleave(24,20,20),scaling=yarn(8).
     """
+    ctx.obj = ropes_dirs
     if ctx.invoked_subcommand:
         return
+    files = rope_files(ropes_dirs)
+    found = rope_catalog(files)
     if as_json:
-        say(to_json({name: _described(variant) for name, variant in VARIANTS.items()}))
+        say(to_json({name: _described(variant, files) for name, variant in found.variants.items()}))
         return
-    say(columns([(name, variant.summary) for name, variant in VARIANTS.items()]))
-    say(f"\nparts   position: {', '.join(POSITIONS)}")
-    say(f"        frequency: {', '.join(FREQUENCIES)}")
-    say(f"        scaling: {', '.join(SCALINGS)} (joined by +)")
+    show(columns((name, variant.summary) for name, variant in found.variants.items()))
+    say(f"\nparts   position: {', '.join(found.positions)}")
+    say(f"        frequency: {', '.join(found.frequencies)}")
+    say(f"        scaling: {', '.join(found.scalings)} (joined by +)")
     say(f"groups  {', '.join(ABLATIONS)}: the paper's ablations (`evalkit ropes group table4`)")
 
 
 @command.command("show")
 @click.argument("name")
+@ropes_dir_option
 @json_option
-def show(name: str, as_json: bool) -> None:
+@click.pass_context
+def show_command(ctx: click.Context, name: str, ropes_dirs: tuple[str, ...], as_json: bool) -> None:
     """Explain a variant: its parts, parameters, paper, positions and channel map."""
-    from evalkit.config.run_spec import parse_rope_option
     from evalkit.rope.text_plot import channels_text, positions_text
 
-    variant = parse_rope_option(name)
-    found = _described(variant)
+    files = _files(ctx, ropes_dirs)
+    variant = parse_rope_option(name, files)
+    found = _described(variant, files)
     if as_json:
         say(to_json(found))
         return
-    say(fields(str(variant), {key: value for key, value in found.items() if value}))
+    show(fields(str(variant), {key: value for key, value in found.items() if value}))
     say("\npositions (. text, I image of 2 x 3, V video of two frames of 2 x 2)")
     say(_indented(positions_text(variant)))
     say("\npairs of a head of 128 channels, from the highest frequency to the lowest")
@@ -75,27 +85,33 @@ def group(name: str, as_json: bool) -> None:
             "see `evalkit ropes`",
         )
     rows = ABLATIONS[name]
-    say(to_json(dict(rows)) if as_json else columns(list(rows.items())))
+    if as_json:
+        say(to_json(dict(rows)))
+    else:
+        show(columns(rows.items()))
 
 
 @command.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
+@ropes_dir_option
 @json_option
 @click.pass_context
-def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
+def check(ctx: click.Context, folder: Path, ropes_dirs: tuple[str, ...], as_json: bool) -> None:
     """Compare positions, deltas, cos and sin with the output of official code in FOLDER.
 
     Exits with 1 on any mismatch. `default`: reproduced as it is; `compat`: with the named option;
     `official failure`: the official code raised or cut its positions, and ours are right.
     """
-    from evalkit.rope.golden.check import NoCases, check_folder
+    require_tools("evalkit ropes check", "golden")
+    from tools.golden.check import NoCases, check_folder
 
     if not folder.is_dir():
         raise EnvironmentProblem(
             f"`{folder}` is no folder", "golden data is a folder of cases", "check the path"
         )
+    catalog = rope_catalog(_files(ctx, ropes_dirs))
     try:
-        verdicts = list(check_folder(folder))
+        verdicts = list(check_folder(folder, catalog))
     except NoCases as error:
         raise UsageError(
             "golden data can't be read", str(error), "see docs/ropes.md for the format"
@@ -105,14 +121,16 @@ def check(ctx: click.Context, folder: Path, as_json: bool) -> None:
         rows = [vars(verdict) for verdict in verdicts]
         say(to_json({"passed": not failed, "results": rows}))
     else:
-        say(_table(verdicts))
+        _show_verdicts(verdicts)
     ctx.exit(int(ExitCode.CHECK_FAILED if failed else ExitCode.OK))
 
 
 @command.command("plot")
 @click.argument("names", nargs=-1)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("docs/ropes.png"), show_default=True)
-def plot(names: tuple[str, ...], output: Path) -> None:
+@ropes_dir_option
+@click.pass_context
+def plot(ctx: click.Context, names: tuple[str, ...], output: Path, ropes_dirs: tuple[str, ...]) -> None:
     """Draw positions and channel maps of variants (all of them by default) into an SVG or PNG file."""
     try:
         from evalkit.rope.plot import draw
@@ -120,9 +138,9 @@ def plot(names: tuple[str, ...], output: Path) -> None:
         raise EnvironmentProblem(
             "matplotlib is not installed", "figures are drawn with it", "pip install 'evalkit[plots]'"
         ) from None
-    from evalkit.config.run_spec import parse_rope_option
-
-    variants = [parse_rope_option(name) for name in names] or list(VARIANTS.values())
+    files = _files(ctx, ropes_dirs)
+    known = rope_catalog(files).variants.values()
+    variants = [parse_rope_option(name, files) for name in names] or list(known)
     try:
         with atomic_path(output) as place:
             draw(variants, place)
@@ -133,8 +151,13 @@ def plot(names: tuple[str, ...], output: Path) -> None:
     say(f"wrote {output}")
 
 
-def _table(verdicts: list[GoldenResult]) -> str:
-    rows = [("case", "official result", "ours", "compared", "largest difference", "verdict")]
+def _files(ctx: click.Context, ropes_dirs: tuple[str, ...]) -> tuple[RopeFile, ...]:
+    """Of the folders that were given before the subcommand's name and after it."""
+    return rope_files((*(ctx.obj or ()), *ropes_dirs))
+
+
+def _show_verdicts(verdicts: list[GoldenResult]) -> None:
+    rows = []
     for each in verdicts:
         verdict = each.mode if each.passed else "MISMATCH"
         note = f" ({each.note})" if each.note else ""
@@ -147,7 +170,8 @@ def _table(verdicts: list[GoldenResult]) -> str:
     summary = (
         f"{failed} of {len(verdicts)} results differ" if failed else f"all {len(verdicts)} results agree"
     )
-    return f"{columns(rows)}\n\n{summary}: {counted}"
+    show(columns(rows, ("case", "official result", "ours", "compared", "largest difference", "verdict")))
+    say(f"\n{summary}: {counted}")
 
 
 _MODES = ("default", "compat", "official failure")
@@ -157,7 +181,10 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
-def _described(variant: RopeVariant) -> dict[str, str]:
+def _described(variant: RopeVariant, files: tuple[RopeFile, ...]) -> dict[str, str]:
+    """What there is to say of a variant, by heading."""
+    outside = rope_catalog(files).sources(variant)
+    axes = variant.position.axes
     parameters = {
         key: "the model's" if value is None else write_value(value)
         for key, value in variant.parameters.items()
@@ -172,6 +199,9 @@ def _described(variant: RopeVariant) -> dict[str, str]:
         if variant.keeps_text_prior
         else "changed: text alone is rotated differently from the untouched model",
         "paper": variant.paper,
+        # Of those from outside, and where it is not the usual three.
+        **({"axes": ", ".join(axes)} if axes != PositionDesign.axes else {}),
+        **({"from": ", ".join(outside)} if outside else {}),
     }
 
 

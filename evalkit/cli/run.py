@@ -12,6 +12,7 @@ from evalkit.cli.options import (
     json_option,
     official_random_option,
     reasoning_option,
+    ropes_dir_option,
     tasks_dir_option,
     token_budget,
 )
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 @click.option("--output", metavar="DIR", help="Run directory; by default a name of its own in results/.")
 @click.option("--data-root", metavar="DIR", help="Local mirror of the hub's data sets (or EVALKIT_DATA).")
 @tasks_dir_option
+@ropes_dir_option
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Weights.")
 @click.option("--device", metavar="NAME", help="auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -74,6 +76,11 @@ if TYPE_CHECKING:
 @click.option("--max-frames", type=click.IntRange(min=1), help="Of a video; by default the paper's 768.")
 @click.option(
     "--visual-tokens", type=click.IntRange(min=1), help="Of a request; by default the paper's 24576."
+)
+@click.option(
+    "--video-backend",
+    type=click.Choice(["pyav", "decord", "torchcodec"]),
+    help="What decodes videos; `pyav` unless told otherwise. Part of a model's identity.",
 )
 @click.option("--workers", type=click.IntRange(min=0), help="Preprocessing processes; 0 for none.")
 @click.option(

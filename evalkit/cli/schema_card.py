@@ -1,4 +1,4 @@
-"""What a benchmark's repository holds, each with where it was seen, and what of it was seen nowhere."""
+"""The schema of a benchmark's repository for ``evalkit tasks show``, each fact with where it was seen."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _seen(source: str) -> str:
 
 
 def _splits(dataset: HubDataset, part: SchemaPart) -> Iterator[str]:
-    """Each split of the configurations that the benchmark reads, its own first."""
+    """A line for each split of the configurations that the benchmark reads, its own split first."""
     configs = _configs(dataset, part)
     for split in sorted(part.splits, key=lambda each: each.name != dataset.split):
         total = part.rows(split.name, configs)
@@ -54,7 +54,7 @@ def _splits(dataset: HubDataset, part: SchemaPart) -> Iterator[str]:
 
 
 def _columns(part: SchemaPart, read: frozenset[str]) -> Iterator[str]:
-    """The columns, a line for each source."""
+    """The columns, in a line for each source."""
     for source in dict.fromkeys(column.seen for column in part.columns):
         found = [column for column in part.columns if column.seen == source]
         yield f"{_seen(source)}: {', '.join(_column(each, each.name in read) for each in found)}"
@@ -66,7 +66,7 @@ def _column(column: SchemaColumn, read: bool) -> str:
 
 
 def _unverified(dataset: HubDataset, known: RepoSchema, part: SchemaPart) -> Iterator[str]:
-    """What was seen nowhere, of what the benchmark relies on and of the rest."""
+    """Facts that were seen nowhere."""
     if not known.name_seen:
         yield "the repository's name"
     for what, found in (

@@ -7,11 +7,16 @@ from typing import Any
 
 import click
 
-from evalkit.cli.import_ import matching_options, with_data_root
-from evalkit.cli.layout import fields
-from evalkit.cli.options import json_option, official_random_option, reasoning_option, tasks_dir_option
+from evalkit.cli.import_ import matching_options
+from evalkit.cli.layout import fields, show
+from evalkit.cli.options import (
+    json_option,
+    official_random_option,
+    reasoning_option,
+    tasks_dir_option,
+    with_data_root,
+)
 from evalkit.core.console import say
-from evalkit.core.errors import UsageError
 from evalkit.core.strict_json import to_json
 from evalkit.metrics.reasoning import TAGS
 
@@ -38,45 +43,24 @@ def command(
     A run is scored again from what it stored: no model, data set or GPU is needed. Files of lmms-eval,
     VLMEvalKit and Inspect are scored as `evalkit import` would, with `--task`.
     """
+    from evalkit.api import score_file, score_run
+
     if what.is_dir():
         from evalkit.cli.outcome import show_result
-        from evalkit.scoring.finalize import rescore
-        from evalkit.store import RunDir
 
-        return show_result(rescore(RunDir.open(what), tasks_dirs, official_random, reasoning), as_json)
-    from evalkit.integrations.interchange.detect import is_foreign
-
-    if is_foreign(what):
-        found = _foreign(what, task, official_random, reasoning or TAGS, tasks_dirs=tasks_dirs, **matching)
+        return show_result(score_run(what, official_random, reasoning, tasks_dirs), as_json)
+    found = score_file(what, task, official_random, reasoning or TAGS, tasks_dirs, **with_data_root(matching))
+    if as_json:
+        say(to_json(found))
     else:
-        from evalkit.scoring.predictions import score_file
-
-        found = score_file(
-            what,
-            task=task,
-            tasks_dirs=tasks_dirs,
-            official_random=official_random,
-            reasoning=reasoning or TAGS,
-        )
-    say(to_json(found) if as_json else "\n\n".join(map(_block, found, found.values())))
+        for task, result in found.items():
+            _show(task, result)
     return 0
 
 
-def _foreign(what: Path, task: str | None, seed: int | None, rule: str, **options: Any) -> dict[str, Any]:
-    from evalkit.integrations.interchange.import_run import ImportSpec
-    from evalkit.integrations.interchange.scores import score_answers
-
-    if task is None:
-        raise UsageError(
-            f"results `{what}` without `--task`",
-            "which task of evalkit another program's file is about is not ours to guess",
-            "give it with `--task`; see `evalkit tasks`",
-        )
-    return score_answers(ImportSpec([what], task, "answers", **with_data_root(options)), seed, rule)
-
-
-def _block(task: str, result: dict[str, Any]) -> str:
-    shown = {name: f"{value:.4f}" for name, value in result["scores"].items()}
+def _show(task: str, result: dict[str, Any]) -> None:
+    scores = {name: f"{value:.4f}" for name, value in result["scores"].items()}
     rates = ", ".join(f"{name} {rate:.1%}" for name, rate in result["rates"].items())
-    title = f"{task} (n = {result['n']}; {rates}; reasoning by {result['reasoning']})"
-    return "\n".join([fields(title, shown), *(f"  - {note}" for note in result.get("notes", ()))])
+    show(fields(f"{task} (n = {result['n']}; {rates}; reasoning by {result['reasoning']})", scores))
+    for note in result.get("notes", ()):
+        say(f"  - {note}")

@@ -1,4 +1,4 @@
-"""What there is to know of a benchmark: for ``evalkit tasks show``, and as ``docs/tasks.md``."""
+"""Everything that a benchmark declares: ``evalkit tasks show``, and the page ``docs/tasks.md``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def task_card(task: Task) -> dict[str, Any]:
 
 
 def page(tasks: Sequence[Task]) -> str:
-    """All cards as Markdown: a table of all, then one section each."""
+    """The page as Markdown: for each category a table of its benchmarks, then a section for each."""
     parts = [_HEAD.format(groups=", ".join(f"`{group}`" for group in GROUPS))]
     for task in tasks:
         task.check_declaration()

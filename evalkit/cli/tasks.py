@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from evalkit.cli.layout import columns, fields
+from evalkit.cli.layout import columns, fields, show
 from evalkit.cli.options import json_option, tasks_dir_option
 from evalkit.core.console import say
 from evalkit.core.registry import declared, load_task, resolve
@@ -29,7 +29,7 @@ def command(ctx: click.Context, tasks_dirs: tuple[str, ...], as_json: bool) -> N
     if as_json:
         say(to_json([{**asdict(info), "path": str(info.path)} for info in infos]))
         return
-    say(columns([(info.name, info.category, info.title) for info in infos]))
+    show(columns((info.name, info.category, info.title) for info in infos))
 
 
 @command.command("show")
@@ -37,13 +37,16 @@ def command(ctx: click.Context, tasks_dirs: tuple[str, ...], as_json: bool) -> N
 @tasks_dir_option
 @json_option
 @click.pass_context
-def show(ctx: click.Context, name: str, tasks_dirs: tuple[str, ...], as_json: bool) -> None:
+def show_command(ctx: click.Context, name: str, tasks_dirs: tuple[str, ...], as_json: bool) -> None:
     """Show everything that is declared about one benchmark, with one example."""
     from evalkit.cli.task_card import task_card
 
     folders = (*(ctx.obj or ()), *tasks_dirs)
     found = {each: task_card(load_task(each, folders)) for each in resolve((name,), folders)}
-    say(to_json(found) if as_json else "\n\n".join(map(fields, found, found.values())))
+    if as_json:
+        say(to_json(found))
+    else:
+        show(*map(fields, found, found.values()))
 
 
 @command.command("docs")

@@ -1,6 +1,6 @@
-"""What a user asks for: which models with which variants, on which tasks, and how.
+"""The run spec: which models with which RoPE variants are run on which tasks, and how.
 
-The command line, a YAML file and Python all build the same :class:`RunSpec`.
+The command line, run.yaml and Python all build the same :class:`RunSpec`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from evalkit.core.console import scrub
-from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.core.errors import UsageError, did_you_mean, unknown_name
 from evalkit.core.validation import describe_validation_error
 from evalkit.core.yaml_file import read_yaml
 from evalkit.data.media import MEDIA_SECONDS
 from evalkit.metrics.reasoning import RULES, TAGS
 from evalkit.rope.ablations import ABLATIONS
-from evalkit.rope.grammar import PART_KEYS
-from evalkit.rope.variants import parse_variant, split_variants
+from evalkit.rope.grammar import PART_KEYS, split_variants
+from evalkit.rope.outside import RopeFile, read_ropes_dirs, rope_catalog
+from evalkit.rope.validation import BadRope
+from evalkit.rope.variant import RopeVariant
 
 SUBSETS = ("ci",)
 EXECUTORS = ("auto", "local", "ray")
 
-# From which share of a task's samples on a number says more about failures than about the model.
+# Shares of a task's samples above which its score says more about failures than about the model.
 RATE_LIMITS: Mapping[str, float] = {"truncated": 0.2, "unparsed": 0.2, "repeating": 0.2}
 
 
@@ -55,6 +57,7 @@ SHORT_NAMES = {
     "rope": "ropes",
     "task": "tasks",
     "tasks_dir": "tasks_dirs",
+    "ropes_dir": "ropes_dirs",
     "rate_limit": "rate_limits",
 }
 
@@ -91,29 +94,31 @@ class RunSpec(BaseModel):
         official_random: seed for official scripts that draw an answer where they can read none.
         rate_limits: shares of a task's samples above which its score is unreliable (:data:`RATE_LIMITS`).
         output: run directory; None means a name derived from the rest, under ``results/``.
-        wait: for samples that another process is answering into the same directory, instead of stopping.
+        wait: wait for samples that another process is answering into the same directory, instead of stopping.
         data_root: local mirror with the hub's repository layout.
         tasks_dirs: further folders with task files.
+        ropes_dirs: folders with RoPE variants of one's own (docs/add-a-rope.md).
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         device_map: ``auto`` spreads each model over all devices that are seen, as transformers does.
         devices: one engine on each: ``0`` is a GPU, ``0+1`` two GPUs for one engine, ``cpu`` a share of the
             processor; empty means one engine on ``device``.
-        executor: ``ray`` for engines on a Ray cluster, ``local`` for one in this process; ``auto`` is that
-            unless there are several devices.
+        executor: ``ray`` for engines on a Ray cluster, ``local`` for one in this process; ``auto`` is
+            ``local`` unless there are several devices.
         gpus_per_engine: GPUs of each engine on a cluster.
         max_frames: of a video; None means the paper's 768 (at two a second).
         visual_tokens: of all media of a request; None means the paper's 24,576.
+        video_backend: what decodes videos: ``pyav``, ``decord`` or ``torchcodec``.
         workers: preprocessing processes; None means one per free core, 0 none.
         media_timeout: seconds that a medium may take to be read; its samples get an error then.
-        batch_tokens: token budget of what is answered at a time (new tokens included), of all models that
+        batch_tokens: upper limit on the tokens answered at a time (new ones included), of all models that
             are loaded together; None (or ``auto``) leaves it to the free memory.
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
-        compile: the layers are compiled first, all but their attention.
+        compile: compile the layers first, all but their attention.
         mc_logits: multiple-choice questions are answered by the likeliest of the options' letters.
         reasoning: rule that separates reasoning from answers before they are scored: ``tags``, or ``none``.
-        audit: answers with a margin (in logits) below this are given again, each alone, and compared.
-        without: techniques of the engine to switch off (:class:`~evalkit.engine.optimizations.Optimizations`).
+        audit: answers with a margin (in logits) below this are generated again, each alone, and compared.
+        without: optimizations to switch off (:class:`~evalkit.engine.optimizations.Optimizations`).
 
     Raises:
         UsageError: a value has another type or is out of range, or two contradict each other.
@@ -135,6 +140,7 @@ class RunSpec(BaseModel):
     wait: bool = False
     data_root: PathText | None = None
     tasks_dirs: Paths = ()
+    ropes_dirs: Paths = ()
     dtype: str = "auto"
     device: str = "auto"
     device_map: str | None = None
@@ -143,6 +149,7 @@ class RunSpec(BaseModel):
     gpus_per_engine: Count | None = None
     max_frames: Count | None = None
     visual_tokens: Count | None = None
+    video_backend: Literal["pyav", "decord", "torchcodec"] = "pyav"
     workers: Annotated[int, Field(ge=0)] | None = None
     media_timeout: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] = MEDIA_SECONDS
     batch_tokens: Annotated[
@@ -163,11 +170,7 @@ class RunSpec(BaseModel):
         unknown = next((name for name in values if name not in type(self).model_fields), None)
         if unknown is not None:
             known = list(type(self).model_fields)
-            raise UsageError(
-                f"option `{unknown}`",
-                f"there is none of this name.{did_you_mean(unknown, known)}",
-                f"use one of: {', '.join(known)}",
-            )
+            raise unknown_name("option", unknown, known, f"use one of: {', '.join(known)}")
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -181,29 +184,18 @@ class RunSpec(BaseModel):
         if not self.tasks:
             raise UsageError("no task given", "a run needs one", "add `--tasks mini`; see `evalkit tasks`")
         if self.subset is not None and self.subset not in SUBSETS:
-            hint = did_you_mean(self.subset, SUBSETS)
-            raise UsageError(f"subset `{self.subset}`", f"there is none of this name.{hint}", "use `ci`")
+            raise unknown_name("subset", self.subset, SUBSETS, "use `ci`")
         if self.subset is not None and self.limit is not None:
             raise UsageError("`--limit` and `--subset`", "each says how many samples to take", "give one")
         if self.reasoning not in RULES:
-            hint = did_you_mean(str(self.reasoning), RULES)
-            raise UsageError(
-                f"reasoning rule `{self.reasoning}`",
-                f"there is none of this name.{hint}",
-                "use `tags` or `none`",
-            )
+            raise unknown_name("reasoning rule", self.reasoning, RULES, "use `tags` or `none`")
         if self.executor not in EXECUTORS:
-            hint = did_you_mean(self.executor, EXECUTORS)
-            raise UsageError(f"executor `{self.executor}`", f"there is none of this name.{hint}", "use `ray`")
+            raise unknown_name("executor", self.executor, EXECUTORS, "use `ray`")
         if self.devices and self.device != "auto":
             raise UsageError("`--device` and `--devices`", "each says where models run", "give one")
         for name in self.rate_limits:
             if name not in RATE_LIMITS:
-                hint = did_you_mean(name, RATE_LIMITS)
-                known = ", ".join(RATE_LIMITS)
-                raise UsageError(
-                    f"rate `{name}`", f"there is none of this name.{hint}", f"use one of {known}"
-                )
+                raise unknown_name("rate", name, RATE_LIMITS, f"use one of {', '.join(RATE_LIMITS)}")
         return self
 
     def with_options(self, **values: Any) -> RunSpec:
@@ -228,26 +220,29 @@ class RunSpec(BaseModel):
                 "every `--model` names its own variant (`variant=checkpoint`)",
                 "leave `--rope` out, or give a checkpoint without `variant=`",
             )
+        files = rope_files(self.ropes_dirs)
         systems: list[SystemSpec] = []
         for variant, model in paired:
             ropes = [variant] if variant else expand_ablations(self.ropes) or ["auto"]
             systems += [
-                SystemSpec(model, rope if rope == "auto" else str(parse_rope_option(rope))) for rope in ropes
+                SystemSpec(model, rope if rope == "auto" else str(parse_rope_option(rope, files)))
+                for rope in ropes
             ]
         return list(dict.fromkeys(systems))
 
     def run_path(self) -> Path:
-        """Where the run is stored: the same order always gives the same folder."""
+        """Where the run is stored: equal specs always have the same folder."""
         if self.output:
             return Path(self.output)
         systems = self.systems()
-        order: list[Any] = [self.tasks, self.limit, self.subset, self.dtype]
-        order += [each for each in (self.mc_logits, self.max_frames, self.visual_tokens) if each]
-        order += [self.reasoning] if self.reasoning != TAGS else []
-        order += [("processor", self.processor)] if self.processor else []
-        # As it was first written: a finished command must find its folder.
+        options: list[Any] = [self.tasks, self.limit, self.subset, self.dtype]
+        options += [each for each in (self.mc_logits, self.max_frames, self.visual_tokens) if each]
+        options += [self.reasoning] if self.reasoning != TAGS else []
+        options += [("processor", self.processor)] if self.processor else []
+        options += [("video backend", self.video_backend)] if self.video_backend != "pyav" else []
+        # In the words of the first version: a finished command must find its folder.
         listed = ", ".join(f"ArmSpec(model={each.model!r}, rope={each.rope!r})" for each in systems)
-        digest = hashlib.sha256(f"([{listed}], {repr(tuple(order))[1:]}".encode()).hexdigest()[:8]
+        digest = hashlib.sha256(f"([{listed}], {repr(tuple(options))[1:]}".encode()).hexdigest()[:8]
         name = scrub(Path(systems[0].model).name).replace(":", "-").replace("=", "-").replace("*", "x")
         task = scrub(self.tasks[0]).replace("*", "x").replace(":", "-")
         return Path("results") / f"{name}-{task}-{digest}"
@@ -262,15 +257,37 @@ def expand_ablations(ropes: Iterable[str]) -> list[str]:
     return [variant for rope in ropes for variant in ABLATIONS.get(rope, {rope: rope}).values()]
 
 
-def parse_rope_option(text: str) -> Any:
-    """Parse a variant, turning the parser's describe_validation_error into one that says what to do."""
+def rope_files(folders: Iterable[str]) -> tuple[RopeFile, ...]:
+    """What the files in folders of RoPE variants hold now.
+
+    Raises:
+        UsageError: there is no such folder, or a file in it can't be read or used.
+    """
     try:
-        return parse_variant(text)
+        files = read_ropes_dirs(tuple(folders))
+        rope_catalog(files)
+    except BadRope as error:
+        raise UsageError(error.what, error.why, error.fix) from None
+    return files
+
+
+def parse_rope_option(text: str, files: tuple[RopeFile, ...] = ()) -> RopeVariant:
+    """Read a variant: evalkit's own, of an installed package, or of ``files``.
+
+    Raises:
+        UsageError: it can't be read, or something from outside can't be used.
+    """
+    try:
+        return rope_catalog(files).parse(text)
+    except BadRope as error:
+        raise UsageError(error.what, error.why, error.fix) from None
     except ValueError as error:
         known = getattr(error, "known", ())
         hint = did_you_mean(getattr(error, "name", text), known)
         raise UsageError(
-            f"RoPE variant `{text}`", f"{error}.{hint}", "see `evalkit ropes` for names and parameters"
+            f"RoPE variant `{text}`",
+            f"{error}.{hint}",
+            "see `evalkit ropes` for names and parameters, and add `--ropes-dir` for your own",
         ) from None
 
 
@@ -285,7 +302,7 @@ def split_model_option(model: str) -> tuple[str | None, str]:
     ('position=grid,frequency=chunk(16,24,24)', '/ckpts/b')
     """
     depth, equals = 0, 0
-    # The parts of a composition have an equals sign of their own.
+    # The parts of a composition have their own equals signs.
     wanted = 2 if model.partition("=")[0].strip() in PART_KEYS else 1
     for place, character in enumerate(model):
         depth += (character == "(") - (character == ")")
@@ -311,7 +328,7 @@ def load_config(path: Path) -> dict[str, Any]:
         UsageError: the file is missing, is no mapping, or has an unknown key or a value of another type.
     """
     found = _keyed(path, read_yaml(path, "config"))
-    # What a file leaves open is said on the command line.
+    # What a file leaves out is given on the command line.
     rest = {name: "-" for name in ("models", "tasks") if not found.get(name)}
     try:
         spec = RunSpec(**{**found, **rest})

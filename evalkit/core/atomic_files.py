@@ -1,8 +1,8 @@
-"""Files that are there as a whole or not at all: written beside their place, flushed to disk, moved there.
+"""Atomic writes: a file is written beside its place, flushed to disk, and moved there.
 
 While it is written, a file or folder has a name that begins with ``PREFIX``, and its process holds a
-``flock`` lock on it, which ends with the process. What a killed process left is removed by the next one that
-writes into the same folder.
+``flock`` lock on it, which ends with the process. What a killed process left behind is removed by the next
+one that writes into the same folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST_SUFFIX = 16
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file's name is that of one which is being written, or was when its process was killed."""
+    """Whether a name is that of a file being written, or left behind by a killed process."""
     return name.startswith(PREFIX)
 
 
@@ -36,10 +36,10 @@ def write_atomic(target: Path, content: bytes | str, durable: bool = True) -> Pa
 
 @contextmanager
 def atomic_path(target: Path, durable: bool = True) -> Iterator[Path]:
-    """Where to write what is moved to ``target`` if the block ends well; if not, nothing is left of it.
+    """A path to write to, which is moved to ``target`` if the block succeeds and removed if not.
 
-    What is not ``durable`` (a cache) may be gone after a power cut, but is never half there. A link is
-    followed, and a device is written to as it is.
+    A file that is not ``durable`` (a cache) may be lost in a power cut, but is never incomplete. A link is
+    followed, and a device is written to directly.
 
     Raises:
         OSError: it can't be written; names ``target``.
@@ -66,7 +66,7 @@ def atomic_path(target: Path, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def staging_folder(folder: Path) -> Iterator[Path]:
-    """A new folder in ``folder`` to work in, which is removed at the end, unless it was moved elsewhere."""
+    """A new temporary folder in ``folder``, which is removed at the end unless it was moved elsewhere."""
     with _errors_name(folder):
         make_folder(folder)
         handle, work = _claim(folder / PREFIX, is_folder=True)
@@ -79,20 +79,23 @@ def staging_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, which is moved to ``target``, where there is none, if the block ends well."""
+def atomic_folder(target: Path, durable: bool = True) -> Iterator[Path]:
+    """A folder to fill, which is moved to ``target``, where there is none, if the block succeeds; see
+    :func:`atomic_path` for ``durable``.
+    """
     with _errors_name(target), staging_folder(target.parent) as work:
         yield work
-        for folder, _, files in os.walk(work):
+        for folder, _, files in os.walk(work) if durable else ():
             for name in files:
                 _sync(Path(folder, name))
             _sync_folder(Path(folder))
         os.replace(work, target)
-        _sync_folder(target.parent)
+        if durable:
+            _sync_folder(target.parent)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, to stay there after a power cut."""
+    """Make a folder and its parents, durably."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -101,7 +104,7 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove what killed processes left in a folder; what can't be removed stays."""
+    """Remove the temporary files that killed processes left in a folder, where that can be done."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if is_temporary(entry.name):
@@ -109,8 +112,8 @@ def remove_stale(folder: Path) -> None:
 
 
 def list_files(folder: Path, pattern: str, deep: bool = False) -> list[Path]:
-    """The files of a folder whose names fit a pattern, sorted; none where there is no such folder. ``glob``
-    would take one that can't be read for an empty one.
+    """The files of a folder whose names match a pattern, sorted; none where there is no such folder. Unlike
+    with ``glob``, a folder that can't be read is not taken for an empty one.
 
     Raises:
         OSError: it can't be read.
@@ -129,7 +132,7 @@ def _unless_absent(error: OSError) -> None:
 
 
 def _claim(target: Path, is_folder: bool = False) -> tuple[int, Path]:
-    """A new empty file or folder beside ``target``, held by this process until the handle is closed."""
+    """A new empty file or folder beside ``target``, locked by this process until the handle is closed."""
     suffix = target.suffix if len(target.suffix) <= _LONGEST_SUFFIX else ""
     while True:
         work = target.with_name(f"{PREFIX}{secrets.token_hex(6)}{suffix}")
@@ -140,7 +143,7 @@ def _claim(target: Path, is_folder: bool = False) -> tuple[int, Path]:
             handle = os.open(work, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # a remove_stale was quicker than this lock, and removes it
+        except BlockingIOError:  # `remove_stale` of another process was quicker, and removes it
             os.close(handle)
             continue
         except OSError:  # a file system without locks: nothing is ever removed there
@@ -151,7 +154,7 @@ def _claim(target: Path, is_folder: bool = False) -> tuple[int, Path]:
 
 
 def is_same(handle: int, path: Path) -> bool:
-    """Whether an open file is the one that is at a path now."""
+    """Whether an open file is the one at a path now."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:
@@ -181,7 +184,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Wait until a folder's list of names is on disk, where that can be asked for."""
+    """Wait until a folder's entries are on disk, where the file system supports that."""
     try:
         _sync(folder)
     except OSError as error:
@@ -191,7 +194,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _errors_name(target: Path) -> Iterator[None]:
-    """Have errors of the machine name the file that was to be written."""
+    """Make errors about a temporary file name the file that was to be written."""
     try:
         yield
     except OSError as error:

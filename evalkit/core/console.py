@@ -1,4 +1,4 @@
-"""What may be shown or written of a text: nothing secret, and nothing that acts on a terminal."""
+"""Texts for the terminal and for files: secrets are hidden, and control characters escaped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import click
 
 HIDDEN = "***"
 
-# Characters without a shape of their own: control characters (C0 but tab and line feed, C1), separators of
-# lines, surrogates, and all that Unicode has programs ignore, such as marks of direction and zero widths.
+# Invisible characters: control characters (C0 but tab and line feed, C1), line separators, surrogates, and
+# what Unicode lists as default ignorable, such as direction marks and zero-width characters.
 _SHAPELESS = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
@@ -19,7 +19,7 @@ _SHAPELESS = re.compile(
 )
 _INLINE = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 
-# Words of tokenizers that are no secrets.
+# Special tokens of tokenizers, whose names are no secrets.
 _TOKENIZER = ("eos", "bos", "pad", "unk", "sep", "cls", "mask", "image", "video", "vision", "audio", "stop")
 _NOT_THESE = "".join(f"(?<!{word}_)(?<!{word}-)" for word in _TOKENIZER)
 _WORD = (
@@ -28,7 +28,7 @@ _WORD = (
 )
 _VALUE = r"""(?:"[^"\n]*"|'[^'\n]*'|[^\s&;,'"`()\[\]{}<>\\]+)"""
 _SECRETS = (
-    # What looks like a key of one of the services that give them out.
+    # Keys in the formats of known services.
     (
         re.compile(
             r"(?<![A-Za-z0-9])(?:"
@@ -78,7 +78,7 @@ def scrubbed(value: Any) -> Any:
 
 
 def visible(text: str) -> str:
-    r"""A text of several lines with every character that has no shape as its escape.
+    r"""A text of several lines with every invisible character escaped.
 
     >>> print(visible("\x1b[31mred\x9b0m \u202eabc\u200b\r"))
     \x1b[31mred\x9b0m \u202eabc\u200b\x0d
@@ -105,12 +105,12 @@ def _escape(character: str) -> str:
 
 
 def say(text: str, *, err: bool = False, nl: bool = True) -> None:
-    """Print on stdout, or on stderr. Whatever the command line says passes here, but for tables and bars that
-    rich draws of texts which were made :func:`inline` before.
+    """Print on stdout, or on stderr. All output of the command line passes here, except for tables and bars
+    drawn by rich, whose texts are escaped by :func:`inline` before.
     """
     click.echo(visible(scrub(text)), err=err, nl=nl)  # noqa: TID251 - the one place
 
 
 def write(text: str) -> None:
-    """As :func:`say`, without an end of the line."""
+    """As :func:`say`, without a line feed at the end."""
     say(text, nl=False)

@@ -1,4 +1,4 @@
-"""What a data set may tell of the files that it reads, and be told of where it is declared."""
+"""What a data set may offer beside its rows (see :class:`evalkit.core.task.Dataset`)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ class DeclaresSources(Protocol):
     """A data set that can name everything on this machine that decides its rows."""
 
     def sources(self, data_root: str | None) -> Sequence[Path] | None:
-        """Files and folders; None if rows come from elsewhere."""
+        """Files and folders; None if rows come from another place."""
+        ...
+
+
+@runtime_checkable
+class OpenableDataset(Protocol):
+    """A data set whose commit or revision is known only when it is looked for."""
+
+    def open(self, data_root: str | None) -> Self:
+        """The same, found in a local mirror or on the hub; its ``describe`` says which version it is."""
         ...
 
 
 @runtime_checkable
 class RelativeSource(Protocol):
-    """A data set whose relative paths count from the folder of the file that declares its task."""
+    """A data set whose relative paths start at the folder of the file that declares its task."""
 
     def declared_in(self, folder: Path) -> Self:
         """The same, declared in ``folder``."""
@@ -29,12 +38,12 @@ class RelativeSource(Protocol):
 
 @runtime_checkable
 class MediaLocator(Protocol):
-    """A data set that knows where the media lie that its rows name."""
+    """A data set that finds the media that its rows name."""
 
     def locate(self, ref: MediaRef) -> MediaRef:
         """The medium as a file on this machine.
 
         Raises:
-            ValueError: it can't be one; says why.
+            ValueError: there is none; says why.
         """
         ...

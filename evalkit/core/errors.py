@@ -51,7 +51,7 @@ class EnvironmentProblem(EvalkitError):
 
 
 class RunGone(EnvironmentProblem):
-    """A run's folder was removed or renamed while its command ran (exit code 4): nothing can be stored."""
+    """A run's folder was removed or renamed while its command ran (exit code 4); nothing can be stored."""
 
 
 class MediaError(EvalkitError):
@@ -78,7 +78,7 @@ _FIXES = {
 
 
 def of_machine(error: OSError | MemoryError | RecursionError) -> EvalkitError:
-    """What the machine refused, where nothing more special was said of it."""
+    """An error of the machine as one of ours, where nothing more specific is known."""
     if isinstance(error, RecursionError):
         return UsageError(
             "an input is nested too deeply", "it holds more levels than can be read", "mend that file"
@@ -96,11 +96,17 @@ def of_machine(error: OSError | MemoryError | RecursionError) -> EvalkitError:
 
 
 def of_file(what: str, error: OSError, fix: str) -> EvalkitError:
-    """Why a file that was given can't be read: there is none of that name, or the machine refuses it."""
+    """The error for a given file that can't be read: there is none of that name, or the machine refuses."""
     why = error.strerror or str(error) or type(error).__name__
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
         return UsageError(what, why, fix)
     return EnvironmentProblem(what, why, _FIXES.get(error.errno or 0, fix))
+
+
+def unknown_name(what: str, name: str, known: Iterable[str], fix: str) -> UsageError:
+    """The error for a ``name`` that is not among the ``known`` ones; ``what`` says what it names."""
+    hint = did_you_mean(name, known)
+    return UsageError(f"{what} `{name}`", f"there is none of this name.{hint}", fix)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Texts as Markdown, LaTeX and CSV take them for texts: nothing in a name is a command of theirs."""
+"""Escapes texts for Markdown, LaTeX and CSV: nothing in a name acts as markup or as a formula."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _TEX = {
     "–": "--",
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
 }
-# An underscore within a word is one.
+# An underscore within a word is no markup.
 _MARKS = re.compile(r"[\\`*\[\]<&|~$#]|^>|(?<![^\W_])_|_(?![^\W_])|(?<=http):|(?<=https):|(?<=www)\.")
-# What a spreadsheet begins a formula with, also in the wide forms of East Asian scripts.
+# How a formula begins in a spreadsheet, also in full-width forms.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
@@ -64,8 +64,8 @@ def tex(text: str) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """A cell of CSV: a text that a spreadsheet would take for a formula gets an apostrophe before it.
-    Numbers, and texts that are one, stay as they are.
+    """A cell of CSV: a text that a spreadsheet would take for a formula gets an apostrophe in front. Numbers,
+    and texts that are numbers, stay as they are.
 
     >>> csv_cell("=1+1"), csv_cell("-0.5"), csv_cell(-0.5), csv_cell("@rope")
     ("'=1+1", '-0.5', -0.5, "'@rope")
@@ -83,10 +83,10 @@ def csv_text(cell: str) -> str:
 
 
 def csv_table(table: pd.DataFrame) -> str:
-    """A frame as CSV, its texts and names as :func:`csv_cell` writes them."""
+    """A frame as CSV, texts and column names escaped by :func:`csv_cell`."""
     import pandas as pd
 
-    # Kept as what they are: a column with gaps would turn its counts into 4.0.
+    # Columns keep their type: one with gaps would turn its counts into 4.0.
     columns = {name: table[name] for name in table.columns}
     cells = pd.DataFrame(
         {
@@ -95,7 +95,7 @@ def csv_table(table: pd.DataFrame) -> str:
         }
     )
     texts = chain(cells.columns, *(cells[name] for name in cells.columns))
-    # Python quotes a carriage return only where it is told to quote all texts, and then pandas reads it.
+    # Python quotes a carriage return, which pandas then reads, only where it quotes all texts.
     returns = any(isinstance(text, str) and "\r" in text for text in texts)
     return cells.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
 

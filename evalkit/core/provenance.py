@@ -1,7 +1,7 @@
-"""What a manifest says about where numbers come from: versions, hardware, the command.
+"""Provenance in a run's manifest: versions, hardware, the command.
 
-Nothing here reads the process environment wholesale: a secret that is never read can't leak. The
-command line is the one place where a user may have typed one, and is scrubbed.
+The process environment is never read as a whole: a secret that is never read can't leak. The command line,
+where a user may have typed one, is scrubbed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from evalkit.core.errors import EnvironmentProblem
 TESTED: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"torch": ("2.11.0", "2.15.0"), "transformers": ("5.17.0", "5.24.0")}
 )
-"""The oldest and the newest version that the tests were run with: `make compat` goes by it."""
+"""The oldest and the newest version that the tests were run with, as `make compat` does."""
 
 _PACKAGES = (
     "evalkit",
@@ -44,10 +44,10 @@ def versions() -> dict[str, str]:
 
 
 def refuse_untried() -> None:
-    """Stop where a package is older than the oldest version that is supported.
+    """Refuse packages that are older than the oldest supported version.
 
     Raises:
-        EnvironmentProblem: it is; what it computes was never compared with anything.
+        EnvironmentProblem: one is; what it computes was never tested.
     """
     for package, (oldest, newest) in TESTED.items():
         found = _installed(package)
@@ -77,7 +77,7 @@ def _installed(package: str) -> str | None:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """Its first three numbers; a pre-release or a build of a vendor counts as the release that it leads to.
+    """The first three numbers of a version; a pre-release or a vendor's build counts as its release.
 
     >>> _release("2.11.0a0+cu130"), _release("5.24")
     ((2, 11, 0), (5, 24, 0))

@@ -1,7 +1,8 @@
-"""Which benchmarks there are, and how to get one: built-in and user's files go through one door.
+"""The registry of benchmarks: lists task files, built-in and users' own, and loads one.
 
-A task file holds one module-level ``task = Task(name="...", category="...", ...)``. Listing reads
-those literals from the syntax tree and executes nothing; only a task that runs is executed.
+A task file holds one module-level ``task = Task(name="...", category="...", ...)``, or several as
+``tasks = (Task(...), Task(...))``; a call of a function that makes the task will do, too. Listing reads the
+literals of these calls from the syntax tree and executes nothing; only the file of a task that runs is run.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _HOW = "see `evalkit tasks show chartqa` and the files in tasks/ for the form"
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What a task file declares, read without executing it."""
+    """One declaration in a task file, read without executing it."""
 
     name: str
     category: str
@@ -90,9 +91,8 @@ def declared(tasks_dirs: Sequence[str] = ()) -> list[TaskInfo]:
     """
     found: dict[str, TaskInfo] = {}
     for folder in (builtin_dir(), *map(Path, tasks_dirs)):
-        for path in _task_files(folder):
-            info = _read(path)
-            other = found.setdefault(info.name, info)
+        for info in (info for path in _task_files(folder) for info in _read(path)):
+            path, other = info.path, found.setdefault(info.name, info)
             if other.path != path and other.path.resolve() != path.resolve():
                 raise UsageError(
                     f"task `{info.name}`",
@@ -103,7 +103,7 @@ def declared(tasks_dirs: Sequence[str] = ()) -> list[TaskInfo]:
 
 
 def resolve(patterns: Sequence[str], tasks_dirs: Sequence[str] = ()) -> list[str]:
-    """Names of the tasks that ``patterns`` ask for, in the order asked, each once.
+    """Names of the tasks that match ``patterns``, in the order of these, each once.
 
     A pattern is a name, a glob (``refcoco*``), a group (``image``, ``video``, ``grounding``,
     ``paper``, ``mini``) or a comma list of these. The category groups leave out mini tasks and
@@ -132,11 +132,16 @@ def load_task(name: str, tasks_dirs: Sequence[str] = ()) -> Task:
     if name not in infos:
         raise _unknown(name, list(infos))
     info = infos[name]
-    task = getattr(_execute(info.path), "task", None)
-    if not isinstance(task, Task):
+    module = load_module(info.path)
+    made = [module.task] if hasattr(module, "task") else list(getattr(module, "tasks", ()))
+    if not all(isinstance(each, Task) for each in made):
         raise _bad_file(
             info.path, "`task` is not an `evalkit.task.Task`", f"write `task = Task(...)`; {_HOW}"
         )
+    task: Task | None = next((each for each in made if each.name == name), None)
+    if task is None:
+        others = ", ".join(f"`{each.name}`" for each in made)
+        raise _bad_file(info.path, f"it declares `{name}` and makes {others}", "name them alike")
     if isinstance(task.dataset, RelativeSource):
         return replace(task, dataset=task.dataset.declared_in(info.path.parent))
     return task
@@ -199,24 +204,60 @@ def _task_files(folder: Path) -> list[Path]:
     return [p for p in found if not any(part[0] in "_." for part in p.relative_to(folder).parts)]
 
 
-def _read(path: Path) -> TaskInfo:
-    """Read a task's declaration from its syntax tree."""
+def _read(path: Path) -> tuple[TaskInfo, ...]:
+    """Read the declarations of a file's tasks from its syntax tree."""
     state = path.stat()
     return _parsed(path, state.st_size, state.st_mtime_ns)
 
 
-@lru_cache(maxsize=1024)  # every task that is loaded asks for all declarations
-def _parsed(path: Path, size: int, modified: int) -> TaskInfo:
+@lru_cache(maxsize=1024)  # loading a task needs all declarations; a changed file has another state
+def _parsed(path: Path, size: int, modified: int) -> tuple[TaskInfo, ...]:
     try:
         tree = ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         raise _bad_file(path, f"syntax error{line}: {reason}", "correct it") from None
-    values = _literals(path, tree)
-    row, name, category = values.get("paper_row"), values.get("name"), values.get("category")
+    infos = tuple(_info(path, call) for call in _calls(path, tree))
+    names = [info.name for info in infos]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise _bad_file(path, f"it declares `{twice}` twice", "rename one of them")
+    return infos
+
+
+def _calls(path: Path, tree: ast.Module) -> list[ast.Call]:
+    """The calls that make a file's tasks."""
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names = {target.id for target in targets if isinstance(target, ast.Name)}
+        value = getattr(node, "value", None)
+        if "task" in names and isinstance(value, ast.Call):
+            _check_name(path, value)
+            return [value]
+        if "tasks" in names and isinstance(value, ast.List | ast.Tuple):
+            calls = [each for each in value.elts if isinstance(each, ast.Call)]
+            if calls and len(calls) == len(value.elts):
+                return calls
+    raise _bad_file(
+        path,
+        "it has no `task = Task(...)`, nor `tasks = (Task(...), ...)`, at the top level",
+        f"{_HOW}; give a file of helpers a name that starts with `_`",
+    )
+
+
+def _check_name(path: Path, call: ast.Call) -> None:
+    """Make sure that the only task of a file has the file's name."""
+    name = _literals(path, call).get("name")
     if name != path.stem:
         raise _bad_file(path, f"its `name` is `{name}`", f"name the task or the file alike: `{path.stem}`")
+
+
+def _info(path: Path, call: ast.Call) -> TaskInfo:
+    values = _literals(path, call)
+    row, name, category = values.get("paper_row"), values.get("name"), values.get("category")
+    if not isinstance(name, str) or not name:
+        raise _bad_file(path, f"a task in line {call.lineno} has no `name`", "give it one")
     if name in GROUPS:
         raise _bad_file(path, f"`{name}` is the name of a group of tasks", "give the task another name")
     if category not in CATEGORIES:
@@ -231,17 +272,8 @@ def _parsed(path: Path, size: int, modified: int) -> TaskInfo:
     return TaskInfo(name, category, str(values.get("title", name)), path, tuple(tags), row)
 
 
-def _literals(path: Path, tree: ast.Module) -> dict[str, Any]:
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        call = getattr(node, "value", None)
-        if isinstance(call, ast.Call) and any(isinstance(t, ast.Name) and t.id == "task" for t in targets):
-            return {key.arg: _literal(path, key) for key in call.keywords if key.arg in _LITERALS}
-    raise _bad_file(
-        path,
-        "it has no `task = Task(...)` at the top level",
-        f"{_HOW}; give a file of helpers a name that starts with `_`",
-    )
+def _literals(path: Path, call: ast.Call) -> dict[str, Any]:
+    return {key.arg: _literal(path, key) for key in call.keywords if key.arg in _LITERALS}
 
 
 def _literal(path: Path, keyword: ast.keyword) -> Any:
@@ -256,7 +288,7 @@ def _literal(path: Path, keyword: ast.keyword) -> Any:
 
 
 class _SourceOnly(SourceFileLoader):
-    """Compiles a file each time: compiled code may be of an edit in the same second, or cut short."""
+    """Compiles a file each time: a cached ``.pyc`` may be of an edit in the same second, or truncated."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
@@ -264,7 +296,12 @@ class _SourceOnly(SourceFileLoader):
         return code
 
 
-def _execute(path: Path) -> Any:
+def load_module(path: Path) -> Any:
+    """Execute a task file.
+
+    Raises:
+        UsageError: it fails; says where and why.
+    """
     # Dataclasses in a task file look their own module up, so it needs an entry of its own there.
     name = f"evalkit_task_{path.stem}_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}"
     loader = _SourceOnly(name, str(path))

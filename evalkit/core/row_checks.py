@@ -1,6 +1,6 @@
-"""What a sample must be before it is asked: checks of what a task's callables make of a row.
+"""Checks of a sample before it is asked: whether a task's callables returned usable values for a row.
 
-Each raises :class:`BadRow`, whose message is the reason that the sample's record gives.
+Each check raises :class:`BadRow`, whose message is the error of the sample's record.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evalkit.metrics.base import Answer, ExternalMetric, Metric, ReferenceCheck
 
 T = TypeVar("T")
 _NOTHING = re.compile(r"\b(?:None|nan|NaN|NaT)\b|<NA>")
-# What a model may say: whatever a reference is, scoring these must not fail.
+# Answers that a metric must be able to score against any reference.
 _PROBES = ("", "A", "1")
 
 
@@ -29,7 +29,7 @@ class BadRow(ValueError):
 
 @dataclass
 class RowReader:
-    """Values read from one row, one after the other, and the first thing that was wrong with it."""
+    """Reads values from one row, and keeps the first problem with it."""
 
     row: Mapping[str, Any]
     nullable: frozenset[str] = frozenset()
@@ -40,7 +40,7 @@ class RowReader:
         self._written = sum(map(_count, _texts(self.row)))
 
     def read(self, what: str, read: Callable[[Any], T], check: Callable[[T], T], fallback: T) -> T:
-        """What ``read`` makes of the row, checked; ``fallback`` of it where that fails."""
+        """The value that ``read`` returns for the row, checked; ``fallback`` where that fails."""
         seen = _NullTrackingRow(self.row)
         try:
             value = check(read(seen))
@@ -57,14 +57,14 @@ class RowReader:
         return fallback
 
     def _check_written(self, value: Any, nulls: set[str]) -> None:
-        """A null that was formatted into a text says ``None`` where the row's own texts don't."""
+        """Refuse a text with a null formatted into it: a ``None`` that no text of the row has."""
         if nulls and max(map(_count, _texts(value)), default=0) > self._written:
             names = ", ".join(f"`{name}`" for name in sorted(nulls))
             raise BadRow(f"column {names} is null, and was written out as a word")
 
 
 def describe_exception(error: BaseException) -> str:
-    """An exception of a task's own code in one line."""
+    """An exception of a task's code in one line."""
     said = " ".join(str(error).split())
     return said if isinstance(error, ValueError) and said else f"{type(error).__name__}: {said}".rstrip(": ")
 
@@ -87,7 +87,7 @@ class _NullTrackingRow(dict[str, Any]):
 
 
 def checked_id(value: Any) -> str:
-    """A text that isn't empty, or a whole number as text."""
+    """A text that isn't empty; a whole number is converted."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():
@@ -96,7 +96,7 @@ def checked_id(value: Any) -> str:
 
 
 def checked_parts(parts: Any) -> tuple[Part, ...]:
-    """Pieces of a prompt; texts that say something, and media."""
+    """Parts of a prompt, of known types; media, or a text that isn't empty, must be among them."""
     found = tuple(parts)
     for part in found:
         if isinstance(part, MediaRef):
@@ -142,7 +142,7 @@ def checked_label(value: Any) -> str | tuple[str, ...]:
 
 
 def checked_meta(meta: Any) -> dict[str, Any]:
-    """What a metric needs besides the reference: a question that is text, options by letter."""
+    """What a metric needs besides the reference: the question as text, options by letter."""
     found = dict(meta)
     question, options, size = found.get("question", ""), found.get("options"), found.get("image_size")
     if not isinstance(question, str):
@@ -164,7 +164,7 @@ def checked_plain(value: T) -> T:
 
 
 def check_reference(metric: Metric, answer: Answer) -> None:
-    """Raise if a metric can't judge answers by this reference, whatever they say."""
+    """Raise if a metric can't score answers against this reference."""
     if isinstance(metric, ExternalMetric):
         return
     for text in _PROBES:
@@ -199,7 +199,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield value.text
     elif isinstance(value, Locate):
         yield value.phrase
-    elif isinstance(value, Subtitled):  # what its cues say is no cell of the row
+    elif isinstance(value, Subtitled):  # the texts of its cues are no cells of the row
         yield from (value.before, value.after, value.otherwise)
     elif isinstance(value, Mapping):
         for each in value.values():

@@ -1,4 +1,4 @@
-"""JSON as its standard has it: without NaN and infinities, which other programs can't read."""
+"""Standard JSON: without NaN and infinities, which other programs can't read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def finite_json(value: Any) -> Any:
-    """A value with null for every number within that is not finite_json.
+    """A value in which every number that is not finite is replaced by null.
 
     >>> finite_json({"low": float("nan"), "box": (1.5, float("inf"))})
     {'low': None, 'box': [1.5, None]}
@@ -22,10 +22,10 @@ def finite_json(value: Any) -> Any:
 
 
 def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON (``object_pairs_hook``), each of whose names stands there once.
+    """An ``object_pairs_hook`` for objects without duplicate names.
 
     Raises:
-        ValueError: one stands there twice, so that it is not known which value is meant.
+        ValueError: a name occurs twice, so that it is not known which value is meant.
     """
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -1,4 +1,4 @@
-"""Submissions: answers to a split without public answers, in a file that its server takes."""
+"""Submissions: answers to a split without public references, in the file format of its server."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Submission:
 
 
 def file_name(task: str, arm: str, suffix: str) -> str:
-    """The name of an arm's file. What may not stand in a file's name is written as URLs write it, so that two
-    arms never share a file.
+    """The name of a system's file. Characters that file names can't have are percent-encoded, so that two
+    systems never share a file.
 
     >>> file_name("docvqa_test", "Qwen/Qwen2-VL-2B@mrope", "json")
     'docvqa_test-Qwen%2FQwen2-VL-2B@mrope.json'

@@ -1,4 +1,4 @@
-"""Benchmarks as declarations: :class:`Task`, and what its prompts are made of.
+"""Benchmarks as declarations: :class:`Task`, and the parts of its prompts.
 
 A benchmark is a declaration, not a program: where the data is, how a row becomes a prompt, which
 metric judges the answer, which categories it reports. It knows nothing of models, batches or GPUs.
@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from evalkit.core.columns import shortened, value_type
-from evalkit.core.dataset import MediaLocator
+from evalkit.core.dataset import MediaLocator, OpenableDataset
 from evalkit.core.errors import EnvironmentProblem, EvalkitError, UsageError
 from evalkit.core.row_checks import (
     BadRow,
@@ -37,7 +37,7 @@ Row = Mapping[str, Any]
 
 
 class Dataset(Protocol):
-    """Where rows come from. ``describe`` is what the manifest and ``tasks show`` print."""
+    """Where rows come from; the manifest and ``tasks show`` print ``describe()``."""
 
     def rows(self, data_root: str | None) -> Iterator[Row]:
         """Yield rows, from ``data_root`` (a local mirror) or from the hub."""
@@ -53,14 +53,14 @@ class Task:
     """One benchmark row of a comparison table.
 
     Every callable gets one row of the data set. ``groups`` are the breakdowns that are reported;
-    ``links`` what else the metric must know of a sample, such as the question that several samples
-    are forms of, ``unit`` what a subset must not split. ``expand`` turns a stored row into several
+    ``links`` other facts of a sample that the metric needs, such as the question that several samples are
+    forms of; ``unit`` names samples that a subset must not split. ``expand`` turns a stored row into several
     questions (RefCOCO: one per expression) before anything else is called.
 
-    ``size`` is the number of samples; ``ci`` that of the fixed subset for CI runs. ``lmms_eval_notes`` says where
-    lmms-eval scores the same outputs otherwise, and which of both follows the official protocol.
-    ``submission`` writes the answers of a split without public answers. ``example`` is one row as the
-    data set stores it, made up, for ``evalkit tasks show``.
+    ``size`` is the number of samples; ``ci`` that of the fixed subset for CI runs. ``lmms_eval_notes`` says
+    where lmms-eval scores the same outputs differently, and which of both follows the official protocol.
+    ``submission`` writes the answers of a split without public references. ``example`` is a made-up row in
+    the data set's schema, for ``evalkit tasks show``.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Task:
     example: Row = field(default_factory=dict)
 
     def check_declaration(self) -> None:
-        """See to it that a task's file declares what it should, before any of it is used.
+        """Check the types of a task's fields before any of them is used.
 
         Raises:
             UsageError: a field is of another type.
@@ -111,6 +111,12 @@ class Task:
                     f"its `{name}` is not what it should be",
                     "correct its file; `evalkit tasks show chartqa` and the files in tasks/ show the form",
                 )
+
+    def open(self, data_root: str | None) -> Task:
+        """The same with its data set found: ``dataset.describe()`` says which version of it will be read."""
+        if not isinstance(self.dataset, OpenableDataset):
+            return self
+        return replace(self, dataset=self.dataset.open(data_root))
 
     def samples(self, data_root: str | None) -> Iterator[Sample]:
         """Yield the samples of this benchmark in the data set's order, those that can't be asked too.
@@ -160,7 +166,7 @@ class Task:
                 yield self._sample(row, number, where)
 
     def _stored(self, data_root: str | None) -> Iterator[Row]:
-        """The data set's rows; what a user's own data set raises is told as what it is."""
+        """The data set's rows; an exception of a user's own data set becomes an error that says so."""
         try:
             yield from self.dataset.rows(data_root)
         except (EvalkitError, OSError):
@@ -173,7 +179,7 @@ class Task:
             ) from error
 
     def _sample(self, row: Row, number: int, where: str) -> Sample:
-        """A row as a sample; where something is wrong with it, what can be read and the reason."""
+        """A row as a sample; with a problem, if something is wrong with it."""
         reader = RowReader(row, frozenset(getattr(self.dataset, "kinds", ())), self._wrong_cell(row))
         sample_id = reader.read("id", self.id, self._checked_id, _fallback_id(number))
         none: str | tuple[str, ...] = ()
@@ -200,7 +206,7 @@ class Task:
         return replace(unread, parts=parts, groups=groups)
 
     def _check_judgeable(self, sample: Sample) -> Sample:
-        """A sample whose reference its metric can judge answers by."""
+        """The sample, if its metric can score answers against its reference."""
         size = sample.meta.get("image_size") or (1000, 1000)
         answer = Answer(
             prediction="",
@@ -216,7 +222,7 @@ class Task:
         return sample
 
     def _checked_parts(self, value: Any) -> tuple[Part, ...]:
-        """Pieces of a prompt, with the media that a row names where the data set has them."""
+        """Parts of a prompt, with the media that a row names located by the data set."""
         found, dataset = checked_parts(value), self.dataset
         if not isinstance(dataset, MediaLocator):
             return found
@@ -234,7 +240,7 @@ class Task:
         return found
 
     def _place(self, row: Row, number: int) -> str:
-        """A row of the data set in words."""
+        """A description of a row for messages: number, data set, configuration, split."""
         about = dict(self.dataset.describe())
         known = row if isinstance(row, Mapping) else {}
         if isinstance(known.get("row_number"), int):
@@ -290,7 +296,7 @@ def video(
 
 
 def _path(what: str, value: Any) -> str:
-    """A path of a file; what can't be one is told as what it is."""
+    """The path of a file; a value that can't be one is refused with a reason."""
     if isinstance(value, os.PathLike):
         value = str(value)
     if not isinstance(value, str) or not value.strip():
@@ -308,7 +314,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{120,}={0,2}\s*")
 
 
 def _fallback_id(number: int) -> str:
-    """What a sample goes by that has no id of its own."""
+    """The id of a sample without one."""
     return f"row {number} (without an id)"
 
 
@@ -322,7 +328,7 @@ def _with_problem(sample: Sample, problem: str) -> Sample:
 
 
 def _with_unique_id(sample: Sample, where: str, taken: dict[str, str]) -> Sample:
-    """A sample; if an earlier one has its id, an error under a name of its own. ``taken``: ids so far, and
+    """The sample; if an earlier one has its id, with a problem and another id. ``taken``: the ids so far, and
     the row of each.
     """
     row = where.partition(" of ")[0]
@@ -337,10 +343,10 @@ def _with_unique_id(sample: Sample, where: str, taken: dict[str, str]) -> Sample
 
 
 def _with_source(ref: MediaRef, where: str) -> MediaRef:
-    """A medium that messages name by its row, and by its file if that is the user's own."""
+    """A medium with its row, and its file if that is the user's own, as its source in messages."""
     return replace(ref, source=f"{where} (`{ref.path}`)" if ref.path else where)
 
 
 def _problem_kind(problem: str) -> str:
-    """A reason without the row's place and the value that stood there."""
+    """A problem without the row's number and value."""
     return problem.partition(": ")[2].partition(" (")[0]

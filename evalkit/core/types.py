@@ -1,8 +1,8 @@
-"""The nouns that every part of evalkit shares: frozen dataclasses, standard library only.
+"""The types that all of evalkit shares: frozen dataclasses, standard library only.
 
 A benchmark row becomes a :class:`Sample`; a sample rendered for one model becomes a
 :class:`Request`; a request put through a preprocessor becomes a :class:`Prepared`, and through a
-model a :class:`Response`. Two nouns live with the packages that could be published alone:
+model a :class:`Response`. Two more live in the packages that could be published alone:
 ``Score`` in :mod:`evalkit.metrics.base` and ``RopeVariant`` in :mod:`evalkit.rope.variants`.
 """
 
@@ -39,9 +39,19 @@ class Text:
 
 @dataclass(frozen=True)
 class Locate:
-    """A referring expression; the model family words the request for a box in its own way."""
+    """A referring expression; each model family has its own wording of the request for a box."""
 
     phrase: str
+
+
+@dataclass(frozen=True)
+class MediaDigest:
+    """The content hash of a file, and the file's state (size, times, inode) when it was read; no state if it
+    could not be.
+    """
+
+    text: str
+    state: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,8 @@ class MediaRef:
 
     Exactly one of ``path`` (a local file) and ``data`` (the encoded bytes) is set. ``start`` and
     ``end`` (seconds) restrict a video to a clip. ``frame_rate`` (a second) says that a video's path
-    is a folder with a picture for each frame. ``source`` says in messages where it comes from.
+    is a folder with a picture for each frame. ``source`` says in messages where it comes from, and
+    ``digest`` is there once its content was read.
     """
 
     kind: MediaKind
@@ -60,6 +71,7 @@ class MediaRef:
     end: float | None = None
     frame_rate: float | None = None
     source: str = field(default="", compare=False)
+    digest: MediaDigest | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.data is None):
@@ -79,8 +91,8 @@ class Cue:
 class Subtitled:
     """Prompt text that quotes the subtitles on screen in the frames shown of the prompt's one video.
 
-    It is written when these frames are chosen: ``before``, the cues, one a line, and ``after``; or
-    ``otherwise`` where none is on screen. Plain data, so that it can be part of a request's key.
+    It is rendered once the frames are chosen: ``before``, the cues, one a line, and ``after``; or
+    ``otherwise`` where none is on screen.
     """
 
     cues: tuple[Cue, ...]
@@ -111,8 +123,8 @@ class Sample:
     ``groups`` maps a breakdown ("question_type") to this sample's label or labels in it. ``meta``
     holds what the metric needs besides the reference (``question``, ``options``, ``image_size``);
     it is stored with the answer, so that scoring never needs the data set. Samples of one ``unit``
-    (the rotations of a question) are scored together, so that a subset has all of them or none. With a
-    ``problem``, its row can't be asked: it becomes an error that says why.
+    (the rotations of a question) are scored together, so that a subset has all of them or none. A sample with
+    a ``problem`` can't be asked: its record is an error that says why.
     """
 
     id: str
@@ -127,26 +139,26 @@ class Sample:
 
 @dataclass(frozen=True)
 class Request:
-    """A sample rendered for one model: what the store is keyed by.
+    """A sample rendered for one model.
 
-    ``prompt`` is the full chat text with one placeholder per medium, in the order of ``media``, and without
-    the texts ``by_frames``, which stand at places of it (numbers of characters) and wait for the frames.
-    ``key`` is a hash over model, variant, prompt, media content, limits and recipe. With ``choices`` the
-    answer is the likeliest of these letters, from one forward pass.
+    ``key``, under which its answer is stored, is a hash over model, variant, prompt, media content, limits
+    and recipe; requests are equal without it, since several models may ask the same. ``prompt`` is the full
+    chat text with one placeholder per medium, in the order of ``media``, and without the texts
+    ``by_frames``, which are inserted at these places (numbers of characters) once the frames are chosen.
+    With ``choices`` the answer is the likeliest of these letters, from one forward pass.
     """
 
-    key: str
+    key: str = field(compare=False)
     task: str
     sample_id: str
     prompt: str
     media: tuple[MediaRef, ...]
     max_new_tokens: int
-    cost: int = 0
     choices: tuple[str, ...] = ()
     by_frames: tuple[tuple[int, Subtitled], ...] = ()
 
     def full_prompt(self, times: Sequence[float]) -> str:
-        """The prompt as it is asked with frames of its video at ``times`` (seconds, ascending)."""
+        """The prompt for frames of its video at ``times`` (seconds, ascending)."""
         text = self.prompt
         for place, words in reversed(self.by_frames):
             text = text[:place] + words.at(times) + text[place:]
@@ -155,7 +167,7 @@ class Request:
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What was really shown to the model for one medium; sizes are ``(width, height)`` pixels.
+    """What the model was shown of one medium; sizes are ``(width, height)`` in pixels.
 
     ``frames`` and ``timestamps`` (seconds) are the frames chosen from a video, before any padding
     to the temporal patch; both are empty for an image.
@@ -194,6 +206,7 @@ class VisionInput:
 class Prepared:
     """A request after CPU preprocessing: picklable, ready to be batched.
 
+    ``key`` is that of the request; of equal requests, the first one's.
     ``input_ids``: int64 ``[length]`` with every visual token expanded. ``token_types``: uint8
     ``[length]``; 1 and 2 for the tokens of an image's or a video's blocks, 0 for all that is placed
     like text (separators and timestamps too). ``vision`` holds the media in order of appearance. ``prompt``
@@ -236,10 +249,10 @@ class Generation:
 
 @dataclass(frozen=True)
 class Response:
-    """The answer to one request, or why there is none. ``error`` is set iff the reason is
-    ``error``; ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds, where the
-    generate stage is this request's share of its batches' time. ``margin``: see :class:`Generation`;
-    None if it is not known. ``prompt``: as it was asked, empty if it came to no asking.
+    """The answer to one request, or why there is none. ``error`` is set iff the reason is ``error``;
+    ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds; generating counts this request's
+    share of its batches' time. ``margin``: see :class:`Generation`;
+    None if it is not known. ``prompt``: with all texts that depend on frames; empty if preprocessing failed.
     """
 
     key: str

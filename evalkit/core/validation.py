@@ -1,4 +1,4 @@
-"""What pydantic complains of, as one of our errors."""
+"""Validation errors of pydantic in our own words."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORDS: Mapping[str, str] = {
 
 
 def describe_validation_error(error: ValidationError) -> tuple[str, str]:
-    """The first thing that is wrong: where it is and what it holds, and what it should be.
+    """What is wrong first, in two parts: where and with which value, and what it should be.
 
     >>> from pydantic import TypeAdapter
     >>> try:

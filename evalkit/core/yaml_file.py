@@ -1,4 +1,4 @@
-"""YAML files of a user's own, read strictly: each key once, and no larger than they look."""
+"""YAML files of users, read strictly: no duplicate keys, no cycles, no explosion of aliases."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import yaml
 from evalkit.core.errors import UsageError, of_file
 
 _MOST = 100_000
-"""Values that a file may hold; aliases count with all that they stand for."""
+"""Values that a file may hold; an alias counts with everything it stands for."""
 
 
 def read_yaml(path: Path, what: str) -> Mapping[Any, Any]:
     """The mapping that a YAML file holds; an empty file is an empty one.
 
     Raises:
-        UsageError: it can't be read, or is no mapping, has a key twice, or is larger than any of its kind.
+        UsageError: it can't be read, is no mapping, has a key twice, or holds too many values.
     """
     try:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
@@ -37,10 +37,10 @@ def read_yaml(path: Path, what: str) -> Mapping[Any, Any]:
 
 
 def _checked(root: yaml.Node | None) -> bool:
-    """Whether there is anything.
+    """Whether the file has any content.
 
     Raises:
-        ValueError: a key stands twice, a value holds itself, or there are too many.
+        ValueError: a key occurs twice, a value contains itself, or there are too many.
     """
     if root is None:
         return False
@@ -50,7 +50,7 @@ def _checked(root: yaml.Node | None) -> bool:
 
 
 def _size(node: yaml.Node, sizes: dict[int, int | None]) -> int:
-    """How many values a node stands for; ``sizes`` are those known, None while they are being counted."""
+    """How many values a node stands for; ``sizes``: known counts, None while one is being counted."""
     if id(node) in sizes:
         known = sizes[id(node)]
         if known is None:
@@ -66,7 +66,7 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            # `<<` may stand several times: each takes over another mapping.
+            # `<<` may occur several times: each merges another mapping.
             name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
             if name in seen and name != "<<":
                 raise ValueError(f"line {key.start_mark.line + 1}: `{name}` stands there twice")

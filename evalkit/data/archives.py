@@ -8,7 +8,6 @@ before the first byte is written.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import stat
 import zipfile
@@ -16,7 +15,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-from evalkit.core.atomic_files import staging_folder
+from evalkit.core.atomic_files import atomic_folder
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.data.regular_files import check_regular
 
@@ -76,9 +75,8 @@ def cached_folder(name: str, sources: Sequence[Path], cache: Path, unpack: Calla
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.is_dir():
-            with staging_folder(cache) as work:
+            with atomic_folder(target, durable=False) as work:
                 unpack(work)
-                os.replace(work, target)
     return target
 
 

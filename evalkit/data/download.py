@@ -1,50 +1,24 @@
-"""``evalkit data``: fetches what tasks need from the hub into a mirror, and checks a mirror."""
+"""What tasks need, fetched from the hub into a mirror: ``evalkit data pull``."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from evalkit.core.columns import ColumnType
-from evalkit.core.errors import EnvironmentProblem, EvalkitError, MediaError, UsageError
+from evalkit.core.errors import EnvironmentProblem, UsageError
 from evalkit.core.task import Row, Task
-from evalkit.core.types import MediaRef, Sample
 from evalkit.data.file_columns import named_files
 from evalkit.data.hub import HubDataset
-from evalkit.data.images import image_size
-from evalkit.data.lock import NAME, LockedRepo, file_problem, read_lock, write_lock
+from evalkit.data.lock import NAME, LockedRepo, read_lock, write_lock
 from evalkit.data.mirror import only_mirror
+from evalkit.data.pull_spec import PullSpec, has_size, hub_tasks, with_unresolved_files
 from evalkit.data.remote import Remote
 from evalkit.data.selection import selected_ids
 from evalkit.data.tarballs import is_tar
 from evalkit.data.unpack import unpack_in_place
-
-LISTED = 10
-"""Bad samples of a task that are named one by one."""
-
-
-@dataclass(frozen=True)
-class PullSpec:
-    """What to fetch: which tasks, into which mirror, and which samples of each (see ``RunSpec``).
-
-    ``lock`` is a further lock file (to be committed), which says which commits to fetch and learns
-    which were; ``update`` takes the newest commits instead.
-    """
-
-    tasks: Sequence[Task]
-    data_root: Path
-    limit: int | None = None
-    subset: str | None = None
-    lock: Path | None = None
-    update: bool = False
-
-    @property
-    def whole(self) -> bool:
-        """Whether every sample is wanted."""
-        return self.limit is None and self.subset is None
 
 
 @dataclass
@@ -66,7 +40,7 @@ class RepoPlan:
         """Bytes of the files, of all or of those that are not there yet."""
         sizes = {path: self.remote.tree[path].size for path in self.files}
         if missing_only:
-            sizes = {path: size for path, size in sizes.items() if not _has_size(self.folder / path, size)}
+            sizes = {path: size for path, size in sizes.items() if not has_size(self.folder / path, size)}
         return sum(sizes.values())
 
 
@@ -91,7 +65,7 @@ def plan_pull(spec: PullSpec) -> list[RepoPlan]:
     """
     locked = read_lock(spec.lock or spec.data_root / NAME)
     plans: dict[str, RepoPlan] = {}
-    for task, dataset in _hub_tasks(spec.tasks):
+    for task, dataset in hub_tasks(spec.tasks):
         there = only_mirror(spec.data_root, dataset.names)
         name = there.name if there else dataset.repo
         found = plans.get(name)
@@ -159,176 +133,37 @@ def _pull(spec: PullSpec, plans: Sequence[RepoPlan], reporter: PullReporter) -> 
     for each in plans:
         for left in (each.folder / ".cache").rglob("*.incomplete"):  # of a pull that was killed
             left.unlink()
-        for path in each.files:
-            if each.remote.fetch(path, each.folder):
-                reporter.fetched(f"{each.remote.repo}: {path}")
+        _fetch(each, each.files, reporter)
         _record(spec, each, {})
         members = _fetch_media(spec, each, reporter)
         _record(spec, each, members)
         _unpack(each, reporter)
 
 
-@dataclass
-class MirrorProblems:
-    """What is wrong with a mirror, one line a problem; ``taken``: what is there under which of its names."""
-
-    missing: list[str] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
-    taken: list[str] = field(default_factory=list)
-
-
-def check(spec: PullSpec) -> MirrorProblems:
-    """What is wrong with a mirror; nothing where it is whole.
-
-    Files are compared with the lock file's sizes and checksums; every row is read, counted and checked
-    against what its task declares; media that the chosen samples refer to are looked for.
-    """
-    locked = read_lock(spec.data_root / NAME)
-    found = MirrorProblems()
-    for names in dict.fromkeys(dataset.names for _, dataset in _hub_tasks(spec.tasks)):
-        try:
-            there = only_mirror(spec.data_root, names)
-        except EvalkitError:  # reading the rows says so
-            continue
-        if there and names[1:]:
-            found.taken.append(f"{names[0]}: taken from `{there.name}`, commit {there.held}")
-        found.missing += _wrong_files(spec.data_root, there.name if there else names[0], locked)
-    for task in spec.tasks:
-        if "mini" not in task.tags:  # drawn on the spot
-            _check_rows(spec, task, found)
-    return found
-
-
-def _wrong_files(root: Path, repo: str, locked: Mapping[str, LockedRepo]) -> Iterator[str]:
-    """Which files of a mirror are not as the lock file says."""
-    if repo not in locked:
-        yield f"{repo}: not in {NAME}; its files can't be checked, only read"
-        return
-    for path, expected in locked[repo].files.items():
-        problem = file_problem(root / repo / path, expected)
-        if problem:
-            yield f"{repo}: {path}: {problem}"
-    for path, size in locked[repo].members.items():
-        if not _has_size(root / repo / path, size):
-            yield f"{repo}: {path}: missing or cut short"
-
-
-def _check_rows(spec: PullSpec, task: Task, found: MirrorProblems) -> None:
-    """Add what is wrong with a task's rows: their number, files that they lack, what can't be asked."""
-    dataset, root = task.dataset, str(spec.data_root)
-    count, wanted = 0, 0
-    bad: list[str] = []
-    missing: dict[str, None] = {}
-    try:
-        named = _named(task)
-        chosen = selected_ids(named, root, spec.limit, spec.subset)
-        looked_in = _roots(spec, dataset) if isinstance(dataset, HubDataset) else []
-        for row, samples in named.read(root):
-            count += len(samples)
-            own = [sample for sample in samples if chosen is None or sample.id in chosen]
-            wanted += len(own)
-            bad += [problem for sample in own if (problem := sample.problem or _unreadable(sample))]
-            if own and isinstance(dataset, HubDataset):
-                missing |= dict.fromkeys(_missing(dataset, row, looked_in))
-    except EvalkitError as error:
-        found.missing.append(f"{task.name}: {' '.join(str(error).split())}")
-        return
-    if task.size is not None and count != task.size:
-        found.missing.append(f"{task.name}: {count} samples instead of {task.size}")
-    if missing:
-        first, more = next(iter(missing)), f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        hint = dataset.files_hint if isinstance(dataset, HubDataset) else ""
-        found.missing.append(f"{task.name}: no file `{first}`{more}. {hint}".rstrip(" ."))
-    if bad:
-        found.bad.append(f"{task.name}: {len(bad)} of {wanted} samples can't be asked")
-        found.bad += [f"{task.name}: {problem}" for problem in bad[:LISTED]]
-        found.bad += [f"{task.name}: and {len(bad) - LISTED} more"] if len(bad) > LISTED else []
-
-
-def _roots(spec: PullSpec, dataset: HubDataset) -> Sequence[Path]:
-    """Folders in which files that rows name are looked up."""
-    if not dataset.files:
-        return []
-    return dataset.media_roots(str(spec.data_root))
-
-
-def _missing(dataset: HubDataset, row: Row, roots: Sequence[Path]) -> Iterator[str]:
-    """Files that a row needs and that aren't there."""
-    for column, names in named_files(dataset.files, row).items():
-        if column not in dataset.optional and not any(
-            (root / name).exists() for root in roots for name in names
-        ):
-            yield names[0]
-
-
-def _unreadable(sample: Sample) -> str | None:
-    """What is wrong with the header of an image that a row holds, or names by its place on this machine."""
-    for part in (each for each in sample.parts if isinstance(each, MediaRef) and each.kind == "image"):
-        if part.data is not None or Path(str(part.path)).is_absolute():
-            try:
-                image_size(part)
-            except MediaError as error:
-                return f"{error.what}: {error.why}"
-    return None
-
-
-def _hub_tasks(tasks: Sequence[Task]) -> Iterator[tuple[Task, HubDataset]]:
-    for task in tasks:
-        if isinstance(task.dataset, HubDataset):
-            yield task, task.dataset
-
-
-@dataclass(frozen=True)
-class _UnresolvedDataset:
-    """A data set whose rows name their files without looking for them."""
-
-    dataset: HubDataset
-
-    def rows(self, data_root: str | None) -> Iterator[Row]:
-        for row in replace(self.dataset, files={}, archives=()).rows(data_root):
-            names = named_files(self.dataset.files, row)
-            found = {
-                name: None if name in self.dataset.optional else paths[0] for name, paths in names.items()
-            }
-            yield {**row, **found}
-
-    def describe(self) -> dict[str, str]:
-        return self.dataset.describe()
-
-    @property
-    def kinds(self) -> Mapping[str, ColumnType]:
-        return self.dataset.kinds
-
-    def check(self, row: Row) -> str | None:
-        return self.dataset.check(row)
-
-
-def _named(task: Task) -> Task:
-    if not isinstance(task.dataset, HubDataset):
-        return task
-    return replace(task, dataset=_UnresolvedDataset(task.dataset))
-
-
 def _wanted(spec: PullSpec, task: Task) -> Iterator[Row]:
     """The stored rows that have a sample which is wanted."""
-    named, root = _named(task), str(spec.data_root)
+    named, root = with_unresolved_files(task), str(spec.data_root)
     chosen = selected_ids(named, root, spec.limit, spec.subset)
     for row, samples in named.read(root):
         if chosen is None or any(sample.id in chosen for sample in samples):
             yield row
 
 
+def _fetch(each: RepoPlan, paths: Iterable[str], reporter: PullReporter) -> None:
+    for path in each.remote.fetch(paths, each.folder):
+        reporter.fetched(f"{each.remote.repo}: {path}")
+
+
 def _fetch_media(spec: PullSpec, each: RepoPlan, reporter: PullReporter) -> dict[str, int]:
     """Fetch single files and members of archives that the wanted rows name; return the members."""
     members: dict[str, int] = {}
-    for task, dataset in _hub_tasks(each.tasks):
+    for task, dataset in hub_tasks(each.tasks):
         if not dataset.files:
             continue
         wanted = [names for row in _wanted(spec, task) for names in named_files(dataset.files, row).values()]
-        for path in dict.fromkeys(name for names in wanted for name in names if name in each.remote.tree):
-            each.files[path] = None
-            if each.remote.fetch(path, each.folder):
-                reporter.fetched(f"{each.remote.repo}: {path}")
+        single = dict.fromkeys(name for names in wanted for name in names if name in each.remote.tree)
+        each.files |= single
+        _fetch(each, single, reporter)
         if not spec.whole:
             members |= _extract_members(each, dataset, {name for names in wanted for name in names}, reporter)
     return members
@@ -344,7 +179,7 @@ def _extract_members(
             continue
         sizes = {name: size for name, size in each.remote.zip_sizes(archive).items() if name in names}
         found |= sizes
-        absent = [name for name, size in sizes.items() if not _has_size(each.folder / name, size)]
+        absent = [name for name, size in sizes.items() if not has_size(each.folder / name, size)]
         if absent:
             each.remote.extract_members(
                 archive,
@@ -372,17 +207,10 @@ def _record(spec: PullSpec, each: RepoPlan, members: Mapping[str, int]) -> None:
 
 def _unpack(each: RepoPlan, reporter: PullReporter) -> None:
     """Unpack archives beside themselves, where every job finds them, unless that was done."""
-    archives = [each.folder / path for _, dataset in _hub_tasks(each.tasks)
+    archives = [each.folder / path for _, dataset in hub_tasks(each.tasks)
                 for path in each.remote.matching(dataset.archives)]  # fmt: skip
     for name in unpack_in_place(dict.fromkeys(archives), each.folder):
         reporter.fetched(f"{each.remote.repo}: unpacked {name}")
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except OSError:
-        return False
 
 
 def summary(plans: Sequence[RepoPlan]) -> list[dict[str, Any]]:

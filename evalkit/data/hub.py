@@ -8,7 +8,7 @@ ever loaded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from evalkit.data.file_columns import FileColumns, PathTemplates, check_json
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
 from evalkit.data.mirror import find_mirror, how_to_get
-from evalkit.data.remote import Remote
+from evalkit.data.remote import find_repository
 
 Row = Mapping[str, Any]
 
@@ -42,6 +42,23 @@ _HEAD = 64
 """Rows that show what a column holds where the file has no schema."""
 
 _VAGUE = ("null", "anything")
+
+
+@dataclass(frozen=True)
+class FoundRepository:
+    """Where a repository was found: ``source`` is a mirror's folder or a name on the hub, ``revision`` the
+    commit there (None: a mirror), ``commit`` what is known of it, in words.
+    """
+
+    name: str
+    source: str
+    commit: str
+    revision: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The mirror's folder."""
+        return Path(self.source) if self.revision is None else None
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,7 @@ class HubDataset:
         files_hint: how to get files that are not in the repository.
         aliases: other names of the same repository, such as those that it had before it was moved: a mirror
             under any of them is taken, and on the hub they are tried in turn.
+        found: where the repository was found (see :meth:`open`); None in a declaration.
     """
 
     repo: str
@@ -79,8 +97,18 @@ class HubDataset:
     optional: tuple[str, ...] = ()
     files_hint: str = ""
     aliases: tuple[str, ...] = ()
-    # Filled in while rows are read: what `describe` can tell only then.
-    _resolved: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    found: FoundRepository | None = None
+
+    def open(self, data_root: str | None) -> HubDataset:
+        """The same, found below ``data_root``, or on the hub without one.
+
+        Raises:
+            EnvironmentProblem: there is no such mirror, or there are two that may differ.
+        """
+        if not data_root:
+            return replace(self, found=self._on_hub())
+        mirror = find_mirror(data_root, self.names)
+        return replace(self, found=FoundRepository(mirror.name, str(mirror.folder), mirror.held))
 
     def rows(self, data_root: str | None) -> Iterator[Row]:
         """Yield the rows of every configuration, in the repository's order, with additional columns:
@@ -89,27 +117,24 @@ class HubDataset:
         Raises:
             EnvironmentProblem: the data are not there, incomplete, or not as declared.
         """
-        if data_root:
-            mirror = find_mirror(data_root, self.names)
-            locked = read_lock(Path(data_root).expanduser() / LOCK).get(mirror.name)
-            self._found("local mirror", mirror.name, mirror.held)
-            source, revision, folder = str(mirror.folder), None, mirror.folder
-        else:
-            source, revision = self._on_hub()
-            folder, locked = None, None
-        files = self._files(folder, data_root, source, revision)
+        found = self.found or self.open(data_root).found
+        assert found is not None  # of one that is open
+        locked = read_lock(Path(data_root).expanduser() / LOCK).get(found.name) if data_root else None
+        files = self._files(found, data_root)
         number = 0
         for config in self.configs:
             first = number
             known = locked.splits.get(f"{config or 'default'}/{self.split}", ()) if locked else ()
-            for place, row in enumerate(self._read(source, config, revision, known)):
+            for place, row in enumerate(self._read(found.source, config, found.revision, known)):
                 if place == 0:
                     self._check_columns(row)
                 row = {"row_number": number, **({"config": config} if config else {}), **row}
                 yield files.add_paths(row) if files else row
                 number += 1
             if number == first:
-                raise self._problem(source, config, "it is empty: it has no rows", folder is not None)
+                raise self._problem(
+                    found.source, config, "it is empty: it has no rows", found.revision is None
+                )
         if files:
             files.check_any_found()
 
@@ -134,21 +159,23 @@ class HubDataset:
         return next((problem for problem in found if problem), None)
 
     def describe(self) -> dict[str, str]:
-        """Where the rows come from; once they were read, also the commit, the source, and under which of its
+        """Where the rows come from; once it is open, also the commit, the source, and under which of its
         names the repository was found. ``repo`` is the same whatever it was, so that a row keeps its name.
         """
         configs = {"config": ", ".join(_as_tuple(self.config))} if self.config else {}
+        resolved: dict[str, str] = {}
+        if self.found:
+            source = "hub" if self.found.revision else "local mirror"
+            resolved = {"source": source, "commit": self.found.commit}
+            resolved |= {"found_as": self.found.name} if self.aliases else {}
         return {
             "repo": self.repo,
             **({"aliases": ", ".join(self.aliases)} if self.aliases else {}),
             **configs,
             "split": self.split,
             "revision": self.revision,
-            **self._resolved,
+            **resolved,
         }
-
-    def _found(self, source: str, name: str, commit: str) -> None:
-        self._resolved.update(source=source, commit=commit, **({"found_as": name} if self.aliases else {}))
 
     def _read(
         self, source: str, config: str | None, revision: str | None, known: Sequence[str] = ()
@@ -237,23 +264,21 @@ class HubDataset:
             f"give it with `--data-root DIR`: {how_to_get(self.repo, target)}"
         )
 
-    def _on_hub(self) -> tuple[str, str]:
-        """The name that the hub has the repository under, and the revision as a commit, if it answers."""
+    def _on_hub(self) -> FoundRepository:
+        """The repository on the hub, at the commit that its revision is now, if the hub answers."""
         try:
-            remote = Remote.at(self.names, self.revision, timeout=10)
+            name, commit = find_repository(self.names, self.revision, timeout=10)
         except EnvironmentProblem:  # loading meets it too and can say more
-            self._found("hub", self.repo, "unknown (the hub could not be asked)")
-            return self.repo, self.revision
-        self._found("hub", remote.repo, remote.commit)
-        return remote.repo, remote.commit
+            unknown = "unknown (the hub could not be asked)"
+            return FoundRepository(self.repo, self.repo, unknown, self.revision)
+        return FoundRepository(name, name, commit, commit)
 
-    def _files(
-        self, folder: Path | None, data_root: str | None, source: str, revision: str | None
-    ) -> FileColumns | None:
+    def _files(self, found: FoundRepository, data_root: str | None) -> FileColumns | None:
         if not self.files:
             return None
+        folder = found.folder
         if folder is None and self.archives:
-            folder = self._download_archives(source, revision)
+            folder = self._download_archives(found)
         return FileColumns.locate(
             self.repo, folder, data_root, self.archives, self.files, self.optional, self.files_hint
         )
@@ -268,21 +293,24 @@ class HubDataset:
 
     def media_roots(self, data_root: str) -> Sequence[Path]:
         """Folders of a mirror in which files that rows name are looked up."""
-        folder = find_mirror(data_root, self.names).folder
-        files = self._files(folder, data_root, str(folder), None)
+        found = self.open(data_root).found
+        files = self._files(found, data_root) if found else None
         return files.roots if files else ()
 
-    def _download_archives(self, name: str, revision: str | None) -> Path:
+    def _download_archives(self, found: FoundRepository) -> Path:
         from huggingface_hub import snapshot_download
 
         try:
             return Path(
                 snapshot_download(
-                    name, repo_type="dataset", revision=revision, allow_patterns=list(self.archives)
+                    found.source,
+                    repo_type="dataset",
+                    revision=found.revision,
+                    allow_patterns=list(self.archives),
                 )
             )
         except (OSError, ValueError, RuntimeError) as error:
-            raise self._problem(name, None, " ".join(str(error).split()), local=False) from error
+            raise self._problem(found.source, None, " ".join(str(error).split()), local=False) from error
 
 
 def _undecoded(rows: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 
 from evalkit.core.errors import MediaError
@@ -13,12 +14,23 @@ MEDIA_SECONDS = 120.0
 """How long a medium may take to be read, unless told otherwise."""
 
 
+def file_state(path: str | None) -> tuple[int, ...] | None:
+    """What changes when a file does; None if there is none."""
+    try:
+        found = os.stat(path or "")
+    except (OSError, ValueError):
+        return None
+    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
 def media_digest(ref: MediaRef) -> str:
-    """A content hash, ``sha256:...`` of all bytes.
+    """A content hash, ``sha256:...`` of all bytes; it is not computed again while the file is as it was.
 
     Raises:
         MediaError: the file can't be read.
     """
+    if ref.digest is not None and ref.digest.state is not None and ref.digest.state == file_state(ref.path):
+        return ref.digest.text
     if ref.data is not None:
         return f"sha256:{hashlib.sha256(ref.data).hexdigest()}"
     try:

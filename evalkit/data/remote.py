@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,44 +24,48 @@ _FIX = (
 )
 
 
+def find_repository(names: Sequence[str], revision: str, timeout: float | None = None) -> tuple[str, str]:
+    """The first of a repository's names that the hub knows, and the commit that ``revision`` is now.
+
+    Raises:
+        EnvironmentProblem: the hub can't be reached, or has no such repository or revision.
+    """
+    first: EnvironmentProblem | None = None
+    for name in names:
+        try:
+            return name, _commit(name, revision, timeout)
+        except EnvironmentProblem as problem:
+            if not _is_absent(problem):
+                raise
+            first = first or problem
+    assert first is not None
+    others = f"; nor is it there as {', '.join(names[1:])}" if names[1:] else ""
+    raise EnvironmentProblem(first.what, f"{first.why}{others}", first.fix) from first
+
+
 @dataclass(frozen=True)
 class Remote:
-    """One repository at one commit."""
+    """One repository at one commit; ``tree``: every file of it by its path."""
 
     repo: str
     commit: str
+    tree: Mapping[str, LockedFile]
 
     @classmethod
-    def at(cls, names: Sequence[str], revision: str, timeout: float | None = None) -> Remote:
-        """The repository at the commit that ``revision`` is now, under the first of its names that the hub
-        knows.
+    def at(cls, names: Sequence[str], revision: str) -> Remote:
+        """The repository under the first of its ``names`` that the hub knows, at a ``revision``.
 
         Raises:
             EnvironmentProblem: the hub can't be reached, or has no such repository or revision.
         """
-        first: EnvironmentProblem | None = None
-        for name in names:
-            try:
-                return cls(name, _commit(name, revision, timeout))
-            except EnvironmentProblem as problem:
-                if not _is_absent(problem):
-                    raise
-                first = first or problem
-        assert first is not None
-        others = f"; nor is it there as {', '.join(names[1:])}" if names[1:] else ""
-        raise EnvironmentProblem(first.what, f"{first.why}{others}", first.fix) from first
-
-    @cached_property
-    def tree(self) -> dict[str, LockedFile]:
-        """Every file of the repository by its path."""
         from huggingface_hub import HfApi
         from huggingface_hub.hf_api import RepoFile
 
-        with _problems(self.repo):
-            found = HfApi().list_repo_tree(
-                self.repo, recursive=True, revision=self.commit, repo_type="dataset"
-            )
-            return {entry.path: _locked(entry) for entry in found if isinstance(entry, RepoFile)}
+        repo, commit = find_repository(names, revision)
+        with _problems(repo):
+            found = HfApi().list_repo_tree(repo, recursive=True, revision=commit, repo_type="dataset")
+            tree = {entry.path: _locked(entry) for entry in found if isinstance(entry, RepoFile)}
+        return cls(repo, commit, tree)
 
     def data_files(self, config: str | None, split: str) -> tuple[str, ...]:
         """Paths of the files behind one split, as its card (or the files' names) say.
@@ -87,43 +91,46 @@ class Remote:
         found = [re.compile(_regex(pattern)) for pattern in patterns]
         return [path for path in self.tree if any(pattern.fullmatch(path) for pattern in found)]
 
-    def fetch(self, path: str, folder: Path) -> bool:
-        """Bring one file into ``folder``, unless it is there already; return whether it was fetched.
+    def fetch(self, paths: Iterable[str], folder: Path) -> list[str]:
+        """Bring those files into ``folder`` that aren't there, several at a time; return which were fetched.
 
-        A dropped connection goes on where it broke. The content is checked.
+        The hub's client takes a dropped connection up where it broke. It compares sizes only: contents are
+        checked here, and what arrives damaged is fetched again.
 
         Raises:
-            EnvironmentProblem: it can't be fetched, or arrives damaged again and again.
+            EnvironmentProblem: one can't be fetched, or arrives damaged again and again.
         """
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import snapshot_download
 
-        expected, target = self.tree[path], folder / path
-        problem = file_problem(target, expected)
-        if problem is None:
-            return False
-        for attempt in range(_TRIES):
-            force = attempt > 0 and problem != "missing"
+        problems = self._wrong_files(paths, folder)
+        wanted, tries = list(problems), 0
+        while problems and tries < _TRIES:
+            tries += 1
             try:
-                with _problems(self.repo, path):
-                    hf_hub_download(
+                with _problems(self.repo):
+                    snapshot_download(
                         self.repo,
-                        path,
                         repo_type="dataset",
                         revision=self.commit,
                         local_dir=folder,
-                        force_download=force,
+                        allow_patterns=[glob.escape(path) for path in problems],
                     )
             except EnvironmentProblem:
-                if attempt == _TRIES - 1:
+                if tries == _TRIES:
                     raise
-            problem = file_problem(target, expected)
-            if problem is None:
-                return True
-            if problem != "missing":
-                target.unlink()  # so that no run takes it for whole
-        raise EnvironmentProblem(
-            f"`{path}` of data set `{self.repo}`", f"after {_TRIES} tries: {problem}", _FIX
-        )
+            problems = self._wrong_files(problems, folder)
+            for path in problems:  # so that no run takes it for whole, and the client fetches it again
+                (folder / path).unlink(missing_ok=True)
+        for path, problem in problems.items():
+            raise EnvironmentProblem(
+                f"`{path}` of data set `{self.repo}`", f"after {_TRIES} tries: {problem}", _FIX
+            )
+        return wanted
+
+    def _wrong_files(self, paths: Iterable[str], folder: Path) -> dict[str, str]:
+        """What is wrong with files, by their paths; sound ones are left out."""
+        found = {path: file_problem(folder / path, self.tree[path]) for path in paths}
+        return {path: problem for path, problem in found.items() if problem}
 
     def zip_sizes(self, path: str) -> dict[str, int]:
         """The members of a zip archive and their sizes, read from its end alone."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,18 @@ class Rows:
     columns: tuple[str, ...] | Mapping[str, ColumnType] = ()
     encoding: str = "utf-8"
     folder: str = ""  # of the task's file, see `declared_in`
-    # What `describe` can tell only when rows were read.
-    _resolved: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    revision: str | None = None  # of the content, see `open`
 
     def declared_in(self, folder: Path) -> Rows:
         """The same with relative paths counted from ``folder``."""
         return replace(self, folder=str(folder))
+
+    def open(self, data_root: str | None) -> Rows:
+        """The same with the SHA-256 of what the file holds now, unless it can't be read."""
+        try:
+            return replace(self, revision=f"sha256:{file_hash(self._path(self.file))}")
+        except OSError:  # reading the rows says so
+            return self
 
     def rows(self, data_root: str | None) -> Iterator[Row]:
         """Yield the rows in the file's order, each with its ``row_number``, from 0; ``data_root`` has no say.
@@ -73,7 +79,8 @@ class Rows:
             )
         try:
             before = _state(path)
-            self._resolved.update(revision=f"sha256:{file_hash(path)}")
+            if self.revision not in (None, f"sha256:{file_hash(path)}"):
+                raise self._problem("it was changed since it was opened", "repeat the command")
             if self.media is not None and not self._media.is_dir():
                 raise self._problem(f"its media folder `{self._media}` is not there", "correct `media`")
             columns = {column: self.kinds.get(column) for column in self.columns}
@@ -132,9 +139,10 @@ class Rows:
         return replace(ref, path=str(path))
 
     def describe(self) -> dict[str, str]:
-        """The file and the folder as the task names them; once it was read, also its content's hash."""
+        """The file and the folder as the task names them; once it is open, also its content's hash."""
         media = {"media": self.media} if self.media is not None else {}
-        return {"file": self.file, **media, **self._resolved}
+        revision = {"revision": self.revision} if self.revision else {}
+        return {"file": self.file, **media, **revision}
 
     def sources(self, data_root: str | None) -> Sequence[Path]:
         """The file and the folder: all that decides the rows."""

@@ -1,4 +1,4 @@
-"""Which samples of a task are asked: all, a limit's, or the fixed subset for CI; by hashes of their ids."""
+"""Which samples of a task are asked: all, a limited number, or the fixed subset for CI; by hashed ids."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class IndexedSample:
 def selected_ids(
     task: Task, data_root: str | None, limit: int | None, subset: str | None
 ) -> frozenset[str] | None:
-    """Ids of the samples that a limit or a subset leaves; None for all."""
+    """Ids of the samples that a limit or a subset selects; None for all."""
     if subset == "ci":
         return ci_subset(task.samples(data_root), task.ci)
     if limit is not None:
@@ -43,7 +43,7 @@ def choose_samples(
     cache: MediaCache,
     only: Container[str] | None = None,
 ) -> list[IndexedSample]:
-    """The samples to run, media on disk, in the data set's order; with ``only``, those of these ids.
+    """The samples to run, media on disk, in the data set's order; with ``only``, those with these ids.
 
     With a limit, the samples whose hashed ids are smallest: the same ones in every run, whatever
     the order of the data set, and a smaller limit takes a subset of a larger one's.
@@ -53,13 +53,13 @@ def choose_samples(
         numbered = (each for each in numbered if each.sample.id in only)
     if limit is not None:
         numbered = _smallest_hashes(numbered, limit, lambda each: each.sample)
-    light = (IndexedSample(each.index, _with_media_on_disk(each.sample, cache)) for each in numbered)
-    return sorted(light, key=lambda each: each.index)
+    on_disk = (IndexedSample(each.index, _with_media_on_disk(each.sample, cache)) for each in numbered)
+    return sorted(on_disk, key=lambda each: each.index)
 
 
 def ci_subset(samples: Iterable[Sample], size: int) -> frozenset[str]:
-    """Ids of the fixed subset for CI: every label of the first group gives its share, the samples
-    whose hashed ids are smallest, so that it is the same wherever and in whatever order it is drawn.
+    """Ids of the fixed subset for CI, stratified by the labels of the first group: of each stratum the
+    samples whose hashed ids are smallest, so that the subset is the same on every machine and in every order.
     """
     strata: dict[str, list[Sample]] = {}
     for sample in samples:
@@ -72,8 +72,8 @@ def ci_subset(samples: Iterable[Sample], size: int) -> frozenset[str]:
 
 
 def proportional_quotas(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
-    """How many of ``limit`` samples each stratum gives, in proportion to ``sizes``, in all at most
-    as many as there are; the largest remainders are rounded up, ties by name.
+    """How many of ``limit`` samples each stratum gives, in proportion to ``sizes`` (largest remainder method,
+    ties by name).
 
     >>> proportional_quotas({"a": 60, "b": 30, "c": 10}, 5)
     {'a': 3, 'b': 2, 'c': 0}
@@ -89,8 +89,8 @@ def proportional_quotas(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
 
 
 def _smallest_hashes(items: Iterable[Item], limit: int, sample_of: Callable[[Item], Sample]) -> list[Item]:
-    """The items whose samples' units have the smallest hashes, at most ``limit`` of them, no unit cut
-    in two unless it is the only one.
+    """At most ``limit`` items: those whose samples' units have the smallest hashes. No unit is split unless
+    it is the only one.
     """
 
     def key(item: Item) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Whether close calls were decided by the company they were answered in."""
+"""The audit: whether an answer with a small margin depends on the batch that it was generated in."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from evalkit.core.types import Request, Response
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import Executor
 from evalkit.engine.optimizations import Optimizations
-from evalkit.engine.scheduler import EngineConfig
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,19 @@ def audit(
     executor: Executor,
     requests: Sequence[Mapping[str, Request]],
     tokens: Sequence[Mapping[str, tuple[int, ...]]],
-    settings: EngineConfig,
+    config: EngineConfig,
 ) -> list[AuditResult]:
-    """Answer requests again, each alone and without any technique of the engine.
+    """Answer requests again, each alone and without any optimization of the engine.
 
     Args:
         executor: has the models loaded.
         requests: for every model, by key.
         tokens: the ids that were generated for each.
-        settings: how they were answered before; of these only the preprocessing stays.
+        config: how they were answered before; of this only the preprocessing stays.
     """
     found: list[dict[str, Response]] = [{} for _ in requests]
-    settings = replace(settings, batch_tokens=None, batch_size=1, optimizations=Optimizations.without("all"))
-    with closing(executor.generate([list(each.values()) for each in requests], settings)) as answers:
+    config = replace(config, batch_tokens=None, batch_size=1, optimizations=Optimizations.without("all"))
+    with closing(executor.generate([list(each.values()) for each in requests], config)) as answers:
         for number, batch in answers:
             found[number] |= {each.key: each for each in batch}
     return [

@@ -1,4 +1,4 @@
-"""What has to be known of media before any is shown, read within a time: a disk may not answer."""
+"""Content hashes and headers of media, read before a run in worker processes: a disk may not answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from evalkit.core.errors import MediaError
-from evalkit.core.types import MediaRef
-from evalkit.data.media import late, media_digest, unreadable
+from evalkit.core.types import MediaDigest, MediaRef
+from evalkit.data.media import file_state, late, media_digest, unreadable
 from evalkit.engine.worker_pool import (
     WORKER_DIED,
     Job,
@@ -29,38 +29,47 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MAX_READERS = 4
-"""Processes that read media at a time: more are no faster on one disk."""
+"""Processes that read media: more are no faster on one disk."""
 
 JOBS_PER_READER = 8
+"""Jobs that the media are divided into, for each process."""
+
 MAX_JOB_ITEMS = 256
-"""In how many jobs for each process the work is divided, and how many media are in one at most."""
+"""Media of one job."""
 
 QUIET_SECONDS = 1.0
-SECONDS_BETWEEN_NOTES = 5.0
+"""How long reading may take until progress is logged."""
 
-UNREADABLE = "unreadable"
+SECONDS_BETWEEN_NOTES = 5.0
+"""How often it is logged from then on."""
+
+UNREADABLE = MediaDigest("unreadable")
+"""The digest of a file that can't be read."""
 
 _LOG = logging.getLogger("evalkit.data.file_hash")
 
 
 @dataclass(frozen=True)
 class FileDigests:
-    """Content hashes of files by their path (or ``unreadable``), and what is wrong with some by theirs."""
+    """Content hashes of files by path (``unreadable`` without one), and problems by path."""
 
-    known: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, MediaDigest] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
 def digest_files(media: Iterable[MediaRef], workers: int, seconds: float) -> FileDigests:
-    """Content hashes of files, each taken once; ``unreadable`` where there is nothing to be read, which its
-    sample will tell. A problem is that it took more than so many seconds, or ended its process. What takes
-    long is told to the log, now and then.
+    """Hash the content of files, each once. A file that took more than ``seconds``, or ended its worker, is a
+    problem; one that is missing is only ``unreadable``: its sample will report why. Progress is logged.
     """
     refs = {ref.path: ref for ref in media if ref.path is not None}
-    found = dict(zip(refs, map_with_timeout(list(refs.values()), _digest, workers, seconds), strict=True))
+    found = dict(zip(refs, map_with_timeout(list(refs.values()), digest_of, workers, seconds), strict=True))
     return FileDigests(
-        {path: each if isinstance(each, str) else UNREADABLE for path, each in found.items()},
-        {path: _why(refs[path], each, seconds) for path, each in found.items() if not isinstance(each, str)},
+        {path: each if isinstance(each, MediaDigest) else UNREADABLE for path, each in found.items()},
+        {
+            path: _why(refs[path], each, seconds)
+            for path, each in found.items()
+            if not isinstance(each, MediaDigest)
+        },
     )
 
 
@@ -69,9 +78,11 @@ def _why(ref: MediaRef, problem: JobFailure, seconds: float) -> str:
     return f"{error.what}: {error.why}; {error.fix}"
 
 
-def _digest(ref: MediaRef) -> str:
+def digest_of(ref: MediaRef) -> MediaDigest:
+    """The content hash of a medium; one that can't be read has none yet, and its sample will report why."""
+    state = file_state(ref.path)
     try:
-        return media_digest(ref)
+        return MediaDigest(media_digest(ref), state)
     except MediaError:
         return UNREADABLE
 
@@ -79,56 +90,57 @@ def _digest(ref: MediaRef) -> str:
 def map_with_timeout(
     items: Sequence[T], work: Callable[[T], R], workers: int, seconds: float
 ) -> list[R | JobFailure]:
-    """What ``work`` makes of each item, or that it took more than so many seconds, or ended its process. What
-    it raises, is raised. ``workers=0`` does it in a thread of this process, as do processes that
-    can't be started.
+    """``work`` mapped over ``items``, with a limit in seconds for each: the result is a failure where an item
+    took longer or ended its process. What ``work`` raises is raised here.
+
+    ``workers=0``, or processes that can't be started, do it in a thread of this process.
     """
     if not items:
         return []
-    noted = _ProgressLog(len(items))
+    log = _ProgressLog(len(items))
     if workers:
         size = min(workers, MAX_READERS, len(items))
-        with WorkerPool(size, noted.step) as pool:
+        with WorkerPool(size, log.step) as pool:
             if not pool.submit(tuple, seconds).result().problem:
                 return _map_in_jobs(
                     items, work, lambda job: pool.submit(job, seconds).result, size * JOBS_PER_READER
                 )
-    here = ObservedRunner(ThreadRunner(), noted.step)
+    here = ObservedRunner(ThreadRunner(), log.step)
     return _map_in_jobs(items, work, lambda job: partial(JobResult.of, here, job, seconds), JOBS_PER_READER)
 
 
 SubmitJob = Callable[[Job], Callable[[], JobResult]]
-"""Begins a job, and gives a function that waits for its progress."""
+"""Starts a job, and returns a function that waits for its result."""
 
 
 def _map_in_jobs(
-    items: Sequence[T], work: Callable[[T], R], begin: SubmitJob, shares: int
+    items: Sequence[T], work: Callable[[T], R], start: SubmitJob, jobs: int
 ) -> list[R | JobFailure]:
-    size = min(MAX_JOB_ITEMS, math.ceil(len(items) / shares))
-    jobs = [items[first : first + size] for first in range(0, len(items), size)]
-    begun = [(share, begin(partial(_map, work, share))) for share in jobs]
+    size = min(MAX_JOB_ITEMS, math.ceil(len(items) / jobs))
+    chunks = [items[first : first + size] for first in range(0, len(items), size)]
+    started = [(chunk, start(partial(_map, work, chunk))) for chunk in chunks]
     found: list[R | JobFailure] = []
-    for share, progress in begun:
-        found += _collect_job(share, work, progress(), begin)
+    for chunk, wait in started:
+        found += _collect_job(chunk, work, wait(), start)
     return found
 
 
 def _collect_job(
-    items: Sequence[T], work: Callable[[T], R], progress: JobResult, begin: SubmitJob
+    items: Sequence[T], work: Callable[[T], R], finished: JobResult, start: SubmitJob
 ) -> list[R | JobFailure]:
-    """The results of a job, and of those that go on behind whatever stopped it. An item that ends its process
-    is tried once more: that may have been for want of memory that others took.
+    """The results of a job, and of the jobs that go on after an item that stopped it. An item that ends its
+    process is tried once more: that may have been for want of memory that others took.
     """
-    found: list[R | JobFailure] = list(progress.steps)
+    found: list[R | JobFailure] = list(finished.steps)
     died = -1
-    while progress.problem is not None and len(found) < len(items):
-        if isinstance(progress.problem, StepTimeout) or died == len(found):
-            found.append(progress.problem)
+    while finished.problem is not None and len(found) < len(items):
+        if isinstance(finished.problem, StepTimeout) or died == len(found):
+            found.append(finished.problem)
         else:
             died = len(found)
         if len(found) < len(items):
-            progress = begin(partial(_map, work, items[len(found) :]))()
-            found += progress.steps
+            finished = start(partial(_map, work, items[len(found) :]))()
+            found += finished.steps
     return found
 
 
@@ -138,7 +150,7 @@ def _map(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 
 @dataclass
 class _ProgressLog:
-    """How many of the media were read; several threads count."""
+    """Logs how many media were read; steps are counted from several threads."""
 
     total: int
     done: int = 0

@@ -1,10 +1,10 @@
-"""What the engine does to be fast; each can be switched off by name, and none changes an answer."""
+"""Optimizations of the engine: each can be switched off by name, and none changes an answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.core.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -13,13 +13,13 @@ class Optimizations:
 
     Attributes:
         media: questions about the same media are preprocessed together, so that these are decoded once.
-        vision: the vision tower sees a medium once, and a batch of media at a time.
+        vision: the vision tower encodes a medium once, and a batch of media at a time.
         prefix: questions about the same media share the keys and values up to the last visual token.
-        packing: prompts of several questions are processed in one call, without padding.
-        continuous: finished answers leave the decoding batch, and new questions enter it.
-        graphs: on a GPU, a step of generation is recorded once and then launched as a whole (CUDA graphs).
-        lockstep: models of one run that read requests alike are run side by side: media are decoded once
-            for all of them, and seen once by those with the same vision tower.
+        packing: prompts of several questions are prefilled in one call, without padding.
+        continuous: finished sequences leave the decoding batch, and new ones enter it.
+        graphs: on a GPU, a decoding step is captured once and then launched as a whole (CUDA graphs).
+        lockstep: models of one run with equal preprocessors run side by side: media are decoded once for all
+            of them, and encoded once for those with the same vision tower.
     """
 
     media: bool = True
@@ -32,22 +32,18 @@ class Optimizations:
 
     @classmethod
     def names(cls) -> list[str]:
-        """All of them."""
+        """Names of all optimizations."""
         return [each.name for each in fields(cls)]
 
     @classmethod
     def without(cls, *names: str) -> Optimizations:
-        """All but those named; ``all`` switches everything off.
+        """All but the named ones; ``all`` switches everything off.
 
         Raises:
-            UsageError: there is no such technique.
+            UsageError: there is no optimization of this name.
         """
         known = cls.names()
         for name in names:
             if name not in (*known, "all"):
-                raise UsageError(
-                    f"optimization `{name}`",
-                    f"there is none of this name.{did_you_mean(name, known)}",
-                    f"known: all, {', '.join(known)}",
-                )
+                raise unknown_name("optimization", name, known, f"known: all, {', '.join(known)}")
         return cls(**{name: not {name, "all"} & set(names) for name in known})

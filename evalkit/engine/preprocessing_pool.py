@@ -1,4 +1,4 @@
-"""Preprocessing ahead of the model, in worker processes, within a memory bound."""
+"""The preprocessing pool: worker processes prepare requests ahead of the model, within a memory bound."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import TypeVar
@@ -33,37 +33,43 @@ AHEAD_GROUPS_PER_WORKER = 8
 
 @dataclass(frozen=True)
 class PreparationFailure:
-    """A request that could not be prepared, and why."""
+    """Why a request could not be prepared."""
 
-    request: Request
     error: str
+
+
+Preparation = Prepared | PreparationFailure
+"""What became of one request."""
 
 
 @dataclass(frozen=True)
 class PreparedGroup:
-    """What became of a group of requests."""
+    """A group of requests, and what became of each, in the order of its members."""
 
-    prepared: list[Prepared] = field(default_factory=list)
-    failed: list[PreparationFailure] = field(default_factory=list)
+    group: RequestGroup
+    results: Sequence[Preparation]
 
 
 RequestGroups = Iterable[RequestGroup | None]
 """Groups in their order; None says that there is none at the moment."""
 
-GroupResult = tuple[RequestGroup, PreparedGroup]
-
-_NO_WORK = (RequestGroup([], {}), PreparedGroup())
+_NO_WORK = PreparedGroup(RequestGroup(()), ())
 
 
 def prepare_all(
     preprocessor: Preprocessor, groups: RequestGroups, workers: int, seconds: float = MEDIA_SECONDS
-) -> Generator[GroupResult, None, None]:
-    """Prepare groups of requests about the same media, and yield them in their order; ``workers=0`` does it
-    in this process. Groups are taken when there is room for them, not before; while there are none to be
-    had, and none are being prepared, an empty one is yielded.
+) -> Generator[PreparedGroup, None, None]:
+    """Prepare groups of requests about the same media, and yield them in their order.
 
-    A request that fails, whose worker dies, or whose media take more than ``seconds`` each, is
-    :class:`PreparationFailure`; the others go on.
+    A request that can't be prepared, whose worker dies, or whose media take more than ``seconds`` each, gives
+    a :class:`PreparationFailure`; the others go on. Groups are taken from ``groups`` when there is room for
+    them, not before; while it has none, and none are under way, an empty one is yielded.
+
+    Args:
+        preprocessor: prepares; picklable.
+        groups: what to prepare.
+        workers: processes; 0 prepares in this process.
+        seconds: limit for each medium.
 
     Raises:
         EnvironmentProblem: what every request needs is missing, such as the video decoder.
@@ -71,7 +77,7 @@ def prepare_all(
     if workers == 0:
         here = _GroupPreparer(preprocessor, seconds, partial(JobResult.of, ThreadRunner()))
         for group in groups:
-            yield _NO_WORK if group is None else (group, here.prepared_group(group.requests))
+            yield _NO_WORK if group is None else PreparedGroup(group, here.results(group.requests))
         return
     with _PreprocessingPool(preprocessor, workers, seconds) as pool:
         waiting = _PeekableGroups(groups)
@@ -94,65 +100,53 @@ def prepare_all(
                 yield from prepare_all(preprocessor, rest, 0, seconds)
                 return
             group, future = ahead.popleft()
-            yield group, pool.prepared_group(group, future)
+            yield pool.collect(group, future)
 
 
 @dataclass(frozen=True)
 class _GroupPreparer:
-    """Makes of a job's progress what became of its requests; ``do`` has a job done, each of its steps in so
-    many seconds.
+    """Prepares requests about the same media as one job; ``run`` runs a job, each of its steps with a limit
+    in seconds.
     """
 
     preprocessor: Preprocessor
     seconds: float
-    do: Callable[[Job, float], JobResult]
+    run: Callable[[Job, float], JobResult]
 
     def job(self, requests: Sequence[Request]) -> tuple[Job, float]:
-        """The preparation of requests about the same media, and the time for each of its steps."""
-        most = self.seconds * max(1, len(requests[0].media))
-        return partial(_prepare, self.preprocessor, requests), most
+        """The job that prepares requests, and the time limit for each of its steps."""
+        limit = self.seconds * max(1, len(requests[0].media))
+        return partial(_prepare, self.preprocessor, requests), limit
 
-    def prepared_group(self, requests: Sequence[Request], progress: JobResult | None = None) -> PreparedGroup:
-        """What became of them; whatever stopped a job before its end costs the request that it was at.
+    def results(self, requests: Sequence[Request], finished: JobResult | None = None) -> list[Preparation]:
+        """What became of each request, in their order; ``finished`` is their job if it has run already.
 
-        Media that take too long are as late for each of the requests; a worker may have died for want of
-        memory that others took, so each request that was left is tried once more, by itself.
+        Whatever stopped a job before its end costs the request that it was at. Media that take too long do
+        so for all of the requests; a worker may have died for want of memory that others took, so each
+        request that was left is tried once more, alone.
         """
-        if progress is None:
-            progress = self.do(*self.job(requests))
-        found = _merged(progress.steps)
-        known = {each.key for each in found.prepared} | {each.request.key for each in found.failed}
-        left = [request for request in requests if request.key not in known]
-        if progress.problem is None or not left:
+        if finished is None:
+            finished = self.run(*self.job(requests))
+        found = [step for step in finished.steps if step is not None]
+        left = requests[len(found) :]
+        if not left:
             return found
-        if isinstance(progress.problem, WorkerDied):
-            return _merged([found, *(self._retry_alone(request) for request in left)])
-        late = left[:1] if progress.steps else left
-        failed = PreparedGroup(failed=[PreparationFailure(each, self._late(each)) for each in late])
-        rest = left[len(late) :]
-        return _merged([found, failed, *([self.prepared_group(rest)] if rest else [])])
+        if isinstance(finished.problem, WorkerDied):
+            return [*found, *(self._retry_alone(request) for request in left)]
+        hung = left[:1] if finished.steps else left
+        found += [PreparationFailure(str(late(each.media, self.seconds))) for each in hung]
+        return found + (self.results(left[len(hung) :]) if len(hung) < len(left) else [])
 
-    def _retry_alone(self, request: Request) -> PreparedGroup:
-        progress = self.do(*self.job([request]))
-        if isinstance(progress.problem, WorkerDied):
+    def _retry_alone(self, request: Request) -> Preparation:
+        finished = self.run(*self.job([request]))
+        if isinstance(finished.problem, WorkerDied):
             why = "the preprocessing worker died (out of memory, or a crash in a decoder library)"
-            return PreparedGroup(failed=[PreparationFailure(request, why)])
-        return self.prepared_group([request], progress)
-
-    def _late(self, request: Request) -> str:
-        return str(late(request.media, self.seconds))
-
-
-def _merged(prepared_groups: Iterable[PreparedGroup]) -> PreparedGroup:
-    every = list(prepared_groups)
-    return PreparedGroup(
-        [item for prepared_group in every for item in prepared_group.prepared],
-        [each for prepared_group in every for each in prepared_group.failed],
-    )
+            return PreparationFailure(why)
+        return self.results([request], finished)[0]
 
 
 class _PeekableGroups:
-    """Groups, with a look at the first."""
+    """An iterator over groups that shows its first one."""
 
     def __init__(self, groups: RequestGroups) -> None:
         self._groups = iter(groups)
@@ -181,14 +175,14 @@ class _PeekableGroups:
 
 
 class _PreprocessingPool:
-    """Prepares groups in processes, ahead of whoever asks for them."""
+    """Prepares groups in processes, ahead of the scheduler."""
 
     def __init__(self, preprocessor: Preprocessor, workers: int, seconds: float) -> None:
         self._workers = workers
         self._worker_pool = WorkerPool(workers)
         self._probe: Future[JobResult] | None = self._worker_pool.submit(tuple, seconds)
-        self._preparing = _GroupPreparer(
-            preprocessor, seconds, lambda job, most: self._worker_pool.submit(job, most).result()
+        self._preparer = _GroupPreparer(
+            preprocessor, seconds, lambda job, limit: self._worker_pool.submit(job, limit).result()
         )
 
     def __enter__(self) -> _PreprocessingPool:
@@ -198,9 +192,7 @@ class _PreprocessingPool:
         self._worker_pool.close()
 
     def works(self) -> bool:
-        """Whether worker processes start: they import the user's script, which may do anything. Waits for the
-        first one.
-        """
+        """Whether worker processes start, which import the user's script; waits for the first one."""
         if self._probe is not None and self._probe.result().problem:
             return False
         self._probe = None
@@ -208,50 +200,47 @@ class _PreprocessingPool:
 
     def has_room(self, ahead: Sequence[RequestGroup], group: RequestGroup) -> bool:
         """Whether one more group may be started; the first one always may."""
-        tokens = group.tokens + sum(each.tokens for each in ahead)
+        tokens = group.prompt_tokens + sum(each.prompt_tokens for each in ahead)
         most = max(AHEAD_TOKENS, AHEAD_TOKENS_PER_WORKER * self._workers)
         return not ahead or (len(ahead) < AHEAD_GROUPS_PER_WORKER * self._workers and tokens <= most)
 
     def submit(self, group: RequestGroup) -> Future[JobResult]:
         """Start preparing a group."""
-        return self._worker_pool.submit(*self._preparing.job(group.requests))
+        return self._worker_pool.submit(*self._preparer.job(group.requests))
 
-    def prepared_group(self, group: RequestGroup, future: Future[JobResult]) -> PreparedGroup:
-        """What became of a group that was submitted."""
-        return self._preparing.prepared_group(group.requests, future.result())
+    def collect(self, group: RequestGroup, future: Future[JobResult]) -> PreparedGroup:
+        """Wait for a group that was submitted."""
+        return PreparedGroup(group, self._preparer.results(group.requests, future.result()))
 
 
-def _prepare(preprocessor: Preprocessor, requests: Sequence[Request]) -> Iterator[PreparedGroup]:
-    """Show the media of a group once, and prepare each of its requests: one step each."""
+def _prepare(preprocessor: Preprocessor, requests: Sequence[Request]) -> Iterator[Preparation | None]:
+    """Process the media of a group once, and prepare each of its requests; the steps of a job: None when the
+    media are done, and then one result for each request.
+    """
     began = time.perf_counter()
-    shown = _catch(lambda: preprocessor.process_media(requests[0].media))
-    if isinstance(shown, _Problem):
-        # Each by itself: what is said of a medium names the row that it was read from.
-        yield PreparedGroup(failed=[PreparationFailure(requests[0], shown.text)])
+    media = _catch(partial(preprocessor.process_media, requests[0].media))
+    if isinstance(media, PreparationFailure):
+        # Each by itself: the message about a medium names the row that it was read from.
+        yield media
         for request in requests[1:]:
             yield from _prepare(preprocessor, [request])
         return
-    yield PreparedGroup()
+    yield None
     seconds = (time.perf_counter() - began) / len(requests)
     for request in requests:
-        found = _catch(partial(preprocessor.prepare, request, shown))
-        if isinstance(found, _Problem):
-            yield PreparedGroup(failed=[PreparationFailure(request, found.text)])
+        found = _catch(partial(preprocessor.prepare, request, media))
+        if isinstance(found, PreparationFailure):
+            yield found
         else:
-            yield PreparedGroup([replace(found, seconds=found.seconds + seconds)])
+            yield replace(found, seconds=found.seconds + seconds)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    text: str
-
-
-def _catch(work: Callable[[], T]) -> T | _Problem:
+def _catch(work: Callable[[], T]) -> T | PreparationFailure:
     try:
         return work()
     except MediaError as error:
-        return _Problem(str(error))
+        return PreparationFailure(str(error))
     except EnvironmentProblem:  # no sample's fault: it would be the error of every one of them
         raise
     except Exception as error:  # noqa: BLE001 - one sample's surprise is that sample's error, not the run's
-        return _Problem(f"{type(error).__name__}: {error}")
+        return PreparationFailure(f"{type(error).__name__}: {error}")

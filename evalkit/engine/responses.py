@@ -1,14 +1,15 @@
-"""Responses of the engine, from what was prepared and what was generated."""
+"""Responses, from what was prepared and what was generated."""
 
 from __future__ import annotations
 
 from evalkit.core.types import Generation, Prepared, Response
 
 
-def response_of(item: Prepared, generation: Generation, seconds: float) -> Response:
-    """What was generated for a prompt, in so many seconds."""
+def response_of(key: str, item: Prepared, generation: Generation, seconds: float | None = None) -> Response:
+    """The response to a prompt; ``seconds`` is its share of the model's time, None if it is not known."""
+    times = {"prepare": round(item.seconds, 6)}
     return Response(
-        key=item.key,
+        key=key,
         text=generation.text,
         token_ids=generation.token_ids,
         finish_reason=generation.finish_reason,
@@ -16,23 +17,12 @@ def response_of(item: Prepared, generation: Generation, seconds: float) -> Respo
         prompt_tokens=item.length,
         visual_tokens=sum(medium.tokens for medium in item.media),
         media=item.media,
-        seconds={"prepare": round(item.seconds, 6), "generate": round(seconds, 6)},
+        seconds=times if seconds is None else {**times, "generate": round(seconds, 6)},
         margin=generation.margin if generation.margin < float("inf") else None,
         prompt=item.prompt,
     )
 
 
-def error_of(item: Prepared, error: str) -> Response:
-    """A prompt that has no answer, and why."""
-    return Response(
-        key=item.key,
-        text="",
-        token_ids=(),
-        finish_reason="error",
-        error=error,
-        prompt_tokens=item.length,
-        visual_tokens=sum(medium.tokens for medium in item.media),
-        media=item.media,
-        seconds={"prepare": round(item.seconds, 6)},
-        prompt=item.prompt,
-    )
+def error_of(key: str, error: str) -> Response:
+    """The response to a request that has no answer, before it was prepared."""
+    return Response(key, "", (), "error", error)

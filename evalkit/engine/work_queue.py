@@ -1,4 +1,4 @@
-"""Hands groups of requests out to several engines, and takes back those of an engine that died."""
+"""The work queue: groups of requests are leased to several engines, and taken back from one that died."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from dataclasses import dataclass, field, replace
 from evalkit.engine.planner import Consumer, RequestGroup
 
 MIN_LEASED_SAMPLES = 4
-"""Samples that an engine may hold at the end of a run, when what is left is shared out evenly."""
+"""Samples that an engine may always hold, however few are left."""
 
 ISOLATE_AFTER_DEATHS = 2
+"""Deaths of engines that held a group until its requests are leased one at a time."""
+
 FAIL_AFTER_DEATHS = 3
-"""Deaths of engines that held a group, until it is handed out alone and until it gets an error."""
+"""Deaths of engines that held a request until it gets an error."""
 
 
 @dataclass
 class _Lease:
-    """A group that an engine holds, and who still waits for an answer to its requests."""
+    """A group that an engine holds, and the consumers who have no answer yet."""
 
     group: RequestGroup
     deaths: int
@@ -28,33 +30,27 @@ class _Lease:
     def samples(self) -> int:
         return len(self.waiting)
 
-    def rest(self) -> _Lease:
-        """The same without the requests that nobody waits for any more."""
-        consumers = {
-            key: [each for each in own if each in self.waiting] for key, own in self.group.consumers.items()
-        }
-        left = {key: own for key, own in consumers.items() if own}
-        requests = [each for each in self.group.requests if each.key in left]
-        return _new_lease(replace(self.group, requests=requests, consumers=left), self.deaths)
+    def unanswered(self) -> _Lease:
+        """The same without the consumers that were answered, and the requests that then have none."""
+        left = (
+            replace(each, consumers=tuple(who for who in each.consumers if who in self.waiting))
+            for each in self.group.members
+        )
+        members = tuple(each for each in left if each.consumers)
+        return _new_lease(replace(self.group, members=members), self.deaths)
 
     def split(self) -> list[_Lease]:
         """Each of its requests as a group of its own."""
-        return [
-            _new_lease(
-                replace(self.group, requests=[each], consumers={each.key: self.group.consumers[each.key]}),
-                self.deaths,
-            )
-            for each in self.group.requests
-        ]
+        return [_new_lease(replace(self.group, members=(each,)), self.deaths) for each in self.group.members]
 
 
 class WorkQueue:
-    """Groups in their order, each handed to the engine that has room first.
+    """Groups in their order, each leased to the first engine that has room for it.
 
     An engine holds no more than its share of what is left, so that all end together. What an engine held
-    when it died goes back to the front. No one can tell which of these groups killed it: one that was
-    there when several died is cut into its requests, and these are handed out alone; a request that kills
-    an engine even then is given up.
+    when it died goes back to the front. Which of these groups killed it is not known: one that was held
+    when several engines died is split into its requests, and these are leased one at a time; a request that
+    kills an engine even then is given up.
     """
 
     def __init__(self, groups: Iterable[RequestGroup], engines: int) -> None:
@@ -68,8 +64,10 @@ class WorkQueue:
         return self._left
 
     def take(self, engine: int, incarnation: int) -> tuple[RequestGroup | None, bool]:
-        """The next group for an engine in its ``incarnation`` (how often it died before), or None; and whether it
-        may ask again.
+        """Lease the next group to an engine in its ``incarnation`` (how often it died before).
+
+        Returns:
+            The group, or None if there is none for it now; and whether it may ask again.
         """
         if incarnation != self._incarnations[engine] or not self._waiting:
             return None, False
@@ -91,11 +89,11 @@ class WorkQueue:
         self._leases[engine] = [lease for lease in self._leases[engine] if lease.waiting]
 
     def release(self, engine: int, *, count_death: bool = True) -> list[Consumer]:
-        """Take back what an engine held that died; returns what is given up. Without ``count_death``, none of
-        that can have been the cause.
+        """Take back what a dead engine held, and return the consumers that are given up. ``count_death`` is
+        false where none of its groups can have been the cause.
         """
         self._incarnations[engine] += 1
-        rest = [lease.rest() for lease in self._leases[engine]]
+        rest = [lease.unanswered() for lease in self._leases[engine]]
         self._leases[engine] = []
         given_up: list[Consumer] = []
         again: list[_Lease] = []
@@ -111,4 +109,4 @@ class WorkQueue:
 
 
 def _new_lease(group: RequestGroup, deaths: int) -> _Lease:
-    return _Lease(group, deaths, {consumer for own in group.consumers.values() for consumer in own})
+    return _Lease(group, deaths, {consumer for each in group.members for consumer in each.consumers})

@@ -1,9 +1,9 @@
-"""Work that may never end, or end its process: done in steps, each of which has its time.
+"""A pool of worker processes whose jobs may hang or crash: each job runs in steps with a time limit.
 
-A pool of our own, since none does this: loky and the standard library lose all that is under way with one
-process and know no timeouts; pebble shares a pipe and its locks among its processes, so that one that is
-killed while it writes holds up the rest, and goes by the wall clock. Here every process has a pipe and a
-thread of its own: what happens to one concerns the job that it had, and no other.
+A pool of our own, since no other does this: loky and the standard library lose every job under way when one
+process dies and have no timeouts; pebble's processes share a pipe and its locks, so that one that is killed
+while it writes blocks the rest, and its timeouts go by the wall clock. Here every process has its own pipe
+and thread: what happens to it concerns only its job.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from functools import partial
 from typing import Any, Protocol
 
 Job = Callable[[], Iterable[Any]]
-"""What it yields is the result of its steps; processes need it to be picklable."""
+"""A generator function that yields the results of its steps; picklable for processes."""
 
 PRELOADED = (__name__, "evalkit.engine.preprocessing_pool", "evalkit.models.preprocess", "av")
-"""What takes a worker most of its start to import."""
+"""Modules that the fork server imports once: importing them is most of a worker's start."""
 
 WORKER_DIED = "the worker process that read it died (out of memory, or a crash in a decoder library)"
 
@@ -35,39 +35,39 @@ JOIN_SECONDS = 10.0
 
 
 class StepTimeout(Exception):
-    """A step took longer than its time; who worked at it was given up."""
+    """A step took longer than its limit; its worker was given up."""
 
 
 class WorkerDied(Exception):
-    """The process that worked at a step ended."""
+    """The worker process ended during a step."""
 
 
 JobFailure = StepTimeout | WorkerDied
 
 
 class JobRunner(Protocol):
-    """Does one job at a time, somewhere else."""
+    """Runs one job at a time, in a thread or process of its own."""
 
     def steps(self, job: Job, seconds: float) -> Iterator[Any]:
-        """What a job yields, as it comes.
+        """Yield what a job yields, as it comes.
 
         Raises:
-            StepTimeout: a step took more than so many seconds.
-            WorkerDied: its process ended.
+            StepTimeout: a step took more than ``seconds``.
+            WorkerDied: the worker process ended.
         """
         ...
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """The steps of a job that were taken, and what put an end to them before the last."""
+    """The results of a job's steps, and what stopped it before the last."""
 
     steps: list[Any]
     problem: JobFailure | None = None
 
     @classmethod
     def of(cls, runner: JobRunner, job: Job, seconds: float) -> JobResult:
-        """Have a job done; what it raises itself is raised."""
+        """Run a job; what the job itself raises is raised."""
         found: list[Any] = []
         try:
             for step in runner.steps(job, seconds):
@@ -95,8 +95,8 @@ def _run_job(job: Job, send: Callable[[_Message], None]) -> None:
 
 
 class ThreadRunner:
-    """A thread of this process for each job. One that is late can't be ended: it is left behind, and may use
-    the processor until the process ends.
+    """Runs each job in a thread of this process. One that is late can't be ended: it is left behind, and may
+    use the processor until this process ends.
     """
 
     def steps(self, job: Job, seconds: float) -> Iterator[Any]:
@@ -132,28 +132,26 @@ def _run_in_thread(job: Job, send: Callable[[_Message], None]) -> None:
 
 
 class ProcessRunner:
-    """A process that is started for the first job, and anew when it died or was late."""
+    """Runs jobs in a process that is started for the first one, and anew when it died or was late."""
 
     def __init__(self) -> None:
         self._process: Any = None
         self._pipe: Any = None
 
     def steps(self, job: Job, seconds: float) -> Iterator[Any]:
-        """See :class:`JobRunner`. The time to start the process, and to import what the job needs, is not
-        counted.
-        """
-        whole = False
+        """See :class:`JobRunner`. Starting the process and importing what the job needs doesn't count."""
+        ended = False
         try:
             self._send_job(job)
-            while not whole:
+            while not ended:
                 kind, value = self._receive(seconds)
-                whole = kind != "step"
+                ended = kind != "step"
                 if kind == "error":
                     raise value
                 if kind == "step":
                     yield value
         finally:
-            if not whole:
+            if not ended:
                 self.end()
 
     def _send_job(self, job: Job) -> None:
@@ -180,7 +178,7 @@ class ProcessRunner:
         return message
 
     def kill(self) -> None:
-        """End the process at once, from whatever thread."""
+        """Kill the process at once; from any thread."""
         process = self._process
         if process is not None and process.pid:
             process.kill()
@@ -197,10 +195,10 @@ class ProcessRunner:
 
 @dataclass
 class WorkerPool:
-    """Processes that take jobs in their order, each the next when it has done one.
+    """Worker processes that take jobs in their order.
 
     Attributes:
-        size: how many.
+        size: how many processes.
         progress: called with every step, in a thread.
     """
 
@@ -220,7 +218,7 @@ class WorkerPool:
         self.close()
 
     def submit(self, job: Job, seconds: float) -> Future[JobResult]:
-        """Have a job done when a process is free, which is started if there are fewer than ``size``."""
+        """Queue a job for the next free process; starts one if there are fewer than ``size``."""
         future: Future[JobResult] = Future()
         self._jobs.put((job, seconds, future))
         if len(self._threads) < self.size:
@@ -250,7 +248,7 @@ class WorkerPool:
 
 @dataclass(frozen=True)
 class ObservedRunner:
-    """A runner whose steps somebody counts."""
+    """A runner that reports each step to ``on_step``."""
 
     runner: JobRunner
     on_step: Callable[[Any], None]
@@ -263,7 +261,7 @@ class ObservedRunner:
 
 
 def start_fork_server() -> None:
-    """Start what processes come from, if it isn't there yet, while something else takes its time."""
+    """Start the fork server that worker processes come from, so that it is ready when they are needed."""
     if _context().get_start_method() == "forkserver":
         from multiprocessing.forkserver import ensure_running
 
@@ -271,8 +269,8 @@ def start_fork_server() -> None:
 
 
 def _context() -> Any:
-    """How worker processes start. Not by forking this process: it runs torch's threads, and a child may hang
-    on their locks. Where there is a fork server, they come from that, which has imported what they need.
+    """How worker processes start: from a fork server that has imported what they need, where there is one.
+    Never by forking this process, which runs torch's threads: a child may hang on their locks.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -301,8 +299,8 @@ def _raise(why: str) -> Sequence[Any]:
 
 
 def _exit_with_parent() -> None:
-    """Make this worker process end with its parent: on Ctrl-C without a word, since the parent tells, and
-    when the parent is killed. Otherwise it would wait for work for ever.
+    """Make this worker process end with its parent: silently on Ctrl-C, which the parent reports, and when
+    the parent is killed. Otherwise it would wait for work for ever.
     """
     signal.signal(signal.SIGINT, lambda *signal_and_frame: os._exit(130))
     threading.Thread(target=_watch_parent, daemon=True).start()

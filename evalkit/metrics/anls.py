@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_with_breakdown, text_references
+from evalkit.metrics.base import (
+    Answer,
+    Score,
+    TextMetric,
+    text_references,
+)
 
 
 @dataclass(frozen=True)
-class Anls:
+class Anls(TextMetric):
     """The rule of the Robust Reading Competition's own script.
 
     For every accepted answer, the edit distance between the two texts (lower case, white space
@@ -27,7 +31,6 @@ class Anls:
 
     threshold: float = 0.5
     name: str = "anls"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer against a text or a list of texts.
@@ -38,14 +41,6 @@ class Anls:
         text = answer.prediction
         similarity = 1 - min(_distance(accepted, text) for accepted in text_references(answer.reference))
         return Score(float(similarity) if similarity >= self.threshold else 0.0, parsed=text.strip())
-
-    def check(self, answer: Answer) -> None:
-        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
-        check_texts(answer.reference)
-
-    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Mean over all answers (``anls``) and over every label of every group."""
-        return mean_with_breakdown(self.name, items)
 
 
 def _distance(accepted: str, text: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -143,6 +143,33 @@ class ExternalMetric(Protocol):
         ...
 
 
+class MeanMetric:
+    """A metric whose primary figure is the mean of the answers' values, from 0 to 1."""
+
+    range: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def name(self) -> str:
+        """The figure's name."""
+        raise NotImplementedError
+
+    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
+        """Mean over all answers and over every label of every group."""
+        return mean_with_breakdown(self.name, items)
+
+
+class TextMetric(MeanMetric):
+    """A :class:`MeanMetric` whose reference is a text or a list of accepted texts."""
+
+    def check(self, answer: Answer) -> None:
+        """See :class:`ReferenceCheck`."""
+        check_texts(answer.reference)
+
+
+class NoReading(ValueError):
+    """A text in which no answer can be read; the message says why."""
+
+
 def mean(values: Sequence[float]) -> float:
     """Unweighted mean, added up in the order given; NaN for no values.
 
@@ -227,16 +254,21 @@ def check_texts(reference: Any, *, contained: bool = False) -> None:
 
 
 def mean_with_breakdown(name: str, items: Sequence[Scored]) -> dict[str, float]:
-    """Micro mean over all items, then over every label of every group.
+    """Micro mean over all items, then over every label of every group; NaN for no values.
 
     Items without a value (failed samples) are left out here and counted by the caller.
     """
+    return breakdown_means(name, items, lambda score: score.value) or {name: float("nan")}
+
+
+def breakdown_means(
+    name: str, items: Sequence[Scored], figure: Callable[[Score], float | None]
+) -> dict[str, float]:
+    """The same of any ``figure`` of the scores; nothing where none has it."""
     members: dict[str, list[float]] = defaultdict(list)
     for item in items:
-        if item.score.value is None:
-            continue
-        for label in ("", *breakdown_suffixes(item.groups)):
-            members[name + label].append(item.score.value)
-    if not members:
-        return {name: float("nan")}
+        value = figure(item.score)
+        if value is not None:
+            for label in ("", *breakdown_suffixes(item.groups)):
+                members[name + label].append(value)
     return {key: mean(values) for key, values in members.items()}

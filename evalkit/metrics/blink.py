@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics import letters
-from evalkit.metrics.base import Answer, Score, Scored, ScoringUnit, mean, mean_with_breakdown
+from evalkit.metrics.base import Answer, MeanMetric, Score, Scored, ScoringUnit, mean, mean_with_breakdown
 from evalkit.metrics.choice import MultipleChoice, letter_reference
 
 # In the order in which the official script adds them up, which decides the last digit.
@@ -30,7 +30,7 @@ _GROUP = "subtask"
 
 
 @dataclass(frozen=True)
-class BlinkAccuracy:
+class BlinkAccuracy(MeanMetric):
     """``macro_acc``, the unweighted mean of the accuracies of BLINK's tasks (group ``subtask``).
 
     ``acc`` is the mean over questions. :meth:`file_figures` gives ``exact_acc``: a file's texts
@@ -39,7 +39,6 @@ class BlinkAccuracy:
     """
 
     name: str = "macro_acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer; the reference is ``(B)`` or ``B``.

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evalkit.metrics.base import Answer, Score, Scored, breakdown_suffixes, mean, mean_with_breakdown
-from evalkit.metrics.coordinates import Box, NoBox, parse_box
+from evalkit.metrics.base import (
+    Answer,
+    MeanMetric,
+    NoReading,
+    Score,
+    Scored,
+    breakdown_means,
+    mean_with_breakdown,
+)
+from evalkit.metrics.coordinates import Box, parse_box
 
 BOX_SPACES = ("abs", "abs_resized", "norm1000", "norm999", "norm1")
 _UNITS = {"norm1000": 1000.0, "norm999": 999.0, "norm1": 1.0}
@@ -18,7 +25,7 @@ _LARGEST = 10**12  # whole numbers beyond the range of floats can't be reckoned 
 
 
 @dataclass(frozen=True)
-class BoxAccuracy:
+class BoxAccuracy(MeanMetric):
     """Share of answers whose box overlaps the reference with an IoU of at least ``threshold``.
 
     The reference is ``[x1, y1, x2, y2]`` in pixels of the original image. The coordinates of a
@@ -33,7 +40,6 @@ class BoxAccuracy:
     """
 
     threshold: float = 0.5
-    range: tuple[float, float] = (0.0, 1.0)
 
     @property
     def name(self) -> str:
@@ -52,7 +58,7 @@ class BoxAccuracy:
         to_original((0.0, 0.0, 0.0, 0.0), *convention)  # complains before anything depends on the text
         try:
             box = to_original(parse_box(answer.prediction), *convention)
-        except NoBox as problem:
+        except NoReading as problem:
             return Score(0.0, parse_error=str(problem), detail={"iou": 0.0})
         if box[2] < box[0] or box[3] < box[1]:
             return Score(0.0, parsed=list(box), parse_error="corners are inverted", detail={"iou": 0.0})
@@ -65,13 +71,8 @@ class BoxAccuracy:
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """Accuracy, then mean IoU (``iou``; 0 where there is no box), each with its breakdown."""
-        overlaps: dict[str, list[float]] = defaultdict(list)
-        for item in items:
-            if item.score.value is not None:
-                for label in ("", *breakdown_suffixes(item.groups)):
-                    overlaps[f"iou{label}"].append(item.score.detail["iou"])
-        means = {name: mean(found) for name, found in overlaps.items()}
-        return {**mean_with_breakdown(self.name, items), **means}
+        overlaps = breakdown_means("iou", items, lambda score: score.detail.get("iou"))
+        return {**mean_with_breakdown(self.name, items), **overlaps}
 
     def file_figures(
         self, answers: Sequence[Answer], scores: Sequence[Score], seed: int | None

@@ -6,14 +6,22 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, breakdown_suffixes, mean, mean_with_breakdown
+from evalkit.metrics.base import (
+    Answer,
+    MeanMetric,
+    Score,
+    Scored,
+    breakdown_suffixes,
+    mean,
+    mean_with_breakdown,
+)
 from evalkit.metrics.choice_reading import ChoiceReading, contradiction, read_choice
 
 Reader = Callable[[str, Mapping[str, str]], "str | ChoiceReading | None"]
 
 
 @dataclass(frozen=True)
-class MultipleChoice:
+class MultipleChoice(MeanMetric):
     """Accuracy over option letters; an answer without a readable choice is wrong, never guessed.
 
     ``read`` turns a text and the options (letter to text) into the letter that it chooses, or
@@ -34,7 +42,6 @@ class MultipleChoice:
     macro: str | None = None
     answered: bool = False
     name: str = "acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer; ``answer.reference`` is the right option's letter.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics import letters
-from evalkit.metrics.base import Answer, Score, Scored, ScoringUnit, mean_with_breakdown
+from evalkit.metrics.base import Answer, MeanMetric, Score, Scored, ScoringUnit, mean_with_breakdown
 from evalkit.metrics.choice import MultipleChoice, letter_reference
 
 # What names the question that rotations share.
@@ -15,7 +15,7 @@ ROTATION_GROUP = "circular_group"
 
 
 @dataclass(frozen=True)
-class CircularAccuracy:
+class CircularAccuracy(MeanMetric):
     """``circular_acc`` over questions, where all rotations must be right; ``vanilla_acc`` over the
     questions as written (the first of each in the order given); ``acc`` over all rotations.
 
@@ -25,7 +25,6 @@ class CircularAccuracy:
     """
 
     name: str = "circular_acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one rotation of a question.

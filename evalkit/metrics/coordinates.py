@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from evalkit.metrics.base import NoReading
 from evalkit.metrics.white_space import collapse_white_space
 
 Box = tuple[float, float, float, float]
@@ -48,10 +49,6 @@ ANSWER = re.compile(r"\bfinal answer\b|\banswer\s*(?:is\b|:)|答案|\\boxed\s*\{
 _ASCII = str.maketrans("（）［］【】｛｝，：；−＋％＜＞　", "()[][]{},:;-+%<> ")
 
 
-class NoBox(ValueError):
-    """A text in which no box can be read; the message says why."""
-
-
 def parse_box(text: str) -> Box:
     r"""The first box in a text, in the text's own coordinates.
 
@@ -61,7 +58,7 @@ def parse_box(text: str) -> Box:
     Of several boxes the first counts, or the first that follows "final answer".
 
     Raises:
-        NoBox: there is none, or what comes first could mean several things.
+        NoReading: there is none, or what comes first could mean several things.
 
     >>> parse_box('```json\n[{"bbox_2d": [1, 2.5, 30, 40], "label": "cat"}]\n```')
     (1.0, 2.5, 30.0, 40.0)
@@ -71,7 +68,7 @@ def parse_box(text: str) -> Box:
     # Tags become a word, so that two boxes side by side stay apart.
     plain = TAGS.sub(" ; ", ascii_of(text))
     if _OTHER_ORDER.search(plain):
-        raise NoBox("the four numbers are not two corners, x first")
+        raise NoReading("the four numbers are not two corners, x first")
     found = first_after_answer(_SHAPE, plain)
     corners = _CORNERS.search(plain)
     bare = _BARE.fullmatch(plain)
@@ -82,9 +79,9 @@ def parse_box(text: str) -> Box:
     elif bare:
         numbers = _numbers(bare["four"])
     else:
-        raise NoBox("no box in the answer")
+        raise NoReading("no box in the answer")
     if not all(math.isfinite(number) for number in numbers):
-        raise NoBox("a coordinate is not finite")
+        raise NoReading("a coordinate is not finite")
     return (numbers[0], numbers[1], numbers[2], numbers[3])
 
 
@@ -112,17 +109,17 @@ def _shape(text: str, found: re.Match[str]) -> list[float]:
     """The four numbers of a match.
 
     Raises:
-        NoBox: they are more, percentages, or not two corners.
+        NoReading: they are more, percentages, or not two corners.
     """
     if re.match(r"\s*%", text[found.end() :]):
-        raise NoBox("percentages are not coordinates")
+        raise NoReading("percentages are not coordinates")
     if found["object"]:
         pairs = re.findall(rf"([A-Za-z]\w*)[\"']?\s*:\s*({NUMBER})", found["object"])
         named = {name.lower().replace("_", ""): float(number) for name, number in pairs}
         for keys in _KEYS:
             if set(named) == set(keys):
                 return [named[key] for key in keys]
-        raise NoBox("an object without two corners is not a box")
+        raise NoReading("an object without two corners is not a box")
     numbers = _numbers(found[0])
     if len(numbers) == 4:
         return numbers
@@ -130,4 +127,4 @@ def _shape(text: str, found: re.Match[str]) -> list[float]:
     joints = re.findall(r"[)\]]\s*(,?)\s*[(\[]", found[0])
     if joints[0] == "," and joints == [",", ""] * (len(joints) // 2) + [","]:
         return numbers[:4]
-    raise NoBox(f"{len(numbers) // 2} points are not a box")
+    raise NoReading(f"{len(numbers) // 2} points are not a box")

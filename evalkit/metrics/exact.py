@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_with_breakdown
+from evalkit.metrics.base import Answer, NoReading, Score, TextMetric
 from evalkit.metrics.choice import MultipleChoice
-from evalkit.metrics.short_text import NoAnswer, extract_short_answer
+from evalkit.metrics.short_text import extract_short_answer
 from evalkit.metrics.vqa import normalise
 
 
 @dataclass(frozen=True)
-class ExactAnswer:
+class ExactAnswer(TextMetric):
     """Accuracy where the reference is an option's letter (for questions with options) or a word or
     number, which must be equal but for case, punctuation, articles and number words. There is no official
     script: :func:`.short_text.extract_short_answer` finds the answer in a longer text.
@@ -24,7 +23,6 @@ class ExactAnswer:
     """
 
     name: str = "acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer.
@@ -38,14 +36,6 @@ class ExactAnswer:
             return MultipleChoice().score(answer)
         try:
             given = normalise(extract_short_answer(answer.prediction))
-        except NoAnswer as problem:
+        except NoReading as problem:
             return Score(0.0, parse_error=str(problem))
         return Score(float(given == normalise(answer.reference)), parsed=given)
-
-    def check(self, answer: Answer) -> None:
-        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
-        check_texts(answer.reference)
-
-    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Mean over all answers and over every label of every group."""
-        return mean_with_breakdown(self.name, items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean, mean_with_breakdown
+from evalkit.metrics.base import Answer, MeanMetric, Score, Scored, mean, mean_with_breakdown
 from evalkit.metrics.yes_no import yes_or_no_reference
 from evalkit.metrics.yes_no_reading import read_yes_no
 
@@ -14,7 +14,7 @@ LINKS = ("set_id", "figure_id", "question_id", "visual_input")
 
 
 @dataclass(frozen=True)
-class HallusionAccuracy:
+class HallusionAccuracy(MeanMetric):
     """``aAcc`` over questions, ``qAcc`` over question pairs and ``fAcc`` over figures, where all
     answers must be right; ``easy_aAcc`` and ``hard_aAcc`` over the pairs' questions with the original
     and with an edited figure (``utils.py`` of HallusionBench, commit 744007c).
@@ -25,7 +25,6 @@ class HallusionAccuracy:
     """
 
     name: str = "aAcc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer; the reference is ``1`` or ``yes``, ``0`` or ``no``.

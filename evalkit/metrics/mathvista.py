@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_with_breakdown
+from evalkit.metrics.base import Answer, MeanMetric, NoReading, Score, check_texts
 from evalkit.metrics.choice import extract_letter
-from evalkit.metrics.numbers import NoNumber, read_list, read_number
+from evalkit.metrics.numbers import read_list, read_number
 
 # Its figures depend on these, but they are no breakdown.
 LINKS = ("precision",)
@@ -17,12 +17,8 @@ _QUOTED = ('The answer is "', '".')
 _IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
 
 
-class NoChoice(ValueError):
-    """A text that chooses no option; the message says why."""
-
-
 @dataclass(frozen=True)
-class MathVistaAccuracy:
+class MathVistaAccuracy(MeanMetric):
     """Accuracy after the official normalisation (``calculate_score.py``, commit 53d5258).
 
     Groups say what is asked for: ``question_type`` (``multi_choice`` or ``free_form``),
@@ -38,7 +34,6 @@ class MathVistaAccuracy:
     """
 
     name: str = "acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer; the reference is the right choice's text (or letter), or a number's text.
@@ -53,7 +48,7 @@ class MathVistaAccuracy:
             raise ValueError("a multi_choice question needs `options`")
         try:
             text = answer.prediction if answer.extracted else extract(answer)
-        except (NoChoice, NoNumber) as problem:
+        except NoReading as problem:
             return Score(0.0, parse_error=str(problem))
         if kind == "multi_choice":
             said: str | None = _choice(text, answer.options)
@@ -79,10 +74,6 @@ class MathVistaAccuracy:
         elif _typed(str(answer.reference), answer.groups) is None:
             raise ValueError(f"the answer {answer.reference!r} is no {kind}")
 
-    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Mean over all answers and over every label of every group."""
-        return mean_with_breakdown(self.name, items)
-
 
 def extract(answer: Answer) -> str:
     """The part of a response that is its answer, by rules: what the official script takes as it is (a choice,
@@ -90,7 +81,7 @@ def extract(answer: Answer) -> str:
     :mod:`.numbers` reads.
 
     Raises:
-        NoNumber, NoChoice: nothing can be read, or it could mean several things.
+        NoReading: nothing can be read, or it could mean several things.
     """
     text, options = answer.prediction.strip(), answer.options
     kind = answer.groups.get("answer_type")
@@ -112,7 +103,7 @@ def _option(text: str, options: Mapping[str, str]) -> str:
             return part
     letter = extract_letter(text, options)
     if letter is None or letter not in options:
-        raise NoChoice("no option was chosen")
+        raise NoReading("no option was chosen")
     return letter
 
 

@@ -11,7 +11,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_with_breakdown, text_references
+from evalkit.metrics.base import (
+    Answer,
+    MeanMetric,
+    Score,
+    Scored,
+    check_texts,
+    mean_with_breakdown,
+    text_references,
+)
 from evalkit.metrics.choice_reading import contradiction
 
 OFFICIAL_SEED = 42
@@ -48,7 +56,7 @@ _NUMBERS = (
 
 
 @dataclass(frozen=True)
-class MmmuAccuracy:
+class MmmuAccuracy(MeanMetric):
     """Accuracy over all questions, 6 disciplines and 30 subjects.
 
     A question with options is multiple choice. Where no option can be read, the official script
@@ -63,7 +71,6 @@ class MmmuAccuracy:
     """
 
     name: str = "acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer; the reference is a letter (with options) or accepted texts.

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
+from evalkit.metrics.base import NoReading
 from evalkit.metrics.number_forms import FORM, NUMBER, Number, numbers_in, plain
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|[\n。！？；]+")
@@ -95,16 +96,12 @@ _MOST = 20  # statements, from the last one, that are looked at
 _COMMAS = re.compile(rf"(?:{FORM})(?:(?:\s*[,、]\s*(?:and\s+)?|\s+and\s+)(?:{FORM}))+", re.IGNORECASE)
 
 
-class NoNumber(ValueError):
-    """A text that states no number; the message says why."""
-
-
 def read_number(text: str) -> str:
     r"""The number that a text states, as ``float`` reads it: without units, currency and separators, with
     ``-`` for every minus and ``e`` for powers of ten, fractions worked out.
 
     Raises:
-        NoNumber: it states none, or could mean several.
+        NoReading: it states none, or could mean several.
 
     >>> read_number("The area is \\boxed{12} cm^2."), read_number("The answer is 12 out of 30.")
     ('12', '12')
@@ -120,12 +117,12 @@ def read_number(text: str) -> str:
         if found is not None:
             return found
     if _REFUSES.search(text):
-        raise NoNumber("the answer is a refusal")
+        raise NoReading("the answer is a refusal")
     for rule in (_bold, _concluded, _only):
         found = rule(text)
         if found is not None:
             return found
-    raise NoNumber(
+    raise NoReading(
         "several numbers, and none is said to be the answer" if _distinct(text) else "no number in the answer"
     )
 
@@ -135,7 +132,7 @@ def read_list(text: str) -> str:
     of at least two numbers between commas.
 
     Raises:
-        NoNumber: there is none.
+        NoReading: there is none.
 
     >>> read_list("So it is [1,2.5]."), read_list("The answer is 3, 4 and 5.")
     ('[1, 2.5]', '[3, 4, 5]')
@@ -150,7 +147,7 @@ def read_list(text: str) -> str:
         if listed:
             found = [number.value for number in numbers_in(re.sub(r"\s*[,;、]\s*", " ; ", listed[-1]))]
             return f"[{', '.join(found)}]"
-    raise NoNumber("no list in the answer")
+    raise NoReading("no list in the answer")
 
 
 def _explicit(text: str) -> Iterator[str]:
@@ -181,7 +178,7 @@ def _stated(passage: str) -> str | None:
     """The first number of a passage, after its last equals sign; None if there is none.
 
     Raises:
-        NoNumber: it could mean several.
+        NoReading: it could mean several.
     """
     reason = _REASON.search(passage)
     if reason and any(True for _ in numbers_in(passage[: reason.start()])):
@@ -210,18 +207,18 @@ def _solved(before: str) -> None:
     """See that what stands before an equals sign is no multiple or power of what is asked for.
 
     Raises:
-        NoNumber: it is one.
+        NoReading: it is one.
     """
     if _UNSOLVED.search(before):
-        raise NoNumber("an equation that is not solved")
+        raise NoReading("an equation that is not solved")
 
 
 def _sure(passage: str, found: Number) -> str:
     if _BOUND.search(passage[max(0, found.start - _NEAR) : found.start]):
-        raise NoNumber("a bound is not a number")
+        raise NoReading("a bound is not a number")
     follows = _GOES_ON.match(passage, found.end)
     if follows and not re.match(r"\s*,\s*\d+\s+(?:of|in)\b", passage[found.end :]):
-        raise NoNumber(f"{passage[found.start : follows.end()].strip()!r} is not one number")
+        raise NoReading(f"{passage[found.start : follows.end()].strip()!r} is not one number")
     return found.value
 
 

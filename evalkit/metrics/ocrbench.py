@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from evalkit.metrics.base import (
     Answer,
+    MeanMetric,
     Score,
     Scored,
     breakdown_suffixes,
@@ -20,7 +21,7 @@ _FORMULAS = "HME100k"
 
 
 @dataclass(frozen=True)
-class OcrBenchAccuracy:
+class OcrBenchAccuracy(MeanMetric):
     """Right is an answer that contains one of the accepted texts (lower case, line breaks as spaces;
     for data set ``HME100k`` case matters and spaces don't), as in the official ``example.py``
     (commit 794c36d). The official score is ``final_score``, the number of right answers, out of 1000.
@@ -30,7 +31,6 @@ class OcrBenchAccuracy:
     """
 
     name: str = "acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer; ``dataset`` among its groups names where the question is from.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean_with_breakdown
+from evalkit.metrics.base import Answer, MeanMetric, NoReading, Score
 from evalkit.metrics.boxes import check_box, reference_box, to_original
-from evalkit.metrics.coordinates import ANSWER, NUMBER, TAGS, NoBox, ascii_of, parse_box
+from evalkit.metrics.coordinates import ANSWER, NUMBER, TAGS, ascii_of, parse_box
 
 _POINT = re.compile(rf"[(\[<{{]\s*(?P<x>{NUMBER})(?:\s*+,\s*+|\s++)(?P<y>{NUMBER})\s*[)\]>}}](?!\s*%)")
 # {"x": 10, "y": 20}, click(x=10, y=20)
@@ -27,7 +26,7 @@ _MARKUP = re.compile(r"</?(?:point|points|click)\b[^>]*>")
 
 
 @dataclass(frozen=True)
-class PointInBox:
+class PointInBox(MeanMetric):
     """Share of answers whose point, or whose box's centre, lies in the reference box.
 
     The reference is ``[x1, y1, x2, y2]`` in pixels of the original image; coordinates are read in the
@@ -39,7 +38,6 @@ class PointInBox:
     """
 
     name: str = "acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer.
@@ -53,7 +51,7 @@ class PointInBox:
         to_original((0.0, 0.0, 0.0, 0.0), *convention)  # complains before anything depends on the text
         try:
             across, down = parse_point(answer.prediction)
-        except NoBox as problem:
+        except NoReading as problem:
             return Score(0.0, parse_error=str(problem))
         x, y, _, _ = to_original((across, down, across, down), *convention)
         return Score(float(left <= x <= right and top <= y <= bottom), parsed=[x, y])
@@ -62,16 +60,12 @@ class PointInBox:
         """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
         check_box(answer.reference)
 
-    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Mean over all answers and over every label of every group."""
-        return mean_with_breakdown(self.name, items)
-
 
 def parse_point(text: str) -> tuple[float, float]:
     """The point that a text gives, or the centre of the box that it gives, in its own coordinates.
 
     Raises:
-        NoBox: there is neither, or several different points.
+        NoReading: there is neither, or several different points.
 
     >>> parse_point('{"point_2d": [10, 20], "label": "OK"}'), parse_point("<box>(10,20),(30,40)</box>")
     ((10.0, 20.0), (20.0, 30.0))
@@ -81,7 +75,7 @@ def parse_point(text: str) -> tuple[float, float]:
     plain = _MARKUP.sub(" ", plain[:closed]) + plain[closed:]
     try:
         x1, y1, x2, y2 = parse_box(plain)
-    except NoBox:
+    except NoReading:
         pass
     else:
         return ((x1 + x2) / 2, (y1 + y2) / 2)
@@ -90,9 +84,9 @@ def parse_point(text: str) -> tuple[float, float]:
     different = _points(plain[stated[-1] :]) if stated else set()
     different = different or _points(plain)
     if not all(math.isfinite(number) for point in different for number in point):
-        raise NoBox("a coordinate is not finite")
+        raise NoReading("a coordinate is not finite")
     if len(different) != 1:
-        raise NoBox(
+        raise NoReading(
             f"{len(different)} different points in the answer" if different else "no point in the answer"
         )
     return different.pop()

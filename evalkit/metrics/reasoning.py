@@ -102,8 +102,10 @@ def split_reasoning(text: str, rule: str = TAGS, *, opened: bool = False) -> Rea
     Raises:
         ValueError: there is no such rule.
 
-    >>> split_reasoning("<think>Is it A? No.</think>\n\nB").final, split_reasoning("so it is A.</think>B").final
-    ('B', 'B')
+    >>> split_reasoning("<think>Is it A? No.</think>\n\nB").final
+    'B'
+    >>> split_reasoning("so it is A.</think>B").final
+    'B'
     >>> split_reasoning("I see a dog. <answer>B</answer>")
     ReasoningSplit(final='B', reasoning='I see a dog.', truncated=False)
     >>> split_reasoning("<think>It may be A, or")

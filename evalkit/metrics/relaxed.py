@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, check_texts, mean_with_breakdown, text_references
+from evalkit.metrics.base import (
+    Answer,
+    Score,
+    TextMetric,
+    text_references,
+)
 
 
 @dataclass(frozen=True)
-class RelaxedAccuracy:
+class RelaxedAccuracy(TextMetric):
     """Numbers may be off by ``tolerance`` of the reference, other texts must be equal.
 
     The rule of Masry et al. (2022) as published in pix2struct: where both texts read as numbers
@@ -24,7 +28,6 @@ class RelaxedAccuracy:
 
     tolerance: float = 0.05
     name: str = "relaxed_accuracy"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer against a text, or against the best of several.
@@ -37,14 +40,6 @@ class RelaxedAccuracy:
         number = _number(text)
         readable = number is not None and abs(number) < float("inf")
         return Score(float(right), parsed=number if readable else text.strip())
-
-    def check(self, answer: Answer) -> None:
-        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
-        check_texts(answer.reference)
-
-    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Mean over all answers and over every label of every group, such as ``split/human``."""
-        return mean_with_breakdown(self.name, items)
 
     def _matches(self, text: str, accepted: str) -> bool:
         given, wanted = _number(text), _number(accepted)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from evalkit.metrics.base import NoReading
+
 _FENCE = re.compile(r"\s*```\w*\n(.*?)\n?```\s*", re.DOTALL)
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
@@ -30,10 +32,6 @@ _FIRST_LINE = re.compile(r"\s*(\S+(?:[^\S\n]+\S+){0,2})[^\S\n]*\n+\s*\S")
 _HEADING = re.compile(r"[:#|]|^[-*]\s")
 
 
-class NoAnswer(ValueError):
-    """A text that refuses to answer."""
-
-
 def extract_short_answer(text: str) -> str:
     r"""The answer that a text gives, or the whole text where it says nothing of an answer.
 
@@ -42,10 +40,12 @@ def extract_short_answer(text: str) -> str:
     around.
 
     Raises:
-        NoAnswer: the text refuses to answer.
+        NoReading: the text refuses to answer.
 
-    >>> extract_short_answer("The answer is **two cars**."), extract_short_answer("Yes, it does."), extract_short_answer("a red car")
-    ('two cars', 'Yes', 'a red car')
+    >>> extract_short_answer("The answer is **two cars**."), extract_short_answer("Yes, it does.")
+    ('two cars', 'Yes')
+    >>> extract_short_answer("a red car")
+    'a red car'
     """
     text = re.sub(r"\n(?:\s?\n)+", "\n\n", re.sub(r"[^\S\n]+", " ", text))
     fenced = _FENCE.fullmatch(text)
@@ -59,7 +59,7 @@ def extract_short_answer(text: str) -> str:
         line = text[said[-1].end() :].lstrip(" *").partition("\n")[0]
         return _bare(_SENTENCE_END.split(line, maxsplit=1)[0])
     if _REFUSES.match(text):
-        raise NoAnswer("the answer is a refusal")
+        raise NoReading("the answer is a refusal")
     verdict = _VERDICT.match(text)
     if verdict:
         return verdict[1]

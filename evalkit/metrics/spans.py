@@ -5,8 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from evalkit.metrics.base import Answer, Score, Scored, breakdown_suffixes, mean, mean_with_breakdown
+from evalkit.metrics.base import (
+    Answer,
+    MeanMetric,
+    NoReading,
+    Score,
+    Scored,
+    breakdown_means,
+    mean_with_breakdown,
+)
 from evalkit.metrics.times import Time, times_in
 from evalkit.metrics.white_space import collapse_white_space
 
@@ -61,12 +70,8 @@ _REFUSES = re.compile(
 _HOWEVER = re.compile(r"\b(?:but|however|if i had to)\b|但", re.IGNORECASE)
 
 
-class NoSpan(ValueError):
-    """A text in which no time span can be read; the message says why."""
-
-
 @dataclass(frozen=True)
-class SpanIou:
+class SpanIou(MeanMetric):
     """Mean temporal IoU (``miou``), and ``r1@0.3``, ``r1@0.5`` and ``r1@0.7``, the shares of answers
     that reach it.
 
@@ -79,7 +84,6 @@ class SpanIou:
     """
 
     name: str = "miou"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer.
@@ -96,7 +100,7 @@ class SpanIou:
             raise ValueError(f"the reference must be [start, end] in seconds, not {reference!r}")
         try:
             span = parse_span(answer.prediction)
-        except NoSpan as problem:
+        except NoReading as problem:
             return Score(0.0, parse_error=str(problem))
         return Score(overlap(span, (reference[0], reference[1])), parsed=list(span))
 
@@ -108,18 +112,14 @@ class SpanIou:
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
         """``miou`` with its breakdown, then the recalls with theirs."""
-        reached: dict[str, list[float]] = {}
-        for item in items:
-            if item.score.value is None:
-                continue
-            for threshold in THRESHOLDS:
-                for label in ("", *breakdown_suffixes(item.groups)):
-                    found = reached.setdefault(f"r1@{threshold}{label}", [])
-                    found.append(float(item.score.value >= threshold))
-        return {
-            **mean_with_breakdown(self.name, items),
-            **{name: mean(found) for name, found in reached.items()},
-        }
+        figures = mean_with_breakdown(self.name, items)
+        for threshold in THRESHOLDS:
+            figures |= breakdown_means(f"r1@{threshold}", items, partial(_reaches, threshold))
+        return figures
+
+
+def _reaches(threshold: float, score: Score) -> float | None:
+    return None if score.value is None else float(score.value >= threshold)
 
 
 def parse_span(text: str) -> Span:
@@ -132,7 +132,7 @@ def parse_span(text: str) -> Span:
     percentages and counted things are no times.
 
     Raises:
-        NoSpan: there is none, or what comes first could mean several things.
+        NoReading: there is none, or what comes first could mean several things.
 
     >>> parse_span("It starts at 3s and ends at 7.5s."), parse_span("01:05.5 - 00:10")
     ((3.0, 7.5), (10.0, 65.5))
@@ -143,12 +143,12 @@ def parse_span(text: str) -> Span:
     times = list(times_in(text))
     found = [pair for place in range(len(times) - 1) if (pair := _pair(text, times, place))]
     if not found:
-        raise NoSpan("no time span in the answer")
+        raise NoReading("no time span in the answer")
     answers = [each.end() for each in _ANSWER.finditer(text)]
     after = [pair for pair in found if answers and pair.start >= answers[-1]]
     chosen = next((pair for pair in after or found if pair.sure), (after or found)[0])
     if chosen.problem:
-        raise NoSpan(chosen.problem)
+        raise NoReading(chosen.problem)
     return (min(chosen.span), max(chosen.span))
 
 
@@ -170,7 +170,7 @@ def _that_answers(text: str) -> str:
         return text
     however = _HOWEVER.search(text, refusal.end())
     if however is None:
-        raise NoSpan("the answer is a refusal")
+        raise NoReading("the answer is a refusal")
     return text[however.end() :]
 
 
@@ -190,7 +190,7 @@ def _pair(text: str, times: Sequence[Time], place: int) -> _Pair | None:
         return None
     begin = max(times[place - 1].end if place else 0, first.start - _GAP)
     before, between = text[begin : first.start], _between(text, first, second)
-    breakdown_suffixes = _labelled(before, between, first, second)
+    labelled = _labelled(before, between, first, second)
     joined = _TO.fullmatch(between) is not None
     sure = (
         (_BETWEEN.search(before) is not None and _AND.fullmatch(between) is not None)
@@ -198,8 +198,8 @@ def _pair(text: str, times: Sequence[Time], place: int) -> _Pair | None:
         or (_bracketed(before, between) and _CLOSE.match(text, second.end) is not None)
         or (len(times) == 2 and _alone(text, first, second))
     )
-    if breakdown_suffixes:
-        return _Pair(first.start, breakdown_suffixes, True)
+    if labelled:
+        return _Pair(first.start, labelled, True)
     if not sure and not (joined and not second.counted):
         return None
     problem = _chained(text, times, place) or _mixed(first, second)

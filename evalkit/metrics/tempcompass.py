@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, mean, mean_with_breakdown
+from evalkit.metrics.base import Answer, MeanMetric, Score, Scored, mean, mean_with_breakdown
 from evalkit.metrics.choice_reading import contradiction
 from evalkit.metrics.yes_no_reading import read_yes_no
 
@@ -13,7 +13,7 @@ FORMATS = ("multi-choice", "yes_no", "caption_matching")
 
 
 @dataclass(frozen=True)
-class TempCompassAccuracy:
+class TempCompassAccuracy(MeanMetric):
     """Accuracy by the official rules (``eval_*.py`` with ``--disable_llm``, commit e1b4631).
 
     What the rules can't match is wrong and a parse failure; the official scripts can ask ChatGPT
@@ -26,7 +26,6 @@ class TempCompassAccuracy:
     """
 
     name: str = "acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer.

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored
+from evalkit.metrics.base import Answer, MeanMetric, Score, Scored
 
 
 @dataclass(frozen=True)
-class Unscored:
+class Unscored(MeanMetric):
     """Gives no score; the answers become a submission file instead."""
 
     name: str = "submission"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Keep the answer as it is."""

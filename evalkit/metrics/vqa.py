@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.base import (
     Answer,
     Score,
-    Scored,
-    check_texts,
+    TextMetric,
     mean,
-    mean_with_breakdown,
     text_references,
 )
 
@@ -43,7 +40,7 @@ _FULL_STOPS = int(re.UNICODE)
 
 
 @dataclass(frozen=True)
-class VqaAccuracy:
+class VqaAccuracy(TextMetric):
     """The soft accuracy of the VQA challenges, as EvalAI computes it for TextVQA.
 
     Prediction and answers are normalised (case, punctuation, articles, number words,
@@ -56,7 +53,6 @@ class VqaAccuracy:
     """
 
     name: str = "vqa_acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer against the texts that people gave (ten of them in TextVQA).
@@ -68,14 +64,6 @@ class VqaAccuracy:
         same = [normalise(text) == given for text in text_references(answer.reference)]
         shares = [min(1.0, (sum(same) - own) / 3) for own in same] if any(same) else [0.0]
         return Score(mean(shares), parsed=given)
-
-    def check(self, answer: Answer) -> None:
-        """See :class:`~evalkit.metrics.base.ReferenceCheck`."""
-        check_texts(answer.reference)
-
-    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Mean over all answers and over every label of every group."""
-        return mean_with_breakdown(self.name, items)
 
 
 def normalise(text: str) -> str:

@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.metrics.base import Answer, Score, Scored, breakdown_suffixes, mean_with_breakdown
+from evalkit.metrics.base import Answer, MeanMetric, Score, Scored, breakdown_suffixes, mean_with_breakdown
 from evalkit.metrics.yes_no_reading import declines, read_yes_no
 
 _WORD = re.compile(r"[a-z]+")
 
 
 @dataclass(frozen=True)
-class PopeAccuracy:
+class PopeAccuracy(MeanMetric):
     """Accuracy of yes/no answers, with precision, recall and F1 of "yes", and the share of "yes".
 
     The rule of POPE's ``evaluate.py`` (commit 08d957b): in the first sentence, without commas, one of
@@ -27,7 +27,6 @@ class PopeAccuracy:
     """
 
     name: str = "acc"
-    range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
         """Judge one answer; the reference is ``yes`` or ``no``.

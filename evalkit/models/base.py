@@ -14,6 +14,7 @@ from evalkit.inference.base import Decoder
 from evalkit.inference.counters import EngineCounters
 
 if TYPE_CHECKING:
+    from evalkit.rope.outside import RopeFile
     from evalkit.rope.variants import RopeVariant
 
 
@@ -66,6 +67,8 @@ class LoadConfig:
             computation: it rounds differently in 16 bits.
         processor: a model that lends tokenizer and processor settings to a checkpoint without.
         processor_if_needed: ``processor`` was named for several models, some of which may have their own.
+        video_backend: what decodes videos (:data:`evalkit.data.video.BACKENDS`).
+        rope_files: files that hold variants from outside.
     """
 
     dtype: str = "auto"
@@ -77,6 +80,8 @@ class LoadConfig:
     batching: tuple[str, ...] = ()
     processor: str | None = None
     processor_if_needed: bool = False
+    video_backend: str = "pyav"
+    rope_files: tuple[RopeFile, ...] = ()
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

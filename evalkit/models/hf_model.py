@@ -101,9 +101,8 @@ def open_checkpoint(adapter: FamilyAdapter, source: Source, load_config: LoadCon
     config, generation = read_configs(read)
     processor = load_processor(read, config, tuple(adapter.placeholders))
     processor.check_template(adapter.family, adapter.locate, adapter.placeholders)
-    preprocessor = adapter.preprocessor(processor).with_limits(
-        load_config.max_frames, load_config.visual_tokens
-    )
+    limited = adapter.preprocessor(processor).with_limits(load_config.max_frames, load_config.visual_tokens)
+    preprocessor = limited.with_video_backend(load_config.video_backend)
     generation_tokens = generation_tokens_of(config, generation, processor.tokenizer)
     return OpenedCheckpoint(read, config, generation, processor, preprocessor, generation_tokens)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from evalkit.config.run_spec import rope_files
 from evalkit.core.errors import UsageError, did_you_mean
 from evalkit.core.provenance import refuse_untried
 from evalkit.models.base import LoadConfig, Model, ModelInfo
 from evalkit.models.checkpoints.files import read_config
 from evalkit.models.checkpoints.source import ZOO, Source, find
 from evalkit.models.families.registry import FAMILIES
-from evalkit.rope.variants import RopeVariant, parse_variant
+from evalkit.rope.outside import RopeFile, rope_catalog
+from evalkit.rope.validation import BadRope
+from evalkit.rope.variant import RopeVariant
 
 
 def load_model(
@@ -21,6 +26,7 @@ def load_model(
     dtype: str = "auto",
     device: str = "auto",
     processor: str | None = None,
+    ropes_dirs: Sequence[str] = (),
 ) -> Model:
     """Load a model with one RoPE variant installed.
 
@@ -32,12 +38,14 @@ def load_model(
         dtype: ``auto`` (bfloat16 on a GPU, float32 on a CPU), ``float32``, ``bfloat16``, ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         processor: a folder or hub id that lends tokenizer and processor settings to a checkpoint without.
+        ropes_dirs: folders with RoPE variants of one's own (docs/add-a-rope.md).
 
     Raises:
         UsageError: no such checkpoint, family, variant, dtype or device name.
         EnvironmentProblem: the checkpoint or the device can't be used.
     """
-    return describe_model(name, rope, LoadConfig(dtype, device, processor=processor)).load()
+    load_config = LoadConfig(dtype, device, processor=processor, rope_files=rope_files(ropes_dirs))
+    return describe_model(name, rope, load_config).load()
 
 
 def describe_model(name: str, rope: str = "auto", load_config: LoadConfig | None = None) -> ModelInfo:
@@ -49,10 +57,16 @@ def describe_model(name: str, rope: str = "auto", load_config: LoadConfig | None
     """
     load_config = load_config or LoadConfig()
     family, source, variant = find_model(name, rope, load_config)
-    model_info: ModelInfo = importlib.import_module(FAMILIES[family].module).describe(
+    model_info: Any = importlib.import_module(FAMILIES[family].module).describe(
         source, name, variant, load_config
     )
-    return model_info
+    # Other contents of a file are another variant, whatever it is called.
+    outside = rope_catalog(load_config.rope_files).sources(variant)
+    found: ModelInfo = model_info
+    if outside:
+        identity = {f"RoPE file {file}": digest for file, digest in outside.items()}
+        found = replace(model_info, identity={**model_info.identity, **identity})
+    return found
 
 
 def find_model(
@@ -69,19 +83,26 @@ def find_model(
     if name.partition(":")[0] == "mock":
         if processor is not None and not if_needed:
             raise UsageError(f"`--processor {processor}`", f"`{name}` reads no files at all", "leave it out")
-        return "mock", None, _variant(rope, None, "mock")
+        return "mock", None, _variant(rope, None, "mock", load_config.rope_files)
     refuse_untried()
     zoo = next(each.name for each in FAMILIES.values() if ZOO[0] in each.examples)
-    source = find(name, str(_variant(rope, None, zoo)), processor, processor_if_needed=if_needed)
+    trained = str(_variant(rope, None, zoo, load_config.rope_files))
+    source = find(name, trained, processor, processor_if_needed=if_needed)
     family = str(read_config(source.folder)["model_type"])
-    return family, source, _variant(rope, source.rope, family)
+    return family, source, _variant(rope, source.rope, family, load_config.rope_files)
 
 
-def _variant(rope: str, trained_with: Any, family: str) -> RopeVariant:
+def _variant(rope: str, trained_with: Any, family: str, files: tuple[RopeFile, ...]) -> RopeVariant:
     wanted = rope if rope != "auto" else str(trained_with or FAMILIES[family].native_rope)
     try:
-        return parse_variant(wanted)
+        return rope_catalog(files).parse(wanted)
+    except BadRope as error:
+        raise UsageError(error.what, error.why, error.fix) from None
     except ValueError as error:
         hint = did_you_mean(getattr(error, "name", wanted), getattr(error, "known", ()))
         source = "RoPE variant" if rope != "auto" else "the checkpoint's `rope_variant`"
-        raise UsageError(f"{source} `{wanted}`", f"{error}.{hint}", "see `evalkit ropes`") from None
+        raise UsageError(
+            f"{source} `{wanted}`",
+            f"{error}.{hint}",
+            "see `evalkit ropes`, and add `--ropes-dir` for your own",
+        ) from None

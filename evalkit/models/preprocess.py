@@ -87,6 +87,15 @@ class ChatPreprocessor:
             rule = replace(rule, max_frames=max_frames, min_frames=min(rule.min_frames, max_frames))
         return replace(self, frames=rule, visual_tokens=visual_tokens or self.visual_tokens)
 
+    def with_video_backend(self, backend: str) -> Self:
+        """The same with another decoder of videos.
+
+        Raises:
+            EnvironmentProblem: its package isn't installed.
+        """
+        open_reader(backend)
+        return replace(self, video_backend=backend)
+
     def estimate(self, request: Request) -> int:
         """See :class:`evalkit.models.base.Preprocessor`. Exact for images and for videos whose header
         states a constant frame rate and the number of frames; a medium that can't be read counts 1.

@@ -1,4 +1,4 @@
-"""Which arm to take for one's own tasks, how sure that is, and how many samples more would tell."""
+"""Which arm is best by a user's weights of tasks, how sure that is, and how many more samples would tell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from evalkit.core.errors import UsageError, did_you_mean
 from evalkit.metrics.base import Metric
-from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row
+from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row, value_of
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import FindMetric, RecordsByTask, pairs
 from evalkit.report.paired import LEVEL, POWER
@@ -39,10 +39,10 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Advice:
-    """Arms from best to worst, and what the data say of the first.
+    """Arms from best to worst.
 
-    ``settled`` is whether it is the best with 95% probability. ``factor`` is how many times as many
-    samples would tell it from the second with 80% power, if their difference is as it seems.
+    ``settled``: the first is the best with 95% probability. ``factor``: how many times as many samples would
+    tell it from the second with 80% power, if their true difference is the one seen.
     """
 
     ranked: tuple[Ranked, ...]
@@ -51,7 +51,7 @@ class Advice:
     factor: float
 
     def verdict(self) -> str:
-        """In words."""
+        """The advice in one or two sentences."""
         first = self.ranked[0]
         if len(self.ranked) < 2:
             return f"There is only {first.arm}."
@@ -137,8 +137,9 @@ def resolve_weights(
 
 
 def _table(metric: Metric, task: str, arms: Sequence[str], sides: Sequence[Sequence[ScoreRow]]) -> Floats:
-    """``[clusters, 1 + arms]``: weights, then weighted verdicts of every arm on what all have a score for."""
-    shared = set.intersection(*({record.sample_id for record in side if _scored(record)} for side in sides))
+    """``[clusters, 1 + arms]``: weights, then every arm's weighted scores of the samples that all have."""
+    scored = ({row.sample_id for row in side if value_of(row) is not None} for side in sides)
+    shared = set.intersection(*scored)
     if not shared:
         raise UsageError(f"benchmark `{task}`", f"{', '.join(arms)} share no scored sample", "leave it out")
     kept = [[record for record in side if record.sample_id in shared] for side in sides]
@@ -181,7 +182,3 @@ def _advice(arms: Sequence[str], scores: Floats, total: Floats, weights: Mapping
         needed = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) * spread
         factor = math.inf if lead <= 0 else max(1.0, (needed / lead) ** 2)
     return Advice(ranked, weights, ranked[0].best >= LEVEL, factor)
-
-
-def _scored(record: ScoreRow) -> bool:
-    return record.score is not None and record.score.value is not None

@@ -1,4 +1,4 @@
-"""From scored records to figures: sub-category, benchmark, category mean, overall."""
+"""From scored records to figures: by label, by benchmark, by category, overall."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from evalkit.store.records import Record
 from evalkit.store.records_table import ScoreRow, filtered, score_rows
 
 BY_LOGITS = "by option logits"
-"""What a metric's name ends in where multiple choice was answered by the likeliest letter."""
+"""End of a metric's name where multiple choice was answered by the likeliest letter."""
 
 CATEGORIES: tuple[Category, ...] = ("image", "video", "grounding")
-# The four rates that stand beside every score; a sample may count in several.
 RATES: Mapping[str, tuple[str, ...]] = {
     "error": ("error",),
     "truncated or empty": ("truncated", "empty"),
     "unparsed": ("unparsed",),
     "repeating": ("repeating",),
 }
+"""Failure rates beside every score, and the flags that count in each; a sample may count in several."""
 
 
 @dataclass(frozen=True)
 class BenchmarkColumn:
-    """A benchmark as a column of a table. Benchmarks with the same ``row`` (MMBench in two languages)
-    are one row of the paper's table, as their mean.
+    """A benchmark of a comparison; its metric lies within ``limits``.
+
+    Benchmarks with the same ``row`` (MMBench in two languages) are one row of the paper's table, their mean.
     """
 
     task: str
@@ -52,12 +53,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Cell:
-    """What one arm reached on one benchmark.
+    """The score of one arm on one benchmark.
 
-    ``estimate`` is the primary figure over the samples that have a score; ``expected`` is how
-    many there should be. ``counts`` has the samples behind each of the four rates. ``figures``
-    is everything that the benchmark's authors report; ``breakdown`` maps group and label to the
-    estimate within it. ``unreliable`` says which rates are over their limits.
+    ``estimate`` is the primary figure over the samples that have a score, of ``expected`` in all. ``counts``
+    has the samples behind each of ``RATES``, ``figures`` everything that the benchmark's authors report, and
+    ``breakdown`` an estimate by group and label. ``unreliable`` names the rates that are over their limits.
     """
 
     arm: str
@@ -84,12 +84,13 @@ def make_cell(
     seed: int | None = None,
     limits: Mapping[str, float] | None = None,
 ) -> Cell:
-    """Aggregate one arm's scored records of one benchmark, in the data set's order; ``seed`` is that
-    of an official random fallback, ``limits`` are the shares of samples from which on a flag makes a score
-    unreliable.
+    """Aggregate one arm's scored records of one benchmark, in the data set's order.
+
+    ``seed`` is that of official scripts which draw an answer where they can read none; ``limits`` are the
+    shares of samples above which a flag makes the score unreliable.
     """
     every = score_rows(records)
-    known = [each.score is not None and each.score.value is not None for each in every]
+    known = [value_of(each) is not None for each in every]
     scored = [each for each, has in zip(every, known, strict=True) if has]
     figures = metric.summarise(_items(scored))
     if isinstance(metric, FileMetric) and scored:
@@ -118,6 +119,11 @@ def make_cell(
         breakdown=breakdown,
         unreliable=_unreliable(every, limits or {}),
     )
+
+
+def value_of(row: ScoreRow) -> float | None:
+    """A sample's score, if it has one."""
+    return row.score.value if row.score else None
 
 
 def _unreliable(records: Sequence[ScoreRow], limits: Mapping[str, float]) -> tuple[str, ...]:

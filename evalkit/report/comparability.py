@@ -1,4 +1,4 @@
-"""Whether arms may be put side by side: the same questions, shown and asked in the same way."""
+"""Whether arms may be compared: they were asked the same questions, about the same media, in the same way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evalkit.store import IMPORTED, Evaluation, Scoring, TaskEntry
 from evalkit.store.records import Record
 from evalkit.store.records_table import StoredRecords, filtered, sample_ids
 
-# What a run's manifest says of a task that changes scores.
+# Fields of a task in a manifest that change its scores, and what messages call them.
 _PROTOCOL = {
     "metric": "metric",
     "max_new_tokens": "limit of new tokens",
@@ -20,7 +20,7 @@ _PROTOCOL = {
 
 
 def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Sequence[Record]]]) -> None:
-    """Refuse to put scores side by side that answer different questions.
+    """Refuse to compare arms that were asked different questions.
 
     ``records`` maps arm and task to that arm's records. Sample sets, references and media (content,
     frames, size) must be the same for every arm; prompts too, unless the families differ, since each has its
@@ -43,22 +43,18 @@ def check_comparable(arms: Sequence[Arm], records: Mapping[str, Mapping[str, Seq
                 )
 
 
-def check_origins(evaluations: Iterable[tuple[str, Evaluation]]) -> None:
-    """Refuse arms that different programs asked; each evaluation with who was asked (arm and run).
+def refuse_differences(differences: Iterable[tuple[str, str]], fix: str) -> None:
+    """Refuse to compare what differs; each difference with where it is.
 
     Raises:
-        UsageError: names the task, the arms and the programs.
+        UsageError: names the first, and says how to go on: ``fix``.
     """
-    for where, problem in origin_differences(evaluations):
-        raise UsageError(
-            f"{where} can't be compared",
-            problem,
-            "compare the answers all the same, with that said beside the table: `--allow-mismatch`",
-        )
+    for where, problem in differences:
+        raise UsageError(f"{where} can't be compared", problem, fix)
 
 
 def origin_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterator[tuple[str, str]]:
-    """Which arms different programs asked."""
+    """Tasks that different programs asked different arms; each evaluation comes with its arm and run."""
     first: dict[str, tuple[str, Evaluation]] = {}
     for who, each in evaluations:
         other, known = first.setdefault(each.task.name, (who, each))
@@ -70,24 +66,8 @@ def origin_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterato
             )
 
 
-def check_protocols(tasks: Iterable[tuple[str, TaskEntry]], runs: Mapping[str, Scoring]) -> None:
-    """Refuse arms that were evaluated or scored differently; each task with who was asked it (arm and run),
-    and how each run was scored.
-
-    Raises:
-        UsageError: names the task, the arms or runs and what differs.
-    """
-    for where, problem in (*protocol_differences(tasks), *scoring_differences(runs)):
-        raise UsageError(
-            f"{where} can't be compared",
-            problem,
-            "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
-            "same (`--allow-mismatch`)",
-        )
-
-
 def scoring_differences(runs: Mapping[str, Scoring]) -> Iterator[tuple[str, str]]:
-    """Which runs separate reasoning from answers differently."""
+    """Runs that separate reasoning from answers differently."""
     first = next(iter(runs.items()), None)
     for run, scoring in runs.items():
         if first is not None and scoring.reasoning != first[1].reasoning:
@@ -97,7 +77,7 @@ def scoring_differences(runs: Mapping[str, Scoring]) -> Iterator[tuple[str, str]
 
 
 def protocol_differences(tasks: Iterable[tuple[str, TaskEntry]]) -> Iterator[tuple[str, str]]:
-    """Which arms were evaluated differently on which task, and in what."""
+    """Tasks that were asked or scored differently, and in what; each comes with its arm and run."""
     first: dict[str, tuple[str, TaskEntry]] = {}
     for who, task in tasks:
         other, known = first.setdefault(task.name, (who, task))
@@ -108,8 +88,9 @@ def protocol_differences(tasks: Iterable[tuple[str, TaskEntry]]) -> Iterator[tup
 
 
 def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, Sequence[Record]]]) -> list[str]:
-    """Leave only the samples that all arms have of each task, in place; say what was left out and what
-    else differs.
+    """Restrict ``records``, in place, to the samples of each task that all arms have.
+
+    Returns footnotes on what was left out and what else differs.
     """
     notes = []
     for task in dict.fromkeys(task for tasks in records.values() for task in tasks):
@@ -132,7 +113,7 @@ def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, Sequenc
 
 
 def _difference(first: Sequence[Record], second: Sequence[Record], one: Arm, two: Arm) -> str | None:
-    """What differs between two arms' questions, or None. Which media another program showed is not known."""
+    """The first difference between two arms' questions, or None; an imported run's media are not known."""
     prompts = one.family == two.family
     media = IMPORTED not in (one.family, two.family)
     if only := sorted(set(sample_ids(first)) ^ set(sample_ids(second))):
@@ -157,7 +138,7 @@ def _difference(first: Sequence[Record], second: Sequence[Record], one: Arm, two
 def _unlike(
     first: Sequence[Record], second: Sequence[Record], names: Sequence[str]
 ) -> tuple[Sequence[Record], Sequence[Record]]:
-    """The samples that have to be looked at: of stored ones in the same order those whose digests differ."""
+    """The samples that may differ: of stored ones in the same order, those whose digests differ."""
     if (
         not (isinstance(first, StoredRecords) and isinstance(second, StoredRecords))
         or first.ids() != second.ids()

@@ -1,4 +1,4 @@
-"""Arms side by side: the one table that every format is drawn from."""
+"""The comparison of arms (models with variants) over benchmarks, which every format is drawn from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arm:
-    """A row: one model with one variant, out of one run."""
+    """One model with one variant, from one run: a column of the printed table."""
 
     name: str
     model: str
@@ -47,12 +47,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Arms and benchmarks; ``cells`` maps arm and task to what was reached.
+    """Arms and benchmarks; ``cells`` holds scores by arm and task.
 
-    With a ``baseline`` (an arm's name), ``differences`` maps every other arm and task to its paired
-    difference, ``parts`` arm and (task, group, label), and ``mean_differences`` arm and the name of a mean
-    to ``(value, low, high)``. ``notes`` are further footnotes. ``published`` columns stand among the arms
-    where a published table was asked for; ``reference_notes`` say what it is, and where protocols differ.
+    With a ``baseline`` (an arm's name), ``differences`` holds paired differences to it by arm and task,
+    ``parts`` by arm and (task, group, label), and ``mean_differences`` ``(value, low, high)`` by arm and name
+    of a mean. ``notes`` are further footnotes. ``published`` are columns of a published table,
+    ``reference_notes`` the footnotes on it and on where protocols differ.
     """
 
     arms: Sequence[Arm]
@@ -79,7 +79,7 @@ class Comparison:
         return category_means(self.cells[arm], self.columns)
 
     def unreliable(self) -> list[str]:
-        """Arm and task of the scores that rates over their limits make unreliable, and why."""
+        """The scores that are unreliable, by arm and task, each with its reasons."""
         return [
             f"{arm} {task}: {'; '.join(cell.unreliable)}"
             for arm, cells in self.cells.items()
@@ -88,7 +88,7 @@ class Comparison:
         ]
 
     def footnotes(self) -> list[str]:
-        """What a reader must know beside the scores: incomplete cells and failure rates."""
+        """The footnotes of single cells: incomplete or unreliable scores, failure rates, official figures."""
         notes = list(self.notes)
         for arm in self.arms:
             for column in self.columns:
@@ -109,7 +109,7 @@ class Comparison:
         return [*notes, *self.reference_notes]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything at full precision; missing values and those that are not finite_json are null."""
+        """Everything at full precision; missing and non-finite values are null."""
         rows = []
         for arm in self.arms:
             cells = self.cells[arm.name]
@@ -130,8 +130,8 @@ class Comparison:
         if self.reference_notes:
             published = [{**asdict(each), "marked": sorted(each.marked)} for each in self.published]
             found |= {"published": published, "reference_notes": list(self.reference_notes)}
-        without: dict[str, Any] = finite_json(found)
-        return without
+        content: dict[str, Any] = finite_json(found)
+        return content
 
     def to_pandas(self) -> pd.DataFrame:
         """A frame with one row for each arm and benchmark (:mod:`evalkit.report.comparison_frame`)."""
@@ -139,7 +139,7 @@ class Comparison:
 
 
 def _official(cell: Cell) -> list[str]:
-    """The official script's own figures where they differ from ours."""
+    """Footnotes on the official script's figures, where they differ from ours."""
     found = {name: value for name, value in cell.figures.items() if name.startswith("official_")}
     return [
         f"{name} {100 * value:.1f}"

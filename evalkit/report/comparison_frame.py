@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def comparison_frame(comparison: Comparison) -> pd.DataFrame:
-    """One row for each arm and benchmark that it has a cell of. ``score``, ``low`` and ``high`` are in the
+    """One row for each arm and benchmark with a score. ``score``, ``low`` and ``high`` are in the
     metric's own range; ``complete`` is whether all ``expected`` samples have a score. With a baseline,
     ``difference`` and what belongs to it stand beside them, NaN in the baseline's own rows.
     """

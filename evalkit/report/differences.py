@@ -1,4 +1,4 @@
-"""A comparison's differences to one of its arms, with their statistics."""
+"""Paired differences of a comparison's arms to one of them, the baseline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from evalkit.core.errors import UsageError, did_you_mean
 from evalkit.metrics.base import Metric, Scored, UnitMetric, group_labels
-from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row
+from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row, value_of
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.paired import (
     Correction,
@@ -33,7 +33,7 @@ def with_differences(
     baseline: str,
     correction: Correction = "holm",
 ) -> Comparison:
-    """Add every arm's differences to the one that ``baseline`` names.
+    """Add the differences of every arm to the ``baseline``.
 
     ``records`` maps arm and task to scored records, ``metric_of`` an arm and a task to its metric.
 
@@ -66,7 +66,7 @@ def with_differences(
 
 
 def find_arm(arms: Sequence[Arm], name: str) -> Arm:
-    """The arm that a user means: by its name, its variant, its model, or the beginning of its name.
+    """The arm that ``name`` is the name, variant, model or beginning of the name of.
 
     Raises:
         UsageError: none, or more than one.
@@ -90,12 +90,13 @@ def find_arm(arms: Sequence[Arm], name: str) -> Arm:
 
 
 def pairs(metric: Metric, first: Sequence[ScoreRow], second: Sequence[ScoreRow]) -> list[ScorePair]:
-    """Verdicts on what both arms have a score for, by sample."""
-    left = {record.sample_id: record for record in first if _scored(record)}
-    right = {record.sample_id: record for record in second if _scored(record)}
+    """The scores of what both arms have a score for: by sample, or by the unit that the metric scores."""
+    left, right = (
+        {row.sample_id: row for row in rows if value_of(row) is not None} for rows in (first, second)
+    )
     shared = [(left[key], right[key]) for key in left if key in right]
     if not isinstance(metric, UnitMetric):
-        return [ScorePair(_value(a), _value(b), a.cluster_id) for a, b in shared]
+        return [ScorePair(value_of(a) or 0.0, value_of(b) or 0.0, a.cluster_id) for a, b in shared]
     units = [metric.units([_item(side[place]) for side in shared]) for place in (0, 1)]
     return [
         ScorePair(a.value, b.value, shared[a.place][0].cluster_id, a.weight)
@@ -106,7 +107,7 @@ def pairs(metric: Metric, first: Sequence[ScoreRow], second: Sequence[ScoreRow])
 def _by_label(
     metric: Metric, task: str, first: Sequence[ScoreRow], second: Sequence[ScoreRow], correction: Correction
 ) -> dict[tuple[str, str, str], Difference]:
-    """Differences within every label of every breakdown, corrected over the labels of each."""
+    """Differences by label of every breakdown, p values corrected over the labels of each."""
     members: dict[str, dict[str, tuple[list[ScoreRow], list[ScoreRow]]]] = {}
     for place, records in enumerate((first, second)):
         for record in records:
@@ -122,7 +123,7 @@ def _by_label(
 
 
 def _means(columns: Sequence[BenchmarkColumn], found: Mapping[str, Difference]) -> dict[str, Spread]:
-    """Differences of the means that the table has; none where a benchmark has no difference."""
+    """Differences of the table's means, by name; a mean has none where one of its benchmarks has none."""
     limits = {column.task: column.limits for column in columns}
     rows: dict[str, Spread] = {}
     for row, tasks in tasks_by_row(columns).items():
@@ -144,16 +145,6 @@ def _means(columns: Sequence[BenchmarkColumn], found: Mapping[str, Difference]) 
 def _fraction(found: Difference, limits: tuple[float, float]) -> Spread:
     width = limits[1] - limits[0]
     return found.value / width, found.low / width, found.high / width
-
-
-def _scored(record: ScoreRow) -> bool:
-    return record.score is not None and record.score.value is not None
-
-
-def _value(record: ScoreRow) -> float:
-    assert record.score is not None
-    assert record.score.value is not None
-    return record.score.value
 
 
 def _item(record: ScoreRow) -> Scored:

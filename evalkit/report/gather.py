@@ -1,10 +1,11 @@
-"""Several runs put together: their comparison, the records behind it, and where each arm is from."""
+"""Several runs put together: their comparison, its records, and the run of each arm."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from evalkit.core.console import scrub
@@ -13,10 +14,9 @@ from evalkit.core.task import Task
 from evalkit.metrics.base import Metric
 from evalkit.report.comparability import (
     check_comparable,
-    check_origins,
-    check_protocols,
     origin_differences,
     protocol_differences,
+    refuse_differences,
     restrict_to_shared,
     scoring_differences,
 )
@@ -25,17 +25,23 @@ from evalkit.report.results import RecordsByTask, Results, open_run
 from evalkit.store import RunDir
 from evalkit.store.records_table import sample_ids
 
+_COMPARE_ANSWERS = "compare the answers all the same, with that said beside the table: `--allow-mismatch`"
+_ONE_PROTOCOL = (
+    "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
+    "same (`--allow-mismatch`)"
+)
+
 
 @dataclass(frozen=True)
 class CombinedRuns:
-    """Runs put together; ``origin`` maps an arm's name to the results that it is from and its name there."""
+    """Runs put together; ``origin`` maps an arm's name to its run's results and its name there."""
 
     comparison: Comparison
     records: Mapping[str, RecordsByTask]
     origin: Mapping[str, tuple[Results, str]]
 
     def metric(self, arm: str, task: str) -> Metric:
-        """What scored an arm's records of a task."""
+        """The metric that scored an arm's records of a task."""
         results, own = self.origin[arm]
         for part, name in ((results, own), *self.origin.values()):
             for each in part.evaluations:
@@ -51,7 +57,7 @@ class CombinedRuns:
         return set(list(ids)[:count])
 
     def tasks(self, name: str) -> list[Task]:
-        """The task of a name, unless it is another program's."""
+        """The task of a name, as a list; empty if another program scored it."""
         for results, _ in self.origin.values():
             for each in results.evaluations:
                 if each.task.name == name:
@@ -82,7 +88,7 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     for run, part in zip(names, parts, strict=True):
         found = part.by_arm()
         for arm in part.arms(run):
-            # A folder may be called as an arm of another run is: whatever the names, none is taken twice.
+            # Even with its run's name added, an arm's name may be that of an arm of another run.
             name = _free(arm.name, run, records)
             records[name] = found[arm.name]
             origin[name] = (part, arm.name)
@@ -94,19 +100,16 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     ]
     asked = [(who, each.task) for who, each in evaluated]
     scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
+    origins = origin_differences(evaluated)
+    protocols = chain(protocol_differences(asked), scoring_differences(scored))
     notes: list[str] = []
     if allow_mismatch:
         notes = restrict_to_shared(arms, records)
-        differing = (
-            *origin_differences(evaluated),
-            *protocol_differences(asked),
-            *scoring_differences(scored),
-        )
-        notes += [f"mismatch on {where}: {what}" for where, what in differing]
+        notes += [f"mismatch on {where}: {what}" for where, what in chain(origins, protocols)]
     else:
-        check_origins(evaluated)
+        refuse_differences(origins, _COMPARE_ANSWERS)
         check_comparable(arms, records)
-        check_protocols(asked, scored)
+        refuse_differences(protocols, _ONE_PROTOCOL)
     comparison = _merged(arms, _kept(parts, origin, records), records if allow_mismatch else None)
     for name, (part, own) in origin.items():
         notes += part.import_notes(own, name)
@@ -145,7 +148,7 @@ def _kept(
     origin: Mapping[str, tuple[Results, str]],
     records: Mapping[str, RecordsByTask],
 ) -> list[Results]:
-    """The runs with those of their records that are compared."""
+    """The runs with only the records that are compared."""
     found = []
     for part in parts:
         names = {own: name for name, (results, own) in origin.items() if results is part}
@@ -157,7 +160,7 @@ def _kept(
 def _merged(
     arms: Sequence[Arm], parts: Sequence[Results], shared: Mapping[str, RecordsByTask] | None
 ) -> Comparison:
-    """One table out of several. A comparison of ``shared`` samples expects no more than these."""
+    """One comparison of several runs; with ``shared`` records, no more samples than these are expected."""
     tables = [part.comparison() for part in parts]
     columns = {column.task: column for table in reversed(tables) for column in reversed(table.columns)}
     order = dict.fromkeys(column.task for table in tables for column in table.columns)

@@ -1,6 +1,6 @@
 """A comparison as the paper prints it: rows are benchmarks by category, columns are variants.
 
-Every format is drawn from the same lines, so that none of them can say something else.
+Every format (terminal, Markdown, LaTeX, HTML) is drawn from these rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BEST, SECOND = 1, 2
 @dataclass(frozen=True)
 class TableCell:
     """One score as text, with its interval and its difference to the baseline (empty where there is
-    none); ``rank`` is 1 for the best of its line, 2 for the second, else 0.
+    none); ``rank`` is 1 for the best of its row, 2 for the second, else 0.
     """
 
     score: str
@@ -42,7 +42,7 @@ class TableRow:
     mean: bool = False
 
 
-def lines(comparison: Comparison) -> list[TableRow]:
+def table_rows(comparison: Comparison) -> list[TableRow]:
     """The benchmarks of each category, then their mean where there are several, then the mean of all."""
     found: list[TableRow] = []
     for category in CATEGORIES:
@@ -62,7 +62,7 @@ def lines(comparison: Comparison) -> list[TableRow]:
 
 
 def breakdown_rows(comparison: Comparison) -> Iterator[tuple[str, list[TableRow]]]:
-    """For every breakdown of every benchmark, its name and a line for every label."""
+    """The name of every breakdown of every benchmark, and a row for each of its labels."""
     for column in comparison.columns:
         cells = [cells[column.task] for cells in comparison.cells.values() if column.task in cells]
         for group in dict.fromkeys(group for cell in cells for group in cell.breakdown):
@@ -102,12 +102,12 @@ def mean_text(value: float | None) -> str:
 
 
 def scale(column: BenchmarkColumn) -> float:
-    """What a score is multiplied by to print it: fractions are shown out of 100."""
+    """The factor of printed scores: 100 for fractions, else 1."""
     return 100.0 if column.limits == (0.0, 1.0) else 1.0
 
 
 def legend(comparison: Comparison) -> list[str]:
-    """What the numbers are, before the footnotes of single cells."""
+    """The notes below a table: metrics, sizes and statistics, then the footnotes of single cells."""
     metrics = ", ".join(f"{column.task} {column.metric}" for column in comparison.columns)
     sizes = ", ".join(f"{column.task} {_size(comparison, column.task)}" for column in comparison.columns)
     found = [f"metric: {metrics}", f"n: {sizes}; ranges are 95% intervals"]
@@ -139,52 +139,53 @@ def _about_differences(comparison: Comparison) -> list[str]:
 
 def _benchmark(comparison: Comparison, column: BenchmarkColumn) -> TableRow:
     cells = [comparison.cells[arm.name].get(column.task) for arm in comparison.arms]
-    ranks = ranks_of([cell.estimate.value if cell else math.nan for cell in cells])
-    entries = []
-    alone = len(tasks_by_row(comparison.columns)[column.row or column.task]) == 1
-    for arm, cell, rank in zip(comparison.arms, cells, ranks, strict=True):
-        found = comparison.differences.get(arm.name, {}).get(column.task)
-        entries.append(
-            TableCell(
-                score_text(cell, column),
-                interval_text(cell.estimate if cell else None, column),
-                difference_text(found, scale(column)),
-                rank,
-                found is not None and found.significant,
-            )
-        )
+    entries = _entries(
+        column,
+        [cell.estimate if cell else None for cell in cells],
+        [score_text(cell, column) for cell in cells],
+        [comparison.differences.get(arm.name, {}).get(column.task) for arm in comparison.arms],
+    )
+    row = column.row or column.task
+    alone = len(tasks_by_row(comparison.columns)[row]) == 1
     return TableRow(
-        column.category,
-        column.task,
-        _with_published(comparison, entries, (column.row or column.task) if alone else None),
+        column.category, column.task, _with_published(comparison, entries, row if alone else None)
     )
 
 
 def _label(comparison: Comparison, column: BenchmarkColumn, group: str, label: str) -> TableRow:
-    entries = []
-    estimates = []
-    for arm in comparison.arms:
-        cell = comparison.cells[arm.name].get(column.task)
-        estimates.append(cell.breakdown.get(group, {}).get(label) if cell else None)
-    ranks = ranks_of([each.value if each else math.nan for each in estimates])
-    for arm, estimate, rank in zip(comparison.arms, estimates, ranks, strict=True):
-        found = comparison.parts.get(arm.name, {}).get((column.task, group, label))
-        shown = (
-            MISSING
-            if estimate is None or math.isnan(estimate.value)
-            else f"{estimate.value * scale(column):.1f}"
-        )
-        entries.append(
-            TableCell(
-                shown,
-                interval_text(estimate, column),
-                difference_text(found, scale(column)),
-                rank,
-                found is not None and found.significant,
-            )
-        )
+    cells = [comparison.cells[arm.name].get(column.task) for arm in comparison.arms]
+    estimates = [cell.breakdown.get(group, {}).get(label) if cell else None for cell in cells]
+    entries = _entries(
+        column,
+        estimates,
+        [
+            MISSING if each is None or math.isnan(each.value) else f"{each.value * scale(column):.1f}"
+            for each in estimates
+        ],
+        [comparison.parts.get(arm.name, {}).get((column.task, group, label)) for arm in comparison.arms],
+    )
     count = max((each.n for each in estimates if each), default=0)
     return TableRow(column.task, f"{label} (n = {count})", _with_published(comparison, entries, None))
+
+
+def _entries(
+    column: BenchmarkColumn,
+    estimates: Sequence[Estimate | None],
+    scores: Sequence[str],
+    differences: Sequence[Difference | None],
+) -> list[TableCell]:
+    """The cells of a row, one for each arm."""
+    ranks = ranks_of([each.value if each else math.nan for each in estimates])
+    return [
+        TableCell(
+            score,
+            interval_text(estimate, column),
+            difference_text(found, scale(column)),
+            rank,
+            found is not None and found.significant,
+        )
+        for estimate, score, found, rank in zip(estimates, scores, differences, ranks, strict=True)
+    ]
 
 
 def _mean(comparison: Comparison, category: str, label: str, name: str, tasks: Sequence[str]) -> TableRow:
@@ -204,7 +205,7 @@ def _mean(comparison: Comparison, category: str, label: str, name: str, tasks: S
 def _with_published(
     comparison: Comparison, entries: Sequence[TableCell], row: str | None
 ) -> tuple[TableCell, ...]:
-    """The arms' entries with those of published columns between them; ``row`` is what they go by there."""
+    """The arms' cells with those of published columns between; ``row`` is that of the published table."""
     own = iter(entries)
     return tuple(
         TableCell(_published_text(each, row)) if isinstance(each, Published) else next(own)

@@ -1,66 +1,38 @@
-"""One self-contained HTML page about finished runs: table, plots, and every answer side by side.
+"""Self-contained HTML pages: of finished runs (table, plots, every answer side by side), or of one table.
 
-The page needs no network: data, style and script are in it. Whatever models wrote is stored as JSON
-and shown as text.
+A page needs no network: its data, style and script are in it. What models wrote is in it as JSON, which the
+script shows as text.
 """
 
 from __future__ import annotations
 
-import html
-import json
 import math
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from importlib.resources import files
+from operator import attrgetter
 from typing import Any
 
 from evalkit.core.strict_json import finite_json
-from evalkit.report.aggregate import RATES, BenchmarkColumn
+from evalkit.report.aggregate import RATES, BenchmarkColumn, value_of
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import RecordsByTask
-from evalkit.report.grid import TableRow, legend, lines, scale
+from evalkit.report.grid import TableRow, legend, scale, table_rows
+from evalkit.report.html import render
 from evalkit.report.samples import PageSamples, Thumbnails
 from evalkit.store.records_table import ScoreRow, score_rows
 
 _BINS = 6
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src {style_hash}; \
-script-src {script_hash}; img-src data:; base-uri 'none'; form-action 'none'">
-<title>{title}</title><style>{style}</style></head><body>
-<h1>{title}</h1>
-{body}
-<script type="application/json" id="data">{data}</script>
-<script>{script}</script></body></html>
-"""
-_TABLE = """<h2 id="scores">Scores</h2>
-<p><label>rows <input id="rows" type="search" placeholder="filter"></label></p>
-<div class="scroll" id="table"></div>
-<ul class="note">{notes}</ul>"""
-_REST = """<h2 id="differences">Differences to the baseline</h2><div class="scroll" id="forest"></div>
-<h2 id="categories">By category</h2><div id="heat"></div>
-<h2 id="lengths">Score by length of the video</h2><div id="duration"></div>
-<h2 id="sizes">Score by number of visual tokens</h2><div id="tokens"></div>
-<h2 id="failures">Failures</h2><div class="scroll" id="flags"></div>
-<h2 id="browser">Samples</h2>
-<p class="note">Keys: j and k go from sample to sample, n and p from page to page.
-Green dashes are the true box.</p>
-<form id="filters"></form>
-<p><span id="count" aria-live="polite"></span> <span class="pager"></span></p>
-<div id="samples"></div><p class="pager"></p>"""
-
 
 def report_page(
     comparison: Comparison, records: Mapping[str, RecordsByTask], thumbnails: Thumbnails, title: str
 ) -> str:
-    """The page; ``records`` maps arm and task to scored records, ``thumbnails`` (task, sample id) to
-    pictures as ``data:`` URLs.
+    """A page about finished runs.
+
+    ``records`` maps arm and task to scored records, ``thumbnails`` (task, sample id) to ``data:`` URLs.
     """
-    curves = {"duration": _seconds, "tokens": _tokens}
+    curves = {"duration": attrgetter("video_seconds"), "tokens": attrgetter("visual_tokens")}
     plots: dict[str, list[dict[str, Any]]] = {name: [] for name in curves}
     flags = [Counter[str]() for _ in comparison.arms]
     samples = PageSamples(thumbnails)
@@ -79,7 +51,7 @@ def report_page(
     data = {
         "heads": ("category", "benchmark"),
         "columns": [each.name for each in comparison.shown()],
-        "lines": [_line(line) for line in lines(comparison)],
+        "lines": [_line(line) for line in table_rows(comparison)],
         "arms": [arm.name for arm in comparison.arms],
         "forest": list(_forest(comparison)),
         "heat": list(_heat(comparison)),
@@ -87,7 +59,7 @@ def report_page(
         "flags": [{name: counts[name] for name in names} for counts in flags],
         **samples.data(),
     }
-    return _assemble(title, legend(comparison), _TABLE + _REST, data)
+    return _page("report.html", title, legend(comparison), data)
 
 
 def table_page(
@@ -97,32 +69,15 @@ def table_page(
     table: Sequence[TableRow],
     notes: Sequence[str],
 ) -> str:
-    """One table, with sorting and filtering; ``heads`` name what a line's category and label are."""
+    """A page with one table to sort and filter; ``heads`` are the headings of its first two columns."""
     data = {"heads": heads, "columns": list(columns), "lines": [_line(line) for line in table]}
-    return _assemble(title, notes, _TABLE, data)
+    return _page("page.html", title, notes, data)
 
 
-def _assemble(title: str, footnotes: Sequence[str], body: str, data: Mapping[str, Any]) -> str:
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in footnotes)
+def _page(template: str, title: str, notes: Sequence[str], data: Mapping[str, Any]) -> str:
     assets = files("evalkit.report") / "assets"
     style, script = ((assets / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    page = _PAGE.format(
-        title=html.escape(title),
-        style=style,
-        style_hash=_allowed(style),
-        script_hash=_allowed(script),
-        body=body.format(notes=notes),
-        # An end tag within the data would end the script element.
-        data=json.dumps(finite_json(data), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"),
-        script=script,
-    )
-    # A lone surrogate out of a model or a data set, which UTF-8 hasn't, becomes its JSON escape.
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _allowed(content: str) -> str:
-    """How a page's policy names the one style or script that it allows."""
-    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
+    return render(template, title=title, notes=notes, style=style, script=script, data=finite_json(data))
 
 
 def _line(line: TableRow) -> dict[str, Any]:
@@ -180,13 +135,15 @@ def _heat(comparison: Comparison) -> Iterator[dict[str, Any]]:
 def _curves(
     column: BenchmarkColumn, light: Sequence[Sequence[ScoreRow]], measure: Callable[[ScoreRow], float | None]
 ) -> Iterator[dict[str, Any]]:
-    """Mean scores in bins of equal numbers of samples, where a benchmark's samples differ in ``measure``."""
+    """Mean scores over bins of ``measure`` with equal numbers of samples; none if all samples are equal in
+    it.
+    """
     curves = []
     for place, side in enumerate(light):
         points = [
-            (size, each.score.value)
+            (size, value)
             for each in side
-            if each.score is not None and each.score.value is not None and (size := measure(each)) is not None
+            if (value := value_of(each)) is not None and (size := measure(each)) is not None
         ]
         if len({size for size, _ in points}) > 1:
             binned = [(size, value * scale(column), count) for size, value, count in _binned(sorted(points))]
@@ -196,7 +153,7 @@ def _curves(
 
 
 def _binned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float, int]]:
-    """Bins of about equal numbers; samples of one size are never in two bins."""
+    """Bins of about equal numbers of samples; those of one size are in one bin."""
     part: list[tuple[float, float]] = []
     for place, point in enumerate(points):
         part.append(point)
@@ -207,15 +164,7 @@ def _binned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, floa
             part = []
 
 
-def _seconds(verdict: ScoreRow) -> float | None:
-    return verdict.video_seconds
-
-
-def _tokens(verdict: ScoreRow) -> float:
-    return float(verdict.visual_tokens)
-
-
 def _flags(light: Sequence[ScoreRow]) -> Counter[str]:
-    """How many samples there are, and how many have each flag."""
+    """The number of samples, and of those with each flag."""
     found = Counter(flag for each in light for flag in set(each.flags))
     return found + Counter(samples=len(light))

@@ -1,4 +1,4 @@
-"""Paired differences between two arms on one benchmark: interval, test, and what could be seen at all.
+"""Paired differences between two arms on one benchmark: interval, test, and detectable difference.
 
 Questions about one image or video are not independent, so the unit of resampling is the cluster.
 """
@@ -26,7 +26,7 @@ Spread = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class ScorePair:
-    """Two arms' verdicts on the same unit (an answer, or a question with all its rotations)."""
+    """Two arms' scores of the same unit (an answer, or a question with all its rotations)."""
 
     first: float
     second: float
@@ -39,10 +39,10 @@ class Difference:
     """``second - first`` as a weighted mean over ``n`` pairs in ``clusters`` clusters.
 
     ``low`` and ``high`` bound it with 95% confidence: percentile bootstrap over clusters. ``p`` is of
-    McNemar's exact test (``test`` says which) for right/wrong verdicts with one pair a cluster, else of
+    McNemar's exact test (``test`` says which) for right/wrong scores with one pair a cluster, else of
     a t test with cluster-robust variance; ``corrected`` is ``p`` after correction over the columns of
     a table. ``detectable`` is the smallest true difference that such a test would find with 80% power
-    at this n. ``discordant`` counts pairs with different verdicts.
+    at this n. ``discordant`` counts pairs with different scores.
     """
 
     value: float
@@ -77,7 +77,7 @@ def difference(pairs: Sequence[ScorePair], seed: int = _SEED) -> Difference | No
     deviation = _deviation(sums - value * weights, total)
     low, high = _bootstrap(sums, weights, seed)
     discordant = [pair for pair in pairs if pair.first != pair.second]
-    binary = all(verdict in (0.0, 1.0) for pair in pairs for verdict in (pair.first, pair.second))
+    binary = all(score in (0.0, 1.0) for pair in pairs for score in (pair.first, pair.second))
     if binary and len(sums) == len(pairs):
         test, p = "McNemar", _mcnemar(discordant)
     else:
@@ -109,9 +109,7 @@ def corrected(differences: Mapping[str, Difference], correction: Correction) -> 
 
 
 def _holm(values: Floats) -> Floats:
-    """Holm 1979. statsmodels' ``multipletests`` is the same, and collects garbage in every call, which took
-    most of the time of a comparison of large runs.
-    """
+    """Holm 1979. statsmodels' ``multipletests`` gives the same, but collects garbage in every call."""
     order = np.argsort(values)
     stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     return _placed(stepped, order)

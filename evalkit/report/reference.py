@@ -1,8 +1,8 @@
 """Published tables beside one's own: ``evalkit compare RUN... --reference paper-qwen2.5-vl-7b``.
 
-The tables are data, in ``results/reference``. A published row stands below the arms of its variant;
-where their protocol is known to differ, or the paper's is not stated, the figure is marked and a
-footnote says why.
+The tables are data, in ``results/reference``. A published column stands beside the arms of its variant; where
+their protocols are known to differ, or the paper doesn't state its own, the figure is marked and a footnote
+says why.
 """
 
 from __future__ import annotations
@@ -52,29 +52,16 @@ class PublishedFigure:
 
 
 @dataclass(frozen=True)
-class Erratum:
-    """A printed figure that does not follow from the printed cells."""
-
-    row: str
-    method: str
-    printed: float
-    recomputed: float
-
-
-@dataclass(frozen=True)
 class PublishedTable:
     """A published table. ``name`` is that for ``--reference``, None where nothing can be compared."""
 
-    table: int
     name: str | None
     source: str
     title: str
-    unit: str
     model: str
     families: tuple[str, ...]
     protocol: tuple[str, ...]
     notes: tuple[str, ...]
-    errata: tuple[Erratum, ...]
     methods: tuple[PublishedMethod, ...]
     figures: tuple[PublishedFigure, ...]
 
@@ -88,7 +75,7 @@ class PublishedTable:
         return found.values[self.methods.index(method)] if found else None
 
     def matching(self, rope: str) -> list[PublishedMethod]:
-        """The methods that are a variant; else the one of the same name with other parameters."""
+        """The methods of exactly this variant; else the one of the same name with other parameters."""
         spelled = [(method, _canonical(method.rope)) for method in self.methods if method.rope]
         exact = [method for method, text in spelled if text == _canonical(rope)]
         alike = [method for method, text in spelled if _base(text) == _base(rope)]
@@ -160,7 +147,7 @@ def _differences(
     arms: list[Arm],
     sizes: Mapping[str, Mapping[str, int | None]],
 ) -> dict[str, list[str]]:
-    """What is known to differ or is left open, by row; under an empty name what concerns all rows."""
+    """Notes on known differences and open questions, by row; an empty name is for all rows."""
     found: dict[str, list[str]] = defaultdict(list)
     for arm in arms:
         if method.rope and _canonical(method.rope) != _canonical(arm.rope):
@@ -180,7 +167,7 @@ def _differences(
 
 
 def _about(figure: PublishedFigure, columns: Sequence[BenchmarkColumn]) -> list[str]:
-    """What the paper leaves open about a benchmark, and where its columns are something else."""
+    """Notes on what the paper leaves open about a benchmark, and on how our columns differ."""
     found = [f"† paper {figure.row}: {figure.assumed}"] if columns and figure.assumed else []
     found += [
         f"† {column.task} is scored {BY_LOGITS}, which the paper doesn't state"
@@ -245,16 +232,13 @@ def _read(path: Path) -> PublishedTable:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     source = content["source"]
     return PublishedTable(
-        table=source["table"],
         name=content.get("name"),
         source=f"arXiv {source['arxiv']}, Table {source['table']}",
         title=content["title"],
-        unit=content["unit"],
         model=content["model"],
         families=tuple(content["families"]),
         protocol=tuple(content["protocol"]),
         notes=tuple(content["notes"]),
-        errata=tuple(Erratum(**each) for each in content["errata"]),
         methods=tuple(PublishedMethod(each["method"], each.get("rope")) for each in content["methods"]),
         figures=tuple(
             PublishedFigure(**{**each, "values": tuple(each["values"])}) for each in content["rows"]

@@ -1,4 +1,4 @@
-"""What one run directory holds, or one command's part of it: evaluations with their scored records."""
+"""The evaluations of a run, or of one of its commands, with their scored records."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ RecordsByTask = dict[str, Sequence[Record]]
 
 @dataclass(frozen=True)
 class Results:
-    """At most one evaluation of each arm and task; ``records`` has those of each by its id, in the order of
-    its samples, ``metrics`` those that were loaded so far, by task and ``--tasks-dir``.
+    """Evaluations of one run, at most one of each arm and task.
+
+    ``records`` has the records of each evaluation by its id, in the order of its samples; ``metrics`` caches
+    the metrics that were loaded, by task and ``--tasks-dir``.
     """
 
     run: RunDir
@@ -48,12 +50,12 @@ class Results:
         return sum(each.samples - len(self.records[each.id]) for each in self.evaluations)
 
     def only(self, evaluations: Iterable[Evaluation]) -> Results:
-        """Some of the evaluations."""
+        """The results of some of the evaluations."""
         ids = {each.id for each in evaluations}
         return replace(self, evaluations=[each for each in self.evaluations if each.id in ids])
 
     def arms(self, run: str) -> list[Arm]:
-        """The arms, in the order of the manifest; ``run`` is what the run is called."""
+        """The arms, in the order of the manifest; ``run`` is the run's name."""
         having = {each.arm for each in self.evaluations}
         return [
             Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run)
@@ -80,7 +82,7 @@ class Results:
         ]
 
     def metric(self, evaluation: Evaluation) -> Metric:
-        """What turns the records of an evaluation into figures; those of another program are stored."""
+        """The metric of an evaluation; the figures of a task that another program scored are stored ones."""
         task = evaluation.task
         if task.scored_by is not None:
             return StoredFigures(task.metric, self._range(evaluation), evaluation.figures or {})
@@ -114,7 +116,7 @@ class Results:
         return Comparison(self.arms(run or self.run.name), list(columns.values()), cells, notes=notes)
 
     def import_notes(self, arm: str, shown: str) -> list[str]:
-        """What is to be said of an arm's imported answers; ``shown`` is what the arm is called."""
+        """Footnotes about an arm's imported answers; ``shown`` is the arm's name in the table."""
         return [
             f"{shown} {task}: imported from {each.imported.source}: {'; '.join(each.imported.notes)}"
             for task, each in self._of(arm)
@@ -133,7 +135,7 @@ class Results:
 
 
 def open_run(run: RunDir, invocation: str | None = None) -> Results:
-    """The results that a run has stored: those that stand for the whole of it, or those of one invocation.
+    """The stored results of a run: the latest of each arm and task, or those of one invocation.
 
     Raises:
         UsageError: the run was never scored, or one of its files is damaged.
@@ -152,6 +154,6 @@ def open_run(run: RunDir, invocation: str | None = None) -> Results:
 
 
 def metric_name(task: TaskEntry) -> str:
-    """The metric's name as a table shows it, with who or what chose and scored the answers."""
+    """The metric's name in tables, with the program that scored the answers, or how options were chosen."""
     judge = f" by {task.scored_by}" if task.scored_by else ""
     return task.metric + judge + (f" {BY_LOGITS}" if task.chosen_by else "")

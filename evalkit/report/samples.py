@@ -1,4 +1,4 @@
-"""The samples of a page: an index to choose by, and their texts in pieces, decoded when looked at."""
+"""The samples of a report page: an index to filter by, and their texts in compressed pieces."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from evalkit.store.records_table import ScoreRow, sample_ids
 
 Thumbnails = Mapping[tuple[str, str], str]
 PIECE = 200
-"""Samples that are compressed, and decoded, together."""
+"""Samples in a compressed piece; the page's script decodes the pieces that it shows."""
 
 _SPAN = 5 * PIECE  # samples whose records are read together, arm after arm: an arm's lie side by side
 _LONGEST = 4000
 
 
 class PageSamples:
-    """Gathers the samples of a page, task by task; pictures that several samples have are kept once."""
+    """Collects the samples of a page, task by task; a picture of several samples is kept once."""
 
     def __init__(self, thumbnails: Thumbnails) -> None:
         self._thumbnails = thumbnails
@@ -31,7 +31,7 @@ class PageSamples:
         self._tasks: list[dict[str, Any]] = []
 
     def add(self, task: str, sides: Sequence[Sequence[Record]], light: Sequence[Sequence[ScoreRow]]) -> None:
-        """Add a task's samples; both sequences have each arm's, in the order of the arms."""
+        """Add a task's samples: the records of each arm, and their score rows."""
         known = [{sample: place for place, sample in enumerate(sample_ids(side))} for side in sides]
         order = list(dict.fromkeys(sample for places in known for sample in places))
         rows = [[places.get(sample) for places in known] for sample in order]
@@ -74,18 +74,15 @@ def _read(side: Sequence[Record], places: Sequence[int | None]) -> list[Record |
 
 
 def pack_json(value: Any) -> str:
-    """JSON, deflated, in base64."""
+    """JSON, deflated, in base64: how the page's script reads it."""
     text = json.dumps(finite_json(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
 
 
-def unpack_json(text: str) -> Any:
-    """What :func:`pack_json` was given."""
-    return json.loads(zlib.decompress(base64.b64decode(text)))
-
-
 def _index(rows: Sequence[Sequence[int | None]], light: Sequence[Sequence[ScoreRow]]) -> dict[str, Any]:
-    """By sample: the numbers of its labels, and every arm's value and number of its flags; -1: not run."""
+    """By sample: its labels, and each arm's score and flags, as numbers of ``names`` and ``flags``; -1: not
+    run.
+    """
     names: dict[str, int] = {}
     flags: dict[str, int] = {}
     labels, values, flagged = [], [], []
@@ -102,14 +99,14 @@ def _index(rows: Sequence[Sequence[int | None]], light: Sequence[Sequence[ScoreR
 
 
 def _same(records: Sequence[Record | None]) -> list[int]:
-    """Arms with the same answer have the same number."""
+    """A number for each arm, equal for equal answers; -1: not run."""
     texts: dict[str | None, int] = {None: -1}
     answers = [None if record is None else _answer_text(record) for record in records]
     return [texts.setdefault(text, len(texts)) for text in answers]
 
 
 def _with_prompts(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Samples with the numbers of their prompts, each of which is kept once."""
+    """Samples whose prompts are numbers into a list of the different prompts."""
     prompts: dict[str, int] = {}
     numbered = [{**each, "prompt": prompts.setdefault(each["prompt"], len(prompts))} for each in samples]
     return {"samples": numbered, "prompts": list(prompts)}

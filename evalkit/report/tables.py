@@ -1,8 +1,7 @@
-"""A comparison drawn for the terminal, Markdown, LaTeX, HTML and CSV."""
+"""A comparison as a table for the terminal, in Markdown, LaTeX, HTML and CSV."""
 
 from __future__ import annotations
 
-import html as escape
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,22 +10,23 @@ from evalkit.core.console import inline
 from evalkit.core.escapes import csv_table, tex
 from evalkit.core.escapes import markdown as md
 from evalkit.report.comparison import Comparison
-from evalkit.report.grid import BEST, SECOND, TableCell, TableRow, breakdown_rows, legend, lines
+from evalkit.report.grid import BEST, SECOND, TableCell, TableRow, breakdown_rows, legend, table_rows
+from evalkit.report.html import render
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def terminal(comparison: Comparison, width: int = 1000, breakdown: bool = False) -> RenderableType:
-    """The table as rich draws it: the best score of a line in bold, the second underlined.
+def terminal(comparison: Comparison, width: int, breakdown: bool = False) -> RenderableType:
+    """The table for rich: the best score of a row in bold, the second underlined.
 
-    A table wider than ``width`` characters goes on below, the benchmarks named again.
+    Columns that don't fit into ``width`` characters go into further tables below, with the benchmarks again.
     """
     from rich.console import Group
     from rich.text import Text
 
     names = [each.name for each in comparison.shown()]
-    parts = _pages(names, lines(comparison), width, "")
+    parts = _pages(names, table_rows(comparison), width, "")
     if breakdown:
         for title, found in breakdown_rows(comparison):
             parts += _pages(names, found, width, title)
@@ -35,7 +35,7 @@ def terminal(comparison: Comparison, width: int = 1000, breakdown: bool = False)
 
 
 def _pages(names: Sequence[str], found: Sequence[TableRow], width: int, title: str) -> list[RenderableType]:
-    """As many tables as the width needs, at least one column each."""
+    """As many tables as the width requires, each of at least one arm."""
     from rich.text import Text
 
     names, title = [inline(name) for name in names], inline(title)
@@ -60,9 +60,9 @@ def _page(names: Sequence[str], found: Sequence[TableRow], places: Sequence[int]
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    table.add_column("benchmark", no_wrap=True)
+    table.add_column("benchmark", overflow="fold")
     for place in places:
-        table.add_column(Text(names[place]), justify="right", no_wrap=True)
+        table.add_column(Text(names[place]), justify="right", overflow="fold")
     category = None
     for line in found:
         if line.category != category and category is not None:
@@ -93,9 +93,9 @@ def _plain(entry: TableCell) -> str:
 
 
 def markdown(comparison: Comparison, breakdown: bool = False) -> str:
-    """GitHub tables; the best score of a line in bold, the second underlined."""
+    """GitHub tables; the best score of a row in bold, the second underlined."""
     names = [each.name for each in comparison.shown()]
-    parts = [_markdown(names, lines(comparison))]
+    parts = [_markdown(names, table_rows(comparison))]
     if breakdown:
         parts += [
             f"**{md(title)}**\n\n{_markdown(names, found)}" for title, found in breakdown_rows(comparison)
@@ -134,7 +134,7 @@ def latex(comparison: Comparison) -> str:
         " & ".join(["Type", "Benchmark", *names]) + r" \\",
     ]
     category = None
-    for line in lines(comparison):
+    for line in table_rows(comparison):
         if line.category != category:
             rows.append(r"\midrule")
         shown = line.category.capitalize() if line.category != category else ""
@@ -152,38 +152,19 @@ def _tex_entry(entry: TableCell) -> str:
 
 
 def html(comparison: Comparison, breakdown: bool = False) -> str:
-    """Tables without a page around them; the best score of a line in bold, the second underlined."""
-    names = [each.name for each in comparison.shown()]
-    parts = [_html(names, lines(comparison))]
-    if breakdown:
-        for title, found in breakdown_rows(comparison):
-            parts.append(f"<h3>{escape.escape(title)}</h3>{_html(names, found)}")
-    notes = "".join(f"<li>{escape.escape(note)}</li>" for note in legend(comparison))
-    return "\n".join([*parts, f"<ul>{notes}</ul>"])
-
-
-def _html(names: Sequence[str], found: Sequence[TableRow]) -> str:
-    heads = "".join(f"<th>{escape.escape(name)}</th>" for name in names)
-    rows = [f"<table><thead><tr><th></th><th>benchmark</th>{heads}</tr></thead><tbody>"]
-    for line in found:
-        cells = "".join(f"<td>{_html_entry(entry)}</td>" for entry in line.entries)
-        kind = ' class="mean"' if line.mean else ""
-        head = f"<td>{escape.escape(line.category)}</td><td>{escape.escape(line.label)}</td>"
-        rows.append(f"<tr{kind}>{head}{cells}</tr>")
-    return "\n".join([*rows, "</tbody></table>"])
-
-
-def _html_entry(entry: TableCell) -> str:
-    score = escape.escape(entry.score)
-    score = {BEST: f"<b>{score}</b>", SECOND: f"<u>{score}</u>"}.get(entry.rank, score)
-    rest = f" <small>{entry.interval}</small>" if entry.interval else ""
-    return score + rest + (f" <small>{escape.escape(entry.difference)}</small>" if entry.difference else "")
+    """Tables as an HTML fragment; the best score of a row in bold, the second underlined."""
+    return render(
+        "tables.html",
+        names=[each.name for each in comparison.shown()],
+        tables=[("", table_rows(comparison)), *(breakdown_rows(comparison) if breakdown else ())],
+        notes=legend(comparison),
+        best=BEST,
+        second=SECOND,
+    )
 
 
 def csv(comparison: Comparison) -> str:
-    """Tidy rows at full precision: one per arm, benchmark, figure and label of a breakdown, with the
-    difference to the baseline if there is one.
-    """
+    """Tidy rows at full precision: one for each arm and benchmark, and each label of its breakdowns."""
     import pandas as pd
 
     rows: list[dict[str, object]] = []

@@ -1,4 +1,4 @@
-"""Small pictures of samples' media, to be put into a page."""
+"""Small pictures of samples' media for the report page."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ _FRAMES = 4
 def thumbnails(
     task: Task, wanted: Collection[str], data_root: str | None, cache: MediaCache
 ) -> dict[tuple[str, str], str]:
-    """Pictures as ``data:`` URLs by (task, sample id): an image, several side by side, or frames of a
-    video. What can't be read has none; data that are not there give an empty result.
+    """Pictures as ``data:`` URLs by (task, sample id): images side by side, or frames of a video.
+
+    Samples whose media or data can't be read have none.
     """
     found: dict[tuple[str, str], str] = {}
     made: dict[tuple[MediaRef, ...], str] = {}

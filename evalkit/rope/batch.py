@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from evalkit.rope.layout import Segment
-from evalkit.rope.positions import PositionDesign, SequencePlan, positions_dtype
+from evalkit.rope.positions import PositionDesign, SequencePlan, positions_dtype, write_positions
 
 
 @dataclass(frozen=True)
 class BatchPositions:
-    """Positions of ``B`` rows; ``R`` is 3 axes times the number of layer groups of the design.
+    """Positions of ``B`` sequences; ``R`` is the number of axes times that of the layer groups.
 
     ``prompt``: ``[1 + R, B, L]``, int64 if all positions, of the prompts and of what is generated after
-    them, are integers, and float64 otherwise. Row 0 counts tokens (what transformers makes masks from),
-    the others are the design's axes; padding is 0. Generated token ``k`` of row ``b`` sits at
+    them, are integers, and float64 otherwise. Index 0 counts tokens (what transformers makes masks from),
+    the others are the design's axes; padding is 0. Generated token ``k`` of sequence ``b`` stands at
     ``next_position[:, b] + k * step``, both float64; ``lengths [B]`` counts prompt tokens.
     """
 
@@ -31,22 +31,23 @@ class BatchPositions:
     lengths: Tensor
 
     def after(self, index: Tensor) -> Tensor:
-        """Positions ``[1 + R, B, S]`` of the tokens that are number ``index [B, S]`` of their rows,
-        counted from the first prompt token and all after the prompt.
+        """Positions ``[1 + R, B, S]`` of generated tokens: number ``index [B, S]`` of their sequences,
+        counted from the first prompt token.
         """
         return positions_after(self.next_position, self.step, self.lengths, index).to(self.prompt.dtype)
 
-    def select(self, rows: Sequence[int]) -> BatchPositions:
-        """The placement of some of the rows."""
-        kept = torch.tensor(rows, dtype=torch.long)
+    def select(self, sequences: Sequence[int]) -> BatchPositions:
+        """The positions of some of the sequences."""
+        kept = torch.tensor(sequences, dtype=torch.long)
         return BatchPositions(
             self.prompt[:, kept], self.next_position[:, kept], self.step, self.lengths[kept]
         )
 
 
 def positions_after(next_position: Tensor, step: Tensor, lengths: Tensor, index: Tensor) -> Tensor:
-    """Positions ``[1 + R, B, S]``, float64, of the tokens that are number ``index [B, S]`` of their rows,
-    all after prompts of ``lengths [B]`` tokens; ``next_position [R, B]``, ``step [R]``: see :class:`BatchPositions`.
+    """Positions ``[1 + R, B, S]``, float64, of generated tokens: number ``index [B, S]`` of their sequences,
+    whose prompts have ``lengths [B]`` tokens; ``next_position [R, B]``, ``step [R]``: see
+    :class:`BatchPositions`.
     """
     index = index.to(torch.float64)
     steps = index - lengths[:, None]
@@ -54,35 +55,35 @@ def positions_after(next_position: Tensor, step: Tensor, lengths: Tensor, index:
 
 
 def position_batch(
-    designs: Sequence[PositionDesign], rows: Sequence[Sequence[Segment]], kept: npt.NDArray[np.bool_]
+    designs: Sequence[PositionDesign], sequences: Sequence[Sequence[Segment]], kept: npt.NDArray[np.bool_]
 ) -> BatchPositions:
-    """Place the segments of every unpadded row where ``kept [B, L]`` is true (padding anywhere).
+    """Positions of every unpadded sequence, written where ``kept [B, L]`` is true (padding anywhere);
+    ``designs`` are those of the layer groups.
 
     Raises:
-        ValueError: a row's segments and its kept tokens differ in number.
-        BadPosition: a design returns what is no finite number.
+        ValueError: a sequence's segments and its kept tokens differ in number.
+        BadPosition: a design returns what is no position.
     """
-    plans = [[SequencePlan(design, row) for design in designs] for row in rows]
+    plans = [[SequencePlan(design, segments) for design in designs] for segments in sequences]
     lengths = kept.sum(axis=1)
-    for number, (row, length) in enumerate(zip(plans, lengths.tolist(), strict=True)):
-        if row[0].length != length:
-            raise ValueError(f"row {number} has {length} tokens, its segments {row[0].length}")
-    out = np.zeros((1 + 3 * len(designs), *kept.shape), positions_dtype(chain(*plans)))
-    for number, row in enumerate(plans):
-        _write(out[:, number], row, kept[number])
-    next_position = np.array([np.concatenate([plan.next_position for plan in row]) for row in plans]).T
+    for number, (own, length) in enumerate(zip(plans, lengths.tolist(), strict=True)):
+        if own[0].length != length:
+            raise ValueError(f"row {number} has {length} tokens, its segments {own[0].length}")
     step = np.concatenate([design.text_step for design in designs], dtype=np.float64)
+    out = np.zeros((1 + len(step), *kept.shape), positions_dtype(chain(*plans)))
+    for number, own in enumerate(plans):
+        _write(out[:, number], own, kept[number])
+    next_position = np.array([np.concatenate([plan.next_position for plan in own]) for own in plans]).T
     return BatchPositions(*map(torch.from_numpy, (out, next_position, step, lengths)))
 
 
 def _write(out: npt.NDArray[np.generic], plans: Sequence[SequencePlan], kept: npt.NDArray[np.bool_]) -> None:
-    """Fill one row, ``out [1 + R, L]``."""
+    """Fill one sequence's ``out [1 + R, L]``."""
     length = plans[0].length
     begin = int(kept.argmax())
-    together = bool(kept[begin : begin + length].all())
-    window = out[:, begin : begin + length] if together else np.empty((len(out), length), out.dtype)
+    contiguous = bool(kept[begin : begin + length].all())
+    window = out[:, begin : begin + length] if contiguous else np.empty((len(out), length), out.dtype)
     window[0] = np.arange(length)
-    for group, plan in enumerate(plans):
-        plan.write(window[1 + 3 * group : 4 + 3 * group])
-    if not together:
+    write_positions(plans, window[1:])
+    if not contiguous:
         out[:, kept] = window

@@ -80,7 +80,7 @@ def keyword(item: str, owner: str, seen: Iterable[str]) -> tuple[str, str]:
 
 
 def no_such_parameter(owner: str, name: str, known: Iterable[str]) -> BadParameter:
-    """The complaint about a parameter that ``owner`` does not have."""
+    """The error about a parameter that ``owner`` does not have."""
     known = tuple(known)
     listed = f"its parameters: {', '.join(known)}" if known else "it has none"
     return BadParameter(f"`{owner}` has no parameter `{name}`; {listed}", name, known)
@@ -120,29 +120,27 @@ def read_part(text: str, table: Mapping[str, type[Part]], what: str) -> Part:
 
 
 def _in_order(owner: str, types: Mapping[str, Any], plain: list[str]) -> Iterator[tuple[str, str]]:
-    """Parameters for the values without a name; a parameter of three numbers takes three."""
+    """Parameters for the values without a name; a parameter of several numbers takes as many."""
     rest = list(plain)
     for parameter, hint in types.items():
         if not rest:
             return
-        size = 3 if _is_triple(hint) and not rest[0].startswith("[") else 1
+        size = 1 if rest[0].startswith("[") else _tuple_size(hint)
         taken, rest = rest[:size], rest[size:]
         yield parameter, taken[0] if size == 1 else f"[{','.join(taken)}]"
     if rest:
         raise BadParameter(f"`{owner}` has no parameter for `{rest[0]}`", rest[0], types)
 
 
-def write_part(part: Any, table: Mapping[str, type]) -> str:
+def write_part(part: Any) -> str:
     """The text that :func:`read_part` reads back as ``part``: what differs from the defaults.
 
     Raises:
-        BadParameter: the part has no name in the table.
+        BadParameter: the part's class has no name of its own.
     """
-    name = next((name for name, kind in table.items() if kind is type(part)), None)
+    name = vars(type(part)).get("name")
     if name is None:
-        raise BadParameter(
-            f"`{type(part).__name__}` has no name: add it to the tables of evalkit/rope/variants.py"
-        )
+        raise BadParameter(f"`{type(part).__name__}` has no name: give the class a line `name = ...`")
     arguments = []
     for place, field in enumerate(dataclasses.fields(part)):
         value = getattr(part, field.name)
@@ -183,31 +181,35 @@ def _read_one(kind: Any, text: str) -> Any:
     if typing.get_origin(kind) is Literal:
         return {str(choice): choice for choice in typing.get_args(kind)}[text]
     if typing.get_origin(kind) is tuple:
-        return _read_triple(typing.get_args(kind)[0], text)
+        return _read_tuple(typing.get_args(kind), text)
     if kind is str and text.isidentifier() | (text.count("-") == 1):
         return text
     raise ValueError(text)
 
 
-def _read_triple(kind: type, text: str) -> tuple[Any, ...]:
+def _read_tuple(kinds: tuple[type, ...], text: str) -> tuple[Any, ...]:
     if not (text.startswith("[") and text.endswith("]")):
         raise ValueError(text)
-    t, h, w = (kind(item) for item in text[1:-1].split(","))
-    if min(t, h, w) < 0 or not math.isfinite(t + h + w) or t + h + w == 0:
+    values = tuple(kind(item) for kind, item in zip(kinds, text[1:-1].split(","), strict=True))
+    if min(values) < 0 or not math.isfinite(sum(values)) or sum(values) == 0:
         raise ValueError(text)
-    return t, h, w
+    return values
 
 
-def _is_triple(hint: Any) -> bool:
+def _tuple_size(hint: Any) -> int:
+    """How many numbers a parameter holds."""
     kinds = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return any(typing.get_origin(kind) is tuple for kind in kinds)
+    return next((len(typing.get_args(kind)) for kind in kinds if typing.get_origin(kind) is tuple), 1)
 
 
 def _described(kind: Any) -> str:
     if typing.get_origin(kind) is Literal:
         return " or ".join(str(choice) for choice in typing.get_args(kind))
     if typing.get_origin(kind) is tuple:
-        what = "counts" if typing.get_args(kind)[0] is int else "numbers"
+        inside = typing.get_args(kind)
+        what = "counts" if inside[0] is int else "numbers"
+        if len(inside) != 3:
+            return f"{len(inside)} {what}, like [{','.join('1' * len(inside))}]"
         return f"three {what} for time, height and width, like [24,20,20]"
     return {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "a word")
 

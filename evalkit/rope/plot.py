@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from evalkit.rope.layout import Segment, TextRun, VisualBlock
 from evalkit.rope.positions import position_ids
 from evalkit.rope.text_plot import KV_HEADS, PAIRS
-from evalkit.rope.variants import RopeVariant
+from evalkit.rope.variant import RopeVariant
 
 SEQUENCE: tuple[Segment, ...] = (
     TextRun(8),
@@ -25,12 +25,14 @@ SEQUENCE: tuple[Segment, ...] = (
 )
 """Text, an image of 5 x 7 tokens, text, a video of 4 x 3 x 4, text."""
 
-COLOURS = {"t": "#d1495b", "h": "#00798c", "w": "#edae49"}
+COLOURS = ("#d1495b", "#00798c", "#edae49", "#66a182", "#8d6a9f", "#2e4057")
+SIZES = (4.0, 2.5, 1.2, 1.0, 0.8, 0.6)
+"""Of the marks: those of a later axis don't hide those of an earlier one."""
 _NONE = "#e6e6e6"
 
 
 def draw(variants: Sequence[RopeVariant], output: Path) -> None:
-    """Draw a row per variant into an SVG or PNG file, the same bytes every time."""
+    """Draw the variants, one below the other, into an SVG or PNG file: the same bytes every time."""
     figure = Figure(figsize=(11, 1.75 * len(variants)), layout="constrained")
     axes = figure.subplots(len(variants), 2, width_ratios=(3, 2), squeeze=False)
     for variant, (left, right) in zip(variants, axes, strict=True):
@@ -51,16 +53,18 @@ def _positions(axes: Any, variant: RopeVariant) -> None:
         if isinstance(segment, VisualBlock):
             axes.axvspan(begin - 0.5, begin + segment.length - 0.5, color="#f2f2f2", zorder=0)
         begin += segment.length
-    for axis, (name, size) in enumerate(zip("thw", (4.0, 2.5, 1.2), strict=True)):
-        axes.plot(found.ids[axis], ".", markersize=size, color=COLOURS[name], label=name)
+    for axis, name in enumerate(variant.position.axes):
+        colour, size = COLOURS[axis % len(COLOURS)], SIZES[axis % len(SIZES)]
+        axes.plot(found.ids[axis], ".", markersize=size, color=colour, label=name)
     axes.set_title(str(variant), fontsize=9, loc="left")
     axes.tick_params(labelsize=7)
 
 
 def _channels(axes: Any, variant: RopeVariant) -> None:
-    owners = np.atleast_2d(variant.frequency.axis_map(PAIRS, KV_HEADS))
-    colours = ListedColormap([_NONE, *COLOURS.values()])
-    axes.imshow(owners, cmap=colours, vmin=-1, vmax=2, aspect="auto", interpolation="nearest")
-    axes.set_yticks([] if len(owners) == 1 else range(0, len(owners), 2))
-    axes.set_ylabel("" if len(owners) == 1 else "KV head", fontsize=7)
+    axis_map = np.atleast_2d(variant.axis_map(PAIRS, KV_HEADS))
+    count = len(variant.position.axes)
+    colours = ListedColormap([_NONE, *(COLOURS[axis % len(COLOURS)] for axis in range(count))])
+    axes.imshow(axis_map, cmap=colours, vmin=-1, vmax=count - 1, aspect="auto", interpolation="nearest")
+    axes.set_yticks([] if len(axis_map) == 1 else range(0, len(axis_map), 2))
+    axes.set_ylabel("" if len(axis_map) == 1 else "KV head", fontsize=7)
     axes.tick_params(labelsize=7)

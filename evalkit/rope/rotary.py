@@ -1,4 +1,4 @@
-"""Positions to cos and sin, for any axis map."""
+"""Cos and sin from positions, for any axis map."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 
 class VariantRotary(nn.Module):
-    """Takes the place of a transformers rotary module; the spectrum is frozen.
+    """Replaces a transformers rotary module; the spectrum is fixed.
 
     Args:
-        inv_freq: the spectrum, float32, shaped like ``axis_map``.
+        inv_freq: the spectrum, float32, ``[P]`` or shaped like ``axis_map``.
         attention_scaling: factor on cos and sin (YaRN); 1 otherwise.
-        axis_map: ``[P]`` or, per key-value head, ``[KV, P]``; 0 time, 1 height, 2 width, -1 none.
-        text_step: what a text token adds on each axis of each layer group, ``R`` numbers.
+        axis_map: ``[P]`` or, per key-value head, ``[KV, P]``: the index of an axis of the design, -1 none.
+        text_steps: what a text token adds on each axis, for each layer group; ``R`` numbers in all.
 
-    ``pending_position_ids``: positions ``[R, B, S]`` for the call of the language model that is under way; they
-    come before those that the model passes itself.
+    ``pending_position_ids``: positions ``[R, B, S]`` for the current call of the language model; used instead
+    of those that the model itself passes.
     """
 
     inv_freq: Tensor
@@ -30,22 +30,23 @@ class VariantRotary(nn.Module):
         inv_freq: Tensor,
         attention_scaling: float,
         axis_map: Tensor,
-        text_step: Sequence[float] = (1.0, 1.0, 1.0),
+        text_steps: Sequence[Sequence[float]] = ((1.0, 1.0, 1.0),),
     ) -> None:
         super().__init__()
         axis_map = axis_map.to(inv_freq.device)
         spectrum = torch.where(axis_map < 0, 0.0, inv_freq.detach().expand(axis_map.shape))
         self.register_buffer("inv_freq", spectrum, persistent=False)
         self.register_buffer("axes", axis_map.clamp(min=0), persistent=False)
-        steps = torch.tensor(text_step, dtype=torch.float64, device=inv_freq.device).view(-1, 1, 1)
+        steps = torch.tensor(text_steps, dtype=torch.float64, device=inv_freq.device).view(-1, 1, 1)
         self.register_buffer("text_step", steps, persistent=False)
+        self.num_axes = len(text_steps[0])
         self.attention_scaling = attention_scaling
         self.pending_position_ids: Tensor | None = None
 
     @torch.no_grad()
     def forward(self, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Cos and sin in the dtype of ``x``: ``[B, S, 2P]``, or ``[B, KV, S, 2P]`` per head; with two
-        tracks ``[2, B, ...]``.
+        """Cos and sin in the dtype of ``x``: ``[B, S, 2P]``, or ``[B, KV, S, 2P]`` per head; with two layer
+        groups ``[2, B, ...]``.
 
         Args:
             x: anything on the right device and in the right dtype.
@@ -62,22 +63,22 @@ class VariantRotary(nn.Module):
         return cos.to(x.dtype), sin.to(x.dtype)
 
     def angles(self, position_ids: Tensor) -> Tensor:
-        """Position times frequency, float32: ``[B, S, P]``, or ``[B, KV, S, P]`` per head; with two layer groups
-        ``[2, B, ...]``.
+        """Position times frequency, float32: ``[B, S, P]``, or ``[B, KV, S, P]`` per head; with two layer
+        groups ``[2, B, ...]``.
         """
-        given = self._rows(position_ids).to(self.inv_freq.device).float()
-        turned = [self._group_angles(given[row : row + 3]) for row in range(0, len(given), 3)]
-        return turned[0] if len(turned) == 1 else torch.stack(turned)
+        given = self._on_all_axes(position_ids).to(self.inv_freq.device).float()
+        found = [self._group_angles(group) for group in given.split(self.num_axes)]
+        return found[0] if len(found) == 1 else torch.stack(found)
 
-    def _rows(self, position_ids: Tensor) -> Tensor:
-        rows = len(self.text_step)
-        if position_ids.ndim == 3 and len(position_ids) == rows:
+    def _on_all_axes(self, position_ids: Tensor) -> Tensor:
+        """``[R, B, S]``; positions of text on one axis are spread over all."""
+        if position_ids.ndim == 3 and len(position_ids) == len(self.text_step):
             return position_ids
         text = position_ids if position_ids.ndim == 2 else position_ids[0]
         return text.to(self.text_step.device) * self.text_step
 
     def _group_angles(self, positions: Tensor) -> Tensor:
-        """Angles of one layer group, ``[3, B, S]`` to ``[B, S, P]`` or ``[B, KV, S, P]``.
+        """Angles of one layer group, from its positions ``[axes, B, S]``.
 
         Elementwise, since a matmul may run in TF32, which is exact only up to position 2048.
         """
@@ -88,7 +89,7 @@ class VariantRotary(nn.Module):
 
 
 def rotate_half(x: Tensor) -> Tensor:
-    """Turn each pair (channels ``i`` and ``i + P``) by a quarter."""
+    """Rotate each pair (channels ``i`` and ``i + P``) by a quarter turn."""
     half = x.shape[-1] // 2
     return torch.cat((-x[..., half:], x[..., :half]), dim=-1)
 
@@ -98,8 +99,8 @@ def apply_per_head(
 ) -> tuple[Tensor, Tensor]:
     """Rotate ``q [B, H, S, D]`` and ``k [B, KV, S, D]`` by cos and sin ``[B, KV, S, D]``.
 
-    Stands in for transformers' ``apply_rotary_pos_emb``; query head ``i`` turns with its key-value
-    head ``i // (H // KV)``.
+    Replaces transformers' ``apply_rotary_pos_emb``; query head ``i`` is rotated like its key-value head,
+    ``i // (H // KV)``.
     """
     groups = q.shape[1] // cos.shape[1]
     cos_q, sin_q = cos.repeat_interleave(groups, dim=1), sin.repeat_interleave(groups, dim=1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evalkit.rope.parameters import BadParameter, require_positive
 
@@ -22,9 +22,9 @@ class Spectrum:
     """The frequencies of one head, or of each key-value head.
 
     ``inv_freq``: float32, ``[P]`` or ``[KV, P]``; ``base``, ``index`` and ``width`` have its shape and
-    say where it came from, ``inv_freq = base ** (-2 * index / width)``. ``axes``: the axis map.
-    ``length``: the context that the model was trained with, in positions. ``attention_scaling``
-    multiplies cos and sin.
+    say how it was made, ``inv_freq = base ** (-2 * index / width)``. ``axes``: the axis map, indices into
+    ``axis_names``. ``length``: the context that the model was trained with, in positions.
+    ``attention_scaling`` multiplies cos and sin.
     """
 
     inv_freq: Tensor
@@ -34,6 +34,7 @@ class Spectrum:
     width: Tensor
     length: int | None = None
     attention_scaling: float = 1.0
+    axis_names: tuple[str, ...] = ("t", "h", "w")
 
     def powers(self) -> Tensor:
         """``base ** (2 * index / width)`` in float32, the arithmetic of transformers."""
@@ -41,7 +42,11 @@ class Spectrum:
 
 
 def model_spectrum(
-    inv_freq: Tensor, axes: Tensor, base: float, length: int | None, attention_scaling: float = 1.0
+    inv_freq: Tensor,
+    axes: Tensor,
+    base: float,
+    length: int | None,
+    axis_names: tuple[str, ...] = ("t", "h", "w"),
 ) -> Spectrum:
     """The spectrum ``inv_freq [P]`` of a model under an axis map, ``[P]`` or ``[KV, P]``."""
     import torch
@@ -56,13 +61,17 @@ def model_spectrum(
         index,
         torch.full_like(index, 2 * len(inv_freq)),
         length,
-        attention_scaling,
+        axis_names=axis_names,
     )
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Base of all scalings: a frozen dataclass whose fields are the scaling's parameters."""
+    """Base of all scalings: a frozen dataclass whose fields are the scaling's parameters; ``name`` is what it
+    is called in a variant.
+    """
+
+    name: ClassVar[str]
 
     def apply(self, spectrum: Spectrum) -> Spectrum:
         """The changed spectrum. Raises BadParameter if the model lacks what it needs."""
@@ -73,6 +82,7 @@ class Scaling:
 class Linear(Scaling):
     """Position interpolation: every frequency divided by ``factor`` (arXiv 2306.15595)."""
 
+    name = "linear"
     factor: float
 
     def __post_init__(self) -> None:
@@ -89,6 +99,7 @@ class NtkAware(Scaling):
     is divided by ``factor`` (bloc97, 2023; as transformers' ``dynamic`` type, with a fixed factor).
     """
 
+    name = "ntk"
     factor: float
 
     def __post_init__(self) -> None:
@@ -110,6 +121,7 @@ class Yarn(Scaling):
     multiplied by ``0.1 ln(factor) + 1``.
     """
 
+    name = "yarn"
     factor: float
     length: int | None = None
     fast: float = 32.0
@@ -150,10 +162,11 @@ class Yarn(Scaling):
 
 @dataclass(frozen=True)
 class SpatialBase(Scaling):
-    """Height and width get a base of their own, time keeps the model's: "scaling rotary base"
-    (arXiv 2510.23095, table 4, "e.g., from 1,000,000 to 10,000"; there is no code).
+    """Height and width (every axis but ``t``) get a base of their own, time keeps the model's: "scaling
+    rotary base" (arXiv 2510.23095, table 4, "e.g., from 1,000,000 to 10,000"; there is no code).
     """
 
+    name = "base"
     base: float = 10_000.0
 
     def __post_init__(self) -> None:
@@ -163,7 +176,9 @@ class SpatialBase(Scaling):
         """See :class:`Scaling`."""
         import torch
 
-        spatial = spectrum.axes > 0
+        # The last entry is for pairs that follow no axis (-1).
+        spatial = torch.tensor([*(name != "t" for name in spectrum.axis_names), False])[spectrum.axes.cpu()]
+        spatial = spatial.to(spectrum.axes.device)
         based = replace(spectrum, base=torch.where(spatial, self.base, spectrum.base))
         return replace(based, inv_freq=torch.where(spatial, 1 / based.powers(), spectrum.inv_freq))
 
@@ -175,6 +190,7 @@ class PerAxis(Scaling):
     the model's; OmniGen2 uses 10,000.
     """
 
+    name = "per_axis"
     base: float | None = None
 
     def __post_init__(self) -> None:
@@ -186,9 +202,9 @@ class PerAxis(Scaling):
         import torch
 
         index, width = spectrum.index, spectrum.width
-        for axis in range(-1, 3):
+        for axis in range(-1, len(spectrum.axis_names)):
             mine = spectrum.axes == axis
-            # Rank among the axis' own pairs, of each head where heads differ.
+            # Rank among the axis' own pairs, within each head where heads differ.
             index = torch.where(mine, (mine.cumsum(dim=-1) - 1).to(index.dtype), index)
             width = torch.where(mine, 2.0 * mine.sum(dim=-1, keepdim=True).to(width.dtype), width)
         base = spectrum.base if self.base is None else torch.full_like(spectrum.base, self.base)
@@ -200,6 +216,7 @@ class PerAxis(Scaling):
 class Power(Scaling):
     """Every frequency to the power ``1 / log_scale`` (``log_freq_scale`` of canonical GRAPE)."""
 
+    name = "power"
     log_scale: float
 
     def __post_init__(self) -> None:

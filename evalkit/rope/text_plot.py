@@ -6,7 +6,7 @@ import numpy as np
 
 from evalkit.rope.layout import Segment, TextRun, VisualBlock
 from evalkit.rope.positions import position_ids
-from evalkit.rope.variants import RopeVariant
+from evalkit.rope.variant import RopeVariant
 
 EXAMPLE: tuple[Segment, ...] = (
     TextRun(3),
@@ -29,8 +29,9 @@ def positions_text(variant: RopeVariant) -> str:
         name = "." if isinstance(segment, TextRun) else ("V" if segment.seconds_per_grid else "I")
         kinds += [name] * segment.length
     lines = [("token", [*kinds, "next"])]
-    for row, (ids, next_position) in enumerate(zip(found.ids, found.next_position, strict=True)):
-        axis = "thw"[row % 3] + ("" if row < 3 else " (other layers)")
+    axes = variant.position.axes
+    for number, (ids, next_position) in enumerate(zip(found.ids, found.next_position, strict=True)):
+        axis = axes[number % len(axes)] + ("" if number < len(axes) else " (other layers)")
         lines.append((axis, [_short(value) for value in (*ids, next_position)]))
     width = max(len(cell) for _, cells in lines for cell in cells)
     title = max(len(name) for name, _ in lines)
@@ -40,12 +41,17 @@ def positions_text(variant: RopeVariant) -> str:
 
 
 def channels_text(variant: RopeVariant) -> str:
-    """The axis of every rotary pair, from the highest frequency to the lowest; ``.`` is not turned."""
-    axes = variant.frequency.axis_map(PAIRS, KV_HEADS)
-    rows = ["".join("THW."[axis] for axis in row) for row in np.atleast_2d(axes)]
+    """The axis of every rotary pair, from the highest frequency to the lowest, by its initial (its number
+    where axes share one); ``.``: the pair is not rotated.
+    """
+    axes = variant.axis_map(PAIRS, KV_HEADS)
+    marks = [name[0].upper() for name in variant.position.axes]
+    if len(set(marks)) < len(marks):
+        marks = [str(number % 10) for number in range(len(marks))]
+    lines = ["".join([*marks, "."][axis] for axis in pairs) for pairs in np.atleast_2d(axes)]
     if axes.ndim == 1:
-        return rows[0]
-    return "\n".join(f"kv head {head}  {row}" for head, row in enumerate(rows))
+        return lines[0]
+    return "\n".join(f"kv head {head}  {line}" for head, line in enumerate(lines))
 
 
 def _short(value: float) -> str:

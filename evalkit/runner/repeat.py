@@ -1,6 +1,6 @@
-"""A finished command that is given again: nothing is loaded if nothing that decided its answers has changed.
+"""A finished command that is given again: its stored result is returned if nothing it depends on has changed.
 
-What decided them are the command's options, the code and versions of the libraries, the machine, and files:
+It depends on the command's options, the code and versions of the libraries, the machine, and files:
 checkpoints, data sets, task files. Files are compared by size, times and inode, without being read.
 """
 
@@ -24,16 +24,16 @@ from evalkit.store import Inputs, Invocation, RunDir
 
 # The files that make a folder a checkpoint.
 _CHECKPOINT_MARKERS = {"config.json", "adapter_config.json"}
-# Options that say how a command goes on, not what it answers.
+# Options that change no answer.
 _IGNORED_OPTIONS = {"wait", "output"}
 
 
-def reuse_finished(run: RunDir, entry: Invocation) -> RunResult | None:
-    """What an earlier command with these options stored, if it finished and everything is as it was then."""
-    found = _earlier(run, entry.spec)
+def reuse_finished(run: RunDir, invocation: Invocation) -> RunResult | None:
+    """The result of an earlier command with the same options that finished, if nothing has changed since."""
+    found = _earlier(run, invocation.spec)
     if found is None:
         return None
-    again = entry.model_copy(
+    again = invocation.model_copy(
         update={
             name: getattr(found.invocation, name)
             for name in ("status", "evaluations", "audits", "inputs", "revision")
@@ -53,7 +53,7 @@ def _earlier(run: RunDir, spec: RunSpec) -> RunResult | None:
                 return None
             try:
                 outcome = stored_result(run, entry)
-            except EvalkitError:  # a view or plan is gone or damaged: the command makes it again
+            except EvalkitError:  # a view or plan is missing or damaged: the command writes it anew
                 return None
             return None if outcome.missing else outcome
     return None
@@ -61,7 +61,7 @@ def _earlier(run: RunDir, spec: RunSpec) -> RunResult | None:
 
 @dataclass
 class InputWatch:
-    """What decides a command's answers, from before it is read until the answers are stored."""
+    """The state of all files that a command depends on, from before they are read until its end."""
 
     spec: RunSpec
     tasks: Sequence[Task]
@@ -71,17 +71,17 @@ class InputWatch:
 
     @classmethod
     def start(cls, spec: RunSpec, tasks: Sequence[Task]) -> InputWatch:
-        """Before any data are read."""
+        """Note the state of tasks and data, before any are read."""
         return cls(spec, tasks, _state_of(_sources(spec, tasks)))
 
     def set_checkpoints(self, model_infos: Sequence[ModelInfo]) -> None:
-        """When the checkpoints were looked at, before they are loaded."""
+        """Note the state of the checkpoints, before they are loaded."""
         self.model_infos = list(model_infos)
         self.checkpoints = _state_of(_files(self.model_infos))
 
     def unchanged(self) -> Inputs | None:
-        """All of it, if it is as it was; None if something changed, or if not everything can be told, such as
-        data and models of the hub, which change unseen, and those of another program.
+        """The state of everything if it is as it was; None if something changed, or can change unseen, such
+        as data and models of the hub and of other programs.
         """
         data, checkpoints = _sources(self.spec, self.tasks), _files(self.model_infos)
         if self.data is None or data is None or self.checkpoints is None or checkpoints is None:
@@ -93,7 +93,7 @@ class InputWatch:
 
 def _sources(spec: RunSpec, tasks: Sequence[Task]) -> list[Path] | None:
     """Files and folders of the tasks and their data."""
-    paths = [Path(folder) for folder in spec.tasks_dirs]
+    paths = [Path(folder) for folder in (*spec.tasks_dirs, *spec.ropes_dirs)]
     for task in tasks:
         if not isinstance(task.dataset, DeclaresSources):
             return None
@@ -152,5 +152,5 @@ def _states(path: Path) -> Iterator[str]:
         yield f"{path} is not there\n"
         return
     yield f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino}\n"
-    if path.name in _CHECKPOINT_MARKERS:  # what is laid beside it may be loaded, too
+    if path.name in _CHECKPOINT_MARKERS:  # files beside it may be loaded, too
         yield "".join(f"{name}\n" for name in sorted(os.listdir(path.parent)))

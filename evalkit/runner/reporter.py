@@ -1,4 +1,4 @@
-"""Who is told what happens during a run."""
+"""The reporter: is told what happens during a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Reporter(Protocol):
     """Told what happens during a run; the command line draws it."""
 
     def system_started(self, system: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
-        """A system begins; ``done`` samples of each task were already in the store."""
+        """A system begins; ``done`` samples of each task were stored before."""
         ...
 
     def sample_answered(self, system: str, task: str, failed: bool) -> None:
@@ -24,7 +24,7 @@ class Reporter(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Something that may be good to know."""
+        """A remark for the user."""
         ...
 
     def problem(self, error: EvalkitError) -> None:

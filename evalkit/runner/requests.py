@@ -1,4 +1,4 @@
-"""From samples to requests: which samples, rendered how, under which key."""
+"""From samples to requests: how one is rendered for a model, and under which key its answer is stored."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
 
-from evalkit.core.errors import MediaError, UsageError
+from evalkit.core.errors import UsageError
 from evalkit.core.task import Task
 from evalkit.core.types import MediaRef, Part, Request, Sample, Subtitled, Text
-from evalkit.data.media import media_digest
+from evalkit.engine.media_scan import digest_of
 from evalkit.models.base import ModelInfo
 
 # Part of every key: raise it when the meaning of a request changes without its fields changing.
@@ -20,7 +20,7 @@ KEY_VERSION = 2  # 2: special tokens that are an answer's markup are part of its
 
 
 def option_letters(sample: Sample) -> tuple[str, ...]:
-    """The options' letters of a multiple-choice question that is answered by one of them; else nothing.
+    """The options' letters of a multiple-choice question that is answered by one of them; else none.
 
     >>> option_letters(Sample("s", (), "(B)", "c", meta={"options": {"A": "red", "B": "blue"}}))
     ('A', 'B')
@@ -35,18 +35,10 @@ def option_letters(sample: Sample) -> tuple[str, ...]:
     return ()
 
 
-def build_request(
-    model: ModelInfo,
-    task: Task,
-    sample: Sample,
-    *,
-    mc_logits: bool = False,
-    digests: Mapping[str, str] | None = None,
-) -> Request:
-    """Render a sample for a model and name the result by everything that can change the answer.
+def build_request(model: ModelInfo, task: Task, sample: Sample, *, mc_logits: bool = False) -> Request:
+    """Render a sample for a model, and hash everything that can change the answer into the request's key.
 
-    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter. ``digests`` are those
-    of files, by path, as far as they are known.
+    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter.
     """
     choices = option_letters(sample) if mc_logits else ()
     media = tuple(part for part in sample.parts if isinstance(part, MediaRef))
@@ -58,7 +50,7 @@ def build_request(
         task.name,
         sample.id,
         prompt,
-        [[_digest(ref, digests or {}), ref.kind, ref.start, ref.end] for ref in media],
+        [[(ref.digest or digest_of(ref)).text, ref.kind, ref.start, ref.end] for ref in media],
         task.max_new_tokens,
         # What is stored beside the answer: a corrected reference must not be scored with the old one.
         [sample.reference, sample.cluster_id, sample.groups, sample.meta],
@@ -67,15 +59,21 @@ def build_request(
         *([[place, asdict(words)] for place, words in by_frames]),
     ]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    limit = 1 if choices else task.max_new_tokens
-    # Variants of a base ask the same: their many requests hold one text.
-    shared = sys.intern(prompt)
-    return Request(key, task.name, sample.id, shared, media, limit, choices=choices, by_frames=by_frames)
+    return Request(
+        key=key,
+        task=task.name,
+        sample_id=sample.id,
+        prompt=sys.intern(prompt),  # variants of a base ask the same: their many requests hold one text
+        media=media,
+        max_new_tokens=1 if choices else task.max_new_tokens,
+        choices=choices,
+        by_frames=by_frames,
+    )
 
 
 def render(model: ModelInfo, parts: Sequence[Part]) -> tuple[str, tuple[tuple[int, Subtitled], ...]]:
-    """The chat text of one user turn, with one placeholder per medium, and what goes into it when the frames
-    shown are known: at which place, in the words that the model's own rendering makes of it.
+    """The chat text of one user turn, with one placeholder per medium; and the subtitles to be inserted once
+    the frames are chosen, as the model renders them, each with its place in the text.
 
     Raises:
         UsageError: it depends on the frames of a video, and there is none or more than one.
@@ -97,7 +95,7 @@ def render(model: ModelInfo, parts: Sequence[Part]) -> tuple[str, tuple[tuple[in
 
 
 def _render_subtitles(model: ModelInfo, words: Subtitled, mark: str) -> Subtitled:
-    """With special tokens broken up, as the model's rendering does it: all in one turn, for speed."""
+    """Subtitles as the model renders text, with special tokens broken up; all in one turn, for speed."""
     texts = [words.before, words.after, words.otherwise, *(cue.text for cue in words.cues)]
     _, before, after, otherwise, *lines, _ = model.render([Text(mark.join(["", *texts, ""]))]).split(mark)
     cues = tuple(replace(cue, text=line) for cue, line in zip(words.cues, lines, strict=True))
@@ -105,16 +103,6 @@ def _render_subtitles(model: ModelInfo, words: Subtitled, mark: str) -> Subtitle
 
 
 def _unused_character(parts: Sequence[Part]) -> str:
-    """A character that no text has: Unicode keeps these free for such use."""
+    """A character that no part has, of those that Unicode reserves for internal use."""
     written = repr(parts)
     return next(chr(code) for code in range(0xFDD0, 0xFDF0) if repr(chr(code))[1:-1] not in written)
-
-
-def _digest(ref: MediaRef, known: Mapping[str, str]) -> str:
-    """A file that is not there has no content yet; its sample fails when it is prepared."""
-    if ref.path in known:
-        return known[str(ref.path)]
-    try:
-        return media_digest(ref)
-    except MediaError:
-        return "unreadable"

@@ -1,38 +1,29 @@
-"""The systems of a run while it goes on: planned, answered, and stored batch by batch."""
+"""The systems of a run: what each is asked, and the loop that answers, stores and audits."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.console import scrub
-from evalkit.core.errors import EnvironmentProblem, UsageError
+from evalkit.core.errors import EnvironmentProblem
 from evalkit.core.task import Task
 from evalkit.core.types import Request, Response
 from evalkit.data.selection import IndexedSample
 from evalkit.engine.audit import audit
-from evalkit.engine.executors.base import Executor
-from evalkit.engine.optimizations import Optimizations
-from evalkit.engine.scheduler import EngineConfig
+from evalkit.engine.executors.base import Executor, ModelSpec
+from evalkit.engine.responses import error_of
 from evalkit.models.base import ModelInfo, fingerprint_of
 from evalkit.models.checkpoints.source import short_name
+from evalkit.runner.engine_options import engine_config_of
+from evalkit.runner.inputs import RunInputs
+from evalkit.runner.manifest_entries import protocol_of, scoring_of
 from evalkit.runner.reporter import Reporter
 from evalkit.runner.requests import build_request
-from evalkit.store import (
-    Audit,
-    Evaluation,
-    Invocation,
-    Manifest,
-    Protocol,
-    Record,
-    RunDir,
-    Scoring,
-    SystemEntry,
-    TaskEntry,
-)
+from evalkit.store import Audit, Evaluation, Invocation, Manifest, Record, RunDir, SystemEntry
 
 
 def system_name(model: ModelInfo) -> str:
@@ -41,7 +32,9 @@ def system_name(model: ModelInfo) -> str:
 
 
 @dataclass(frozen=True)
-class _PlannedRequest:
+class PlannedRequest:
+    """A request, and the sample of a task that it asks."""
+
     request: Request
     task: Task
     indexed: IndexedSample
@@ -54,10 +47,11 @@ class _PlannedRequest:
 
 @dataclass(frozen=True)
 class PlannedSystem:
-    """A checkpoint with a variant, and what it is asked, by key."""
+    """A checkpoint with a variant, before it is loaded, and what it is asked, by key."""
 
+    spec: ModelSpec
     model_info: ModelInfo
-    requests: Mapping[str, _PlannedRequest]
+    requests: Mapping[str, PlannedRequest]
 
     @property
     def name(self) -> str:
@@ -65,123 +59,147 @@ class PlannedSystem:
         return system_name(self.model_info)
 
     def lock_names(self, keys: Container[str]) -> list[str]:
-        """What nobody else may answer meanwhile: its tasks with any of these keys left."""
-        tasks = dict.fromkeys(job.task.name for key, job in self.requests.items() if key in keys)
+        """Names of the locks under which its tasks with any of these keys are answered."""
+        tasks = dict.fromkeys(each.task.name for key, each in self.requests.items() if key in keys)
         return [f"{self.name}#{self.model_info.fingerprint[:6]} {task}" for task in tasks]
 
 
 @dataclass(frozen=True)
-class _RegisteredSystem:
-    """A planned system under the name that it has in the run."""
+class RegisteredSystem:
+    """A system under the name that the run's manifest has for it."""
 
     name: str
     model_info: ModelInfo
-    requests: Mapping[str, _PlannedRequest]
+    requests: Mapping[str, PlannedRequest]
 
 
 @dataclass
+class _Registration:
+    """What registering systems makes of the manifest and of the command's own entry in it."""
+
+    manifest: Manifest
+    invocation: Invocation
+    entries: list[SystemEntry] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
 class SystemRun:
-    """What one command does to a run. ``entry`` is what it writes of itself into the manifest, ``digests``
-    are those of the samples' media, by path.
+    """What one command does to a run directory.
+
+    Attributes:
+        spec: the command's options.
+        inputs: tasks and samples.
+        run: where answers are stored.
+        invocation: what the manifest says of the command so far.
+        reporter: is told what happens.
+        registered: the manifest's entries of this command's systems, by name.
     """
 
     spec: RunSpec
-    tasks: Sequence[Task]
-    entries: Mapping[str, TaskEntry]
-    samples: Mapping[str, list[IndexedSample]]
+    inputs: RunInputs
     run: RunDir
-    entry: Invocation
+    invocation: Invocation
     reporter: Reporter
-    digests: Mapping[str, str] = field(default_factory=dict)
     registered: dict[str, SystemEntry] = field(default_factory=dict)
 
-    def plan(self, model_info: ModelInfo) -> PlannedSystem:
-        """Everything that a system is asked."""
-        jobs = [
-            _PlannedRequest(
-                build_request(
-                    model_info, task, indexed.sample, mc_logits=self.spec.mc_logits, digests=self.digests
-                ),
-                task,
-                indexed,
+    def plan(self, spec: ModelSpec, model_info: ModelInfo) -> PlannedSystem:
+        """Render every sample for a system."""
+        planned = (
+            PlannedRequest(
+                build_request(model_info, task, indexed.sample, mc_logits=self.spec.mc_logits), task, indexed
             )
-            for task in self.tasks
-            for indexed in self.samples[task.name]
-        ]
-        return PlannedSystem(model_info, {job.request.key: job for job in jobs})
+            for task in self.inputs.tasks
+            for indexed in self.inputs.samples[task.name]
+        )
+        return PlannedSystem(spec, model_info, {each.request.key: each for each in planned})
 
     def pending_keys(self, system: PlannedSystem, records: Mapping[str, Record]) -> set[str]:
-        """Keys that have no answer among the stored records yet, or whose answer is to be audited; what can't
-        be asked is no work.
+        """Keys without an answer among the stored records, or with one to be audited; what can't be asked is
+        not pending.
         """
         limit = self.spec.audit or 0.0
         return {
             key
-            for key, job in system.requests.items()
-            if not job.problem
+            for key, planned in system.requests.items()
+            if not planned.problem
             and (key not in records or records[key].failed or _margin_below(records[key].margin, limit))
         }
 
-    def register(self, systems: Sequence[PlannedSystem]) -> list[_RegisteredSystem]:
-        """Write down what systems are and which requests they answer, before they do."""
+    def register(self, systems: Sequence[PlannedSystem]) -> list[RegisteredSystem]:
+        """Enter systems and the keys of their requests into the manifest, before any is answered; samples
+        that can't be asked are stored as errors.
+        """
         if self.registered:
             self.run.check_there()
         plans = [
             {name: self.run.write_plan(keys) for name, keys in self._keys_by_task(system).items()}
             for system in systems
         ]
-        found: list[_RegisteredSystem] = []
+        done: list[_Registration] = []
 
         def change(manifest: Manifest) -> Manifest:
-            manifest = manifest.with_scoring(scoring_of(self.spec, manifest))
-            for system, planned in zip(systems, plans, strict=True):
-                entry = self._entry(system.model_info, manifest)
-                if entry.arm not in {each.arm for each in manifest.arms}:
-                    manifest = manifest.with_systems([entry])
-                found.append(_RegisteredSystem(entry.arm, system.model_info, system.requests))
-                self.registered[entry.arm] = entry
-                manifest = self._with_evaluations(manifest, entry.arm, planned)
-            return manifest
+            done.append(self._registration(manifest, systems, plans))
+            return done[-1].manifest
 
-        self.run.update(change, self.entry.started)
-        self._store_unaskable(found)
-        return found
+        self.run.update(change, self.invocation.started)
+        self.invocation = done[-1].invocation
+        self.registered |= {entry.arm: entry for entry in done[-1].entries}
+        for note in done[-1].notes:
+            self.reporter.note(note)
+        registered = [
+            RegisteredSystem(entry.arm, system.model_info, system.requests)
+            for entry, system in zip(done[-1].entries, systems, strict=True)
+        ]
+        self._store_unaskable(registered)
+        return registered
 
-    def _store_unaskable(self, systems: Sequence[_RegisteredSystem]) -> None:
-        """Rows that can't be asked are errors, stored once."""
-        refused = {
-            key: _record(system, Response(key, "", (), "error", error=job.problem))
-            for system in systems
-            for key, job in system.requests.items()
-            if job.problem
-        }
-        stored = self.run.journal().records if refused else {}
-        new = [record for key, record in refused.items() if key not in stored]
-        if new:
-            with self.run.writer() as journal:
-                journal.append(new)
+    def load(self, executor: Executor, systems: Sequence[PlannedSystem]) -> list[RegisteredSystem]:
+        """Load as many of the systems as the executor can run side by side, at least the first, and register
+        them.
 
-    def answer(self, executor: Executor, systems: Sequence[_RegisteredSystem]) -> None:
-        """Have the systems that an executor has loaded answer what the store doesn't hold yet, and store it."""
+        Raises:
+            EvalkitError: the first can't be loaded, or its checkpoint was changed after it was planned.
+        """
+        lockstep = engine_config_of(self.spec, executor).optimizations.lockstep
+        loaded = executor.load([system.spec for system in systems], lockstep=lockstep)
+        for system, model_info in zip(systems, loaded, strict=False):
+            if system.model_info.fingerprint != model_info.fingerprint:
+                raise EnvironmentProblem(
+                    f"checkpoint `{model_info.name}` was changed while this command ran",
+                    "its files are not those that its answers would be stored for",
+                    "give the command again when the checkpoint is complete",
+                )
+        return self.register(
+            [
+                PlannedSystem(system.spec, model_info, system.requests)
+                for system, model_info in zip(systems, loaded, strict=False)
+            ]
+        )
+
+    def answer(self, executor: Executor, systems: Sequence[RegisteredSystem]) -> None:
+        """Have loaded systems answer what has no answer in the journal yet, and append each batch to it."""
         records = self.run.journal().records
         answered = {key for key, record in records.items() if not record.failed}
-        settled = answered | {
-            key for system in systems for key, job in system.requests.items() if job.problem
-        }
         for system in systems:
+            settled = answered | {key for key, planned in system.requests.items() if planned.problem}
             if system.model_info.compile_seconds:
                 self.reporter.note(f"{system.name}: compiled in {system.model_info.compile_seconds:.1f} s")
             self.reporter.system_started(
                 system.name, _count(system.requests), _count(system.requests, settled)
             )
-        left = [
-            [job.request for key, job in system.requests.items() if key not in answered and not job.problem]
+        pending = [
+            [
+                planned.request
+                for key, planned in system.requests.items()
+                if key not in answered and not planned.problem
+            ]
             for system in systems
         ]
-        answers = executor.generate(left, engine_config_of(self.spec, executor))
-        with self.run.writer() as journal, closing(answers) as batches:
+        batches = executor.generate(pending, engine_config_of(self.spec, executor))
+        with self.run.writer() as journal, closing(batches):
             for number, responses in batches:
-                stored = [_record(systems[number], response) for response in responses]
+                stored = [record_of(systems[number], response) for response in responses]
                 journal.append(stored)
                 for record in stored:
                     self.reporter.sample_answered(record.arm, record.task, record.failed)
@@ -190,8 +208,22 @@ class SystemRun:
         for system in systems:
             self.reporter.system_finished(system.name)
 
-    def _audit(self, executor: Executor, systems: Sequence[_RegisteredSystem], margin: float) -> None:
-        """Note in the manifest which of the closest calls come out differently alone."""
+    def _store_unaskable(self, systems: Sequence[RegisteredSystem]) -> None:
+        """Store an error for each sample that can't be asked, once."""
+        refused = {
+            key: record_of(system, error_of(key, planned.problem))
+            for system in systems
+            for key, planned in system.requests.items()
+            if planned.problem
+        }
+        stored = self.run.journal().records if refused else {}
+        new = [record for key, record in refused.items() if key not in stored]
+        if new:
+            with self.run.writer() as journal:
+                journal.append(new)
+
+    def _audit(self, executor: Executor, systems: Sequence[RegisteredSystem], margin: float) -> None:
+        """Answer closer calls again, alone, and note in the manifest which come out differently."""
         records = self.run.journal().records
         close = [
             {
@@ -210,27 +242,41 @@ class SystemRun:
             [{key: record.token_ids for key, record in own.items()} for own in close],
             engine_config_of(self.spec, executor),
         )
-        audits = dict(self.entry.audits)
+        audits = dict(self.invocation.audits)
         for system, own, audited in zip(systems, close, found, strict=True):
             names = tuple(f"{own[key].task}/{own[key].sample_id}" for key in audited.different)
             audits[system.name] = Audit(margin=margin, repeated=len(audited.repeated), different=names)
-        self.entry = self.entry.model_copy(update={"audits": audits})
-        self.run.update(lambda manifest: manifest.with_invocation(self.entry), self.entry.started)
+        self.invocation = self.invocation.model_copy(update={"audits": audits})
+        self.run.update(lambda manifest: manifest.with_invocation(self.invocation), self.invocation.started)
 
     def _keys_by_task(self, system: PlannedSystem) -> dict[str, list[str]]:
-        keys: dict[str, list[str]] = {task.name: [] for task in self.tasks}
-        for key, job in system.requests.items():
-            keys[job.task.name].append(key)
+        keys: dict[str, list[str]] = {task.name: [] for task in self.inputs.tasks}
+        for key, planned in system.requests.items():
+            keys[planned.task.name].append(key)
         return keys
 
-    def _entry(self, model_info: ModelInfo, manifest: Manifest) -> SystemEntry:
+    def _registration(
+        self, manifest: Manifest, systems: Sequence[PlannedSystem], plans: Sequence[Mapping[str, str]]
+    ) -> _Registration:
+        """The manifest with systems and their evaluations; nothing else is changed."""
+        draft = _Registration(manifest.with_scoring(scoring_of(self.spec, manifest)), self.invocation)
+        for system, own in zip(systems, plans, strict=True):
+            entry = self._system_entry(system.model_info, draft)
+            if entry.arm not in {each.arm for each in draft.manifest.arms}:
+                draft.manifest = draft.manifest.with_systems([entry])
+            draft.entries.append(entry)
+            self._add_evaluations(draft, entry.arm, own)
+        return draft
+
+    def _system_entry(self, model_info: ModelInfo, draft: _Registration) -> SystemEntry:
         """What the manifest says of a system. Another checkpoint, or the same under other conditions, has a
         name of its own, with some of its hash: their answers are never mixed.
         """
         fingerprint, identity = self._identity(model_info)
+        own = {*self.registered, *(each.arm for each in draft.entries)}
+        of_name = {each.arm: each for each in draft.manifest.arms}
         name = system_name(model_info)
-        of_name = {each.arm: each for each in manifest.arms}
-        for known in (each for each in manifest.arms if each.arm not in self.registered):
+        for known in (each for each in of_name.values() if each.arm not in own):
             same = (known.fingerprint, known.rope) == (fingerprint, str(model_info.variant))
             if same and re.sub(r"#[0-9a-f]{6}(-\d+)?$", "", known.arm) == name:
                 return known
@@ -240,8 +286,8 @@ class SystemRun:
             while name in of_name:
                 number += 1
                 name = f"{system_name(model_info)}#{fingerprint[:6]}-{number}"
-            if other.arm not in self.registered:
-                self.reporter.note(f"{name} is kept apart from {other.arm}: {_differing(other, identity)}")
+            if other.arm not in own:
+                draft.notes.append(f"{name} is kept apart from {other.arm}: {_differing(other, identity)}")
         return SystemEntry(
             arm=name,
             model=model_info.name,
@@ -255,24 +301,24 @@ class SystemRun:
         )
 
     def _identity(self, model_info: ModelInfo) -> tuple[str, Mapping[str, str]]:
-        """A checkpoint's, and how options are chosen."""
+        """The fingerprint and identity of a checkpoint, and of how options are chosen."""
         if not self.spec.mc_logits:
             return model_info.fingerprint, model_info.identity
         identity = {**model_info.identity, "options": "chosen by their letters' logits"}
         return fingerprint_of(identity), identity
 
-    def _with_evaluations(self, manifest: Manifest, system: str, plans: Mapping[str, str]) -> Manifest:
+    def _add_evaluations(self, draft: _Registration, system: str, plans: Mapping[str, str]) -> None:
         """Add a system's evaluations, and to this command's entry that it covers them."""
         covered = []
-        manifest = manifest.with_invocation(self.entry)
+        manifest = draft.manifest.with_invocation(draft.invocation)
         for name, plan in plans.items():
             entry = Evaluation(
                 id=len(manifest.evaluations),
-                invocation=self.entry.id,
+                invocation=draft.invocation.id,
                 arm=system,
-                task=self.entries[name],
+                task=self.inputs.entries[name],
                 protocol=protocol_of(self.spec),
-                samples=len(self.samples[name]),
+                samples=len(self.inputs.samples[name]),
                 plan=plan,
                 tasks_dirs=self.spec.tasks_dirs,
             )
@@ -280,57 +326,9 @@ class SystemRun:
             if known is None:
                 manifest = manifest.with_evaluations([entry])
             covered.append(entry.id if known is None else known.id)
-        evaluations = tuple(dict.fromkeys((*self.entry.evaluations, *covered)))
-        self.entry = self.entry.model_copy(update={"evaluations": evaluations})
-        return manifest.with_invocation(self.entry)
-
-
-def protocol_of(spec: RunSpec) -> Protocol:
-    """Which samples a command asks, and how."""
-    return Protocol(
-        limit=spec.limit,
-        subset=spec.subset,
-        max_frames=spec.max_frames,
-        visual_tokens=spec.visual_tokens,
-        mc_logits=spec.mc_logits,
-    )
-
-
-def scoring_of(spec: RunSpec, manifest: Manifest) -> Scoring:
-    """How a run is scored into which a command writes: in one way for all of it. Limits on rates change no
-    score, and are those that were given last.
-
-    Raises:
-        UsageError: it is scored already, and the command says otherwise.
-    """
-    asked = spec.given_options()
-    given = {name: asked[name] for name in Scoring.model_fields if asked.get(name) not in (None, {})}
-    stored = manifest.scoring
-    for name in given if manifest.evaluations else ():
-        if name != "rate_limits" and given[name] != getattr(stored, name):
-            option, known = f"--{name.replace('_', '-')}", getattr(stored, name)
-            known = "none" if known is None else known
-            raise UsageError(
-                f"`{option} {given[name]}`",
-                f"this run was scored with {known}, and a run is scored in one way",
-                f"score all of it anew (`evalkit score RUN {option} ...`), or choose another `--output`",
-            )
-    return stored.model_copy(update=given)
-
-
-def check_unchanged(planned: Iterable[PlannedSystem], loaded: Iterable[ModelInfo]) -> None:
-    """Refuse to store answers of a checkpoint that was replaced after its requests were named.
-
-    Raises:
-        EnvironmentProblem: names the checkpoint.
-    """
-    for system, model_info in zip(planned, loaded, strict=False):
-        if system.model_info.fingerprint != model_info.fingerprint:
-            raise EnvironmentProblem(
-                f"checkpoint `{model_info.name}` was changed while this command ran",
-                "its files are not those that its answers would be stored for",
-                "give the command again when the checkpoint is complete",
-            )
+        evaluations = tuple(dict.fromkeys((*draft.invocation.evaluations, *covered)))
+        draft.invocation = draft.invocation.model_copy(update={"evaluations": evaluations})
+        draft.manifest = manifest.with_invocation(draft.invocation)
 
 
 def _differing(known: SystemEntry, identity: Mapping[str, str]) -> str:
@@ -353,30 +351,22 @@ def _short(value: str | None) -> str:
     return value if len(value) <= 40 else f"{value[:12]}..."
 
 
-def engine_config_of(spec: RunSpec, executor: Executor) -> EngineConfig:
-    """How the engines are to work. One core of each is left to the model; more than 14 workers outrun any one
-    of them.
-    """
-    workers = max(1, min(int(executor.cores) - 1, 14)) if spec.workers is None else spec.workers
-    enabled = Optimizations.without(*spec.without)
-    return EngineConfig(workers, spec.batch_tokens, spec.batch_size, enabled, spec.media_timeout)
-
-
 def _margin_below(margin: float | None, limit: float) -> bool:
     return margin is not None and margin < limit
 
 
-def _count(requests: Mapping[str, _PlannedRequest], among: Container[str] | None = None) -> dict[str, int]:
+def _count(requests: Mapping[str, PlannedRequest], among: Container[str] | None = None) -> dict[str, int]:
     """Requests of each task, all or only those whose key is in ``among``."""
-    found = {job.task.name: 0 for job in requests.values()}
-    for key, job in requests.items():
-        found[job.task.name] += among is None or key in among
+    found = {planned.task.name: 0 for planned in requests.values()}
+    for key, planned in requests.items():
+        found[planned.task.name] += among is None or key in among
     return found
 
 
-def _record(system: _RegisteredSystem, response: Response) -> Record:
-    job = system.requests[response.key]
-    task, indexed, request = job.task, job.indexed, job.request
+def record_of(system: RegisteredSystem, response: Response) -> Record:
+    """The record of a response, with all that scoring needs of its sample."""
+    planned = system.requests[response.key]
+    task, indexed, request = planned.task, planned.indexed, planned.request
     return Record(
         arm=system.name,
         model=scrub(system.model_info.name),

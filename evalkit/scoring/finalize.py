@@ -1,4 +1,4 @@
-"""The end of a run: records in order, scored and judged; submission files; the manifest's last word."""
+"""The end of a run: its records are scored, views and submission files written, the manifest completed."""
 
 from __future__ import annotations
 
@@ -26,24 +26,26 @@ from evalkit.store.records_table import score_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-# The metric of an evaluation; None where another program scores, which may not be here.
+# Returns the metric of an evaluation; None if another program scores it, which may not be installed.
 MetricOf = Callable[[Evaluation], Metric | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What one command asked for: its results, how many samples are missing and what went wrong.
+    """The result of one command: scored records, what is missing and what went wrong.
 
-    ``damaged`` names journal lines that can't be read, with the reason; their samples count as missing until
-    they are run again. ``invocation`` is what the manifest says of the command; None
-    where a stored run was scored. ``submissions`` maps the files that were written for splits without public
-    answers to where they go.
+    Attributes:
+        results: the evaluations that the command covers, with their records.
+        invocation: the manifest's entry of the command; None where a stored run was scored.
+        damaged: journal lines that can't be read, with the reason; their samples count as missing.
+        problems: why systems were left out.
+        submissions: files written for splits without public answers, and where each is to be submitted.
     """
 
     results: Results
     invocation: Invocation | None = None
     damaged: tuple[str, ...] = ()
-    problems: list[EvalkitError] = field(default_factory=list)
+    problems: Sequence[EvalkitError] = ()
     submissions: Mapping[Path, str] = field(default_factory=dict)
 
     @property
@@ -53,7 +55,7 @@ class RunResult:
 
     @property
     def records(self) -> list[Record]:
-        """The scored records, arm by arm and task by task."""
+        """The scored records, system by system and task by task."""
         return self.results.flat()
 
     @property
@@ -88,10 +90,10 @@ def rescore(
     ``official_random`` seeds the official scripts' random fallbacks, ``reasoning`` names the rule that
     separates reasoning from answers; None leaves what the run says.
 
-    What another program scores it is asked to score only if it never did.
+    A program outside evalkit is asked to score only what it never has.
 
     Raises:
-        EnvironmentProblem: that program is not here.
+        EnvironmentProblem: that program is not installed.
     """
     asked = {"official_random": official_random, "reasoning": reasoning}
     asked = {name: value for name, value in asked.items() if value is not None}
@@ -111,25 +113,34 @@ def rescore(
         manifest = run.update(lambda known: known.with_evaluations(judged), now())
         found = replace(found, manifest=manifest)
         _write_views(found)
-    return RunResult(found, damaged=damaged)
+    return RunResult(results=found, damaged=damaged)
 
 
 def finalize(
     run: RunDir,
     tasks: Sequence[Task],
-    entry: Invocation,
-    problems: list[EvalkitError],
-    inputs: Inputs | None,
+    invocation: Invocation,
+    *,
+    problems: Sequence[EvalkitError] = (),
+    inputs: Inputs | None = None,
 ) -> RunResult:
-    """Score what a command asked for, and make the views of the whole run anew."""
+    """Score what a command asked for, and write the views of the whole run anew.
+
+    Args:
+        run: holds the answers.
+        tasks: those of the command.
+        invocation: the manifest's entry of the command, which is completed.
+        problems: of systems that were left out.
+        inputs: state of the files that the command depends on; None if it is not known.
+    """
     run.check_there()
     loaded = {task.name: task.metric for task in tasks}
     elsewhere = _registry_metric(())
     with run.view_lock():
         manifest = run.manifest()
-        own = {each.id for each in manifest.evaluations_of(entry.id)}
+        own = {each.id for each in manifest.evaluations_of(invocation.id)}
         wanted = [
-            *manifest.evaluations_of(entry.id),
+            *manifest.evaluations_of(invocation.id),
             *(each for each in manifest.results() if each.id not in own),
         ]
 
@@ -140,7 +151,7 @@ def finalize(
         asked = found.only(each for each in wanted if each.id in own)
         failed = sum(record.failed for record in asked.flat())
         complete = not (asked.missing or failed or problems)
-        entry = entry.model_copy(
+        invocation = invocation.model_copy(
             update={
                 "finished": now(),
                 "status": "complete" if complete else "incomplete",
@@ -150,18 +161,22 @@ def finalize(
         )
         judged = [each for each in asked.evaluations if each.figures is not None]
         manifest = run.update(
-            lambda known: known.with_evaluations(judged).with_invocation(entry), entry.started
+            lambda known: known.with_evaluations(judged).with_invocation(invocation), invocation.started
         )
         _write_views(replace(found, manifest=manifest).only(manifest.results()))
     asked = replace(asked, manifest=manifest)
     return RunResult(
-        asked, entry, damaged, problems, _write_submissions(run, tasks, asked) if complete else {}
+        results=asked,
+        invocation=invocation,
+        damaged=damaged,
+        problems=tuple(problems),
+        submissions=_write_submissions(run, tasks, asked) if complete else {},
     )
 
 
-def stored_result(run: RunDir, entry: Invocation) -> RunResult:
-    """What a finished command left, read from the views."""
-    return RunResult(open_run(run, entry.id), entry)
+def stored_result(run: RunDir, invocation: Invocation) -> RunResult:
+    """The result of a finished command, read from the views."""
+    return RunResult(results=open_run(run, invocation.id), invocation=invocation)
 
 
 def score_from_journal(run: RunDir) -> Results:
@@ -193,9 +208,9 @@ def _lmms_metric(manifest: Manifest, evaluation: Evaluation) -> Metric:
 def _score_evaluations(
     run: RunDir, evaluations: Sequence[Evaluation], metric: MetricOf
 ) -> tuple[Results, tuple[str, ...]]:
-    """Evaluations with the records that the journal has of them, scored; and which lines can't be read.
+    """Evaluations with their records from the journal, scored; and the journal's lines that can't be read.
 
-    What another program has scored stays as it is stored, unless ``metric`` gives that program.
+    What another program has scored stays as it is stored, unless ``metric`` returns that program.
     """
     journal, manifest = run.journal(), run.manifest()
     rule = manifest.scoring.reasoning
@@ -206,7 +221,7 @@ def _score_evaluations(
     judged: list[Evaluation] = []
     records: dict[int, Sequence[Record]] = {}
     for evaluation, keys, by in zip(evaluations, run.keys(evaluations), metrics, strict=True):
-        # Copies of one checkpoint have the same keys: whichever answered, a record stands in every arm.
+        # Copies of one checkpoint have the same keys: whichever answered, the record counts for every arm.
         own = [replace(journal.records[key], arm=evaluation.arm) for key in keys if key in journal.records]
         if by is None:
             own = [stored.get((each.arm, each.key), each) for each in own]
@@ -224,7 +239,7 @@ def _score_evaluations(
 def _score_externally(
     flagged: list[Record], evaluation: Evaluation, judge: ExternalMetric
 ) -> tuple[list[Record], Evaluation]:
-    """Have answers judged by another program; its figures belong to the evaluation."""
+    """Have another program score answers; its figures are stored with the evaluation."""
     answered = [each for each in flagged if not each.failed]
     if not answered:
         return flagged, evaluation
@@ -237,13 +252,13 @@ def _score_externally(
 
 
 def _write_views(results: Results) -> None:
-    """Write what can be made again at any time: the records, and the table as JSON."""
+    """Write the views, which can be made again from the journal: the records, and the table as JSON."""
     results.run.write_records(results.flat())
     results.run.write_scores(results.comparison().to_json())
 
 
 def _write_submissions(run: RunDir, tasks: Sequence[Task], results: Results) -> dict[Path, str]:
-    """Write the submission file of every arm and task without public answers."""
+    """Write the submission file of every system and task without public answers."""
     writers = {task.name: task.submission for task in tasks if task.submission is not None}
     written = {}
     for evaluation in results.evaluations:

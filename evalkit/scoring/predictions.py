@@ -37,7 +37,7 @@ class _Prediction:
 
 
 class _MalformedLine(ValueError):
-    """A line that is no prediction; the message says why."""
+    """A line that isn't a prediction; the message says why."""
 
 
 def score_file(

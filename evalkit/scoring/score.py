@@ -1,4 +1,4 @@
-"""From records to scored records: pure, and without model, data set or GPU."""
+"""Scores records: a pure function, without model, data set or GPU."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FLAGS = ("error", "truncated", "empty", "unparsed", "repeating")
 def score_records(
     records: Iterable[Record], metrics: Mapping[str, Metric], reasoning: str = TAGS
 ) -> list[Record]:
-    """Give every record its final answer, score and flags; ``metrics`` maps task names to their metric,
-    ``reasoning`` names the rule that separates a text's reasoning (:mod:`evalkit.metrics.reasoning`).
+    """Give every record its final answer, score and flags. ``metrics`` maps task names to metrics,
+    ``reasoning`` is the rule that separates reasoning from answers (:mod:`evalkit.metrics.reasoning`).
     """
     return [_score(record, metrics[record.task], reasoning) for record in records]
 
 
 def score_answer(metric: Metric, answer: Answer, reading: ReasoningSplit) -> Score:
-    """The score of an answer whose ``prediction`` is the final part of a reading. Of reasoning that never
-    ended nothing is read: it scores as an answer that was not given does.
+    """Score an answer whose ``prediction`` is the final part of a text. Reasoning that never ended has none:
+    it scores as a missing answer.
     """
     score = metric.score(answer)
     if not reading.truncated:
@@ -53,8 +53,6 @@ def _score(record: Record, metric: Metric, rule: str) -> Record:
 
 
 def _opened(record: Record) -> bool:
-    """Whether the prompt ended within reasoning, and the answer is not the one letter that the likeliest
-    option has.
-    """
+    """Whether the prompt opened the reasoning; not if the answer is an option's letter chosen by logits."""
     chosen = len(record.token_ids) == 1 and record.raw in (record.meta.get("options") or {})
     return opens_reasoning(record.prompt) and not chosen

@@ -1,4 +1,4 @@
-"""The built-in tiny models and the mini-suite: a real comparison on any machine."""
+"""Built-in tiny checkpoints, one for each of four variants, and the data sets of the mini-suite."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ def resolve(name: str, variant: str) -> Path:
         raise EnvironmentProblem(
             f"the checkpoint of `{name}` for `{variant}` is missing",
             f"{folder} holds no config.json",
-            f"reinstall evalkit, or train it: python -m tools.zoo_training.train --variant {variant}",
+            "reinstall evalkit, or train it in a source checkout: "
+            f"python -m tools.zoo_training.train --variant {variant}",
         )
     raise UsageError(
         f"no `{name}` checkpoint was trained with `{variant}`",
         f"there is one each for: {', '.join(VARIANTS)}.{did_you_mean(variant, VARIANTS)}",
-        f"use one of these, or train one: python -m tools.zoo_training.train --variant '{variant}'",
+        "use one of these, or train one in a source checkout: "
+        f"python -m tools.zoo_training.train --variant '{variant}'",
     )

@@ -1,7 +1,7 @@
-"""The mini-suite's data sets: rows in the schemas of the real benchmarks, drawn on the spot.
+"""The mini-suite's data sets: rows in the schemas of the real benchmarks, drawn from seeds.
 
-Images are PNG bytes; clips are H.264 files in evalkit's cache folder, encoded once. Everything is a
-function of the seed; the seeds of the training (:mod:`tools.zoo_training.batches`) are others.
+Images are PNG bytes; clips are H.264 files in evalkit's cache folder, encoded once. The seeds of the training
+(:mod:`tools.zoo_training.batches`) are others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VIDEO_FPS = 8
 QUESTIONS = 2
 """At most this many questions are asked about one picture."""
 
-_FORMAT = "1"  # part of a clip's file name: raise it when the same seed gives other pixels
+_FORMAT = "1"  # in the names of clips' files: raise it when the same seed gives other pixels
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class MiniDataset:
     seed: int = SEED
 
     def rows(self, data_root: str | None = None) -> Iterator[Row]:
-        """Yield the rows; ``data_root`` has no say, since nothing is read."""
+        """Yield the rows; ``data_root`` doesn't matter, since nothing is read."""
         count = 0
         for number in range(self.n):
             scene, picture = _drawn(self.name, self.seed, number)
@@ -52,17 +52,17 @@ class MiniDataset:
                     return
 
     def sources(self, data_root: str | None) -> Sequence[Path]:
-        """Nothing but this code."""
+        """No files: rows are drawn."""
         return ()
 
     def describe(self) -> dict[str, str]:
-        """What stands in the manifest."""
+        """The data set's entry in a manifest."""
         return {"repo": f"evalkit.zoo/{self.name}", "split": "test", "revision": f"seed-{self.seed}"}
 
 
-@cache  # a second run of the same process needn't draw again: kilobytes each
+@cache  # kilobytes each, drawn once in a process
 def _drawn(name: str, seed: int, number: int) -> tuple[Scene, bytes]:
-    """A scene and, unless it is a clip, its picture."""
+    """A scene, and its picture as PNG bytes (none for a clip)."""
     scene = SCENES[name](generator("evaluate", name, seed, number))
     return scene, b"" if _ROWS[name] is _clips else png(scene.token_grid)
 

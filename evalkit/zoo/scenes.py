@@ -2,8 +2,8 @@
 
 The four kinds exercise what a position design must express. Documents read along a row or down a
 column, charts carry a bar's top over to the axis, boxes turn a place into coordinates, and clips
-need the order of time. token grids come in several shapes with equal or near-equal numbers of tokens, so
-that a one-dimensional position does not tell how wide a row is.
+need the order of time. Token grids come in several shapes with equal or nearly equal numbers of tokens, so
+that a one-dimensional position doesn't tell how wide a row is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CLIP_SHAPES: Mapping[str, tuple[int, tuple[tuple[int, int], ...]]] = MappingProx
 )
 CODE_LENGTH = 3
 PRACTICE = "reading"
-"""Kind of the question that is asked in training only."""
+"""Kind of the questions that are asked in training only."""
 
 MOVES: Mapping[str, tuple[int, int]] = MappingProxyType(
     {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
@@ -65,7 +65,7 @@ class Scene:
 
 
 def generator(*seed: object) -> random.Random:
-    """A generator that depends on nothing but ``seed``, on every machine."""
+    """A random generator, the same for the same ``seed`` on every machine."""
     return random.Random("/".join(str(part) for part in seed))  # noqa: S311 (nothing secret here)
 
 
@@ -114,7 +114,7 @@ def chart(rng: random.Random) -> Scene:
 
 
 def _place(rng: random.Random, token_grid: TokenGrid, rows: int, columns: int) -> tuple[int, int] | None:
-    """A free place (row, column) that touches nothing, or None after twenty attempts."""
+    """Row and column of a free place that touches nothing; None after twenty attempts."""
     for _ in range(20):
         row, column = (
             rng.randint(0, token_grid.shape[0] - rows),
@@ -127,7 +127,7 @@ def _place(rng: random.Random, token_grid: TokenGrid, rows: int, columns: int) -
 
 
 def _relations(one: Box, other: Box) -> list[str]:
-    """How to tell a box from its twin: words for the axes on which the two don't overlap."""
+    """Words that tell a box from another of its colour, for the axes on which the two don't overlap."""
     words = []
     for axis, (low, high) in enumerate((("left", "right"), ("top", "bottom"))):
         if one[axis + 2] <= other[axis]:
@@ -191,7 +191,7 @@ def _path(rng: random.Random, steps: int, shape: tuple[int, int], move: str) -> 
 
 
 def _motion(rng: random.Random, token_grid: TokenGrid) -> tuple[list[SceneQuestion], str] | None:
-    """Questions and what there is to tell; None if two squares meet."""
+    """Questions, and the answer to the practice question; None if two squares meet."""
     questions, told = [], []
     for name in rng.sample(NAMES, rng.choice((1, 2))):
         move = rng.choice(tuple(MOVES))

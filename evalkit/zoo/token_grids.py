@@ -1,9 +1,8 @@
-"""token grids of 28-pixel cells, and the pixels that show them.
+"""Token grids: pictures of the mini-suite as arrays of cell kinds, and their pixels.
 
-Every picture of the mini-suite is a grid of cells as large as one visual token of Qwen2.5-VL (two by
-two patches of 14 pixels): the job of the tiny models is to relate tokens by their positions, not to
-resolve fine print. A token grid is an integer array of cell kinds, ``[rows, columns]`` for an image and
-``[seconds, rows, columns]`` for a clip.
+A cell is as large as one visual token of Qwen2.5-VL (two by two patches of 14 pixels): the tiny models have
+to relate tokens by their positions, not to resolve fine print. A token grid is an integer array of cell kinds
+(0 is a blank cell), ``[rows, columns]`` for an image and ``[seconds, rows, columns]`` for a clip.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import numpy.typing as npt
 TokenGrid = npt.NDArray[np.int64]
 
 CELL = 28
-BLANK = 0
 LETTERS = "ABCDEFGHJKLMNPRT"
 DIGITS = "123456789"
 COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
@@ -36,7 +34,7 @@ CELL_KINDS = 1 + len(LETTERS) + len(DIGITS) + len(COLOURS)
 
 
 def glyph(character: str) -> int:
-    """The cell kind that shows a letter or a digit.
+    """The cell kind of a letter or a digit.
 
     >>> glyph("A"), glyph("1")
     (1, 17)
@@ -45,7 +43,7 @@ def glyph(character: str) -> int:
 
 
 def colour(name: str) -> int:
-    """The cell kind filled with a colour.
+    """The cell kind of a colour.
 
     >>> colour("red")
     26

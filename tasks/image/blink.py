@@ -39,12 +39,11 @@ task = Task(
     licence="Apache-2.0",
     citation="Fu et al., BLINK: Multimodal Large Language Models Can See but Not Perceive, ECCV 2024 "
     "(arXiv:2404.12390)",
-    notes="The score is the unweighted mean of the fourteen tasks, as the authors publish it; `acc` "
-    "is the mean "
-    "over questions. Where the authors ask GPT-3.5 to read an answer, rules do it here.",
-    lmms_eval_notes="`blink` takes the first letter of any text for the choice, so that sentences are misread (18.2 "
-    "for GPT-4V's responses, officially 51.1); for bare letters both agree. Ours follows the official "
-    "script.",
+    notes="The score is the unweighted mean of the fourteen tasks, as the authors publish it; `acc` is the "
+    "mean over questions. Where the authors ask GPT-3.5 to read an answer, rules do it here.",
+    lmms_eval_notes="`blink` takes the first letter of any text for the choice, so that sentences are "
+    "misread (18.2 for GPT-4V's responses, officially 51.1); for bare letters both agree. Ours follows the "
+    "official script.",
     example={
         "config": "Relative_Depth",
         "idx": "val_Relative_Depth_1",

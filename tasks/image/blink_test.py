@@ -40,8 +40,8 @@ task = Task(
     licence="Apache-2.0",
     citation="Fu et al., BLINK: Multimodal Large Language Models Can See but Not Perceive, ECCV 2024 "
     "(arXiv:2404.12390)",
-    notes="An answer in which no option can be read is written as (Z). Their number is that of "
-    "all, 3,807 in the paper and on the hub, less the 1,901 of val; 1,907 has been written, too.",
+    notes="An answer in which no option can be read is written as (Z). Their number is that of all, 3,807 "
+    "in the paper and on the hub, less the 1,901 of val; 1,907 has been written, too.",
     example={
         "config": "Relative_Depth",
         "idx": "test_Relative_Depth_1",

@@ -33,8 +33,8 @@ task = Task(
     max_new_tokens=32,
     size=2500,
     licence="GPL-3.0",
-    citation="Masry et al., ChartQA: A Benchmark for Question Answering about Charts with Visual and Logical "
-    "Reasoning, Findings of ACL 2022 (arXiv:2203.10244)",
+    citation="Masry et al., ChartQA: A Benchmark for Question Answering about Charts with Visual and "
+    "Logical Reasoning, Findings of ACL 2022 (arXiv:2203.10244)",
     notes="1,250 human and 1,250 augmented questions; the score is the mean over all 2,500.",
     lmms_eval_notes="`chartqa` gives the same score: 0 of 832 answers differ.",
     example={

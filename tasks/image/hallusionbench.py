@@ -42,13 +42,11 @@ task = Task(
     size=951,
     licence="BSD-3-Clause",
     citation="Guan et al., HallusionBench: An Advanced Diagnostic Suite for Entangled Language "
-    "Hallucination and "
-    "Visual Illusion in Large Vision-Language Models, CVPR 2024 (arXiv:2310.14566)",
-    notes="The 951 questions with an image of 1,129. The official script has GPT-4 judge; here the "
-    "answer's yes or "
-    "no decides. `aAcc` is over questions, `qAcc` over pairs, `fAcc` over figures.",
-    lmms_eval_notes="`hallusion_bench_image` needs GPT-4; without a key every answer is unclear and wrong. Ours reads "
-    "yes and no by rule.",
+    "Hallucination and Visual Illusion in Large Vision-Language Models, CVPR 2024 (arXiv:2310.14566)",
+    notes="The 951 questions with an image of 1,129. The official script has GPT-4 judge; here the answer's "
+    "yes or no decides. `aAcc` is over questions, `qAcc` over pairs, `fAcc` over figures.",
+    lmms_eval_notes="`hallusion_bench_image` needs GPT-4; without a key every answer is unclear and wrong. "
+    "Ours reads yes and no by rule.",
     example={
         "category": "VD",
         "subcategory": "illusion",

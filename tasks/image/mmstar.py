@@ -44,13 +44,12 @@ task = Task(
     max_new_tokens=32,
     size=1500,
     licence="unverified",
-    citation="Chen et al., Are We on the Right Way for Evaluating Large Vision-Language Models?, "
-    "NeurIPS 2024 "
-    "(arXiv:2403.20330)",
-    notes="250 questions in each of six categories, 18 finer ones. The score is the mean over questions; the "
-    "mean over the 18 is another number.",
-    lmms_eval_notes="`mmstar` averages over the 18 finer categories (52.72 for predictions whose official score, the "
-    "mean over questions, is 52.07). Ours follows the official script.",
+    citation="Chen et al., Are We on the Right Way for Evaluating Large Vision-Language Models?, NeurIPS "
+    "2024 (arXiv:2403.20330)",
+    notes="250 questions in each of six categories, 18 finer ones. The score is the mean over questions; "
+    "the mean over the 18 is another number.",
+    lmms_eval_notes="`mmstar` averages over the 18 finer categories (52.72 for predictions whose official "
+    "score, the mean over questions, is 52.07). Ours follows the official script.",
     example={
         "index": 0,
         "question": "What is on the table?\nOptions: A: a cup, B: a book, C: a lamp, D: nothing",

@@ -36,8 +36,8 @@ task = Task(
     citation="Liu et al., OCRBench: On the Hidden Mystery of OCR in Large Multimodal Models, 2023 "
     "(arXiv:2305.07895)",
     notes="The paper prints a tenth of the official score, that is the share of right answers in percent.",
-    lmms_eval_notes="`ocrbench` judges answers alike, but keeps its score in a module, so that a second aggregation in "
-    "one process doubles it. Ours follows the official script.",
+    lmms_eval_notes="`ocrbench` judges answers alike, but keeps its score in a module, so that a second "
+    "aggregation in one process doubles it. Ours follows the official script.",
     example={
         "row_number": 0,
         "dataset": "IIIT5K",

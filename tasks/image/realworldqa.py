@@ -29,11 +29,10 @@ task = Task(
     size=765,
     licence="CC-BY-ND-4.0",
     citation="xAI, Grok-1.5 Vision Preview, 2024",
-    notes="Letters are read as in any multiple-choice question; words and numbers must be equal but "
-    "for case, "
-    "punctuation, articles and number words.",
-    lmms_eval_notes="`realworldqa` compares words and numbers by lower case alone. There is no official script; ours "
-    "also equates number words and drops articles and punctuation.",
+    notes="Letters are read as in any multiple-choice question; words and numbers must be equal but for "
+    "case, punctuation, articles and number words.",
+    lmms_eval_notes="`realworldqa` compares words and numbers by lower case alone. There is no official "
+    "script; ours also equates number words and drops articles and punctuation.",
     example={
         "row_number": 0,
         "question": "In which direction is the front wheel turned?\n\nA. Left.\nB. Straight.\nC. Right.\n"

@@ -27,8 +27,8 @@ task = Task(
     licence="CC-BY-4.0",
     citation="Singh et al., Towards VQA Models That Can Read, CVPR 2019 (arXiv:1904.08920)",
     notes="OCR tokens are not shown to the model; they inflate the score.",
-    lmms_eval_notes="`textvqa_val` gives the same score (0 of 10,000 answers differ), but its prompt lower-cases the "
-    "question's names.",
+    lmms_eval_notes="`textvqa_val` gives the same score (0 of 10,000 answers differ), but its prompt "
+    "lower-cases the question's names.",
     example={
         "question_id": 34602,
         "image_id": "003a8ae2",

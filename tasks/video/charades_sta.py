@@ -40,8 +40,9 @@ task = Task(
     "(arXiv:1705.02101)",
     notes="3,720 sentences about 1,334 videos. The paper's digits fit mIoU. 562 of the official spans end "
     "after their video does; as in the official script, they are not cut.",
-    lmms_eval_notes="`temporal_grounding_charades` can't read `starts at 3s and ends at 7.5s` or `<6.0> <11.2>`, cuts "
-    "the decimals of mm:ss, and compares with times rounded to float16. The overlap is the same.",
+    lmms_eval_notes="`temporal_grounding_charades` can't read `starts at 3s and ends at 7.5s` or `<6.0> "
+    "<11.2>`, cuts the decimals of mm:ss, and compares with times rounded to float16. The overlap is the "
+    "same.",
     example={
         "row_number": 0,
         "video": "3MSZA.mp4",

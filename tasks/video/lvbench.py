@@ -39,8 +39,8 @@ task = Task(
     citation="Wang et al., LVBench: An Extreme Long Video Understanding Benchmark, ICCV 2025 "
     "(arXiv:2406.08035)",
     notes="103 videos, the paper says. A question may have several types and counts in each.",
-    lmms_eval_notes="`lvbench` reads the same letters, but gives no scores by type. The official script leaves out "
-    "questions without an answer (`official_acc`).",
+    lmms_eval_notes="`lvbench` reads the same letters, but gives no scores by type. The official script "
+    "leaves out questions without an answer (`official_acc`).",
     example={
         "uid": "128",
         "video_path": "28CIeC8cZks.mp4",

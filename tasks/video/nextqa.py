@@ -47,11 +47,12 @@ task = Task(
     max_new_tokens=16,
     size=8564,
     licence="unverified",
-    citation="Xiao et al., NExT-QA: Next Phase of Question-Answering to Explaining Temporal Actions, "
-    "CVPR 2021 (arXiv:2105.08276)",
+    citation="Xiao et al., NExT-QA: Next Phase of Question-Answering to Explaining Temporal Actions, CVPR "
+    "2021 (arXiv:2105.08276)",
     notes="Acc_C, Acc_T and Acc_D of the authors are `acc/kind/...`. The validation questions (4,996) are "
     "not in this repository.",
-    lmms_eval_notes="`nextqa_mc_test` has no scores by question type and draws an option where it reads none.",
+    lmms_eval_notes="`nextqa_mc_test` has no scores by question type and draws an option where it reads "
+    "none.",
     example={
         "video": 4010069381,
         "qid": 6,

@@ -38,11 +38,11 @@ task = Task(
     citation="Liu et al., TempCompass: Do Video LLMs Really Understand Videos?, Findings of ACL 2024 "
     "(arXiv:2403.00476)",
     notes="1,580 multiple-choice, 2,453 yes/no and 1,503 caption-matching questions, judged by the official "
-    "rules alone; what they can't match is wrong and counted as a parse failure (officially ChatGPT is asked "
-    "then). The fourth format, 2,004 captions, needs a language model as a judge and is not part of this "
-    "task.",
-    lmms_eval_notes="`tempcompass_*` needs ChatGPT for what its rules can't match; TempCompass's authors call its "
-    "scores by aspect possibly incorrect. Ours follows the official rules.",
+    "rules alone; what they can't match is wrong and counted as a parse failure (officially ChatGPT is "
+    "asked then). The fourth format, 2,004 captions, needs a language model as a judge and is not part of "
+    "this task.",
+    lmms_eval_notes="`tempcompass_*` needs ChatGPT for what its rules can't match; TempCompass's authors "
+    "call its scores by aspect possibly incorrect. Ours follows the official rules.",
     example={
         "config": "multi-choice",
         "row_number": 0,

@@ -43,7 +43,7 @@ def built(root: Path, name: str = NEW, commit: str | None = None) -> Path:
 
 
 def read(root: Path) -> tuple[Task, list[Any]]:
-    task = load_task("chartqa")
+    task = load_task("chartqa").open(str(root))
     return task, list(task.samples(str(root)))
 
 

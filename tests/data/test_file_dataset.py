@@ -378,6 +378,15 @@ def test_paths_count_from_the_task_file_wherever_the_command_runs(
     absolute = load_task("mine", [str(folder)])
     (sample,) = absolute.samples(None)
     assert sample.problem is None
-    assert absolute.dataset.describe() == relative.dataset.describe() | {
-        "revision": absolute.dataset.describe()["revision"]
-    }
+    opened = absolute.open(None).dataset.describe()
+    assert opened["revision"].startswith("sha256:")
+    assert opened == relative.dataset.describe() | {"revision": opened["revision"]}
+
+
+def test_a_file_that_changes_after_it_was_opened_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1}\n')
+    opened = Rows("a.jsonl").declared_in(tmp_path).open(None)
+    assert [row["id"] for row in opened.rows(None)] == [1]
+    (tmp_path / "a.jsonl").write_text('{"id": 2}\n')
+    with pytest.raises(EnvironmentProblem, match="changed since it was opened"):
+        list(opened.rows(None))

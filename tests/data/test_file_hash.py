@@ -185,7 +185,7 @@ def test_films_are_hashed_once_and_damaged_ones_left(tmp_path: Path, reads: list
     assert reads == [film]
     assert media_digest(MediaRef("video", path=str(film))) == f"sha256:{plain(film)}"
     assert reads == [film]
-    assert list(found.known.values()) == [f"sha256:{plain(film)}", "unreadable", "unreadable"]
+    assert [each.text for each in found.known.values()] == [f"sha256:{plain(film)}", "unreadable", "unreadable"]
     assert found.problems == {}
 
 

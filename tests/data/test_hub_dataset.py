@@ -46,7 +46,7 @@ def test_configurations_follow_one_another_in_the_order_declared(tmp_path):
     assert [row["row_number"] for row in rows] == [0, 1, 2, 3]
 
 
-def test_describe_before_and_after_reading(tmp_path):
+def test_describe_before_and_after_opening(tmp_path):
     build_docvqa_mirror(tmp_path)
     dataset = HubDataset("lmms-lab-encoder/DocVQA", "DocVQA", split="validation")
     declared = {
@@ -59,9 +59,11 @@ def test_describe_before_and_after_reading(tmp_path):
     notes = tmp_path / "lmms-lab-encoder/DocVQA/.cache/huggingface/download/README.md.metadata"
     notes.parent.mkdir(parents=True)
     notes.write_text("539088ef8a8ada01ac8e2e6d4e372586748a265e\nabc\n1\n")
-    read(dataset, tmp_path)
+    opened = dataset.open(str(tmp_path))
     commit = "539088ef8a8ada01ac8e2e6d4e372586748a265e"
-    assert dataset.describe() == {**declared, "source": "local mirror", "commit": commit}
+    assert opened.describe() == {**declared, "source": "local mirror", "commit": commit}
+    assert read(opened, tmp_path) == read(dataset, tmp_path)
+    assert dataset.describe() == declared  # a declaration stays what it is
 
 
 def test_missing_data_root(tmp_path):

@@ -139,6 +139,26 @@ def test_a_bad_connection_is_mended(tmp_path: Path, hub: Hub, endpoint: str, fau
     assert hub.faults[path] == []
 
 
+def test_exactly_the_files_asked_for_are_fetched_whatever_their_names(
+    tmp_path: Path, hub: Hub, endpoint: str
+) -> None:
+    names = ("a[1].bin", "a1.bin", "b*.bin", "bc.bin", "d?/e.bin", "df/e.bin")
+    hub.repos["me/odd"] = {name: name.encode() for name in names}
+    code = (
+        "import sys; from pathlib import Path; from evalkit.data.remote import Remote; "
+        "remote = Remote.at(('me/odd',), 'main'); asked = sys.argv[2:]; folder = Path(sys.argv[1]); "
+        "print(remote.fetch(asked, folder) == asked, remote.fetch(asked, folder))"
+    )
+    asked = names[::2]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "odd"), *asked],
+        env=environment(tmp_path, endpoint), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "True []\n", done.stderr
+    there = [path for path in (tmp_path / "odd").rglob("*.bin") if ".cache" not in path.parts]
+    assert {str(path.relative_to(tmp_path / "odd")) for path in there} == set(asked)
+
+
 def test_what_stays_damaged_is_refused(tmp_path: Path, hub: Hub, endpoint: str) -> None:
     path = "data/test-00000-of-00001.parquet"
     hub.faults[path] = ["garbage"] * 20

@@ -1,6 +1,6 @@
 import doctest
 
-from evalkit.benchmarks import mmmu, options, row_ids
+from evalkit.benchmarks import options, row_ids
 from evalkit.core.types import Cue, Subtitled
 from evalkit.data import archives, subtitles
 from evalkit.data.subtitles import parse_srt
@@ -33,5 +33,5 @@ def test_of_the_times_shown_each_is_taken_once_and_in_order():
 
 
 def test_examples_in_docstrings():
-    for module in (archives, row_ids, mmmu, options, subtitles):
+    for module in (archives, row_ids, options, subtitles):
         assert doctest.testmod(module).failed == 0

@@ -93,7 +93,7 @@ def test_a_member_that_occurs_twice_is_refused(tmp_path):
 
 def attached(folder: Path, row, **templates):
     found = FileColumns.locate("o/n", folder, None, ("**/*.zip", "*.tar*"), templates, (), "")
-    return found.attach(row)
+    return found.add_paths(row)
 
 
 def test_rows_find_files_in_parts_and_in_folders_that_are_unpacked_already(tmp_path, monkeypatch):

@@ -202,7 +202,7 @@ def test_a_finished_command_is_repeated_without_loading_anything(
     views = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*.json*")}
 
     with monkeypatch.context() as nothing:
-        for name in ("load_samples", "executor_of"):
+        for name in ("load_inputs", "executor_of"):
             nothing.setattr(f"evalkit.runner.run.{name}", lambda *given: pytest.fail("it was begun anew"))
         again = evaluate(**order, output=tmp_path / "run")  # type: ignore[arg-type]
     assert again.records == first.records

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_page import unpack_json
 
 from evalkit.cli import run_cli
 from evalkit.core.registry import load_task
 from evalkit.core.submission import Submission
 from evalkit.metrics.unscored import Unscored
-from evalkit.report.samples import unpack_json
 from evalkit.scoring.finalize import finalize
 from evalkit.store import Record, RunDir
 
@@ -100,7 +100,7 @@ def test_the_final_answer_is_what_is_submitted(runs: dict[str, Path]) -> None:
     form = Submission("txt", lambda entries: "\n".join(entry.text for entry in entries).encode(), "a server")
     hidden = replace(load_task(TASK), metric=Unscored(), submission=form)
     (entry,) = run.manifest().invocations
-    (path,) = finalize(run, [hidden], entry, [], None).submissions
+    (path,) = finalize(run, [hidden], entry).submissions
     wanted = references()
     assert path.read_text().split("\n") == [wanted[record.sample_id] for record in run.records()]
 

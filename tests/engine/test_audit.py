@@ -10,8 +10,8 @@ from test_run import FakeModel, request
 
 from evalkit.cli import run_cli
 from evalkit.engine.audit import audit
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.local import LocalExecutor
-from evalkit.engine.scheduler import EngineConfig
 
 
 def test_what_differs_is_named() -> None:

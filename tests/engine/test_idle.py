@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 from test_run import FakeModel, request
 
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.planner import RequestGroup, group_requests
-from evalkit.engine.scheduler import EngineConfig, generate_groups
+from evalkit.engine.scheduler import generate_groups
 
 WAIT = 1.5
 
@@ -32,7 +33,9 @@ def test_waiting_takes_no_processor_time(models: int, workers: int) -> None:
         yield from last
 
     answered: list[str] = []
-    for _, batch in generate_groups([FakeModel() for _ in range(models)], groups(), EngineConfig(workers)):  # type: ignore[misc]
+    for _, batch in generate_groups(
+        [FakeModel() for _ in range(models)], groups(), EngineConfig(workers=workers)
+    ):  # type: ignore[misc]
         answered += [each.key for each in batch]
     assert sorted(answered) == ["k1"] * models + ["k2"] * models
     assert used[0] < 0.2  # it was 1 of a free core
@@ -42,6 +45,6 @@ def test_answers_that_are_ready_are_not_slept_over(monkeypatch: pytest.MonkeyPat
     slept: list[float] = []
     monkeypatch.setattr("evalkit.engine.scheduler.time.sleep", slept.append)
     groups = group_requests([[request(number, "ab" * (number + 1)) for number in range(50)]], lambda each: 3)
-    batches = list(generate_groups([FakeModel()], groups, EngineConfig(0, batch_size=1)))  # type: ignore[list-item]
+    batches = list(generate_groups([FakeModel()], groups, EngineConfig(workers=0, batch_size=1)))  # type: ignore[list-item]
     assert sum(len(batch) for _, batch in batches) == 50
     assert slept == []

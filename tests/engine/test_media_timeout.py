@@ -16,8 +16,9 @@ import pytest
 from test_run import FakeModel, FakePreprocessor
 
 from evalkit.core.types import MediaRef, Prepared, Request, Response
-from evalkit.engine.media_scan import FileDigests, digest_files, map_with_timeout
-from evalkit.engine.scheduler import EngineConfig, generate
+from evalkit.engine.config import EngineConfig
+from evalkit.engine.executors.local import LocalExecutor
+from evalkit.engine.media_scan import UNREADABLE, FileDigests, digest_files, map_with_timeout
 from evalkit.engine.worker_pool import (
     JobResult,
     JobRunner,
@@ -132,9 +133,9 @@ def test_every_request_is_answered_once(workers: int) -> None:
         ("nor this", ""),
         *([("four", "die in show"), ("five", "die in estimate")] if workers else []),
     )
-    model, settings = FakeModel(preprocessor=Hanging()), EngineConfig(workers, media_seconds=SECONDS)
+    executor = LocalExecutor([FakeModel(preprocessor=Hanging())])  # type: ignore[list-item]
     found: list[Response] = []
-    for _, batch in generate([model], [requests], settings):  # type: ignore[list-item]
+    for _, batch in executor.generate([requests], EngineConfig(workers=workers, media_seconds=SECONDS)):
         found += batch
     assert Counter(each.key for each in found) == Counter(each.key for each in requests)
     by_prompt = {requests[int(each.key[1:])].prompt: each for each in found}
@@ -158,8 +159,8 @@ def test_each_medium_of_a_question_has_its_time() -> None:
 
     found: list[Response] = []
     request = Request("k", "t", "s", "slow", media, 4)
-    model = FakeModel(preprocessor=Slow())
-    for _, batch in generate([model], [[request]], EngineConfig(0, media_seconds=1.0)):  # type: ignore[list-item]
+    executor = LocalExecutor([FakeModel(preprocessor=Slow())])  # type: ignore[list-item]
+    for _, batch in executor.generate([[request]], EngineConfig(workers=0, media_seconds=1.0)):
         found += batch
     assert [each.text for each in found] == ["SLOW"]
 
@@ -180,7 +181,7 @@ def test_digests_have_their_time_too(endless: Path, tmp_path: Path, workers: int
     good.write_bytes(b"good")
     refs = [MediaRef("video", str(path)) for path in (endless, good, tmp_path / "gone", good)]
     found = digest_files(refs, workers, SECONDS)
-    assert [each == "unreadable" for each in found.known.values()] == [True, False, True]
+    assert [each == UNREADABLE for each in found.known.values()] == [True, False, True]
     assert list(found.problems) == [str(endless)]
     assert "more than 3 seconds" in found.problems[str(endless)]
     assert digest_files([], workers, SECONDS) == FileDigests()

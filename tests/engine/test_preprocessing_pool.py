@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from test_run import FakePreprocessor, request
 
-from evalkit.engine.planner import RequestGroup
+from evalkit.core.types import Prepared
+from evalkit.engine.planner import RequestGroup, SharedRequest
 from evalkit.engine.preprocessing_pool import (
     AHEAD_GROUPS_PER_WORKER,
     AHEAD_TOKENS,
@@ -32,18 +33,19 @@ def under_way(monkeypatch: pytest.MonkeyPatch) -> UnderWay:
         own = _PreprocessingPool.submit
 
         def submit(pool: _PreprocessingPool, group: RequestGroup) -> Any:
-            begun.append(group.tokens)
+            begun.append(group.prompt_tokens)
             return own(pool, group)
 
         monkeypatch.setattr(_PreprocessingPool, "submit", submit)
         keys = [f"k{number}" for number in range(len(tokens))]
         groups = [
-            RequestGroup([request(number, "a")], {key: [(0, key)]}, size, size)
+            RequestGroup((SharedRequest(request(number, "a"), ((0, key),)),), size, size)
             for number, (key, size) in enumerate(zip(keys, tokens, strict=True))
         ]
         seen = []
-        for done, (group, outcome) in enumerate(prepare_all(FakePreprocessor(), groups, workers)):
-            assert [item.key for item in outcome.prepared] == list(group.consumers) == [keys[done]]
+        for done, prepared in enumerate(prepare_all(FakePreprocessor(), groups, workers)):
+            assert [item.key for item in prepared.results if isinstance(item, Prepared)] == [keys[done]]
+            assert prepared.group == groups[done]
             seen.append(begun[done:])
         assert len(seen) == len(tokens)
         return seen

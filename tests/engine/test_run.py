@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import pytest
@@ -50,6 +51,10 @@ class FakeModel:
     sizes: list[int] = field(default_factory=list)
     largest: int = 0
     most: int = 0
+
+    @property
+    def info(self) -> Self:
+        return self
 
     def token_budget(self, models: int) -> None:
         pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import pytest
@@ -92,6 +93,10 @@ class SteppingModel:
     fits: int
     preprocessor: SharingPreprocessor = field(default_factory=SharingPreprocessor)
     decoders: list[WordByWord] = field(default_factory=list)
+
+    @property
+    def info(self) -> Self:
+        return self
 
     def token_budget(self, models: int) -> None:
         pass

@@ -9,29 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.core.types import Request
-from evalkit.engine.planner import Consumer, RequestGroup
+from evalkit.engine.planner import Consumer, RequestGroup, SharedRequest
 from evalkit.engine.work_queue import FAIL_AFTER_DEATHS, MIN_LEASED_SAMPLES, WorkQueue
 
 
 def group(name: str, sizes: list[int]) -> RequestGroup:
     """Requests, each with as many consumers as ``sizes`` says."""
-    requests = [Request(f"{name}{number}", "t", name, name, (), 1) for number in range(len(sizes))]
-    consumers = {
-        each.key: [(model, f"{each.key}/{model}") for model in range(size)]
-        for each, size in zip(requests, sizes, strict=True)
-    }
-    return RequestGroup(requests, consumers)
+    return RequestGroup(
+        tuple(
+            SharedRequest(
+                Request(f"{name}{number}", "t", name, name, (), 1),
+                tuple((model, f"{name}{number}/{model}") for model in range(size)),
+            )
+            for number, size in enumerate(sizes)
+        )
+    )
 
 
 def asked(found: RequestGroup) -> list[Consumer]:
-    return [consumer for each in found.requests for consumer in found.consumers[each.key]]
+    return [consumer for each in found.members for consumer in each.consumers]
 
 
 shapes = st.lists(st.lists(st.integers(1, 3), min_size=1, max_size=4), max_size=12)
 
 
 @given(shapes, st.integers(1, 4), st.data())
-def test_every_asker_is_answered_or_given_up_once(
+def test_every_consumer_is_answered_or_given_up_once(
     sizes: list[list[int]], engines: int, data: st.DataObject
 ) -> None:
     groups = [group(f"g{number}-", each) for number, each in enumerate(sizes)]

@@ -9,10 +9,10 @@ import pytest
 
 from evalkit.core.errors import UsageError
 from evalkit.core.types import MediaRef, Request
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.worker import DriverFiles, Worker, with_local_media
 from evalkit.engine.planner import group_requests
-from evalkit.engine.scheduler import EngineConfig
 from evalkit.engine.work_queue import WorkQueue
 
 REQUESTS = [Request(f"k{number}", "t", str(number), f"word {number}", (), 8) for number in range(30)]
@@ -22,7 +22,7 @@ def missing(path: str) -> bytes | None:
     raise AssertionError(f"{path} is here")
 
 
-def test_workers_share_what_a_dealer_has() -> None:
+def test_workers_share_a_work_queue() -> None:
     work_queue = WorkQueue(group_requests([REQUESTS, REQUESTS], lambda request: 2), 2)
     specs = [ModelSpec("mock"), ModelSpec("mock:fixed=yes")]
     found: dict[tuple[int, str], str] = {}
@@ -30,7 +30,9 @@ def test_workers_share_what_a_dealer_has() -> None:
     for number in range(2):
         worker = Worker(None, None)
         streams.append(
-            worker.generate(specs, EngineConfig(0), lambda own=number: work_queue.take(own, 0), missing)
+            worker.generate(
+                specs, EngineConfig(workers=0), lambda own=number: work_queue.take(own, 0), missing
+            )
         )
     shares = [0, 0]
     while len(found) < 60:
@@ -57,12 +59,19 @@ def test_a_worker_loads_what_it_is_asked_for_once() -> None:
     done = WorkQueue([], 1)
     list(
         worker.generate(
-            [ModelSpec("mock"), ModelSpec("mock:loop")], EngineConfig(0), lambda: done.take(0, 0), missing
+            [ModelSpec("mock"), ModelSpec("mock:loop")],
+            EngineConfig(workers=0),
+            lambda: done.take(0, 0),
+            missing,
         )
     )
     assert worker._executor.models is models
     with pytest.raises(UsageError):
-        next(worker.generate([ModelSpec("mock:nonsense")], EngineConfig(0), lambda: done.take(0, 0), missing))
+        next(
+            worker.generate(
+                [ModelSpec("mock:nonsense")], EngineConfig(workers=0), lambda: done.take(0, 0), missing
+            )
+        )
 
 
 def test_media_of_another_machine_are_copied_into_the_cache_once(

@@ -32,11 +32,11 @@ from evalkit.metrics.anls import Anls
 from evalkit.models.checkpoints.files import read_json, tensors_of
 from evalkit.report.leaderboard.page import leaderboard_page
 from evalkit.report.leaderboard.table import FIXED, read
-from evalkit.rope.golden.check import NoCases, check_folder
 from evalkit.scoring.predictions import score_file
 from evalkit.store import Manifest, Record, RunDir, SystemEntry
 from evalkit.store.journal import format_line, read_journal
 from evalkit.task import Rows
+from tools.golden.check import NoCases, check_folder
 
 FORMAT_1 = Path(__file__).parents[1] / "store/format1/manifest.json"
 CASES = int(os.environ.get("EVALKIT_FUZZ", "20000"))

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from evalkit import evaluate
-from evalkit.cli.json_schema import schema
+from tools.json_schema import schema
 
 STORED = Path(__file__).resolve().parents[2] / "docs/schema.json"
 
@@ -22,7 +22,7 @@ def check(name: str, content: Any) -> None:
 
 def test_the_documented_schema_is_current() -> None:
     assert json.loads(STORED.read_text()) == schema(), (
-        "run: python -m evalkit.cli.json_schema > docs/schema.json"
+        "run: python -m tools.json_schema > docs/schema.json"
     )
 
 

@@ -18,10 +18,11 @@ from transformers_reference import NORMALISE, adapter_of, decoder
 
 from evalkit.cli import run_cli
 from evalkit.core.types import MediaRef, Request, Response, Text
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.local import LocalExecutor
 from evalkit.engine.planner import group_requests
-from evalkit.engine.scheduler import EngineConfig, generate, run_requests
+from evalkit.engine.scheduler import run_requests
 from evalkit.inference import vision_features
 from evalkit.inference.base import PrefixGroup, generate_all
 from evalkit.inference.counters import EngineCounters
@@ -163,9 +164,9 @@ def test_variants_in_lockstep_answer_as_alone(name: str, tmp_path: Path) -> None
         expected.append(texts(found))
         assert isinstance(model, HfModel)
         model.vision_encoder.release()
-    stats = EngineCounters()
+    executor.stats = stats = EngineCounters()
     together: list[list[Response]] = [[] for _ in requests]
-    for number, batch in generate(executor.models, requests, EngineConfig(workers=0), stats):
+    for number, batch in executor.generate(requests, EngineConfig(workers=0)):
         together[number] += batch
     assert [texts(found) for found in together] == expected
     assert stats.counts["requests"] == 15
@@ -178,9 +179,9 @@ def test_a_question_of_several_models_is_one_request() -> None:
     second = [Request(f"b{n}", "t", str(n), "?", picture, 4) for n in (2, 3)]
     (group,) = group_requests([first, second], lambda request: 7)
     assert [each.sample_id for each in group.requests] == ["0", "1", "2", "3"]
-    expected = [[(0, "a0")], [(0, "a1")], [(0, "a2"), (1, "b2")], [(1, "b3")]]
-    assert [group.consumers[each.key] for each in group.requests] == expected
-    assert (group.tokens, group.length) == (7, 11)
+    expected = [((0, "a0"),), ((0, "a1"),), ((0, "a2"), (1, "b2")), ((1, "b3"),)]
+    assert [each.consumers for each in group.members] == expected
+    assert (group.prompt_tokens, group.max_tokens) == (7, 11)
 
 
 def test_what_does_not_fit_or_suit_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

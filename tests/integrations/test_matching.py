@@ -65,10 +65,10 @@ def test_answers_by_place_go_to_their_own_samples_or_to_none(name: str, root: Pa
     path = tmp_path / f"a_samples_{name}.jsonl"
     own = lines(name, root)
     path.write_text("".join(json.dumps(each) + "\n" for each in own))
-    imported_answers = read_answers(ImportSpec([path], name, "m", data_root=str(root)))
-    answered = [record for record in imported_answers.records if not record.failed]
+    answers = read_answers(ImportSpec([path], name, "m", data_root=str(root)))
+    answered = [record for record in answers.records if not record.failed]
     assert [record.raw for record in answered] == [record.sample_id for record in answered]
-    assert len(answered) == len(own), imported_answers.imported.notes
+    assert len(answered) == len(own), answers.imported.notes
 
     # In another order no answer may be taken for one to another question.
     path.write_text("".join(json.dumps(each) + "\n" for each in lines(name, root, shift=1)))

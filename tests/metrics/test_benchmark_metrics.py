@@ -10,16 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.metrics import letters
-from evalkit.metrics.base import Answer, Score, Scored
+from evalkit.metrics.base import Answer, NoReading, Score, Scored
 from evalkit.metrics.blink import SUBTASKS, BlinkAccuracy
-from evalkit.metrics.boxes import NoBox
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.metrics.circular import CircularAccuracy
 from evalkit.metrics.exact import ExactAnswer
 from evalkit.metrics.hallusion import HallusionAccuracy
 from evalkit.metrics.ocrbench import OcrBenchAccuracy
 from evalkit.metrics.points import PointInBox, parse_point
-from evalkit.metrics.spans import NoSpan, SpanIou, overlap, parse_span
+from evalkit.metrics.spans import SpanIou, overlap, parse_span
 from evalkit.metrics.tempcompass import TempCompassAccuracy
 from evalkit.metrics.vqa import VqaAccuracy, normalise
 from evalkit.metrics.yes_no import PopeAccuracy
@@ -71,7 +70,7 @@ def test_every_way_to_write_a_span_is_read(text: str, span: tuple[float, float])
     ],
 )
 def test_what_is_no_span_or_several_is_refused(text: str) -> None:
-    with pytest.raises(NoSpan):
+    with pytest.raises(NoReading):
         parse_span(text)
     score = SpanIou().score(Answer(text, [1, 2]))
     assert (score.value, bool(score.parse_error)) == (0.0, True)
@@ -130,7 +129,7 @@ def test_every_way_to_write_a_point_is_read(text: str, point: tuple[float, float
 
 @pytest.mark.parametrize("text", ["", "10", "(1, 2) or (3, 4)", "[1, 2, 3]", "at the top"])
 def test_no_point_or_several_are_refused(text: str) -> None:
-    with pytest.raises(NoBox):
+    with pytest.raises(NoReading):
         parse_point(text)
 
 

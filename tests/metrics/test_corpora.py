@@ -13,25 +13,25 @@ from typing import Any
 import pytest
 
 from evalkit.metrics.anls import Anls
-from evalkit.metrics.base import Answer, Metric
-from evalkit.metrics.coordinates import NoBox, parse_box
+from evalkit.metrics.base import Answer, Metric, NoReading
+from evalkit.metrics.coordinates import parse_box
 from evalkit.metrics.exact import ExactAnswer
-from evalkit.metrics.numbers import NoNumber, read_number
+from evalkit.metrics.numbers import read_number
 from evalkit.metrics.ocrbench import OcrBenchAccuracy
 from evalkit.metrics.points import parse_point
 from evalkit.metrics.reasoning import split_reasoning
 from evalkit.metrics.relaxed import RelaxedAccuracy
-from evalkit.metrics.spans import NoSpan, parse_span
+from evalkit.metrics.spans import parse_span
 from evalkit.metrics.vqa import VqaAccuracy
 from evalkit.scoring.predictions import score_file
 from evalkit.scoring.score import score_answer
 
 CORPORA = Path(__file__).with_name("corpora")
 READERS: dict[str, tuple[Callable[[str], Any], type[ValueError]]] = {
-    "numbers": (lambda text: float(read_number(text)), NoNumber),
-    "boxes": (parse_box, NoBox),
-    "points": (parse_point, NoBox),
-    "spans": (parse_span, NoSpan),
+    "numbers": (lambda text: float(read_number(text)), NoReading),
+    "boxes": (parse_box, NoReading),
+    "points": (parse_point, NoReading),
+    "spans": (parse_span, NoReading),
 }
 METRICS: dict[str, Metric] = {
     "exact": ExactAnswer(),

@@ -8,8 +8,8 @@ import pytest
 
 from evalkit.metrics import letters
 from evalkit.metrics.anls import Anls
-from evalkit.metrics.base import Answer, Score, Scored, mean
-from evalkit.metrics.boxes import BoxAccuracy, NoBox, iou, parse_box
+from evalkit.metrics.base import Answer, NoReading, Score, Scored, mean
+from evalkit.metrics.boxes import BoxAccuracy, iou, parse_box
 from evalkit.metrics.choice import MultipleChoice, extract_letter
 from evalkit.metrics.flags import is_repeating
 from evalkit.metrics.mmmu import MmmuAccuracy, parse_choice, parse_open
@@ -96,7 +96,7 @@ def test_videomme_official_accuracy_has_no_value_where_nothing_was_answered() ->
 )
 def test_boxes(text: str, box: tuple[float, ...] | None) -> None:
     if box is None:
-        with pytest.raises(NoBox):
+        with pytest.raises(NoReading):
             parse_box(text)
     else:
         assert parse_box(text) == box
@@ -167,9 +167,7 @@ def test_an_overlap_of_exactly_one_half_counts() -> None:
 def test_what_a_box_needs_is_asked_for_whatever_the_prediction(fields: dict[str, object]) -> None:
     for text in ("[1, 2, 3, 4]", "no box"):
         with pytest.raises(ValueError, match=r"box|size"):
-            BoxAccuracy().score(
-                Answer(**{"prediction": text, "reference": [1, 2, 3, 4], **fields})
-            )  # type: ignore[arg-type]
+            BoxAccuracy().score(Answer(**{"prediction": text, "reference": [1, 2, 3, 4], **fields}))  # type: ignore[arg-type]
 
 
 def test_mean_iou_stands_beside_accuracy() -> None:

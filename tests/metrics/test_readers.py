@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.metrics.base import Answer
+from evalkit.metrics.base import Answer, NoReading
 from evalkit.metrics.boxes import BoxAccuracy
 from evalkit.metrics.coordinates import parse_box
 from evalkit.metrics.mathvista import MathVistaAccuracy
-from evalkit.metrics.numbers import NoNumber, read_list, read_number
+from evalkit.metrics.numbers import read_list, read_number
 from evalkit.metrics.points import parse_point
 from evalkit.metrics.reasoning import split_reasoning
 from evalkit.metrics.short_text import extract_short_answer
-from evalkit.metrics.spans import NoSpan, parse_span
+from evalkit.metrics.spans import parse_span
 from evalkit.metrics.times import times_in
 
 CHOICES = {"A": "65°", "B": "75°", "C": "85°"}
@@ -74,7 +74,7 @@ def test_lists_need_commas_or_brackets() -> None:
     assert read_list("\\{1, 2\\}") == "[1, 2]"
     assert read_list("The answer is 0 and 2.") == "[0, 2]"
     for text in ("0 and 2", "5", "nothing"):
-        with pytest.raises(NoNumber):
+        with pytest.raises(NoReading):
             read_list(text)
 
 
@@ -126,7 +126,7 @@ def test_a_plain_number_takes_the_others_unit() -> None:
     assert [time.unit for time in times_in("1 to 2 minutes")] == [None, 60.0]
     assert parse_span("from 1 to 2 minutes") == (60, 120)
     for text in ("from 1 minute to 2", "1:05 - 09"):
-        with pytest.raises(NoSpan, match="several things"):
+        with pytest.raises(NoReading, match="several things"):
             parse_span(text)
 
 

@@ -22,15 +22,15 @@ from evalkit.cli import run_cli
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.data import file_hash
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.worker import Worker
 from evalkit.engine.optimizations import Optimizations
-from evalkit.engine.scheduler import EngineConfig
 from evalkit.engine.work_queue import WorkQueue
 from evalkit.models import describe_model, identity
 from evalkit.models.base import LoadConfig, ModelInfo, fingerprint_of
 from evalkit.models.checkpoints.files import checkpoint_files
-from evalkit.runner.run import load_config_of
+from evalkit.runner.engine_options import load_config_of
 
 CPU = LoadConfig(device="cpu")
 HALF = LoadConfig("bfloat16", "cpu")
@@ -140,6 +140,7 @@ def test_what_differs_has_a_name(name: str, checkpoint: Path) -> None:
         (LoadConfig("float32", "cpu", compiled=True), {"compile"}),
         (LoadConfig("float32", "cpu", max_frames=4), {"preprocessing", "shown"}),
         (LoadConfig("float32", "cpu", visual_tokens=64), {"preprocessing", "shown"}),
+        (LoadConfig("float32", "cpu", video_backend="decord"), {"preprocessing", "video backend"}),
         # In float32 the answers are the same: the engine's own promise.
         (LoadConfig("float32", "cpu", batching=("batch size 1",)), set()),
         (LoadConfig("float32", "cpu", device_map="auto"), set()),
@@ -248,7 +249,7 @@ def test_an_engine_that_loads_something_else_says_what(checkpoint: Path) -> None
     def asked(known: dict[str, str]) -> None:
         worker = Worker(None, None)
         specs = [ModelSpec(order.model, order.rope, order.load_config, known)]
-        list(worker.generate(specs, EngineConfig(0), lambda: done.take(0, 0), lambda path: None))
+        list(worker.generate(specs, EngineConfig(workers=0), lambda: done.take(0, 0), lambda path: None))
 
     asked(identity)
     with pytest.raises(EnvironmentProblem, match="they differ in weights, torch,"):

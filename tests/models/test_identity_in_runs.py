@@ -108,7 +108,7 @@ def test_a_command_is_repeated_unseen_only_if_its_checkpoint_is_as_it_was(
         weights.write_bytes(content)
         os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
     with monkeypatch.context() as patch:
-        patch.setattr("evalkit.runner.run.load_samples", lambda *given: (_ for _ in ()).throw(LookupError))
+        patch.setattr("evalkit.runner.run.load_inputs", lambda *given: (_ for _ in ()).throw(LookupError))
         if what == "a file touched by nobody":
             assert run(tmp_path, checkpoint) == [
                 "finished before, and nothing has changed since: nothing is loaded"

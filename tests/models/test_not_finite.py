@@ -162,17 +162,20 @@ def run(model: Any, installed: Any, asked: list[Any]) -> dict[str, Response]:
     """Through the engine, which puts questions about the same media together."""
     from evalkit.engine.optimizations import Optimizations
     from evalkit.engine.planner import Budget
-    from evalkit.engine.preprocessing_pool import PreparedGroup
-    from evalkit.engine.scheduler import _Scheduler
+    from evalkit.engine.scheduler import Scheduler
     from evalkit.inference.counters import EngineCounters
 
     class Put:
         def decoder(self, stats: EngineCounters, **ways: Any) -> Any:
             return new("qwen2_5_vl", model, installed)
 
-    engine = _Scheduler(
-        Put(), Budget(None, 8), Optimizations(), EngineCounters(), iter([PreparedGroup(prepared=asked)])
-    )  # type: ignore[arg-type]
+    engine = Scheduler(
+        model=Put(),  # type: ignore[arg-type]
+        budget=Budget(None, 8),
+        optimizations=Optimizations(),
+        stats=EngineCounters(),
+        incoming=iter([[((item.key,), item) for item in asked]]),
+    )
     return {each.key: each for batch in engine.step_loop() for each in batch}
 
 

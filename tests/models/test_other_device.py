@@ -18,9 +18,9 @@ from transformers_reference import decoder
 from evalkit.core.registry import load_task
 from evalkit.data.cache import MediaCache
 from evalkit.data.selection import choose_samples
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.local import LocalExecutor
-from evalkit.engine.scheduler import EngineConfig
 from evalkit.inference import memory
 from evalkit.inference.base import PrefixGroup, generate_all
 from evalkit.models import hf_model

@@ -23,7 +23,13 @@ from evalkit.metrics.circular import CircularAccuracy
 from evalkit.metrics.mmmu import MmmuAccuracy
 from evalkit.report import grid, tables
 from evalkit.report.aggregate import BenchmarkColumn, Cell, make_cell
-from evalkit.report.comparability import check_comparable, check_protocols, restrict_to_shared
+from evalkit.report.comparability import (
+    check_comparable,
+    protocol_differences,
+    refuse_differences,
+    restrict_to_shared,
+    scoring_differences,
+)
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.differences import find_arm, pairs, with_differences
 from evalkit.report.intervals import interval
@@ -146,7 +152,7 @@ def test_scores_of_another_range_are_scaled_before_they_are_averaged() -> None:
 def drawn(table: Comparison) -> str:
     console = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None)
     with console.capture() as captured:
-        console.print(tables.terminal(table))
+        console.print(tables.terminal(table, 200))
     return captured.get()
 
 
@@ -300,11 +306,11 @@ def test_other_protocols_are_refused() -> None:
         name="doc", title="Doc", category="image", metric="anls", range=(0.0, 1.0), max_new_tokens=32
     )
     two = one.model_copy(update={"max_new_tokens": 64})
-    check_protocols([("a", one), ("b", one)], {})
+    refuse_differences(protocol_differences([("a", one), ("b", one)]), "fix")
     with pytest.raises(UsageError, match="limit of new tokens differs: 32 and 64"):
-        check_protocols([("a", one), ("b", two)], {})
+        refuse_differences(protocol_differences([("a", one), ("b", two)]), "fix")
     with pytest.raises(UsageError, match="--reasoning"):
-        check_protocols([], {"a": Scoring(), "b": Scoring(reasoning="none")})
+        refuse_differences(scoring_differences({"a": Scoring(), "b": Scoring(reasoning="none")}), "fix")
 
 
 def test_what_is_shared_can_be_compared() -> None:

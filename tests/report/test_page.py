@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from report_page import unpack_json
 from test_comparison import ARMS, column, make_cell, record
 
 from evalkit.core.types import MediaInfo
@@ -17,8 +20,8 @@ from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
-from evalkit.report.page import _binned, report_page
-from evalkit.report.samples import PIECE, PageSamples, unpack_json
+from evalkit.report.page import _binned, report_page, table_page
+from evalkit.report.samples import PIECE, PageSamples
 from evalkit.store import Record
 from evalkit.store.records_table import RecordsTable, StoredRecords, write_columns
 
@@ -167,3 +170,19 @@ def test_arms_of_one_run_are_not_read_again_for_every_sample(
         samples.add("doc", sides, [side.score_rows() for side in sides])
     assert [task["size"] for task in samples.data()["tasks"]] == [2250]
     assert len(reads) <= 12
+
+
+def test_the_policy_allows_the_style_and_script_that_are_in_the_page_and_no_other() -> None:
+    comparison, records = made(1)
+    for page in (report_page(comparison, records, {}, "t"), table_page("t", ("a", "b"), [], [], [HOSTILE])):
+        for kind, tag in (("style", "style"), ("script", "script")):
+            (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+            digest = b64encode(sha256(content.encode()).digest()).decode()
+            assert f"{kind}-src 'sha256-{digest}';" in page
+
+
+def test_a_lone_surrogate_leaves_a_page_that_can_be_written() -> None:
+    comparison, records = made(1)
+    page = report_page(comparison, records, {}, "t\ud800")
+    assert "<title>t\\ud800</title>" in page
+    page.encode("utf-8")

@@ -21,7 +21,7 @@ def test_a_published_row_stands_once_below_all_of_its_arms() -> None:
 def test_a_row_that_is_the_mean_of_two_tasks_stands_below_their_mean() -> None:
     columns = [column("MMBench_avg", "mmbench_en_dev"), column("MMBench_avg", "mmbench_cn_dev")]
     made = comparison({"a": "mhrope"}, columns)
-    shown = {line.label: [entry.score for entry in line.entries] for line in grid.lines(beside(made))}
+    shown = {line.label: [entry.score for entry in line.entries] for line in grid.table_rows(beside(made))}
     assert shown["mmbench_en_dev"][1] == shown["mmbench_cn_dev"][1] == "–"
     assert shown["MMBench_avg"][1] == "75.04†"
     assert not any("one of 2" in text for text in beside(made).footnotes())
@@ -32,7 +32,7 @@ def test_every_form_shows_it() -> None:
     found = beside(comparison({"a": "mrope", "b": "mrope-i"}, columns))
     console = Console(width=200, file=io.StringIO())
     with console.capture() as captured:
-        console.print(tables.terminal(found))
+        console.print(tables.terminal(found, 200))
     assert "paper MRoPE-I" in captured.get()
     assert "83.72†" in captured.get()
     lines = tables.markdown(found).splitlines()

@@ -18,12 +18,11 @@ from evalkit.rope.hf.layouts import TOKEN_LAYOUTS
 from evalkit.rope.hf.position_ids import PositionIdBuilder
 from evalkit.rope.layout import Segment, TextRun, VisualBlock
 from evalkit.rope.positions import (
-    ALL_AXES,
     BadPosition,
     BlockPositions,
     Cursor,
     PositionDesign,
-    axes_of,
+    grid_indices,
     position_ids,
 )
 from evalkit.rope.positions.sequential import Sequential
@@ -40,7 +39,7 @@ class Anything(PositionDesign):
     slopes: tuple[float, float, float] = (1.0, 1.0, 1.0)
     advance: float = 1.0
     last: float = 0.0
-    text: tuple[float, float, float] = ALL_AXES
+    text: tuple[float, float, float] = (1.0, 1.0, 1.0)
     grouped: bool = False
     dtype: Any = np.float64
 
@@ -49,8 +48,8 @@ class Anything(PositionDesign):
         return self.text
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        axes = [at.start + slope * axis for slope, axis in zip(self.slopes, axes_of(block), strict=True)]
-        return BlockPositions(*(axis.astype(self.dtype) for axis in axes), at.start + self.advance)
+        axes = [at.start + slope * axis for slope, axis in zip(self.slopes, grid_indices(block), strict=True)]
+        return BlockPositions(tuple(axis.astype(self.dtype) for axis in axes), at.start + self.advance)
 
     def generation_start(self, next_position: float, largest: Callable[[], float]) -> float:
         return next_position + self.last

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from evalkit.cli import run_cli
-from evalkit.rope.golden import GoldenResult, spectra
-from evalkit.rope.golden.check import NoCases, check_folder
-from evalkit.rope.golden.mapping import sequence_variant
 from evalkit.rope.scaling import Spectrum
 from evalkit.rope.variants import parse_variant
+from tools.golden import GoldenResult, spectra
+from tools.golden.check import NoCases, check_folder
+from tools.golden.mapping import sequence_variant
 
 # What FORMAT.md says an implementation should reproduce without any option of compatibility.
 BY_DEFAULT = {

@@ -7,17 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.rope.ablations import ABLATIONS
-from evalkit.rope.golden.spectra import spectrum_of
 from evalkit.rope.parameters import BadParameter, symmetric_split
 from evalkit.rope.scaling import Spectrum
 from evalkit.rope.variants import (
-    FREQUENCIES,
-    POSITIONS,
+    BUILTIN,
     VARIANTS,
     UnknownVariant,
     parse_variant,
     split_variants,
 )
+from tools.golden.spectra import spectrum_of
 
 
 def axes(text: str, pairs: int = 64, kv_heads: int = 8, section: tuple[int, int, int] | None = None) -> str:
@@ -161,8 +160,8 @@ def test_compositions_read_back_what_they_print(text: str) -> None:
 
 
 @given(
-    position=st.sampled_from(sorted(POSITIONS)),
-    frequency=st.sampled_from(sorted(FREQUENCIES)),
+    position=st.sampled_from(sorted(BUILTIN.positions)),
+    frequency=st.sampled_from(sorted(BUILTIN.frequencies)),
     factor=st.floats(1.0, 64.0),
     scaling=st.lists(st.sampled_from(["linear", "ntk", "yarn", "power"]), max_size=2),
 )
@@ -215,7 +214,7 @@ def spectrum(scaling: str, frequency: str = "interleave") -> Spectrum:
     return spectrum_of(parse_variant(f"position=grid,frequency={frequency},scaling={scaling}"), 64, 8, 1e6)
 
 
-@pytest.mark.parametrize("frequency", sorted(FREQUENCIES))
+@pytest.mark.parametrize("frequency", sorted(BUILTIN.frequencies))
 @pytest.mark.parametrize("factor", [2.0, 8.0, 3.7])
 def test_yarn_keeps_high_frequencies_and_divides_low_ones(frequency: str, factor: float) -> None:
     """Whatever axis a pair follows: base 1e6 and a context of 32768 ramp from pair 23 to pair 40."""

@@ -3,11 +3,11 @@ from collections import Counter
 
 from mirrors import build_chartqa_mirror, build_docvqa_mirror, build_mmmu_mirror, png
 
-from evalkit.benchmarks import mmmu
-from evalkit.core.registry import load_task
+from evalkit.core.registry import builtin_dir, load_module, load_task
 from evalkit.core.types import MediaRef, Text
 from evalkit.metrics.mmmu import DISCIPLINES
 
+mmmu = load_module(builtin_dir() / "image/mmmu_val.py")
 SUBJECTS = tuple(sorted(subject for subjects in DISCIPLINES.values() for subject in subjects))
 SHORT = "\nPlease try to answer the question with short words or phrases if possible."
 
@@ -99,7 +99,7 @@ def test_mmmu_open_questions(tmp_path):
 def test_mmmu_marks_and_images_that_do_not_match():
     cells = {"image_1": {"path": "one"}, "image_2": {"path": "two"}, "image_3": None}
     row = {"question_type": "open", "question": "<image 1><image 3> and <image 1> of <image 12>", **cells}
-    pieces = list(mmmu.prompt(row))
+    pieces = list(mmmu.pieces(row))
     assert [piece.text if isinstance(piece, Text) else piece["path"] for piece in pieces] == [
         "two",
         "Question: ",

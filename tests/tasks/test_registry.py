@@ -51,7 +51,6 @@ def test_every_built_in_file_declares_what_it_is():
         assert (task.name, task.category, task.title) == (info.name, info.category, info.title)
         assert (task.tags, task.paper_row) == (info.tags, info.paper_row)
         assert info.path.relative_to(builtin_dir()).parts[0] == task.category
-        assert info.name == info.path.stem
         if "mini" not in task.tags:
             assert task.size or "could not be verified" in task.notes
             assert task.citation
@@ -152,7 +151,7 @@ def test_a_syntax_error_names_file_line_and_reason(tmp_path):
         (('"{name}"', 'str("mine")'), "`name` in line 5 is computed"),
         (("task = Task", "benchmark = Task"), "no `task = Task(...)`"),
         (("max_new_tokens=8", 'max_new_tokens=8, paper_row="ChartQa"'), "Did you mean `ChartQA`?"),
-        (("Task(\n", "dict(\n"), "not an `evalkit.core.task.Task`"),
+        (("Task(\n", "dict(\n"), "not an `evalkit.task.Task`"),
     ],
 )
 def test_files_that_are_no_tasks(tmp_path, change, reason):
@@ -160,6 +159,58 @@ def test_files_that_are_no_tasks(tmp_path, change, reason):
     error = usage_error(load_task, "mine", [str(tmp_path)])
     assert "mine.py" in error.what
     assert reason in error.why
+
+
+SEVERAL = """
+from evalkit.task import HubDataset, Task, text
+
+def made(**declared):
+    return Task(
+        **declared,
+        dataset=HubDataset("me/mine"),
+        prompt=lambda row: (text(row["q"]),),
+        reference=lambda row: row["a"],
+        metric=None,
+        max_new_tokens=8,
+        id=lambda row: row["id"],
+        cluster=lambda row: row["id"],
+    )
+
+tasks = [
+    made(name="{name}_val", category="{category}", title="Val", paper_row="ChartQA"),
+    made(name="{name}_test", category="{category}", title="Test", tags=("submission",)),
+]
+"""
+
+
+def test_a_file_may_declare_several_tasks(tmp_path):
+    path = write(tmp_path, source=SEVERAL)
+    folders = [str(tmp_path)]
+    found = {info.name: info for info in declared(folders) if info.path == path}
+    assert {name: (info.title, info.tags, info.paper_row) for name, info in found.items()} == {
+        "mine_val": ("Val", (), "ChartQA"),
+        "mine_test": ("Test", ("submission",), None),
+    }
+    assert resolve(["mine_*"], folders) == ["mine_val", "mine_test"]
+    assert "mine_test" not in resolve(["image"], folders)
+    assert load_task("mine_test", folders).title == "Test"
+    assert load_task("mine_val", folders).paper_row == "ChartQA"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("{name}_test", "{name}_val"), "it declares `mine_val` twice"),
+        (('name="{name}_test", ', ""), "has no `name`"),
+        (("{name}_test", "chartqa"), "both `"),
+        (("tasks = [", "tasks = [*[], "), "nor `tasks = (Task(...), ...)`"),
+        (("made(name=", "dict(name="), "not an `evalkit.task.Task`"),
+        (("**declared,", "**declared | {{'name': 'other'}},"), "makes `other`"),
+    ],
+)
+def test_files_that_declare_several_tasks_badly(tmp_path, change, reason):
+    write(tmp_path, source=SEVERAL.replace(*change))
+    assert reason in str(usage_error(load_task, "mine_val", [str(tmp_path)]))
 
 
 def test_two_files_of_one_name(tmp_path):

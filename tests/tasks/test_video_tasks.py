@@ -3,13 +3,13 @@ import zipfile
 import pytest
 from mirrors import build_videomme_mirror
 
-from evalkit.benchmarks import videomme
 from evalkit.core.errors import EnvironmentProblem
-from evalkit.core.registry import load_task
+from evalkit.core.registry import builtin_dir, load_module, load_task
 from evalkit.core.types import MediaRef, Text
 from evalkit.data.archives import UnsafeArchive
 from evalkit.data.frame_times import sampled_times
 
+videomme = load_module(builtin_dir() / "video/videomme.py")
 QUESTION = (
     "Respond with only the letter (A, B, C, or D) of the correct option.\n"
     "What happens in part {}?\nA. Apples.\nB. Candles.\nC. Berries.\nD. All of the above.\n"

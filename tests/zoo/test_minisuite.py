@@ -19,7 +19,6 @@ from evalkit.metrics.base import Answer
 from evalkit.zoo.minisuite import VIDEO_FPS, MiniDataset, png
 from evalkit.zoo.scenes import MOVES, SCENES, generator
 from evalkit.zoo.token_grids import (
-    BLANK,
     CELL,
     COLOURS,
     DIGITS,
@@ -257,7 +256,7 @@ def test_clips_are_encoded_once(monkeypatch, tmp_path):
 
 
 def test_boards_draw_their_colours():
-    token_grid = np.array([[colour("red"), BLANK]])
+    token_grid = np.array([[colour("red"), 0]])
     drawn = pixels(token_grid)
     assert drawn.shape == (CELL, 2 * CELL, 3)
     assert (drawn[:, :CELL] == COLOURS["red"]).all()

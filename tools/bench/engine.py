@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -22,9 +22,11 @@ from evalkit.core.console import write
 from evalkit.core.errors import EnvironmentProblem, UsageError
 from evalkit.core.provenance import hardware, usable_cores, versions
 from evalkit.core.types import Prepared, Request, Response
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.optimizations import Optimizations
+from evalkit.engine.planner import plan_requests
 from evalkit.engine.preprocessing_pool import prepare_all
-from evalkit.engine.scheduler import EngineConfig, plan_requests, run_requests
+from evalkit.engine.scheduler import run_requests
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.inference.compile import compile_parts
 from evalkit.inference.counters import EngineCounters
@@ -227,10 +229,9 @@ class _Bench:
     def groups(self) -> Iterator[list[Prepared]]:
         """All requests, preprocessed, grouped by their media."""
         plan = plan_requests(self.model.info.preprocessor, [self.requests], EngineConfig())
-        for group, result in prepare_all(self.model.info.preprocessor, plan, self.workers):
-            names = {key: consumers[0][1] for key, consumers in group.consumers.items()}
-            if result.prepared:
-                yield [replace(item, key=names[item.key]) for item in result.prepared]
+        for prepared in prepare_all(self.model.info.preprocessor, plan, self.workers):
+            if items := [item for item in prepared.results if isinstance(item, Prepared)]:
+                yield items
 
 
 def _roofline_lines(work: UsefulWork, seconds: float, peak: float, speed: float) -> str:

@@ -14,9 +14,9 @@ from evalkit.core.atomic_files import atomic_path
 from evalkit.core.console import write
 from evalkit.core.errors import EnvironmentProblem, UsageError
 from evalkit.core.provenance import hardware, versions
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.local import LocalExecutor
-from evalkit.engine.scheduler import EngineConfig
 from evalkit.models.base import LoadConfig
 from evalkit.models.hf_model import HfModel
 from tools.bench.workloads import WORKLOADS, Workload, random_model, to_requests

@@ -78,7 +78,7 @@ def _asked(scene: Scene, questions: int) -> list[SceneQuestion]:
 
 
 class Collator:
-    """Turns scenes into batches for one variant."""
+    """Makes batches of scenes for one variant."""
 
     def __init__(self, tokenizer: Tokenizer, variant: RopeVariant) -> None:
         self._tokenizer, self._variant = tokenizer, variant
@@ -137,7 +137,7 @@ class Collator:
 
 
 def _mask(part: np.ndarray) -> Tensor:
-    """Causal, and a question (parts 1, 2, ...) sees the picture (part 0) and itself."""
+    """The causal mask in which a question (parts 1, 2, ...) sees the picture (part 0) and itself."""
     same = part[:, :, None] == part[:, None, :]
     shared = part[:, None, :] == 0
     causal = np.tril(np.ones((part.shape[1], part.shape[1]), bool))

@@ -1,9 +1,8 @@
-"""Stage 0 of the training, second half: a language model that can recall, before it sees pictures.
+"""Stage 0 of the training: the language model alone, on text.
 
-As big vision-language models start from a language model, the tiny ones start from one that was
-trained on text alone: sequences of random names, pieces of which come again. To continue a piece is
-to look up what followed before. Text has equal positions on all axes, so this stage is the same
-for every RoPE variant, and is done once.
+Text is sequences of random names, pieces of which are repeated: to continue a piece is to look up what
+followed it before. Text has equal positions on all axes, so this stage is the same for every RoPE variant,
+and is done once.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def sequences(names: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor
     """A batch of text: ``n`` different names, then ``n`` more in pieces repeated from the first.
 
     Returns:
-        Tokens ``[B, 2 n]``, and a mask ``[B, 2 n]`` of those that follow from what came before.
+        Tokens ``[B, 2 n]``, and a mask ``[B, 2 n]`` of the predictable ones.
     """
 
     def draw(low: int, high: int) -> int:

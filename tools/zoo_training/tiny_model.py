@@ -3,9 +3,8 @@
 Transformers' own Qwen2.5-VL classes at about a million parameters. Two choices differ from the big
 models, each for a reason:
 
-* the vision tower attends inside one cell of 28 pixels only (``window_size`` 28, no full-attention
-  block), so it can't carry places across the picture: what the language model knows of them comes
-  from the RoPE variant alone;
+* the vision tower attends within one cell of 28 pixels only (``window_size`` 28, no full-attention block), so
+  that all that the language model knows of a token's place comes from the RoPE variant;
 * the rotary base is smaller, because positions end near 50 instead of 32,768 (see ``ROPE_BASE``).
 
 Folders are written as a hub repository would hold them.

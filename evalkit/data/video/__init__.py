@@ -31,7 +31,6 @@ class VideoReader(Protocol):
 
         Raises:
             MediaError: a frame can't be decoded, or the decoder counts frames otherwise.
-            EnvironmentProblem: the decoder isn't installed.
         """
         ...
 
@@ -41,6 +40,7 @@ def open_reader(backend: str = "pyav") -> VideoReader:
 
     Raises:
         UsageError: no backend of that name.
+        EnvironmentProblem: its package isn't installed, or can't be loaded.
     """
     if backend not in BACKENDS:
         raise UsageError(

@@ -15,40 +15,44 @@ from evalkit.data.video.probe import VideoInfo
 
 
 class Reader:
-    """Reads forward, frame by frame."""
+    """Reads forward, frame by frame.
+
+    Raises:
+        EnvironmentProblem: decord can't be loaded.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import decord
+        except (ImportError, OSError) as error:
+            raise missing("decord", str(error)) from None
+        self._decord = decord
 
     def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
-        reader = _open(path)
+        reader = self._open(path)
         check_places(path, "decord", len(reader), known)
         pending = deque(indices)
         # Not `get_batch` or `skip_frames`: past a keyframe they may give other pictures (open GOPs, intra
         # refresh), without a word.
         for number in range(indices[-1] + 1):
-            frame = _next(path, reader)
+            frame = self._next(path, reader)
             while pending and pending[0] == number:
                 pending.popleft()
                 yield frame.asnumpy()
 
+    def _open(self, path: str) -> Any:
+        decord = self._decord
+        try:
+            return decord.VideoReader(plain_file_path(path), ctx=decord.cpu(0), num_threads=1)
+        except (decord.DECORDError, RuntimeError) as error:
+            raise damaged(path, _reason(error)) from None
 
-def _next(path: str, reader: Any) -> Any:
-    from decord import DECORDError
-
-    try:
-        return reader.next()
-    except (DECORDError, RuntimeError, StopIteration) as error:
-        raise damaged(path, _reason(error)) from None
-
-
-def _open(path: str) -> Any:
-    try:
-        import decord
-    except (ImportError, OSError) as error:
-        raise missing("decord", str(error)) from None
-    try:
-        return decord.VideoReader(plain_file_path(path), ctx=decord.cpu(0), num_threads=1)
-    except (decord.DECORDError, RuntimeError) as error:
-        raise damaged(path, _reason(error)) from None
+    def _next(self, path: str, reader: Any) -> Any:
+        try:
+            return reader.next()
+        except (self._decord.DECORDError, RuntimeError, StopIteration) as error:
+            raise damaged(path, _reason(error)) from None
 
 
 def _reason(error: Exception) -> str:

@@ -17,11 +17,23 @@ _CHUNK = 16
 
 
 class Reader:
-    """Reads forward, a few frames at a time."""
+    """Reads forward, a few frames at a time.
+
+    Raises:
+        EnvironmentProblem: torchcodec, or FFmpeg's libraries, can't be loaded.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from torchcodec.decoders import VideoDecoder
+        except (ImportError, OSError, RuntimeError) as error:
+            raise missing("torchcodec", str(error)) from None
+        self._decoder = VideoDecoder
+        _check_ffmpeg(VideoDecoder)
 
     def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
-        decoder = _open(path)
+        decoder = self._open(path)
         check_places(path, "torchcodec", len(decoder), known)
         pending, length = deque(indices), indices[-1] + 1
         # Every frame up to the last one wanted: where torchcodec skips, it seeks, and past a keyframe some
@@ -35,15 +47,18 @@ class Reader:
             while pending and pending[0] < end:
                 yield frames[pending.popleft() - begin].permute(1, 2, 0).numpy()
 
+    def _open(self, path: str) -> Any:
+        try:
+            return self._decoder(plain_file_path(path), seek_mode="exact", num_ffmpeg_threads=1)
+        except (RuntimeError, ValueError) as error:
+            raise damaged(path, str(error).splitlines()[0]) from None
 
-def _open(path: str) -> Any:
+
+def _check_ffmpeg(decoder: Any) -> None:
+    """Make sure that FFmpeg's libraries are there: some versions look for them only when a file is opened."""
     try:
-        from torchcodec.decoders import VideoDecoder
-    except (ImportError, OSError, RuntimeError) as error:
-        raise missing("torchcodec", str(error)) from None
-    try:
-        return VideoDecoder(plain_file_path(path), seek_mode="exact", num_ffmpeg_threads=1)
-    except (RuntimeError, ValueError) as error:
+        decoder(b"no video")
+    except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0]
-        # FFmpeg's libraries are looked for only now, not on import.
-        raise missing("torchcodec", reason) if "libtorchcodec" in reason else damaged(path, reason) from None
+        if "libtorchcodec" in reason:
+            raise missing("torchcodec", reason) from None

@@ -1,4 +1,4 @@
-"""What the rest of evalkit knows of an executor."""
+"""The executor protocol: what loads models and has them answer, here or in other processes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from evalkit.core.types import Request
-from evalkit.engine.scheduler import EngineConfig, ResponseStream
+from evalkit.engine.config import EngineConfig
+from evalkit.engine.scheduler import ResponseStream
 from evalkit.models.base import LoadConfig, ModelInfo
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model to load, as :func:`evalkit.models.load_model` names it; ``identity`` is what another engine
-    found it to be.
+    """A model to load, as :func:`evalkit.models.load_model` names it; ``identity`` is that of the same model
+    in another engine, None if it is not known.
     """
 
     model: str
@@ -32,7 +33,7 @@ class Executor(Protocol):
         ...
 
     def describe(self, spec: ModelSpec) -> ModelInfo:
-        """What an order would load, without its weights.
+        """The model of a spec, without its weights.
 
         Raises:
             EvalkitError: it can't be loaded.
@@ -40,20 +41,21 @@ class Executor(Protocol):
         ...
 
     def load(self, specs: Sequence[ModelSpec], *, lockstep: bool) -> list[ModelInfo]:
-        """Load what the first order says and, if ``lockstep``, those after it that can be answered side by
-        side with it: read requests alike, and fit into memory beside it. What was loaded before is
-        dropped.
+        """Load the first spec and, if ``lockstep``, those after it that can run side by side with it: their
+        preprocessors are equal, and they fit into memory together. What was loaded before is dropped.
 
         Returns:
-            The model_infos of the specs that were loaded, in spec, of the first at least.
+            The models that were loaded, in the order of ``specs``: at least the first.
 
         Raises:
             EvalkitError: the first one can't be loaded.
         """
         ...
 
-    def generate(self, requests: Sequence[Sequence[Request]], settings: EngineConfig) -> ResponseStream:
-        """See :func:`evalkit.engine.scheduler.generate`; the models are those that were loaded, in spec."""
+    def generate(self, requests: Sequence[Sequence[Request]], config: EngineConfig) -> ResponseStream:
+        """Answer each loaded model's requests, once each; yields batches of responses as they are finished,
+        with the number of the model in the order loaded.
+        """
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What each of several engines runs on."""
+"""Device groups: the devices of each of several engines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalkit.engine.executors.base import ModelSpec
 
 @dataclass(frozen=True)
 class DeviceGroup:
-    """Place of an engine.
+    """The devices of one engine.
 
     Attributes:
         device: see :class:`~evalkit.models.base.LoadConfig`.
@@ -31,20 +31,20 @@ class DeviceGroup:
         return len(self.visible_devices or ()) > 1 or self.gpus > 1
 
     def assign(self, spec: ModelSpec) -> ModelSpec:
-        """An spec for an engine in this place."""
+        """A spec as an engine on these devices loads it."""
         device_map = spec.load_config.device_map or ("auto" if self.multi_device else None)
         return replace(spec, load_config=replace(spec.load_config, device=self.device, device_map=device_map))
 
 
 def parse_device_groups(devices: Sequence[str]) -> list[DeviceGroup]:
-    """Places on this machine: ``0`` (or ``cuda:0``) is a GPU, ``0+1`` two for one engine, ``cpu`` a share
-    of the processor.
+    """Device groups on this machine: ``0`` (or ``cuda:0``) is a GPU, ``0+1`` two GPUs for one engine, ``cpu``
+    a share of the processor.
 
     Raises:
         UsageError: a name is neither, or both kinds are given.
 
-    >>> parse_device_groups(["cpu", "cpu"])
-    [DeviceGroup(device='cpu', visible_devices=(), gpus=0), DeviceGroup(device='cpu', visible_devices=(), gpus=0)]
+    >>> parse_device_groups(["cpu"])
+    [DeviceGroup(device='cpu', visible_devices=(), gpus=0)]
     """
     device_groups = [_parse_device_group(name) for name in devices]
     if len({device_group.device for device_group in device_groups}) > 1:
@@ -70,7 +70,7 @@ def _parse_device_group(name: str) -> DeviceGroup:
 
 
 def _physical(number: int, name: str) -> str:
-    """A GPU's name outside of this process, which may see only some of them."""
+    """A GPU's name on the machine: ``CUDA_VISIBLE_DEVICES`` may let this process see only some."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if seen is None:
         return str(number)

@@ -1,4 +1,4 @@
-"""The engine in this process."""
+"""The executor with one engine, in this process."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from dataclasses import dataclass, field
 from evalkit.core.errors import EvalkitError
 from evalkit.core.provenance import usable_cores
 from evalkit.core.types import Request
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
-from evalkit.engine.scheduler import EngineConfig, ResponseStream, generate
+from evalkit.engine.planner import plan_requests
+from evalkit.engine.scheduler import ResponseStream, generate_groups
+from evalkit.inference.counters import EngineCounters
 from evalkit.models import describe_model
 from evalkit.models.base import Model, ModelInfo
 
 
 @dataclass
 class LocalExecutor:
-    """See :class:`evalkit.engine.executors.base.Executor`; ``models`` are those that are loaded."""
+    """See :class:`evalkit.engine.executors.base.Executor`; ``models`` are those that are loaded, ``stats``
+    counts what they do.
+    """
 
     models: list[Model] = field(default_factory=list)
+    stats: EngineCounters = field(default_factory=EngineCounters)
 
     @property
     def cores(self) -> float:
@@ -49,15 +55,16 @@ class LocalExecutor:
             model_infos.append(model.info)
         return model_infos
 
-    def generate(self, requests: Sequence[Sequence[Request]], settings: EngineConfig) -> ResponseStream:
+    def generate(self, requests: Sequence[Sequence[Request]], config: EngineConfig) -> ResponseStream:
         """See :class:`evalkit.engine.executors.base.Executor`."""
-        return generate(self.models, requests, settings)
+        groups = plan_requests(self.models[0].info.preprocessor, requests, config)
+        return generate_groups(self.models, groups, config, self.stats)
 
     def close(self) -> None:
         """See :class:`evalkit.engine.executors.base.Executor`."""
         self.models = []
 
     def _fits_beside(self, model_info: ModelInfo) -> bool:
-        """Whether a model may join those that are loaded."""
+        """Whether a model can run side by side with those that are loaded."""
         first = self.models[0]
         return first.info.preprocessor == model_info.preprocessor and first.fits_beside(model_info)

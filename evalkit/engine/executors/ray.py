@@ -1,7 +1,7 @@
-"""Engines in processes of their own, on the GPUs of this machine or of a Ray cluster.
+"""The executor with several engines: Ray actors on the GPUs of this machine or of a cluster.
 
-The engines know nothing of each other: each takes groups of requests from one work_queue and streams its
-answers to the driver, which keeps none. One that dies is started again, and its groups are dealt anew.
+The engines know nothing of each other: each leases groups of requests from one work queue and streams its
+answers to the driver. One that dies is started again, and its groups return to the queue.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from typing import Any
 from evalkit.core.errors import EnvironmentProblem, EvalkitError, UsageError
 from evalkit.core.provenance import usable_cores
 from evalkit.core.types import Request, Response
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.device_groups import DeviceGroup
 from evalkit.engine.executors.worker import DriverFiles, Worker, blocking_call
-from evalkit.engine.planner import Consumer
-from evalkit.engine.scheduler import EngineConfig, ResponseStream, plan_requests
+from evalkit.engine.planner import Consumer, plan_requests
+from evalkit.engine.responses import error_of
+from evalkit.engine.scheduler import ResponseStream
 from evalkit.engine.work_queue import WorkQueue
 from evalkit.models.base import ModelInfo
 
 Batch = tuple[int, list[Response]]
 
 MAX_FRUITLESS_DEATHS = 4
-"""Deaths of an engine, one after another without an answer between, until its place is left empty."""
+"""Deaths of an engine in a row, without an answer between, until it is not started again."""
 
 STORE_BYTES = 512 << 20
 """Shared memory of a Ray of our own: requests and answers pass through it, pixels don't."""
@@ -93,13 +95,15 @@ class RayExecutor:
                 "give it more memory, or run with `--executor local` to see why",
             ) from None
 
-    def generate(self, requests: Sequence[Sequence[Request]], settings: EngineConfig) -> ResponseStream:
-        """See :func:`evalkit.engine.scheduler.generate`; order and batches depend on which engine is free."""
-        groups = plan_requests(self._model_infos[0].preprocessor, requests, settings)
+    def generate(self, requests: Sequence[Sequence[Request]], config: EngineConfig) -> ResponseStream:
+        """See :class:`evalkit.engine.executors.base.Executor`; batches depend on which engine is free."""
+        groups = plan_requests(self._model_infos[0].preprocessor, requests, config)
         work_queue = self._on_driver(WorkQueue, groups, len(self.device_groups))
-        run = _Dispatch(self, settings, work_queue, self._on_driver(DriverFiles))
+        dispatch = _Dispatch(
+            engines=self, config=config, work_queue=work_queue, files=self._on_driver(DriverFiles)
+        )
         try:
-            yield from run.generate(sum(map(len, requests)))
+            yield from dispatch.batches(sum(map(len, requests)))
         except BaseException as error:  # interrupted, too: what still runs would answer for nobody
             for number in list(self._actors):
                 self.stop(number)
@@ -116,19 +120,19 @@ class RayExecutor:
             self._started = False
 
     def start_stream(
-        self, number: int, settings: EngineConfig, work_queue: Any, files: Any, incarnation: int
+        self, number: int, config: EngineConfig, *, work_queue: Any, files: Any, incarnation: int
     ) -> Any:
         """Have an engine answer; returns the stream of its batches."""
         specs = self._placed(number, self._specs)
-        groups = blocking_call(work_queue.take, number, incarnation)
+        take = blocking_call(work_queue.take, number, incarnation)
         method = self._actor(number).generate.options(num_returns="streaming")
-        return method.remote(specs, settings, groups, blocking_call(files.read))
+        return method.remote(specs, config, take, blocking_call(files.read))
 
     def _placed(self, number: int, specs: Sequence[ModelSpec]) -> list[ModelSpec]:
         return [self.device_groups[number].assign(spec) for spec in specs]
 
     def _actor(self, number: int) -> Any:
-        """The engine in a place."""
+        """The engine on a device group, started if it isn't."""
         if number not in self._actors:
             device_group = self.device_groups[number]
             cpus = int(self.cluster)
@@ -146,7 +150,7 @@ class RayExecutor:
         self._ray().kill(self._actors.pop(number))
 
     def _on_driver(self, kind: type, *words: Any) -> Any:
-        """An actor on the driver's machine, which takes no processor of its own."""
+        """An actor on the driver's machine, which reserves no processor."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         ray = self._ray()
@@ -165,12 +169,14 @@ class RayExecutor:
         return ray
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Dispatch:
-    """One call of :meth:`RayExecutor.generate`: which engines are at work, and how often each died."""
+    """One call of :meth:`RayExecutor.generate`: which engines are at work (by their streams), how often each
+    died, and how often in a row without an answer.
+    """
 
     engines: RayExecutor
-    settings: EngineConfig
+    config: EngineConfig
     work_queue: Any
     files: Any
     streams: dict[Any, int] = field(default_factory=dict)
@@ -178,7 +184,7 @@ class _Dispatch:
     fruitless: dict[int, int] = field(default_factory=dict)
     problem: EvalkitError | None = None
 
-    def generate(self, left: int) -> ResponseStream:
+    def batches(self, left: int) -> ResponseStream:
         """Batches of all engines, as they come, until ``left`` answers are there."""
         ray = _imported()
         self.incarnations = dict.fromkeys(range(len(self.engines.device_groups)), 0)
@@ -196,7 +202,7 @@ class _Dispatch:
                 yield number, batch
 
     def _receive(self, stream: Any) -> list[Batch]:
-        """What one engine has to say."""
+        """The next batch of one engine, or what comes of its end."""
         ray, engine = _imported(), self.streams[stream]
         try:
             number, batch = ray.get(next(stream))
@@ -219,7 +225,9 @@ class _Dispatch:
         return [(number, batch)]
 
     def _restart(self, engine: int, why: str) -> list[Batch]:
-        """Start an engine again, have its groups dealt anew, and give errors to what killed it too often."""
+        """Start an engine again and return its groups to the queue; a request that killed it too often gets
+        an error.
+        """
         given_up: list[Consumer] = _imported().get(self.work_queue.release.remote(engine))
         self.incarnations[engine] += 1
         self.fruitless[engine] = 0 if given_up else self.fruitless.get(engine, 0) + 1
@@ -231,7 +239,7 @@ class _Dispatch:
             warnings.warn(f"engine {engine} died and is started again: {why}", stacklevel=2)
         self._start_idle()
         text = f"an engine died whenever it was answered (out of memory, or a crash in a library): {why}"
-        return [(number, [Response(key, "", (), "error", text)]) for number, key in given_up]
+        return [(number, [error_of(key, text)]) for number, key in given_up]
 
     def _drop(self, engine: int, problem: EvalkitError) -> list[Batch]:
         """Go on without an engine whose machine lacks something."""
@@ -249,7 +257,11 @@ class _Dispatch:
         for engine, incarnation in self.incarnations.items():
             if engine not in busy:
                 stream = self.engines.start_stream(
-                    engine, self.settings, self.work_queue, self.files, incarnation
+                    engine,
+                    self.config,
+                    work_queue=self.work_queue,
+                    files=self.files,
+                    incarnation=incarnation,
                 )
                 self.streams[stream] = engine
 

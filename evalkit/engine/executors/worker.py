@@ -1,4 +1,4 @@
-"""What runs in another process or on another machine: an engine that asks for work."""
+"""The worker: an engine in another process or on another machine, which leases groups from the work queue."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from evalkit.core.errors import EnvironmentProblem
 from evalkit.core.types import MediaRef, Request
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.data.regular_files import read_regular
+from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.local import LocalExecutor
 from evalkit.engine.planner import RequestGroup
-from evalkit.engine.scheduler import EngineConfig, ResponseStream, generate_groups
+from evalkit.engine.scheduler import ResponseStream, generate_groups
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.models.base import Model, ModelInfo
 
 POLL_SECONDS = 0.02
-"""How long to leave a work_queue alone that had nothing to give."""
+"""How long to wait before asking a work queue again that had no group to lease."""
 
 ReadFile = Callable[[str], bytes | None]
+TakeGroup = Callable[[], tuple[RequestGroup | None, bool]]
 
 
 class Worker:
@@ -52,14 +54,14 @@ class Worker:
     def generate(
         self,
         specs: Sequence[ModelSpec],
-        settings: EngineConfig,
-        groups: Callable[[], tuple[RequestGroup | None, bool]],
+        config: EngineConfig,
+        take: TakeGroup,
         read: ReadFile,
     ) -> ResponseStream:
         """Load what isn't loaded, and answer groups until there are no more.
 
-        ``groups`` gives the next group and whether to ask again, ``read`` what a file of the driver's
-        machine holds.
+        ``take`` leases the next group and says whether to ask again; ``read`` returns the content of a file
+        on the driver's machine.
         """
         plain = [replace(spec, identity=None) for spec in specs]
         if self._specs != plain:
@@ -72,15 +74,13 @@ class Worker:
                 )
         for spec, model in zip(specs, self._executor.models, strict=True):
             _check_same(spec, model)
-        yield from generate_groups(self._executor.models, _leased_groups(groups, read), settings)
+        yield from generate_groups(self._executor.models, _leased_groups(take, read), config)
 
 
 def _check_same(spec: ModelSpec, model: Model) -> None:
-    """What this engine loaded is what its fellows did: a path or a branch may mean another thing here."""
-    known = spec.identity if spec.identity is not None else model.info.identity
-    different = [
-        name for name in {**known, **model.info.identity} if known.get(name) != model.info.identity.get(name)
-    ]
+    """Refuse a model that is not the one the other engines loaded: a path may lead elsewhere here."""
+    known, found = (model.info.identity if spec.identity is None else spec.identity), model.info.identity
+    different = [name for name in {**known, **found} if known.get(name) != found.get(name)]
     if different:
         raise EnvironmentProblem(
             f"model `{spec.model}` is not the same for every engine",
@@ -89,27 +89,26 @@ def _check_same(spec: ModelSpec, model: Model) -> None:
         )
 
 
-def _leased_groups(
-    groups: Callable[[], tuple[RequestGroup | None, bool]], read: ReadFile
-) -> Iterator[RequestGroup | None]:
-    """Groups as they are given, their media on this machine; None while there are none."""
+def _leased_groups(take: TakeGroup, read: ReadFile) -> Iterator[RequestGroup | None]:
+    """Groups as they are leased, their media on this machine; None while there are none."""
     refused = 0.0
     while True:
         if time.monotonic() - refused < POLL_SECONDS:
             yield None
             continue
-        group, more = groups()
+        group, more = take()
         if group is None and not more:
             return
         if group is None:
             refused = time.monotonic()
             yield None
         else:
-            yield replace(group, requests=[with_local_media(request, read) for request in group.requests])
+            here = (replace(each, request=with_local_media(each.request, read)) for each in group.members)
+            yield replace(group, members=tuple(here))
 
 
 def with_local_media(request: Request, read: ReadFile) -> Request:
-    """A request whose media are files of this machine: what isn't here is copied into its cache."""
+    """The request with media on this machine: files that aren't are copied into its media cache."""
     return replace(request, media=tuple(_local_file(ref, read) for ref in request.media))
 
 
@@ -122,10 +121,10 @@ def _local_file(ref: MediaRef, read: ReadFile) -> MediaRef:
 
 
 class DriverFiles:
-    """Files of the driver's machine, for others; Ray makes an actor of it."""
+    """Serves files of the driver's machine to workers on others; Ray makes an actor of it."""
 
     def read(self, path: str) -> bytes | None:
-        """What a file holds; None if there is none, which is told when the medium is decoded."""
+        """The content of a file; None if it can't be read, which is reported when the medium is decoded."""
         try:
             return read_regular(path)
         except OSError:

@@ -1,1 +1,1 @@
-"""Results that other programs made, into runs; and runs into their formats."""
+"""Results of lmms-eval, VLMEvalKit and Inspect as runs, and runs as logs of Inspect."""

@@ -1,4 +1,4 @@
-"""Whether an answer of another program is one to a sample of ours: by what both were asked and should say."""
+"""Whether another program's answer is to a given sample: questions, options and references are compared."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from evalkit.core.types import Sample
 from evalkit.integrations.interchange.answers import ForeignAnswer, NotGiven, listed
 
 _TELLING = 12
-"""Characters from which on a question within a longer prompt says which question it is."""
+"""Characters that a question needs to be recognised within a longer prompt."""
 
 
 class Agreement(Enum):
-    """What speaks for it, if anything does; or what speaks against it."""
+    """What a sample and an answer have in common, or in what they differ; the strongest agreement first."""
 
     BOTH = "the same question and reference"
     QUESTION = "the same question"
@@ -27,7 +27,7 @@ class Agreement(Enum):
 
     @property
     def other(self) -> bool:
-        """Whether something speaks against it."""
+        """Whether they differ, so that the answer is to another sample."""
         return self in (Agreement.OTHER_REFERENCE, Agreement.OTHER_OPTIONS, Agreement.OTHER_QUESTION)
 
 
@@ -61,7 +61,7 @@ def same_reference(ours: Any, theirs: Any, options: Mapping[str, str]) -> bool |
     boxes = _numbers(ours), _numbers(theirs)
     if all(boxes):
         alike = len(boxes[0]) == len(boxes[1])
-        # A box may be written in other units there.
+        # The other program may write boxes in other units.
         return True if alike and all(map(_near, boxes[0], boxes[1])) else None
     left, right = set(_accepted(ours)), set(_accepted(theirs))
     if not left or not right:
@@ -78,7 +78,7 @@ def same_reference(ours: Any, theirs: Any, options: Mapping[str, str]) -> bool |
 
 
 def _same_question(ours: str, answer: ForeignAnswer) -> bool | None:
-    """None where one of them is not known, or a longer prompt need not quote it."""
+    """Whether the questions are the same; None where one is not known, or the prompt need not quote it."""
     ours = _plain(ours)
     if not ours:
         return None
@@ -99,7 +99,7 @@ def _options(options: Mapping[str, str]) -> list[str]:
 
 
 def _accepted(reference: Any) -> Iterator[str]:
-    """The texts that a reference accepts; nothing of what is no text or number."""
+    """The texts and numbers that a reference accepts, as plain text."""
     several: Iterable[Any] = reference if isinstance(reference, list | tuple) else [reference]
     for each in several:
         if isinstance(each, str | int | float) and str(each).strip():

@@ -1,4 +1,4 @@
-"""What a file of another program says: answers, and what it says beside them."""
+"""The answers in another program's file of results, and what it says of each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalkit.core.errors import UsageError
 
 
 class NotGiven:
-    """The reference of an answer whose file has none."""
+    """Type of ``NOT_GIVEN``: the reference of an answer whose file has none."""
 
 
 NOT_GIVEN = NotGiven()
@@ -21,13 +21,12 @@ NOT_GIVEN = NotGiven()
 
 @dataclass(frozen=True)
 class ForeignAnswer:
-    """One answer as a file has it.
+    """One answer of a file.
 
-    ``id`` is the file's name for the sample; ``position`` its place in the data set, where the file names
-    samples by that. ``problem`` says why there is no answer that could be scored. ``cut``: it ended at the
-    limit of tokens. ``question`` and ``prompt`` are what was asked, alone and with everything around it.
-    ``figures`` are the program's own scores; ``remarks`` what had to be done to read the answer, and is
-    counted.
+    ``id`` is the sample's name in the file, ``where`` the line or row, ``position`` the sample's place in the
+    data set where the file names samples by that. ``problem`` says why there is no answer to score. ``cut``:
+    it ended at the token limit. ``question`` is the bare question, ``prompt`` all of the prompt. ``figures``
+    are the program's own scores, ``remarks`` what was done to read the answer.
     """
 
     id: str
@@ -47,9 +46,9 @@ class ForeignAnswer:
 
 @dataclass(frozen=True)
 class ResultsFile:
-    """One file: which program wrote it of which task and model, and its answers. Texts are empty where the
-    file doesn't say; ``sha256`` is of the whole file, ``notes`` what a reader must know of the format or of
-    this file.
+    """One file of results: program, version, task and model (empty where the file doesn't say), and answers.
+
+    ``sha256`` is of the whole file; ``notes`` are footnotes about the format or this file.
     """
 
     path: Path
@@ -86,7 +85,7 @@ def numbers(figures: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
 
 
 def listed(value: Any) -> Any:
-    """A reference that a program wrote as text: of a list, in Python's own notation.
+    """A reference, where it is the text of a Python list as that list.
 
     >>> listed("['12 May', 'May 12']"), listed("[0, 0.5]"), listed("[sic]"), listed("42")
     (['12 May', 'May 12'], [0, 0.5], '[sic]', '42')

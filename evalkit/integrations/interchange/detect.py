@@ -1,4 +1,4 @@
-"""Which program wrote a file of results."""
+"""Which program wrote a file of results, and reading it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_results(path: Path) -> ResultsFile:
     """
     suffix = path.suffix.lower()
     try:
-        before = file_hash(path)  # what is not there is told as such
+        before = file_hash(path)  # before anything else, so that a missing file is reported as missing
         log = _read(path, suffix)
         if log is not None and file_hash(path) != before:
             raise unreadable(path, "it was changed while it was read", "repeat the command")
@@ -54,7 +54,7 @@ def read_results(path: Path) -> ResultsFile:
 
 
 def _read(path: Path, suffix: str) -> ResultsFile | None:
-    """None for a file of no known program."""
+    """The file's results; None if no known program wrote it."""
     if suffix in (".xlsx", ".tsv") or (suffix == ".json" and _starts_list(path)):
         return vlmevalkit.read(path)
     if suffix in (".eval", ".json"):

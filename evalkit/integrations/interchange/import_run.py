@@ -1,7 +1,7 @@
-"""``evalkit import``: answers that another program got, as a run of evalkit's.
+"""``evalkit import``: answers that another program collected, stored as a run.
 
-They are scored by our metric, with our data's references where the data are at hand. The run says where they
-come from, so that they are never taken for answers to evalkit's own questions.
+They are scored by the task's own metric, with the references of its data where these are at hand. The run's
+manifest says which program asked, so that they are never taken for answers to evalkit's prompts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from evalkit.integrations.interchange.references import from_file
 from evalkit.metrics.base import ExternalMetric
 from evalkit.metrics.reasoning import TAGS
 from evalkit.models.base import fingerprint_of
-from evalkit.runner.run import task_entry
+from evalkit.runner.manifest_entries import task_entry
 from evalkit.scoring.finalize import RunResult, finalize, now
 from evalkit.scoring.score import score_records
 from evalkit.store import (
@@ -47,15 +47,16 @@ from evalkit.store import (
 )
 
 KEY_VERSION = 1
-REFERENCES = ("auto", "data", "file")
 BOX_SPACES = ("abs", "norm1000", "norm999", "norm1")
 
 
 @dataclass(frozen=True)
 class ImportSpec:
-    """What to import. ``references``: from the ``data``, from the ``file``, or (``auto``) from the data where
-    they are on this machine. ``epoch`` is the one to take of several. ``box_space`` says how boxes are
-    written (:class:`evalkit.metrics.base.Answer`), in tasks that ask for them.
+    """What to import, and as what.
+
+    ``references`` are taken from the ``data``, from the ``file``, or (``auto``) from the data where they are
+    on this machine. ``epoch`` chooses one of several. ``box_space`` says how boxes are written
+    (:class:`evalkit.metrics.base.Answer`), in tasks that ask for them.
     """
 
     files: Sequence[Path]
@@ -68,8 +69,8 @@ class ImportSpec:
     epoch: int | None = None
     box_space: str | None = None
 
-    def spec(self, output: str | None) -> RunSpec:
-        """What stands in the manifest for the command."""
+    def run_spec(self, output: str | None) -> RunSpec:
+        """The options of the command as a manifest has them."""
         return RunSpec(
             models=[self.model],
             tasks=[self.task],
@@ -82,12 +83,13 @@ class ImportSpec:
 
 @dataclass(frozen=True)
 class ImportedAnswers:
-    """Answers with what they are answers to; nothing of it is stored yet. ``entry`` is what a manifest says
-    of the task, ``records`` are unscored, and ``keys`` has those of all samples, also of ones without an
-    answer.
+    """Answers matched with a task's samples, before anything is stored.
+
+    ``entry`` is the task's entry in a manifest, ``records`` are unscored, and ``keys`` has the keys of all
+    samples, with and without an answer.
     """
 
-    order: ImportSpec
+    spec: ImportSpec
     task: Task
     system: SystemEntry
     entry: TaskEntry
@@ -97,23 +99,24 @@ class ImportedAnswers:
     records: Sequence[Record]
 
 
-def read_answers(order: ImportSpec, rule: str = TAGS) -> ImportedAnswers:
-    """Read files, and match their answers with the task's samples; ``rule`` separates reasoning from answers,
-    for the comparison of scores.
+def read_answers(spec: ImportSpec, rule: str = TAGS) -> ImportedAnswers:
+    """Read files, and match their answers with the task's samples.
+
+    ``rule`` separates reasoning from answers, for the comparison with the other program's scores.
 
     Raises:
         EvalkitError: a file can't be read, or is not about the task.
     """
-    task = _task(order)
-    logs = read_results_files(order.files)
+    task = _task(spec)
+    logs = read_results_files(spec.files)
     found = Matches()
-    answers = one_per_sample((answer for log in logs for answer in log.answers), order.epoch, found)
-    data = order.references == "data" or (
-        order.references == "auto"
-        and (order.data_root is not None or not isinstance(task.dataset, HubDataset))
+    given = one_per_sample((answer for log in logs for answer in log.answers), spec.epoch, found)
+    data = spec.references == "data" or (
+        spec.references == "auto" and (spec.data_root is not None or not isinstance(task.dataset, HubDataset))
     )
-    found = match(task, answers, order.data_root, found) if data else from_file(task, answers, found)
-    system = _system_of(order, logs[0])
+    task = task.open(spec.data_root) if data else task
+    found = match(task, given, spec.data_root, found) if data else from_file(task, given, found)
+    system = _system_of(spec, logs[0])
     hashes = [log.sha256 for log in logs]
     keys, records = [], []
     for indexed in found.samples:
@@ -130,7 +133,7 @@ def read_answers(order: ImportSpec, rule: str = TAGS) -> ImportedAnswers:
     scored = score_records(records, {task.name: task.metric}, rule)
     notes += _score_disagreements(scored, task.metric.name)
     return ImportedAnswers(
-        order,
+        spec,
         task,
         system,
         _entry(task, found.samples, data),
@@ -148,52 +151,46 @@ def read_answers(order: ImportSpec, rule: str = TAGS) -> ImportedAnswers:
     )
 
 
-def store(imported_answers: ImportedAnswers, run: RunDir) -> RunResult:
-    """Write answers into a new run, or beside what a run has already, and score them; the same files again
-    change nothing.
-    """
-    order, started = imported_answers.order, now()
+def store(answers: ImportedAnswers, run: RunDir) -> RunResult:
+    """Write answers into a run, new or not, and score them; the same files again change nothing."""
+    started = now()
     entry = Invocation(
         id=f"{started.replace(':', '').replace('-', '')[:15]}-{secrets.token_hex(3)}",
         command=provenance.command(sys.argv),
         started=started,
-        spec=order.spec(str(run.path)),
+        spec=answers.spec.run_spec(str(run.path)),
         versions=provenance.versions(),
         hardware=provenance.hardware(),
         engine=IMPORTED,
     )
-    with run.answer_locks(
-        [f"{imported_answers.system.arm} {imported_answers.task.name}"], entry.command, None
-    ):
-        plan = run.write_plan(imported_answers.keys)
-        manifest = run.update(lambda known: _announced(known, imported_answers, entry, plan), started)
+    with run.answer_locks([f"{answers.system.arm} {answers.task.name}"], entry.command, None):
+        plan = run.write_plan(answers.keys)
+        manifest = run.update(lambda known: _announced(known, answers, entry, plan), started)
         entry = manifest.invocation(entry.id)
         system = manifest.evaluations_of(entry.id)[0].arm
         stored = run.journal().records
-        new = [replace(each, arm=system) for each in imported_answers.records if each.key not in stored]
+        new = [replace(each, arm=system) for each in answers.records if each.key not in stored]
         if new:
             with run.writer() as journal:
                 journal.append(new)
-    return finalize(run, [imported_answers.task], entry, [], None)
+    return finalize(run, [answers.task], entry)
 
 
-def _announced(
-    manifest: Manifest, imported_answers: ImportedAnswers, entry: Invocation, plan: str
-) -> Manifest:
-    """A manifest that says what is imported, before it is."""
-    system = _named(imported_answers.system, manifest)
+def _announced(manifest: Manifest, answers: ImportedAnswers, entry: Invocation, plan: str) -> Manifest:
+    """The manifest with the evaluation of these answers, written before the answers are."""
+    system = _named(answers.system, manifest)
     if system not in manifest.arms:
         manifest = manifest.with_systems([system])
     evaluation = Evaluation(
         id=len(manifest.evaluations),
         invocation=entry.id,
         arm=system.arm,
-        task=imported_answers.entry,
-        protocol=imported_answers.protocol,
-        samples=len(imported_answers.keys),
+        task=answers.entry,
+        protocol=answers.protocol,
+        samples=len(answers.keys),
         plan=plan,
-        tasks_dirs=imported_answers.order.tasks_dirs,
-        imported=imported_answers.imported,
+        tasks_dirs=answers.spec.tasks_dirs,
+        imported=answers.imported,
     )
     known = next((each.id for each in manifest.evaluations if each.same(evaluation)), None)
     manifest = manifest.with_invocation(entry)
@@ -203,18 +200,18 @@ def _announced(
     return manifest.with_invocation(entry.model_copy(update={"evaluations": (covered,)}))
 
 
-def _task(order: ImportSpec) -> Task:
-    if not order.files:
+def _task(spec: ImportSpec) -> Task:
+    if not spec.files:
         raise UsageError(
             "no file given", "an import needs one", "name the files that the other program wrote"
         )
-    if not order.model.strip():
+    if not spec.model.strip():
         raise UsageError("`--model`", "the label is empty", "say which model gave the answers")
-    task = load_task(order.task, order.tasks_dirs)
+    task = load_task(spec.task, spec.tasks_dirs)
     task.check_declaration()
     if isinstance(task.metric, ExternalMetric):
         raise UsageError(f"task `{task.name}`", "another program scores it", "choose a task of evalkit's own")
-    if task.category == "grounding" and order.box_space is None:
+    if task.category == "grounding" and spec.box_space is None:
         raise UsageError(
             f"task `{task.name}` without `--box-space`",
             "the file doesn't say in which units the model wrote its boxes",
@@ -223,23 +220,23 @@ def _task(order: ImportSpec) -> Task:
     return task
 
 
-def _system_of(order: ImportSpec, log: ResultsFile) -> SystemEntry:
-    """The model as one that another program ran: it is the same for all of its tasks."""
-    rope = str(parse_rope_option(order.rope)) if order.rope else "unknown"
+def _system_of(spec: ImportSpec, log: ResultsFile) -> SystemEntry:
+    """The manifest's entry of a model that another program ran; the same for all of its tasks."""
+    rope = str(parse_rope_option(spec.rope)) if spec.rope else "unknown"
     identity = {
         "engine": IMPORTED,
         "program": log.source,
         "model there": log.model or "not said",
-        "label": order.model,
-        "box space": order.box_space or "not said",
+        "label": spec.model,
+        "box space": spec.box_space or "not said",
     }
     return SystemEntry(
-        arm=f"{order.model}@{rope}" if order.rope else order.model,
-        model=order.model,
+        arm=f"{spec.model}@{rope}" if spec.rope else spec.model,
+        model=spec.model,
         rope=rope,
         family=IMPORTED,
         fingerprint=fingerprint_of({**identity, "rope": rope}),
-        box_space=order.box_space or "abs",
+        box_space=spec.box_space or "abs",
         identity=identity,
         notes=(f"{log.source} asked it and stored its answers",),
     )
@@ -266,7 +263,7 @@ def _entry(task: Task, samples: Sequence[IndexedSample], data: bool) -> TaskEntr
 
 
 def _protocol(task: Task, log: ResultsFile, count: int | None) -> Protocol:
-    """All samples of the data; of a file alone, all only if they are as many as the task has."""
+    """The whole task, unless references are the file's and it has another number of samples than the task."""
     part = f"imported-{count}" if count is not None and count != task.size else None
     return Protocol(subset=part, answered_by=log.source)
 
@@ -274,7 +271,7 @@ def _protocol(task: Task, log: ResultsFile, count: int | None) -> Protocol:
 def _key(
     system: SystemEntry, task: Task, sample: Sample, answer: ForeignAnswer | None, hashes: Sequence[str]
 ) -> str:
-    """The name of an answer: by everything that is stored of it, and the files that it is from."""
+    """The journal key of an answer: a hash over all that is stored of it, and the files that it is from."""
     identity: list[Any] = [
         IMPORTED,
         KEY_VERSION,

@@ -1,7 +1,6 @@
 """``evalkit export RUN --to inspect``: a log of Inspect for each arm and task of a stored run.
 
-Logs are written by ``inspect_ai`` itself: its viewer shows them, and its dataframes read them. Media are
-named by their hash, not copied.
+Logs are written by ``inspect_ai`` itself. Media are named by their hash, not copied.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def _chosen(evaluations: Sequence[Evaluation], arm: str | None, task: str | None
 
 
 def _file_name(evaluation: Evaluation) -> str:
-    """Names of arms may have any character."""
+    """A file name from the names of arm and task, which may have any character."""
     return (
         f"{evaluation.id:03d}_"
         + re.sub(r"[^\w@.,=+-]", "_", f"{evaluation.arm}_{evaluation.task.name}")[:120]
@@ -113,7 +112,7 @@ def _log(results: Results, evaluation: Evaluation, cell: Cell | None) -> Any:
 
 
 def _about(results: Results, evaluation: Evaluation, command: Invocation) -> dict[str, Any]:
-    """What evalkit knows of an evaluation and Inspect has no field for."""
+    """The log's metadata: what Inspect has no fields for."""
     arm = results.manifest.system(evaluation.arm)
     return {
         "evalkit": {
@@ -186,7 +185,7 @@ def _score(record: Record, metric: str) -> dict[str, Any]:
 
 
 def _target(reference: Any) -> str | list[str]:
-    """A reference as Inspect has it: one text, or several; others stand in the metadata as they are."""
+    """A reference as Inspect's target, one text or several; the metadata has it unchanged."""
     if isinstance(reference, list | tuple):
         return [str(each) for each in reference]
     return "" if reference is None else str(reference)

@@ -11,7 +11,7 @@ from evalkit.core.errors import EnvironmentProblem
 from evalkit.data.archives import zip_bomb_problem
 from evalkit.integrations.interchange.answers import ForeignAnswer, ResultsFile, lettered, numbers, unreadable
 
-# As inspect_ai's own `value_to_float` reads them; other words it takes for wrong, which are no figure here.
+# As inspect_ai's `value_to_float` reads them; it takes any other word for 0, and here that is no figure.
 _WORDS = {"c": 1.0, "i": 0.0, "p": 0.5, "n": 0.0, "yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 _UNREAD = {"events", "messages", "store", "timelines"}
 _CUT = ("max_tokens", "model_length")
@@ -64,7 +64,7 @@ def read(path: Path) -> ResultsFile:
     notes += ["Inspect calls the log invalidated"] if log.invalidated else []
     if others:
         notes.append(f"its {', '.join(f'`{name}`' for name in others)} is no number, and not compared")
-    # A log that `evalkit export` wrote says who asked.
+    # `evalkit export` wrote this log: evalkit asked.
     ours = "evalkit" in (log.eval.metadata or {})
     tool, package = ("evalkit in a log of Inspect", "evalkit") if ours else ("Inspect", "inspect_ai")
     version = str(log.eval.packages.get(package, ""))
@@ -82,7 +82,7 @@ def _answer(sample: Any) -> tuple[ForeignAnswer, list[str]]:
         where=f"sample {sample.id!r}, epoch {sample.epoch}",
         text=output.completion or "",
         problem=_problem(sample),
-        # A limit of Inspect's own (on tokens, time or messages) ends a sample as one of the model does.
+        # A limit of Inspect (on tokens, time or messages) cuts an answer off as one of the model does.
         cut=sample.limit is not None or (bool(output.choices) and output.choices[0].stop_reason in _CUT),
         prompt=_prompt(sample.input),
         options=lettered(sample.choices or ()),
@@ -108,7 +108,7 @@ def _problem(sample: Any) -> str | None:
 
 
 def _figures(scores: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Scores by name, words for right and wrong as numbers; of a score that is a mapping, each value."""
+    """Scores by name, with words for right and wrong as numbers; each value of a mapping has its own."""
     for name, value in scores.items():
         if isinstance(value, Mapping):
             yield from _figures({f"{name}.{key}": each for key, each in value.items()})
@@ -117,7 +117,7 @@ def _figures(scores: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _prompt(given: Any) -> str:
-    """The words of what was asked: of messages, those of the user."""
+    """The text of the prompt; of messages, that of the user."""
     if isinstance(given, str):
         return given
     return "\n".join(message.text for message in given if message.role == "user")

@@ -98,7 +98,7 @@ def _answer(path: Path, number: int, line: bytes) -> tuple[ForeignAnswer, list[s
 
 
 def _text(found: Any) -> tuple[str, str | None]:
-    """The one text of an answer, within lists as often as it was asked for; or why there is none."""
+    """The text of an answer, which may stand in nested lists and several times; or why there is none."""
     texts = list(_flat(found))
     if not texts or not all(isinstance(each, str) for each in texts):
         return "", "the file has no text as its answer"

@@ -1,6 +1,6 @@
-"""Which sample of a task each answer of another program's file is to.
+"""Match the answers in another program's file with the samples of a task.
 
-Nothing is matched on a guess: what is left over is counted by its reason and named.
+Nothing is matched on a guess: answers that are left out are counted by reason and named.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from evalkit.integrations.interchange.answers import ForeignAnswer
 
 _LISTED = 5
 _MISPLACED = 0.1
-"""Share of contradicted places from which on a file is not in the order of our data."""
+"""Share of contradicted positions above which a file is taken to be in another order than the data."""
 
 _CHANCE = 1e-6
-"""How likely answers in any order may be to fit their places, and still be taken."""
+"""How likely answers in a random order may be to fit their positions, and still be taken."""
 
 
 @dataclass
 class Matches:
-    """The samples that should be answered, and the answers by sample id. ``left`` has what was not taken, by
-    reason, each by its name in the file; ``remarks`` how often an answer had to be read in a special way.
+    """The samples to be answered, and the answers by sample id.
+
+    ``left`` has the names of answers that were left out, by reason; ``remarks`` counts what was done to read
+    some.
     """
 
     samples: list[IndexedSample] = field(default_factory=list)
@@ -39,19 +41,18 @@ class Matches:
     remarks: dict[str, int] = field(default_factory=dict)
 
     def leave(self, reason: str, name: str) -> None:
-        """Count an answer that is not taken."""
+        """Count an answer that is left out."""
         self.left.setdefault(reason, []).append(name)
 
     def remark(self, text: str) -> None:
-        """Count what an answer needed."""
+        """Count what was done to read an answer."""
         self.remarks[text] = self.remarks.get(text, 0) + 1
 
 
 def one_per_sample(
     answers: Iterable[ForeignAnswer], epoch: int | None, found: Matches
 ) -> list[ForeignAnswer]:
-    """The one answer to each of the file's samples: of this epoch; one that is given differently several
-    times is none.
+    """One answer for each of the file's samples, of the chosen epoch; several that differ are a problem.
 
     Raises:
         UsageError: there are several epochs and none is chosen, or not the chosen one.
@@ -108,7 +109,7 @@ def match(task: Task, answers: Sequence[ForeignAnswer], data_root: str | None, f
         by_id |= {each.sample.id: each for each in row}
         by_row.append(row)
         names.append(_id_of(task, stored) if len(row) != 1 else None)
-    # A row that several samples are made of may itself be asked as the one of its id.
+    # A row that is expanded into several samples may be one of them itself, under its own id.
     by_row = [
         [by_id[name]] if name is not None and name in by_id else row
         for name, row in zip(names, by_row, strict=True)
@@ -139,7 +140,7 @@ def _light(task: Task, sample: Sample) -> Sample:
 
 
 def _id_of(task: Task, stored: Any) -> str | None:
-    """What a stored row is called before it is expanded, if that can be told."""
+    """The id of a stored row before it is expanded; None if the task can't say."""
     try:
         return str(task.id(stored))
     except Exception:  # noqa: BLE001 - the task's own code, meant for expanded rows
@@ -147,7 +148,7 @@ def _id_of(task: Task, stored: Any) -> str | None:
 
 
 def _take(answer: ForeignAnswer, places: Sequence[IndexedSample], found: Matches) -> Agreement:
-    """Give an answer to the one of several samples that it is to, if it can be told."""
+    """Assign an answer to the one of the candidates that it is to, or leave it out."""
     kinds = {each.sample.id: _compared(each.sample, answer) for each in places}
     fitting = {name: kind for name, kind in kinds.items() if not kind.other}
     strongest = next((kind for kind in Agreement if kind in fitting.values()), None)
@@ -177,14 +178,14 @@ def _take(answer: ForeignAnswer, places: Sequence[IndexedSample], found: Matches
 
 
 def _compared(sample: Sample, answer: ForeignAnswer) -> Agreement:
-    """A row that can't be asked has nothing to compare; it is an error whatever the file says."""
+    """The agreement; a sample with a problem takes any answer, since it counts as an error whatever it is."""
     return Agreement.BOTH if sample.problem else agreement(sample, answer)
 
 
 def _check_whole(
     task: Task, answers: Sequence[ForeignAnswer], placed: Mapping[str, Agreement], found: Matches
 ) -> None:
-    """See to it that the file is about these data."""
+    """Refuse a file that is about other data, or in another order."""
     others = sum(kind.other for kind in placed.values())
     by_place = any(each.position is not None for each in answers)
     if by_place and others > _MISPLACED * len(placed):
@@ -204,8 +205,10 @@ def _check_whole(
 
 
 def _drop_ambiguous(placed: Mapping[str, Agreement], misplaced: bool, found: Matches) -> None:
-    """Leave out answers for whose place nothing speaks that many samples don't have: a target, or a question
-    that is asked of several. All of them together may prove the order, unless some places are wrong.
+    """Leave out answers whose position only a common reference or question confirms.
+
+    Unless all of them together prove the file's order: that needs no contradiction, and a chance below
+    ``_CHANCE``.
     """
     samples = {each.sample.id: each.sample for each in found.samples}
     asked = Counter(str(sample.meta.get("question")) for sample in samples.values())
@@ -230,7 +233,7 @@ def _example(found: Matches) -> str:
 
 
 def match_notes(found: Matches) -> list[str]:
-    """What was not taken and what was special, in words, with a few names each."""
+    """Footnotes: how many samples have an answer, and what was left out and why, with a few names each."""
     lines = [f"{len(found.answers)} of {len(found.samples)} samples have an answer in the file"]
     missing = [each.sample.id for each in found.samples if each.sample.id not in found.answers]
     if missing:

@@ -1,7 +1,7 @@
-"""Samples made of what a file of another program says of them, where the data are not at hand.
+"""Samples made from another program's file alone, where the task's data are not at hand.
 
-A metric is watched while it looks at such a sample: what it asks for and the file doesn't have would be
-guessed.
+The metric is run once on each with mappings that record what it looks up: a task whose score needs labels or
+options that the file doesn't have is refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _lacking(task: Task, what: str) -> UsageError:
 
 
 def _sample(task: Task, answer: ForeignAnswer) -> Sample:
-    """A sample; where no answer could be judged, its problem is that."""
+    """The sample of an answer; one whose reference the metric can't use has a problem."""
     given = answer.reference
     # Beside options, what was asked is the question; else it may hold them.
     question = answer.question or (answer.prompt if answer.options else "")
@@ -71,10 +71,10 @@ def _sample(task: Task, answer: ForeignAnswer) -> Sample:
 
 
 def _problem(task: Task, answer: Answer) -> str | None:
-    """Why a metric can't judge answers by a reference.
+    """Why the metric can't score answers by a reference; None if it can.
 
     Raises:
-        UsageError: it looks for what the file doesn't have.
+        UsageError: it looks up what the file doesn't have.
     """
     labels, options = _Labels(), _Options()
     problem = _judged(task.metric, replace(answer, groups=labels, options=answer.options or options))
@@ -93,7 +93,7 @@ def _judged(metric: Metric, answer: Answer) -> str | None:
 
 
 class _Labels(Mapping[str, Any]):
-    """Labels of a sample of which none is known, and which of them a metric looked for by name."""
+    """Empty labels of a sample that record which of them a metric looks up."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -110,7 +110,7 @@ class _Labels(Mapping[str, Any]):
 
 
 class _Options(_Labels):
-    """Options of which none is known; a metric that so much as asks how many there are would go by them."""
+    """Empty options that record any use at all: a metric that only counts them depends on them, too."""
 
     def __getitem__(self, name: str) -> Any:
         self.names.append("")

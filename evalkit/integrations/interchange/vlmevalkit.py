@@ -3,7 +3,7 @@
 ``vlmeval/smp/file.py`` (``dump``) writes them with pandas, and ``vlmeval/inference.py`` says what is in them:
 the data set's columns without images (``index``, ``question``, ``A`` ..., ``answer``, ``category``), and
 ``prediction``, with ``thinking`` where reasoning was split off. Files of its judges have ``hit`` as well.
-What a spreadsheet does to texts is seen in the cells here, not after pandas has made numbers of them.
+Cells are read by their own types, since pandas would make numbers of some texts.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from evalkit.integrations.interchange.answers import NOT_GIVEN, ForeignAnswer, R
 
 _FAILED = "Failed to obtain answer"  # INFER_FAIL_MSG, and FAIL_MSG of its APIs
 _FULL = 32767
-"""Characters that a cell holds; what is longer is cut or left out."""
+"""Characters that a cell of a spreadsheet holds; longer texts were cut."""
 
 _DIGITS = 1e15
-"""Numbers from here on have lost digits in a sheet, or may have."""
+"""Numbers of this size may have lost digits in a spreadsheet."""
 
 _LETTER = re.compile(r"[A-Z]")
 _NUMBER = "answers that stand as numbers in the sheet are read as `12`, not `12.0`"
@@ -146,7 +146,7 @@ def _answer(row: Mapping[str, Any], where: str) -> ForeignAnswer:
 
 
 def _prediction(cell: Any) -> tuple[str, str | None, tuple[str, ...]]:
-    """The text of an answer, why there is none, and what a spreadsheet had done to it."""
+    """The text of an answer, why there is none, and remarks on what the spreadsheet did to it."""
     if cell is None or cell == "":
         return "", _EMPTY, ()
     if isinstance(cell, bool | date | time | list | dict):

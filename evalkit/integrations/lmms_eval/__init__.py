@@ -1,1 +1,1 @@
-"""Other harnesses' tasks on our engine, and our models in their command lines."""
+"""lmms-eval's tasks on evalkit's engine, and evalkit's models in lmms-eval's command line."""

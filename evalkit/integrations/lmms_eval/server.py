@@ -1,8 +1,9 @@
-"""lmms-eval in a process of its own, which speaks JSON lines on its standard streams.
+"""A server for lmms-eval's tasks: a process that reads requests and writes replies as JSON lines.
 
-Run by file name with whichever interpreter has lmms-eval; nothing of evalkit is imported. Every
-request is one object with ``op``; every reply one with ``ok``, or with ``error`` where the task's
-code failed or tried to leave. Whatever tasks print goes to standard error.
+It is run by file name with the interpreter that has lmms-eval, and imports nothing of evalkit. A request is
+an object with ``op``, the name of a method of :class:`Server`, and its arguments; a reply has ``ok``,
+``unsupported``, or ``error`` where the task's code failed or called ``sys.exit``. What tasks print goes to
+standard error.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ DEFAULT_NEW_TOKENS = 128  # what lmms-eval's own models take where a task says n
 
 
 class Unsupported(Exception):
-    """Something that evalkit's engine doesn't do."""
+    """The task needs what evalkit's engine doesn't do."""
 
 
 def parts_of(messages: list[dict[str, Any]], media: str) -> list[dict[str, Any]]:
@@ -99,7 +100,7 @@ class Server:
         return getattr(self, request.pop("op"))(**request)
 
     def open(self, task: str, include: list[str]) -> dict[str, Any]:
-        """Load a task or a group; the names of its tasks."""
+        """Load a task or a group, and return the names of its tasks."""
         from importlib.metadata import version
 
         from lmms_eval.tasks import TaskManager, get_task_dict
@@ -118,7 +119,7 @@ class Server:
         return {"version": version("lmms-eval"), "tasks": list(found)}
 
     def describe(self, task: str) -> dict[str, Any]:
-        """What is declared about a task."""
+        """Return what the task declares."""
         loaded = self.tasks[task]
         config = loaded.config
         return {
@@ -135,7 +136,7 @@ class Server:
         }
 
     def render(self, task: str, docs: list[int], media: str) -> list[dict[str, Any]]:
-        """Prompts of some documents."""
+        """Return the prompts of some documents."""
         loaded = self.tasks[task]
         if loaded.OUTPUT_TYPE != "generate_until":
             raise Unsupported(f"tasks of the kind {loaded.OUTPUT_TYPE}")
@@ -222,7 +223,7 @@ def _aggregate(task: Any, metric: str, items: list[Any]) -> Any:
 
 
 def _alone(task: Any, metric: str, value: Any) -> float | None:
-    """One document's own score, where only the aggregation knows how to make a number of it."""
+    """One document's score, where only the aggregation makes a number of the task's result."""
     try:
         return _number(_aggregate(task, metric, [value]))
     except Exception:  # noqa: BLE001 - a task's own code, made for many documents
@@ -242,7 +243,7 @@ def _figure(metric: str, name: str) -> str:
 
 
 def _seed(task: str, number: int) -> None:
-    """Let what a task draws at random depend on the document alone."""
+    """Seed the generators by the document, so that what a task draws depends on it alone."""
     import numpy as np
 
     seed = int.from_bytes(hashlib.sha256(f"{task}/{number}".encode()).digest()[:4], "big")

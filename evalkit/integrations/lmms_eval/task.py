@@ -1,8 +1,8 @@
 """``--tasks lmms:NAME``: tasks of lmms-eval with its data, prompts and scoring, on our engine.
 
-lmms-eval lives in a child process (:mod:`.lmms_child`), of this interpreter or of another
-environment's: importing it takes long and changes other modules, and its tasks may leave the
-process. What it has scored is stored with the run and needs no lmms-eval to be shown.
+lmms-eval runs in a child process (:mod:`evalkit.integrations.lmms_eval.server`), of this interpreter or of
+another environment's: importing it takes long and changes other modules, and its tasks may call ``sys.exit``.
+Its scores are stored with the run; showing them needs no lmms-eval.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DOC = "doc"
 
 @dataclass
 class LmmsProcess:
-    """The process that runs lmms-eval; it ends with this one."""
+    """A running server process; it ends with this one."""
 
     python: str
     process: subprocess.Popen[str]
@@ -185,7 +185,7 @@ class LmmsDataset:
 
 @dataclass(frozen=True)
 class LmmsMetric:
-    """lmms-eval's judgement of all answers of one of its tasks."""
+    """The scores that lmms-eval gives all answers to one of its tasks."""
 
     child: LmmsProcess
     task: str
@@ -194,11 +194,11 @@ class LmmsMetric:
     range: tuple[float, float] = (0.0, 1.0)
 
     def score(self, answer: Answer) -> Score:
-        """Give no score: answers are judged together."""
+        """Give no score: answers are scored together, by :meth:`judge`."""
         return Score(None, parsed=answer.prediction.strip())
 
     def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Return no figures: they come with the judgement."""
+        """Return no figures: :meth:`judge` gives them."""
         return {}
 
     def judge(self, answers: Sequence[Answer]) -> ExternalScores:

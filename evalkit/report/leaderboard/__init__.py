@@ -1,1 +1,1 @@
-"""The leaderboard: its CSV, its check, its page."""
+"""The leaderboard: a CSV file, its check against runs, and its page."""

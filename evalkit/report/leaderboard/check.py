@@ -1,4 +1,4 @@
-"""Whether a leaderboard says what its runs say."""
+"""Check a leaderboard against its runs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from evalkit.report.leaderboard.table import FIXED, KEY, read, with_means
 
 
 def unsupported(target: Path, evidence: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a leaderboard says that runs don't bear out, one sentence each.
+    """The claims of a leaderboard that its runs don't support, a sentence each.
 
-    ``evidence`` are the rows of runs, scored anew. Every score of a row must be that of one of them
-    for the same checkpoint, variant and protocol, with the same metric, samples and revision of the
-    data; and every mean must follow from the row's scores.
+    ``evidence`` are the rows of the runs, scored anew. Every score must be that of a run of the same
+    checkpoint, variant and protocol, with the same metric, samples and revision of the data; and every mean
+    must follow from the scores of its row.
 
     Raises:
         UsageError: ``target`` is no leaderboard of this schema.
@@ -40,7 +40,7 @@ def unsupported(target: Path, evidence: Sequence[Mapping[str, Any]]) -> list[str
 
 
 def _nearest(row: Mapping[str, Any], evidence: Sequence[Mapping[str, Any]]) -> str:
-    """Why no run supports a row at all."""
+    """Why no run supports any of a row."""
     named = [each for each in evidence if (each["model"], each["rope"]) == (row["model"], row["rope"])]
     for field in ("protocol", "fingerprint"):
         known = sorted({str(each[field]) for each in named})
@@ -94,7 +94,7 @@ def _task_problem(
 
 
 def _same(first: Any, second: Any) -> bool:
-    """Equality to the last digit; missing scores, which CSV reads as NaN, are alike."""
+    """Exact equality; missing scores (None, or NaN out of a CSV) are equal."""
 
     def missing(value: Any) -> bool:
         return value is None or (isinstance(value, float) and math.isnan(value))

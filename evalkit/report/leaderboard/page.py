@@ -18,7 +18,7 @@ _MEANS = ("overall", *CATEGORIES)
 
 
 def leaderboard_page(target: Path) -> str:
-    """The page; rows of one protocol stand together, the best overall mean first.
+    """The page; rows are grouped by protocol, the best overall mean first.
 
     Raises:
         UsageError: ``target`` is no leaderboard, or damaged.
@@ -48,7 +48,7 @@ def _entries(rows: Sequence[dict[str, Any]], tasks: Sequence[str]) -> list[tuple
 
 
 def _text(row: dict[str, Any], name: str) -> str:
-    """A score out of 100 where it is a fraction; ``*`` marks one with samples missing."""
+    """A score as text, fractions out of 100; ``*``: some samples have no score."""
     value = row[name]
     if math.isnan(value):
         return MISSING

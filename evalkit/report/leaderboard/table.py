@@ -5,10 +5,9 @@ Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``prot
 ``overall``, then every task's primary score at full precision, sorted by name. Missing values are
 empty. ``docs/leaderboard.md`` describes them.
 
-A row gathers what several runs found out about one checkpoint with one variant under one protocol;
-of two scores of one task the later written stands. Its means are over its own tasks, which
-``tasks`` lists with their metric and number of samples; a mean is empty where one of them is
-incomplete.
+A row has the scores of several runs of one checkpoint with one variant under one protocol; of two scores of
+one task the later written one is kept. Its means are over its own tasks, which ``tasks`` lists with their
+metric and number of samples; a mean is empty where one of them is incomplete.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -48,10 +47,10 @@ FIXED = ("schema", *KEY, "n", *TEXTS[len(KEY) :], *CATEGORIES, "overall")
 
 @dataclass(frozen=True)
 class LeaderboardSource:
-    """What rows say about the run that they came from.
+    """The part of a run that one protocol covers, to be written as rows.
 
-    ``protocol`` is ``full`` for all samples of each task, ``ci`` for their fixed subsets, and
-    ``limit-N`` for the first N.
+    ``protocol`` is ``full`` for all samples of each task, ``ci`` for their fixed subsets, and ``limit-N`` for
+    the first N.
     """
 
     comparison: Comparison
@@ -62,7 +61,7 @@ class LeaderboardSource:
 
 
 def leaderboard_sources(results: Results) -> list[LeaderboardSource]:
-    """What a run has to say: for every arm and protocol, under which it was asked some tasks."""
+    """The sources of a run, one for each arm and protocol."""
     groups: dict[tuple[str, str], list[Evaluation]] = {}
     for each in results.evaluations:
         groups.setdefault((each.arm, str(each.protocol)), []).append(each)
@@ -83,9 +82,14 @@ def leaderboard_sources(results: Results) -> list[LeaderboardSource]:
     return found
 
 
-def leaderboard_rows(facts: LeaderboardSource) -> list[dict[str, Any]]:
-    """One row per arm of a run."""
-    return [with_means(_row(facts, arm)) for arm in facts.comparison.arms]
+def leaderboard_rows(source: LeaderboardSource) -> list[dict[str, Any]]:
+    """A row for each arm of a source."""
+    return [with_means(_row(source, arm)) for arm in source.comparison.arms]
+
+
+def rows_of_runs(runs: Iterable[Results]) -> list[dict[str, Any]]:
+    """The rows of all arms and protocols of several runs."""
+    return [row for run in runs for source in leaderboard_sources(run) for row in leaderboard_rows(source)]
 
 
 def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -152,7 +156,7 @@ def read(target: Path) -> pd.DataFrame:
 
 
 def _cells(text: str) -> dict[str, Any]:
-    """The names of the columns, and the rows.
+    """The cells and column names of a CSV text, as arguments of ``pandas.DataFrame``.
 
     Raises:
         ValueError: a name stands there twice, or a row has other cells than names.
@@ -175,7 +179,7 @@ def _whole(text: str) -> int:
 
 
 def _number(text: str) -> float:
-    """A score; nothing is a missing one."""
+    """A score; an empty cell is NaN."""
     number = float(text or "nan") if _NUMBER.fullmatch(text) else math.inf
     if math.isinf(number):
         raise ValueError(f"{text[:40]!r} is no finite number")
@@ -183,7 +187,7 @@ def _number(text: str) -> float:
 
 
 class _Described(BaseModel):
-    """What a cell says of a benchmark, as :func:`_row` writes it."""
+    """The description of a benchmark in the column ``tasks``."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -203,7 +207,7 @@ class _Described(BaseModel):
 
 
 def sound_rows(target: Path) -> list[dict[str, Any]]:
-    """The rows of a file whose cells can be read, merged and drawn.
+    """The rows of a leaderboard, with the JSON in their cells checked.
 
     Raises:
         UsageError: the file is no leaderboard of this schema, or is damaged.
@@ -230,10 +234,10 @@ def sound_rows(target: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(facts: LeaderboardSource, arm: Arm) -> dict[str, Any]:
-    cells = facts.comparison.cells[arm.name]
+def _row(source: LeaderboardSource, arm: Arm) -> dict[str, Any]:
+    cells = source.comparison.cells[arm.name]
     described = {}
-    for column in facts.comparison.columns:
+    for column in source.comparison.columns:
         cell = cells.get(column.task)
         described[column.task] = {
             "category": column.category,
@@ -249,17 +253,17 @@ def _row(facts: LeaderboardSource, arm: Arm) -> dict[str, Any]:
         "model": arm.model,
         "rope": arm.rope,
         "fingerprint": arm.fingerprint,
-        "protocol": facts.protocol,
-        "evalkit": facts.version,
-        "date": facts.date,
-        "revisions": _json({task: facts.revisions.get(task, "") for task in described}),
+        "protocol": source.protocol,
+        "evalkit": source.version,
+        "date": source.date,
+        "revisions": _json({task: source.revisions.get(task, "") for task in described}),
         "tasks": _json(described),
         **{task: cell.estimate.value for task, cell in cells.items()},
     }
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """``new`` over ``old``: scores of tasks that only ``old`` has stay."""
+    """``new`` over ``old``, with the scores of tasks that only ``old`` has."""
     before, after = json.loads(old["tasks"]), json.loads(new["tasks"])
     taken = {task: found for task, found in after.items() if found["n"] or task not in before}
     kept = {task: found for task, found in before.items() if task not in taken}

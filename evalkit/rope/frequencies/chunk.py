@@ -18,6 +18,7 @@ class Chunk(FrequencyAllocation):
     ``allocation`` defaults to the model's own ``mrope_section``, else to 16:24:24 of 64.
     """
 
+    name = "chunk"
     allocation: Allocation | None = None
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:

@@ -18,6 +18,7 @@ class Grape(FrequencyAllocation):
     follows axis ``i mod 3`` (22, 21, 21 of 64). As in JJJYmmm/Multimodal-RoPEs.
     """
 
+    name = "grape"
     layout: Literal["chunked", "interleaved"] = "chunked"
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:

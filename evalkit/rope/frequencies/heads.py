@@ -19,6 +19,7 @@ class Heads(FrequencyAllocation):
     2:1:1 of 4 (the paper does not say what it used there).
     """
 
+    name = "heads"
     allocation: Allocation | None = None
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:

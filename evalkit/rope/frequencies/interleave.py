@@ -21,6 +21,7 @@ class Interleave(FrequencyAllocation):
     defaults to 24:20:20 of 64.
     """
 
+    name = "interleave"
     allocation: Allocation | None = None
     slices: bool = False
 
@@ -44,6 +45,8 @@ class InterleaveTimeLow(Interleave):
     channels for the temporal dimension" (arXiv 2510.23095); the exact numbers are not published and
     these are ours.
     """
+
+    name = "ilrope"
 
     RATIO: ClassVar[Allocation] = (32, 16, 16)
 

@@ -19,6 +19,7 @@ class MetaGroups(FrequencyAllocation):
     ``period=8`` in groups ``TT HW HW HW``, as in JJJYmmm/Multimodal-RoPEs. Both are 16:24:24 of 64.
     """
 
+    name = "meta"
     period: Literal[16, 8] = 16
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:

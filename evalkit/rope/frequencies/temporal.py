@@ -14,6 +14,8 @@ from evalkit.rope.parameters import Allocation
 class Temporal(FrequencyAllocation):
     """All pairs follow time."""
 
+    name = "temporal"
+
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
         """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         return np.zeros(pairs, dtype=np.int64)

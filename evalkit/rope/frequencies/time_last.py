@@ -19,6 +19,7 @@ class TimeLast(FrequencyAllocation):
     JJJYmmm/Multimodal-RoPEs, which begins one pair later: T, H, W, ..., H, then T (17, 24, 23).
     """
 
+    name = "videorope"
     allocation: Allocation | None = None
     unified_offset: bool = False
 
@@ -38,6 +39,8 @@ class TimeLast(FrequencyAllocation):
 @dataclass(frozen=True)
 class NoTime(TimeLast):
     """As :class:`TimeLast`, but the pairs of time are not turned at all (HoPE, arXiv 2505.20444)."""
+
+    name = "hope"
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
         """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""

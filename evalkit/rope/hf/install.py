@@ -1,8 +1,8 @@
-"""Put a variant into one transformers model, and take it out again; nothing global is touched.
+"""Install a variant into one transformers model, and uninstall it again; nothing global is touched.
 
 What changes on the instance: ``language_model.rotary_emb`` (cos and sin), the ``forward`` of the
 language model and of the model around it (positions of a plain call, also for families whose
-language models know one axis only), ``get_rope_index`` and the three hooks that ``generate`` takes
+language models have one axis only), ``get_rope_index`` and the three hooks that ``generate`` gets
 positions from, each attention layer's ``forward`` where heads or layers differ (MHRoPE, CircleRoPE's
 AGE), and ``config.rope_variant`` (so that ``save_pretrained`` keeps the variant's name).
 """
@@ -26,7 +26,7 @@ from evalkit.rope.hf.position_ids import PositionIdBuilder
 from evalkit.rope.hf.signature import CallSignature
 from evalkit.rope.layout import Segment
 from evalkit.rope.parameters import BadParameter
-from evalkit.rope.positions import SequencePositions, position_ids
+from evalkit.rope.positions import PositionDesign, SequencePositions, position_ids
 from evalkit.rope.rotary import VariantRotary, apply_per_head
 from evalkit.rope.scaling import model_spectrum
 from evalkit.rope.variants import RopeVariant
@@ -35,16 +35,16 @@ _HANDLE = "_evalkit_rope"
 
 
 class _Missing:
-    """Stands for an attribute that an instance did not have."""
+    """Marks an attribute that an instance did not have."""
 
 
 class CannotInstall(ValueError):
-    """The model is not one that a variant can be put into, or the variant broke its promise."""
+    """The model is not one that a variant can be installed into, or the variant broke its promise."""
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A variant inside a model: ``variant`` as it was asked for, ``resolved`` with the model's values."""
+    """A variant in a model: ``variant`` as it was given, ``resolved`` with the model's own values."""
 
     variant: RopeVariant
     resolved: RopeVariant
@@ -52,21 +52,21 @@ class Installed:
     _before: list[tuple[Any, str, Any]] = field(default_factory=list, repr=False, compare=False)
 
     def position_ids(self, segments: Sequence[Segment]) -> SequencePositions:
-        """Positions of one unpadded row, as this model computes them."""
+        """Positions of one unpadded sequence, as this model computes them."""
         return position_ids(self.resolved.position, segments)
 
-    def position_batch(self, rows: Sequence[Sequence[Segment]], width: int) -> BatchPositions:
-        """Positions of a batch of rows that are padded on the left to ``width`` tokens.
+    def position_batch(self, sequences: Sequence[Sequence[Segment]], width: int) -> BatchPositions:
+        """Positions of a batch of sequences that are padded on the left to ``width`` tokens.
 
         ``model(..., position_ids=batch.prompt)`` takes them, in every family.
         """
-        return self.position_id_builder.for_left_padded(rows, width)
+        return self.position_id_builder.for_left_padded(sequences, width)
 
 
 def install(model: nn.Module, variant: RopeVariant) -> Installed:
-    """Put ``variant`` into a model, a ``...ForConditionalGeneration`` of a family in ``TOKEN_LAYOUTS``.
+    """Install ``variant`` into a model, a ``...ForConditionalGeneration`` of a family in ``TOKEN_LAYOUTS``.
 
-    A variant that is installed already is taken out first. Load the model with ``dtype=``; casting
+    A variant that is installed already is uninstalled first. Load the model with ``dtype=``; casting
     it afterwards would round the rotary spectrum.
 
     Raises:
@@ -77,8 +77,7 @@ def install(model: nn.Module, variant: RopeVariant) -> Installed:
     base, text_model, layout = _model_parts(model)
     resolved = variant.with_defaults(**model_defaults(base.config))
     designs, uses = resolved.position.layer_groups(len(text_model.layers))
-    steps = [step for design in designs for step in design.text_step]
-    rotary = _rotary(variant, text_model, steps)
+    rotary = _rotary(variant, text_model, designs)
     _check_text_prior(variant, text_model.rotary_emb, rotary, layout)
 
     position_id_builder = PositionIdBuilder(layout, base.config, designs)
@@ -111,7 +110,7 @@ def install(model: nn.Module, variant: RopeVariant) -> Installed:
 
 
 def uninstall(model: nn.Module) -> None:
-    """Take the variant out: the model is again what it was, bit for bit. Without one, do nothing."""
+    """Uninstall the variant: the model is again what it was, bit for bit. Without one, do nothing."""
     installed = installed_in(model)
     if installed is None:
         return
@@ -133,7 +132,7 @@ def installed_in(model: nn.Module) -> Installed | None:
 
 
 def _model_parts(model: Any) -> tuple[Any, Any, TokenLayout]:
-    """The model without its head, its language model and its family."""
+    """The model without its head, its language model, and the token layout of its family."""
     base: Any = getattr(model, "model", None)
     text_model: Any = getattr(base, "language_model", None)
     family = str(getattr(getattr(base, "config", None), "model_type", None))
@@ -155,15 +154,18 @@ def model_defaults(config: Any) -> dict[str, Any]:
     return dict(TOKEN_LAYOUTS[config.model_type].time_rule(config))
 
 
-def _rotary(variant: RopeVariant, text_model: Any, steps: Sequence[float]) -> VariantRotary:
+def _rotary(variant: RopeVariant, text_model: Any, designs: Sequence[PositionDesign]) -> VariantRotary:
+    """The rotary module for a model, from its own spectrum; ``designs`` are those of the layer groups."""
+    names = variant.position.axes
+    if any(design.axes != names for design in designs):
+        raise BadParameter(f"the layer groups of `{variant}` have different axes", "position")
     own, config = text_model.rotary_emb, text_model.config
     rope: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
     section = rope.get("mrope_section")
     axes = torch.from_numpy(
-        variant.frequency.axis_map(
-            len(own.inv_freq), config.num_key_value_heads, tuple(section) if section else None
-        )
+        variant.axis_map(len(own.inv_freq), config.num_key_value_heads, tuple(section) if section else None)
     )
+    steps = [design.text_step for design in designs]
     if not variant.scaling:
         return VariantRotary(own.inv_freq, own.attention_scaling, axes, steps)
     if rope.get("rope_type", "default") != "default":
@@ -171,7 +173,7 @@ def _rotary(variant: RopeVariant, text_model: Any, steps: Sequence[float]) -> Va
             f"the checkpoint's own spectrum is scaled already (`rope_type: {rope['rope_type']}`)", "scaling"
         )
     length = rope.get("original_max_position_embeddings") or config.max_position_embeddings
-    spectrum = model_spectrum(own.inv_freq, axes, float(rope["rope_theta"]), int(length))
+    spectrum = model_spectrum(own.inv_freq, axes, float(rope["rope_theta"]), int(length), names)
     for scaling in variant.scaling:
         spectrum = scaling.apply(spectrum)
     return VariantRotary(spectrum.inv_freq, spectrum.attention_scaling, axes, steps)
@@ -182,7 +184,7 @@ def _check_text_prior(
 ) -> None:
     """Text positions through both rotary modules: equal to the last bit, or the promise is broken.
 
-    Heads that an allocation leaves out are not turned; then there is no promise.
+    Heads that an allocation leaves out are not rotated; then there is no promise.
     """
     if not variant.keeps_text_prior or bool((rotary.inv_freq == 0).any()):
         return
@@ -208,7 +210,7 @@ def _new_forward(module: nn.Module, forward: Any) -> list[tuple[Any, str, Any]]:
 def _attention_patches(
     text_model: Any, rotary: VariantRotary, uses: Sequence[int]
 ) -> Iterator[tuple[Any, str, Any]]:
-    """New forwards for the attention layers, where heads or layers differ; ``uses``: their layer groups."""
+    """New forwards of the attention layers, where heads or layers differ; ``uses``: each layer's group."""
     for number, layer in enumerate(text_model.layers):
         attention = layer.self_attn
         per_head = _per_head(attention) if rotary.axes.ndim == 2 else None
@@ -230,9 +232,9 @@ def _per_head(attention: nn.Module) -> MethodType:
 def _forward_per_head(kind: Any) -> FunctionType:
     """The forward of an attention class, with cos and sin applied per key-value head.
 
-    A copy of the function whose globals name another ``apply_rotary_pos_emb``: the module that
-    defines it, and every other instance, stay as they are. There is one for all layers, with code of its
-    own, since torch.compile keeps what it compiled with the code, and looks it up among the globals.
+    A copy of the function whose globals have another ``apply_rotary_pos_emb``: the module that defines it
+    and every other instance stay as they are. One copy serves all layers, and has a code object of its own:
+    torch.compile caches by code object, and looks the function up among the globals.
     """
     forward: Any = inspect.unwrap(kind.forward)
     if "apply_rotary_pos_emb" not in forward.__code__.co_names:

@@ -1,7 +1,8 @@
-"""Methods that stand in for transformers' own on one instance.
+"""Methods that replace transformers' own on one instance.
 
 They find what they need on ``self``, so that a deep copy of a model is a model of its own: the
-position_id_builder as ``_evalkit_position_ids``, and an instance's earlier ``forward`` as ``_evalkit_forward``.
+:class:`PositionIdBuilder` as ``_evalkit_position_ids``, and an instance's earlier ``forward`` as
+``_evalkit_forward``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from evalkit.rope.hf.signature import find_cache
 def get_rope_index(self: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     """Positions ``[R, B, L]`` (0 on padding) and deltas ``[B, 1]`` relative to the *unpadded* length.
 
-    Arguments as the model's own method takes them, which families order differently; by name
+    The arguments are those of the model's own method, which families order differently; by name
     ``mm_token_type_ids``, ``image_grid_thw``, ``video_grid_thw``, ``second_per_grid_ts`` and
     ``attention_mask``.
     """
@@ -32,7 +33,7 @@ def get_rope_index(self: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> t
 
 
 def base_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-    """``forward`` of the model around the language model, with positions where none are given."""
+    """``forward`` of the model around the language model: works out positions where none are given."""
     inputs = self._evalkit_signature.bind(args, kwargs)
     position_id_builder: PositionIdBuilder = self._evalkit_position_ids
     cache = find_cache(inputs)
@@ -58,8 +59,8 @@ def base_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
 def text_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
     """``forward`` of the language model, which takes position ids ``[1 + R, B, S]``.
 
-    Row 0 counts tokens and is what the language model itself gets; the rotary module gets the axes.
-    ``[R, B, S]``, ``[1, B, S]`` and ``[B, S]`` (text) are taken too.
+    Index 0 counts tokens and goes to the language model itself; the rotary module gets the axes.
+    ``[R, B, S]``, ``[1, B, S]`` and ``[B, S]`` (text) are accepted too.
     """
     rotary = self.rotary_emb
     inputs = self._evalkit_signature.bind(args, kwargs)
@@ -78,7 +79,7 @@ def text_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def attention_forward(self: Any, *args: Any, position_embeddings: Any, **kwargs: Any) -> Any:
-    """``forward`` of an attention layer that uses one of two layer groups, cos and sin ``[2, ...]``."""
+    """``forward`` of an attention layer of one of two layer groups; cos and sin ``[2, ...]``."""
     cos, sin = position_embeddings
     group = self._evalkit_layer_group
     return _forward(self, *args, position_embeddings=(cos[group], sin[group]), **kwargs)
@@ -93,7 +94,7 @@ def prepare_position_ids(self: Any, inputs_tensor: Tensor, model_kwargs: dict[st
 def expand_inputs(
     self: Any, expand_size: int = 1, *args: Any, **kwargs: Any
 ) -> tuple[Tensor | None, dict[str, Any]]:
-    """``_expand_inputs_for_generation``: the rows of position ids are axis 1, whatever the family."""
+    """``_expand_inputs_for_generation``: the batch is dimension 1 of position ids, whatever the family."""
     positions = kwargs.pop("position_ids", None)
     # A static method in transformers 5.17, an ordinary one later.
     own = inspect.getattr_static(type(self), "_expand_inputs_for_generation").__get__(self)
@@ -107,8 +108,8 @@ def expand_inputs(
 def update_model_kwargs(
     self: Any, outputs: Any, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
 ) -> dict[str, Any]:
-    """``_update_model_kwargs_for_generation``, which counts on by one on every axis from the prompt's last
-    token: a design may say otherwise.
+    """``_update_model_kwargs_for_generation``: transformers goes on by one on every axis from the prompt's
+    last token; a design may say otherwise.
     """
     before = model_kwargs.get("position_ids")
     updated: dict[str, Any] = type(self)._update_model_kwargs_for_generation(
@@ -122,10 +123,10 @@ def update_model_kwargs(
 
 
 def _forward(module: Any, *args: Any, **kwargs: Any) -> Any:
-    """The forward that evalkit's stands in for.
+    """The forward that evalkit's replaces.
 
     Called through the class, not as a bound method: torch.compile would look that up on the instance
-    after a graph break, and find the stand-in.
+    after a graph break, and find the replacement.
     """
     earlier = module._evalkit_forward
     return type(module).forward(module, *args, **kwargs) if earlier is None else earlier(*args, **kwargs)

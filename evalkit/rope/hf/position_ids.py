@@ -1,4 +1,4 @@
-"""Positions for the calls that transformers makes of a model: what its inputs say about them."""
+"""Position ids for the calls of a transformers model, worked out from the inputs of the call."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from evalkit.rope.positions import PositionDesign
 
 
 class PositionIdBuilder:
-    """Works out position ids for one model, and remembers the last prompts for going on after them.
+    """Works out position ids for one model, and remembers the last prompts, after which cached calls go on.
 
-    Position ids travel as ``[1 + R, B, S]``: a row that counts tokens, then the design's axes. The
-    language model's own ``forward`` gets the first row, the rotary module the others, so that families
-    whose language models know one axis only need nothing else.
+    Position ids are ``[1 + R, B, S]``: index 0 counts tokens, the others are the design's axes. The language
+    model's own ``forward`` gets the first, the rotary module the others, so that families whose language
+    models have one axis only need nothing else.
     """
 
     def __init__(self, layout: TokenLayout, config: Any, designs: Sequence[PositionDesign]) -> None:
@@ -30,15 +30,15 @@ class PositionIdBuilder:
         self.designs = tuple(designs)
         self.last_prompts: BatchPositions | None = None
 
-    def for_left_padded(self, rows: Sequence[Sequence[Segment]], width: int) -> BatchPositions:
-        """Positions of rows that are padded on the left to ``width`` tokens."""
-        lengths = np.array([sum(segment.length for segment in row) for row in rows])
-        return position_batch(self.designs, rows, np.arange(width)[None] >= width - lengths[:, None])
+    def for_left_padded(self, sequences: Sequence[Sequence[Segment]], width: int) -> BatchPositions:
+        """Positions of sequences that are padded on the left to ``width`` tokens."""
+        lengths = np.array([sum(segment.length for segment in each) for each in sequences])
+        return position_batch(self.designs, sequences, np.arange(width)[None] >= width - lengths[:, None])
 
     def for_prompts(
         self, input_ids: Tensor, mask: Tensor | None, inputs: Mapping[str, Any]
     ) -> BatchPositions:
-        """Positions of the whole prompts that a call holds; remembered for what follows them."""
+        """Positions of the whole prompts that a call holds; kept for the calls that follow."""
         mask = mask if mask is not None and mask.shape == input_ids.shape else None
         rows = self.layout.batch_segments(self.config, input_ids, mask, inputs)
         kept = np.ones(tuple(input_ids.shape), bool) if mask is None else mask.bool().cpu().numpy()
@@ -80,15 +80,15 @@ class PositionIdBuilder:
         return self.last_prompts.prompt.to(tokens.device)
 
     def _has_visual_tokens(self, tokens: Tensor) -> bool:
-        """Whether ids stand for parts of images or videos; of embeddings that is not known."""
+        """Whether any id is an image's or video's placeholder; of embeddings that is not known."""
         if tokens.is_floating_point():
             return False
         places = (getattr(self.config, f"{kind}_token_id", None) for kind in ("image", "video"))
         return any(bool((tokens == place).any()) for place in places if place is not None)
 
     def attach_to_cache(self, positions: Tensor, cache: Any) -> None:
-        """Tie the last prompts, if these are their positions, to the key-value cache that holds them: other
-        prompts may come before it is gone on with, and a copy of it goes on after the same.
+        """Keep the last prompts, if these are their positions, with the KV cache that holds them: other
+        prompts may be read before this cache is used again, and a copy of it continues the same ones.
         """
         if (
             cache is not None
@@ -99,7 +99,7 @@ class PositionIdBuilder:
             cache._evalkit_prompts = (id(self), self.last_prompts)
 
     def _cached_prompts(self, inputs: Mapping[str, Any]) -> BatchPositions | None:
-        """The prompts that a call's cache holds; the last ones where it was filled in another way."""
+        """The prompts in a call's KV cache; the last ones where it was filled in another way."""
         owner, prompts = getattr(find_cache(inputs), "_evalkit_prompts", (None, None))
         return prompts if owner == id(self) else self.last_prompts
 
@@ -109,7 +109,7 @@ class PositionIdBuilder:
         """Positions of text after prompts, token numbers ``index [B, S]``; the first ``known`` are cached.
 
         Raises:
-            ValueError: not a whole number of rows for each prompt, or the cache was cut within a prompt.
+            ValueError: the batch is no multiple of the prompts, or the cache was cut within a prompt.
         """
         if prompts is None:  # nothing but text, counted from the first token
             step, rows = torch.tensor(self.text_steps(), dtype=torch.float64), len(index)
@@ -151,6 +151,7 @@ class PositionIdBuilder:
         return torch.equal(known.to(positions.device), positions)
 
     def text_steps(self) -> list[float]:
+        """What a text token adds on each axis of each layer group, ``R`` numbers."""
         return [step for design in self.designs for step in design.text_step]
 
     def deltas(self) -> Tensor:
@@ -162,10 +163,10 @@ class PositionIdBuilder:
 
 
 def _check_cut(prompts: BatchPositions, new: Tensor) -> None:
-    """Text may go on in place of a prompt's last text, where it stands alike; not in place of images.
+    """Text may replace a prompt's last text, whose positions it takes; not images.
 
     Raises:
-        ValueError: the first of the ``new [1 + R, B, S]`` positions is another one within its prompt.
+        ValueError: the first of the ``new [1 + R, B, S]`` positions differs from the one in its prompt.
     """
     for row, length in enumerate(prompts.lengths.tolist()):
         number = int(new[0, row, 0])
@@ -179,12 +180,12 @@ def _check_cut(prompts: BatchPositions, new: Tensor) -> None:
 
 
 def cached_length(cache: Any) -> int:
-    """Number of tokens in a key-value cache."""
+    """Number of tokens in a KV cache."""
     return 0 if cache is None else int(cache.get_seq_length())
 
 
 def _token_index(tokens: Tensor, mask: Tensor | None, past: int = 0) -> Tensor:
-    """Number of every token in its row ``[B, S]``, padding not counted."""
+    """Index of every token in its sequence, ``[B, S]``; padding is not counted."""
     if mask is not None and mask.ndim == 2:
         return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
     return torch.arange(past, past + tokens.shape[1], device=tokens.device).expand(len(tokens), -1)

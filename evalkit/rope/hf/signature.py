@@ -1,7 +1,7 @@
-"""What a method of transformers calls its arguments: that differs between versions, and between families.
+"""Parameter names of transformers' methods, which differ between versions and families.
 
-A key-value cache is known by what it is. Its parameter is ``past_key_values`` up to transformers 5.23 and
-``cache`` from 5.24 on; either version swallows any other keyword without a word.
+A KV cache is recognised by its methods. Its parameter is ``past_key_values`` up to transformers 5.23 and
+``cache`` from 5.24 on; either version ignores any other keyword silently.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""Position designs: where on the three axes (time, height, width) each token of a prompt sits.
+"""Position designs: where each token of a sequence stands on the axes of the design (time, height, width).
 
-Text runs alike in every design: token ``j`` of a run sits at ``p + j`` on all axes (on time alone
-where a design says so), ``p`` being the next free text position. A design says where the tokens of
-a visual block sit that starts at ``b = p``, and where text goes on after it. One file per design.
+Text is placed alike in every design: token ``j`` of a run stands at ``p + j`` times the axis' text step,
+``p`` being the next free text position and the step 1 (0 on an axis that text leaves at zero). A design says
+where the tokens of a visual block stand that begins at ``b = p``, and where text goes on after it. One file
+per design.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +19,13 @@ from evalkit.rope.layout import Segment, TextRun, VisualBlock
 
 Coordinates = npt.NDArray[np.floating[Any]]
 
-ALL_AXES = (1.0, 1.0, 1.0)
-
 
 class BadPosition(ValueError):
-    """A design returned a position that is no finite number."""
+    """A design returned what is no position: not a finite number, or not one for each of its axes."""
 
 
 class Cursor(NamedTuple):
-    """Where a block begins: ``start`` is the next text position, ``first`` that of the row's first
+    """Where a block begins: ``start`` is the next text position, ``first`` that of the sequence's first
     block, and ``frames`` counts the temporal steps of the blocks before it.
     """
 
@@ -36,28 +35,33 @@ class Cursor(NamedTuple):
 
 
 class BlockPositions(NamedTuple):
-    """Coordinates of a block, three arrays that broadcast to ``[T, H, W]``, and where text goes on: whole
-    numbers or fractions, of any dtype.
+    """Positions of a block: an array for each axis of the design, which broadcasts to ``[T, H, W]``, and the
+    position of the text after it. Integers or fractions, of any dtype.
     """
 
-    t: Coordinates
-    h: Coordinates
-    w: Coordinates
+    coordinates: tuple[Coordinates, ...]
     next_position: float
 
 
 @dataclass(frozen=True)
 class PositionDesign:
-    """Base of all designs: a frozen dataclass whose fields are the design's parameters."""
+    """Base of all designs: a frozen dataclass whose fields are the design's parameters.
+
+    ``name`` is what it is called in a variant, ``axes`` are the names of its axes, of any number; the first
+    is the one on which text is counted (time).
+    """
+
+    name: ClassVar[str]
+    axes: ClassVar[tuple[str, ...]] = ("t", "h", "w")
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """Coordinates of a block, and the position of the text after it."""
+        """Positions of a block, and of the text after it."""
         raise NotImplementedError
 
     @property
-    def text_step(self) -> tuple[float, float, float]:
-        """What one text token adds on each axis: 1 and, where text ignores height and width, 0."""
-        return ALL_AXES
+    def text_step(self) -> tuple[float, ...]:
+        """What a text token adds on each axis: 1 or, where text leaves an axis at zero, 0."""
+        return (1.0,) * len(self.axes)
 
     def generation_start(self, next_position: float, largest: Callable[[], float]) -> float:
         """Position of the first generated token, ``next_position`` being that of a next prompt token and
@@ -66,18 +70,20 @@ class PositionDesign:
         return next_position
 
     def layer_groups(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
-        """The designs that the layers of a model use, and for every layer which of them."""
+        """The designs that the layers of a model use, all with the same axes, and for every layer the index
+        of its design among them.
+        """
         return (self,), (0,) * layers
 
 
 @dataclass(frozen=True)
 class SequencePositions:
-    """Positions of one unpadded row.
+    """Positions of one unpadded sequence.
 
-    ``ids``: ``[R, L]``, rows t, h, w of each layer group of the design (one, except for CircleRoPE's AGE);
-    int64 if all positions of the row, and of what is generated after it, are integers, and float64
-    otherwise. Generated token ``k`` sits at ``next_position + k * step``, both ``[R]``; never derive that from a
-    padded length.
+    ``ids``: ``[R, L]``, the axes of each layer group of the design (one group, except for CircleRoPE's AGE);
+    int64 if all positions, of the sequence and of what is generated after it, are integers, and float64
+    otherwise. Generated token ``k`` stands at ``next_position + k * step``, both ``[R]``; never derive that
+    from a padded length.
     """
 
     ids: npt.NDArray[Any]
@@ -86,31 +92,31 @@ class SequencePositions:
 
     @property
     def p_next(self) -> float:
-        """The first generated token's position in time; an int if positions are whole."""
+        """The first generated token's position on the first axis; an int if positions are integers."""
         first = float(self.next_position[0])
         return first if self.ids.dtype == np.float64 else int(first)
 
 
 def position_ids(design: PositionDesign, segments: Sequence[Segment]) -> SequencePositions:
-    """Positions of one unpadded row under a design.
+    """Positions of one unpadded sequence under a design.
 
     Raises:
-        BadPosition: the design returns what is no finite number.
+        BadPosition: the design returns what is no position.
     """
     designs, _ = design.layer_groups(0)
     plans = [SequencePlan(each, segments) for each in designs]
-    ids = np.empty((3 * len(plans), plans[0].length), positions_dtype(plans))
-    for group, plan in enumerate(plans):
-        plan.write(ids[3 * group : 3 * group + 3])
-    next_position = np.concatenate([plan.next_position for plan in plans])
-    return SequencePositions(ids, next_position, np.concatenate([plan.step for plan in plans]))
+    step = np.concatenate([plan.step for plan in plans])
+    ids = np.empty((len(step), plans[0].length), positions_dtype(plans))
+    write_positions(plans, ids)
+    return SequencePositions(ids, np.concatenate([plan.next_position for plan in plans]), step)
 
 
 class SequencePlan:
-    """Positions of one row, worked out per segment; :meth:`write` spreads them over the tokens.
+    """Positions of one sequence under one design, worked out per segment; :meth:`write` spreads them over
+    the tokens.
 
-    Costs a few small arrays per segment and one assignment per token and axis. ``is_integer``: all positions,
-    of the row and of what follows it, are integers.
+    Costs a few small arrays per segment and one assignment per token and axis. ``is_integer``: all
+    positions, of the sequence and of what follows it, are integers.
     """
 
     def __init__(self, design: PositionDesign, segments: Sequence[Segment]) -> None:
@@ -127,6 +133,9 @@ class SequencePlan:
             else:
                 first = at if first is None else first
                 placed = design.place(segment, Cursor(at, first, frames))
+                if len(placed.coordinates) != len(self.step):
+                    found, axes = len(placed.coordinates), ", ".join(design.axes)
+                    raise BadPosition(f"{design} places tokens on {found} axes, not on {axes}")
                 self._placed.append(placed)
                 at, frames = float(placed.next_position), frames + segment.grid[0]
         self.next_position = float(design.generation_start(at, self._largest)) * self.step
@@ -144,11 +153,14 @@ class SequencePlan:
                     return False
         return True
 
+    def _coordinates(self) -> Iterator[Coordinates]:
+        return (axis for placed in self._placed if placed for axis in placed.coordinates)
+
     def _values(self) -> Iterator[Coordinates]:
-        """All that positions are made of, flat: what is small together."""
+        """All numbers that positions are made of, flat: the small arrays joined into one."""
         starts = zip(self._starts, self.segments, strict=True)
         text = [start * self.step for start, segment in starts if isinstance(segment, TextRun)]
-        axes = {id(axis): axis for placed in self._placed if placed for axis in placed[:3]}
+        axes = {id(axis): axis for axis in self._coordinates()}
         flat = [np.ravel(axis).astype(np.float64, copy=False) for axis in axes.values()]
         yield np.concatenate(
             [self.step, self.next_position, *text, *(each for each in flat if each.size < 4096)]
@@ -158,11 +170,10 @@ class SequencePlan:
     def _largest(self) -> float:
         text = zip(self._starts, self.segments, strict=True)
         found = [start + each.length - 1 for start, each in text if isinstance(each, TextRun)]
-        found += [float(np.max(axis)) for placed in self._placed if placed for axis in placed[:3]]
-        return max(found, default=-1.0)
+        return max([*found, *(float(np.max(axis)) for axis in self._coordinates())], default=-1.0)
 
     def write(self, out: npt.NDArray[Any]) -> None:
-        """Fill ``out [3, L]``, any view whose last axis is contiguous."""
+        """Fill ``out [axes, L]``, any view whose last axis is contiguous."""
         begin = 0
         for segment, start, placed in zip(self.segments, self._starts, self._placed, strict=True):
             window = out[:, begin : begin + segment.length]
@@ -175,21 +186,29 @@ class SequencePlan:
                 _spread(window, segment, placed)
 
 
+def write_positions(plans: Sequence[SequencePlan], out: npt.NDArray[Any]) -> None:
+    """Fill ``out [R, L]`` with the positions of one sequence: the axes of each layer group, in order."""
+    begin = 0
+    for plan in plans:
+        plan.write(out[begin : begin + len(plan.step)])
+        begin += len(plan.step)
+
+
 def positions_dtype(plans: Iterable[SequencePlan]) -> type[np.int64 | np.float64]:
-    """What holds the positions of rows exactly."""
+    """The dtype that holds the positions of all sequences exactly."""
     return np.int64 if all(plan.is_integer for plan in plans) else np.float64
 
 
 def _spread(window: npt.NDArray[Any], block: VisualBlock, placed: BlockPositions) -> None:
     order = None if block.tile is None else block.order()
-    for axis in range(3):
+    for axis, coordinates in enumerate(placed.coordinates):
         if order is None:
-            window[axis].reshape(block.grid)[...] = placed[axis]
+            window[axis].reshape(block.grid)[...] = coordinates
         else:
-            window[axis][order] = np.broadcast_to(placed[axis], block.grid)
+            window[axis][order] = np.broadcast_to(coordinates, block.grid)
 
 
-def axes_of(block: VisualBlock) -> Iterator[Coordinates]:
-    """Time, row and column of a block's places, shaped to broadcast to ``[T, H, W]``."""
+def grid_indices(block: VisualBlock) -> Iterator[Coordinates]:
+    """Temporal step, row and column of a block's tokens, each shaped to broadcast to ``[T, H, W]``."""
     for axis, size in enumerate(block.grid):
         yield np.arange(float(size)).reshape([-1 if each == axis else 1 for each in range(3)])

@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import BadParameter, require_positive
-from evalkit.rope.positions import BlockPositions, Coordinates, Cursor, PositionDesign, axes_of
+from evalkit.rope.positions import BlockPositions, Coordinates, Cursor, PositionDesign, grid_indices
 from evalkit.rope.positions.grid import Grid
 
 # An orthonormal basis (t, h, w are the last, second and first component) of the plane that is
@@ -43,6 +43,7 @@ class Circle(PositionDesign):
             ``first_half`` (``strategy_3``).
     """
 
+    name = "circle"
     radius: float | str = 10.0
     alpha: float = 0.5
     move_to_origin: bool = True
@@ -78,7 +79,7 @@ class Circle(PositionDesign):
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        t, h, w = axes_of(block)
+        t, h, w = grid_indices(block)
         z = self.temporal_stride * t
         # Evenly spaced: the last is the largest, and the mean lies half way.
         x, y, depth = (axis - axis.flat[-1] / 2 if self.move_to_origin else axis for axis in (w, h, z))
@@ -88,7 +89,7 @@ class Circle(PositionDesign):
         origin = at.start + self._lift(float(ring.min()))
         largest = origin + float(ring.max()) + float(along.flat[-1])
         first, second, third = (origin + along + axis for axis in ring)
-        return BlockPositions(third, second, first, largest + 1)
+        return BlockPositions((third, second, first), largest + 1)
 
     def _ring(self, x: Coordinates, y: Coordinates, radius: float) -> Coordinates:
         """Points ``[3, H, W]`` of one frame."""

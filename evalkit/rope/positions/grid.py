@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import BlockPositions, Coordinates, Cursor, PositionDesign, axes_of
+from evalkit.rope.positions import BlockPositions, Coordinates, Cursor, PositionDesign, grid_indices
 
 # Of the released Qwen2.5-VL checkpoints; a model's own value replaces it when a variant is installed.
 QWEN_TOKENS_PER_SECOND = 2.0
@@ -20,7 +20,7 @@ Compat = Literal["none", "hf5", "int_seconds", "hf5+int_seconds"]
 
 @dataclass(frozen=True)
 class Grid(PositionDesign):
-    """Token ``(t, h, w)`` sits at ``(b + time(t), b + h, b + w)``; text goes on after the largest.
+    """Token ``(t, h, w)`` stands at ``(b + time(t), b + h, b + w)``; text goes on after the largest.
 
     ``time(t)`` is ``temporal_stride * t``, as in Qwen2-VL. With ``absolute_time`` (Qwen2.5-VL) a
     video's is ``floor(temporal_stride * t * seconds_per_grid * tokens_per_second)``. By default the
@@ -33,6 +33,7 @@ class Grid(PositionDesign):
     (4.50 to 5.17) cuts ``seconds_per_grid`` to a whole number; ``hf5+int_seconds`` does both.
     """
 
+    name = "grid"
     temporal_stride: float = 1.0
     absolute_time: bool | None = None
     tokens_per_second: float | None = None
@@ -45,14 +46,14 @@ class Grid(PositionDesign):
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        _, h, w = axes_of(block)
+        _, h, w = grid_indices(block)
         times = self._times(block)
         _, rows, columns = block.grid
         extent = float(max(rows, columns) - 1)
         if "hf5" not in self.compat:
             extent = max(extent, float(times[-1]))
         t = at.start + times.reshape(-1, 1, 1)
-        return BlockPositions(t, at.start + h, at.start + w, at.start + extent + 1)
+        return BlockPositions((t, at.start + h, at.start + w), at.start + extent + 1)
 
     def generation_start(self, next_position: float, largest: Callable[[], float]) -> float:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""

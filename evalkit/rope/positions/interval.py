@@ -7,12 +7,12 @@ from typing import Literal
 
 from evalkit.rope.layout import VisualBlock
 from evalkit.rope.parameters import require_positive
-from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign, axes_of
+from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign, grid_indices
 
 
 @dataclass(frozen=True)
 class Interval(PositionDesign):
-    """Token ``(t, h, w)`` sits at ``(s + stride * t, s + h, s + w)`` and text goes on at ``b + N``.
+    """Token ``(t, h, w)`` stands at ``(s + stride * t, s + h, s + w)`` and text goes on at ``b + N``.
 
     The paper (arXiv 2510.23095, table 4) says no more than "enlarging the modality interval to match
     that of vanilla RoPE, similar to RoPE-Tie"; there is no code, and the exact rule is ours.
@@ -20,6 +20,7 @@ class Interval(PositionDesign):
     ``s = b + floor((N - E) / 2)``, ``E`` being its extent on its longest axis.
     """
 
+    name = "interval"
     interval: Literal["right", "symmetric"] = "right"
     temporal_stride: float = 1.0
 
@@ -28,11 +29,11 @@ class Interval(PositionDesign):
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        t, h, w = axes_of(block)
+        t, h, w = grid_indices(block)
         frames, rows, columns = block.grid
         extent = max(self.temporal_stride * (frames - 1) + 1, rows, columns)
         # A large stride makes a grid longer than its number of tokens: text never goes back.
         length = max(float(block.length), extent)
         origin = at.start + ((length - extent) // 2 if self.interval == "symmetric" else 0.0)
         next_position = at.start + length
-        return BlockPositions(origin + self.temporal_stride * t, origin + h, origin + w, next_position)
+        return BlockPositions((origin + self.temporal_stride * t, origin + h, origin + w), next_position)

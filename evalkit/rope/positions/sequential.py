@@ -10,9 +10,11 @@ from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign
 
 @dataclass(frozen=True)
 class Sequential(PositionDesign):
-    """Token ``k`` of a block sits at ``b + k`` on every axis; text goes on at ``b + N``."""
+    """Token ``k`` of a block stands at ``b + k`` on every axis; text goes on at ``b + N``."""
+
+    name = "sequential"
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """See :class:`~evalkit.rope.positions.PositionDesign`."""
         line = block.order() + at.start
-        return BlockPositions(line, line, line, at.start + block.length)
+        return BlockPositions((line, line, line), at.start + block.length)

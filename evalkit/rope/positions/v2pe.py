@@ -12,7 +12,7 @@ from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign
 
 @dataclass(frozen=True)
 class SmallSteps(PositionDesign):
-    """Token ``k`` of a block sits at ``b - 1 + step * (k + 1)``; text goes on at the next whole
+    """Token ``k`` of a block stands at ``b - 1 + step * (k + 1)``; text goes on at the next whole
     number above the last one's, ``ceil(b - 1 + step * N) + 1`` (arXiv 2412.09616).
 
     ``step`` is between 1/256 and 1 in training; 1/16 is our default (the paper evaluates several).
@@ -20,6 +20,7 @@ class SmallSteps(PositionDesign):
     JJJYmmm/Multimodal-RoPEs does.
     """
 
+    name = "v2pe"
     step: float = 1 / 16
     span: float | None = None
 
@@ -37,4 +38,4 @@ class SmallSteps(PositionDesign):
         line = last_text + step * (block.order() + 1.0)
         # A block of `span` ends where its length says, whatever rounding did to span / N * N.
         extent = step * count if self.span is None else self.span
-        return BlockPositions(line, line, line, math.ceil(last_text + extent) + 1.0)
+        return BlockPositions((line, line, line), math.ceil(last_text + extent) + 1.0)
