@@ -57,7 +57,7 @@ def different(one: ModelInfo, other: ModelInfo) -> set[str]:
 
 def test_one_weight_of_the_merger_tells_large_checkpoints_apart(tmp_path: Path) -> None:
     """Over 64 MB, sixteen blocks of 1 MB counted: this change was in none of them."""
-    config = TINY["qwen2_vl"].build().config
+    config = TINY["qwen2_vl"].model().config
     config.text_config.vocab_size = 66_000
     torch.manual_seed(0)
     model = transformers.Qwen2VLForConditionalGeneration(config)
