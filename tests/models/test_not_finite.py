@@ -111,7 +111,7 @@ def test_a_prompt_that_makes_them_is_an_error_among_others(tmp_path: Path) -> No
     clean = describe_model(str(folder), load_config=LoadConfig(device="cpu")).load()
     broken = describe_model(str(folder), load_config=LoadConfig(device="cpu")).load()
     with torch.no_grad():
-        (token,) = broken.processor.tokenizer.encode("Z")
+        (token,) = broken.info.processor.tokenizer.encode("Z")
         broken.module.get_input_embeddings().weight[token] = float("nan")
     texts = ("What?", "Who is it?", "Z is it?", "Where?")
     expected, found = (ask(model, texts) for model in (clean, broken))
