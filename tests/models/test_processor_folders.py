@@ -220,7 +220,7 @@ def test_the_chat_is_written_as_transformers_writes_it(made: Made) -> None:
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
     parts = [MediaRef("image", path="a"), MediaRef("video", path="b"), Text("Which?")]
-    assert made.processor.render(parts, made.folder.name, "{}") == chat
+    assert made.processor.render(parts, FAMILY_ROWS[made.folder.name], "{}") == chat
 
 
 @pytest.mark.parametrize("family", [each for each in FAMILIES if each in REAL])
