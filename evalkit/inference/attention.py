@@ -105,12 +105,7 @@ def _vision_attention_forward(
     **_: Any,
 ) -> tuple[Tensor, None]:
     found = evalkit_attention.attend(
-        query[0],
-        key[0],
-        value[0],
-        cu_seqlens=cu_seq_lens_q,
-        max_seqlen=max_length_q,
-        scaling=scaling,
+        query[0], key[0], value[0], cu_seqlens=cu_seq_lens_q, max_seqlen=max_length_q, scaling=scaling
     )
     return _tokens_first(found), None
 

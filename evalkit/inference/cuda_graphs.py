@@ -66,15 +66,10 @@ def _replay(graph: Any, result: Tensor, work: StepFn) -> Tensor:
 
 @dataclass(kw_only=True)
 class CapturedStep:
-    """A decode step of all ``N`` sequences of some caches.
+    """A decode step of all ``N`` sequences of some caches, of which attention reads ``widths`` slots.
 
-    Attributes:
-        kv_caches: the caches.
-        widths: of each cache, the slots that attention reads.
-        ids: input: the last token of each sequence, ``[N]``.
-        positions: input: their positions, ``[1 + R, 1, N]``.
-        slot_mappings: input: of each cache, the slots for the new keys and values.
-        replay: computes hidden states ``[N, hidden]`` of these inputs.
+    ``replay`` computes hidden states ``[N, hidden]`` from what is in memory at ``ids [N]`` (the last tokens),
+    ``positions [1 + R, 1, N]``, and the ``slot_mappings`` of each cache.
     """
 
     kv_caches: Sequence[KVCache]
@@ -108,12 +103,9 @@ class CapturedStep:
 
 @dataclass
 class GraphRunner:
-    """Captures decode steps where that pays, and replays them.
+    """Captures decode steps where that pays, and replays them; with ``capture`` None it never does.
 
-    Attributes:
-        capture: how; None never captures.
-        num_key_value_groups: query heads of a key-value head.
-        stats: counts the captures.
+    ``num_key_value_groups``: query heads of a key-value head.
     """
 
     capture: Capture | None

@@ -74,20 +74,17 @@ class _PendingPrefill:
     sequences: list[SequenceState]
     first_tokens: AsyncHostCopy | None
 
+    def remaining(self) -> list[SequenceState]:
+        """Its sequences without preempted ones."""
+        return [sequence for sequence in self.sequences if not sequence.preempted]
+
 
 @dataclass(kw_only=True)
 class HfDecoder:
     """See :class:`evalkit.inference.base.Decoder`.
 
-    Attributes:
-        model: the transformers model.
-        installed: the RoPE variant in it.
-        vision_encoder: its vision tower.
-        generation_tokens: stop tokens, banned tokens and placeholders.
-        text: detokenizer.
-        stats: counters.
-        uncached_vision: encode every medium anew and alone.
-        capture: captures decode steps as CUDA graphs; None launches every kernel.
+    ``uncached_vision`` encodes every medium anew and alone, for comparison. ``capture`` captures decode steps
+    as CUDA graphs; with None, every kernel is launched.
     """
 
     model: Any
@@ -115,7 +112,7 @@ class HfDecoder:
     def tokens(self) -> int:
         """See :class:`evalkit.inference.base.Decoder`."""
         pending = sum(len(each.batch.token_ids) for each in self._pending_prefills)
-        return pending + sum(kv_cache.capacity for kv_cache in self._kv_caches)
+        return pending + sum(len(each.sequences) * each.slots for each in self._kv_caches)
 
     @_guarded
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
@@ -144,9 +141,9 @@ class HfDecoder:
         """See :class:`evalkit.inference.base.Decoder`."""
         preempted = self._sequences()[keep:]
         for sequence in preempted:
-            sequence.finish_reason = "error"
+            sequence.preempt()
         self._kv_caches = [kv_cache for kv_cache in self._kv_caches if kv_cache.active_groups()]
-        self._pending_prefills = [each for each in self._pending_prefills if _not_preempted(each.sequences)]
+        self._pending_prefills = [each for each in self._pending_prefills if each.remaining()]
         return [sequence.item for sequence in preempted]
 
     def _decoding(self) -> list[SequenceState]:
@@ -154,8 +151,8 @@ class HfDecoder:
         return [sequence for kv_cache in self._kv_caches for sequence in kv_cache.running]
 
     def _sequences(self) -> list[SequenceState]:
-        """Unfinished sequences in KV caches, and those of pending prefills."""
-        pending = [each for prefill in self._pending_prefills for each in _not_preempted(prefill.sequences)]
+        """Unfinished sequences in KV caches, and all of pending prefills."""
+        pending = [each for prefill in self._pending_prefills for each in prefill.remaining()]
         return self._decoding() + pending
 
     def _prefill(self, prefix_groups: Sequence[PrefixGroup]) -> _PendingPrefill:
@@ -175,9 +172,9 @@ class HfDecoder:
                 self.generation_tokens.placeholder_token_ids,
             )
             hidden = self._forward(inputs, batch.positions, batch.attend)
-            last_tokens = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
+            last = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
             sequences = [SequenceState(*pair) for pair in zip(batch.items, batch.next_position, strict=True)]
-            first_tokens = self._select_tokens(sequences, hidden[to_device(last_tokens, hidden.device)])
+            first_tokens = self._select_tokens(sequences, hidden[to_device(last, hidden.device)])
             self.stats.counts["visual"] += sum(len(each.tokens) for each in features)
             self.stats.counts["prefill"] += len(ids)
             self.stats.counts["prompt"] += sum(item.length for item in batch.items)
@@ -194,7 +191,7 @@ class HfDecoder:
                 if pending.first_tokens is not None:
                     self._accept(pending.sequences, pending.first_tokens)
                     pending.first_tokens = None
-                sequences += _not_preempted(pending.sequences)
+                sequences += pending.remaining()
                 new += kv_caches_of(pending.batch, pending.sequences)
         self._kv_caches = [*self._kv_caches, *new]  # merged before the next step: more may be added till then
         self._pending_prefills = []
@@ -288,19 +285,14 @@ def _merged_by_bucket(kv_caches: Sequence[KVCache]) -> list[KVCache]:
     """The active groups of caches, in one cache for each bucket."""
     buckets: dict[tuple[int, int], list[tuple[KVCache, list[int]]]] = {}
     for kv_cache in kv_caches:
-        if kv_cache.active_groups():
-            buckets.setdefault(kv_cache.bucket, []).append((kv_cache, kv_cache.active_groups()))
-    return [
-        parts[0][0] if len(parts) == 1 and parts[0][0].all_active else merge_kv_caches(parts, slots)
-        for (_, slots), parts in buckets.items()
-    ]
-
-
-def _not_preempted(sequences: Sequence[SequenceState]) -> list[SequenceState]:
-    """Sequences that run, and those that finished by themselves."""
-    return [
-        sequence for sequence in sequences if sequence.finish_reason != "error" or sequence.error is not None
-    ]
+        if active := kv_cache.active_groups():
+            buckets.setdefault(kv_cache.bucket, []).append((kv_cache, active))
+    merged = []
+    for (_, slots), parts in buckets.items():
+        kv_cache, active = parts[0]
+        unchanged = len(parts) == 1 and len(active) == len(kv_cache.sequences)
+        merged.append(kv_cache if unchanged else merge_kv_caches(parts, slots))
+    return merged
 
 
 _WIDER = {torch.float16: "try `--dtype bfloat16`", torch.bfloat16: "try `--dtype float32`"}

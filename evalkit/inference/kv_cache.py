@@ -81,11 +81,6 @@ class KVCache:
         return self.group_size, self.slots
 
     @property
-    def capacity(self) -> int:
-        """Slots of all groups."""
-        return len(self.sequences) * self.slots
-
-    @property
     def running(self) -> list[SequenceState]:
         """Unfinished sequences, in the order of their numbers."""
         return [sequence for group in self.sequences for sequence in group if sequence.finish_reason is None]
@@ -97,11 +92,6 @@ class KVCache:
             for number, group in enumerate(self.sequences)
             if any(sequence.finish_reason is None for sequence in group)
         ]
-
-    @property
-    def all_active(self) -> bool:
-        """Whether every group has unfinished sequences."""
-        return len(self.active_groups()) == len(self.sequences)
 
     @property
     def next_length(self) -> int:

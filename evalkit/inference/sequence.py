@@ -20,7 +20,7 @@ class SequenceState:
         item: the prompt.
         next_position: positions of the first generated token, ``[R]``.
         token_ids: generated so far, without the stop token.
-        finish_reason: None while it runs; ``error`` without an ``error`` message if it was preempted.
+        finish_reason: None while it runs.
         margin: see :class:`~evalkit.core.types.Generation`.
         error: why it has no answer.
     """
@@ -31,6 +31,15 @@ class SequenceState:
     finish_reason: FinishReason | None = None
     margin: float = math.inf
     error: str | None = None
+
+    def preempt(self) -> None:
+        """Take it out of its batch, to be begun anew."""
+        self.finish_reason = "error"
+
+    @property
+    def preempted(self) -> bool:
+        """Whether it was taken out; a sequence that failed has an error message."""
+        return self.finish_reason == "error" and self.error is None
 
     def fail(self, error: str) -> None:
         """Finish without an answer."""

@@ -22,15 +22,10 @@ FEATURE_CACHE_BYTES = 2 << 30
 
 @dataclass
 class VisionEncoder:
-    """A model's vision tower and connector, and the features of the media encoded last.
+    """The vision tower and connector of a transformers model, and the features of the media encoded last.
 
-    Attributes:
-        model: the transformers model.
-        encode: its family's encoder.
-        normalise: pixel normalisation by kind of media.
-        connector: see :class:`~evalkit.models.hf_model.FamilyAdapter`.
-        shared_with: encoders of the models that share the tower, this one included, in a fixed order: what
-            one of them encodes is cached for all.
+    ``connector``: see :class:`~evalkit.models.hf_model.FamilyAdapter`. ``shared_with``: encoders of the
+    models that share the tower, this one included, in a fixed order; what one encodes is cached for all.
     """
 
     model: Any

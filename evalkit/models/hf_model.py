@@ -224,7 +224,7 @@ class HfModelInfo:
             self.dtype,
             self.device,
             self.device_map,
-            self.adapter.pad_modules,
+            pad_modules=self.adapter.pad_modules,
         )
         if self.read.state() != self.state:
             raise EnvironmentProblem(

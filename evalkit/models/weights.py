@@ -25,10 +25,12 @@ def load_weights(
     dtype: torch.dtype,
     device: torch.device,
     device_map: str | None,
+    *,
     pad_modules: Callable[[Any], Iterable[Any]] | None,
 ) -> Any:
     """A transformers model in evaluation mode, whose every weight comes from a checkpoint; all of that
     are taken, its adapter is merged, and there is an embedding for every token of the tokenizer.
+    ``pad_modules``: see :class:`~evalkit.models.hf_model.FamilyAdapter`.
 
     Raises:
         UsageError: there is no such device map.

@@ -1,4 +1,4 @@
-"""The formulas of the limit against FLOPs that PyTorch counts."""
+"""The formulas of the roofline against FLOPs that PyTorch counts."""
 
 from __future__ import annotations
 

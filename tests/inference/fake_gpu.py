@@ -1,9 +1,9 @@
-"""A device that is not the CPU, for machines without one: memory of the CPU that says it is a GPU's.
+"""A fake GPU for machines without one: memory of the CPU that claims to be a GPU's.
 
-Within :class:`FakeGpu`, tensors made for ``cuda`` or to_device there are :class:`FakeGpuTensor`, and what is computed
-from them is too. As on a real GPU, no operation takes tensors of both kinds (but for scalars and indices),
-and NumPy can't read them. Nothing is computed differently. What a real GPU would be waited for is noted in
-:attr:`SyncDetector.waits`.
+Within :class:`FakeGpu`, tensors that are created on or copied to ``cuda`` are :class:`FakeGpuTensor`, and so
+is what is computed from them. As on a real GPU, no operation takes tensors of both devices (scalars and
+indices excepted), and NumPy can't read them. Nothing is computed differently. :attr:`SyncDetector.waits`
+lists the calls that would wait for a real GPU.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GPU = torch.device("cuda", 0)
 
 
 class FakeGpuTensor(Tensor):
-    """A tensor on the pretended GPU."""
+    """A tensor on the fake GPU."""
 
     device = property(lambda self: GPU)  # type: ignore[assignment]
     is_cuda = property(lambda self: True)  # type: ignore[assignment]
@@ -40,7 +40,7 @@ class FakeGpuTensor(Tensor):
 
 
 class FakeGpu(TorchFunctionMode):
-    """Where there is a GPU."""
+    """Within, there is a GPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,10 +61,10 @@ class FakeGpu(TorchFunctionMode):
 
 
 class SyncDetector(FakeGpu):
-    """Where there is a GPU, and it is seen who waits for it.
+    """Within, there is a GPU, and calls that would wait for it are listed.
 
     Attributes:
-        waits: what a real one would have been waited for with, and in which function.
+        waits: these calls, and the functions that made them.
     """
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ READING += ("__bool__", "__int__", "__float__", "__index__")
 def _waits(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
     """Whether a real GPU would be waited for: for numbers from it, or to copy memory that isn't pinned."""
     name = getattr(func, "__name__", "")
-    target, _, _ = _sent(func, args, kwargs)
+    target, _, _ = _on_cpu(func, args, kwargs)
     if func in (torch.tensor, torch.as_tensor, torch.asarray):
         return target is not None and target.type == "cuda"
     if not args:
@@ -120,14 +120,14 @@ def _waits(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
         other = (args[1].device if name == "copy_" else target) or own.device
         return own.device.type != other.type and not kwargs.get("non_blocking")
     if name in ("__getitem__", "__setitem__", "index_put", "index_put_"):
-        return there and any(map(_found_out, args[1] if isinstance(args[1], tuple) else args[1:2]))
+        return there and any(map(_needs_sync, args[1] if isinstance(args[1], tuple) else args[1:2]))
     if name == "repeat_interleave":
         return there and isinstance(args[1], FakeGpuTensor) and "output_size" not in kwargs
     return there and name in READING
 
 
-def _found_out(index: Any) -> bool:
-    """Whether an index must be copied, or the places that it means be counted, first."""
+def _needs_sync(index: Any) -> bool:
+    """Whether an index must be copied first, or its true entries be counted."""
     if isinstance(index, Tensor):
         return not isinstance(index, FakeGpuTensor) or index.dtype == torch.bool
     return isinstance(index, list)
@@ -136,7 +136,7 @@ def _found_out(index: Any) -> bool:
 def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
     on_gpu = [each for each in tensors if isinstance(each, FakeGpuTensor)]
-    target, args, kwargs = _sent(func, args, kwargs)
+    target, args, kwargs = _on_cpu(func, args, kwargs)
     name = getattr(func, "__name__", "")
     if target is None and on_gpu:
         _check(name, args, kwargs)
@@ -156,8 +156,8 @@ def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     return tree_map_only(Tensor, lambda each: each.as_subclass(FakeGpuTensor), found) if goes else found
 
 
-def _sent(func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[torch.device | None, Any, dict[str, Any]]:
-    """Where the result is asked for, and the arguments with the CPU instead."""
+def _on_cpu(func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[torch.device | None, Any, dict[str, Any]]:
+    """The device that is asked for, and the arguments with the CPU in its place."""
     target = None
     if kwargs.get("device") is not None:
         target = torch.device(kwargs["device"])

@@ -1,4 +1,4 @@
-"""Prompts are read without waiting for the GPU, so that it has work while the next ones are laid out."""
+"""Prefill and decode steps don't wait for the GPU, so that it is busy while the next call is laid out."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from evalkit.rope.variants import parse_variant
 
 
 def waits(name: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is waited for, but for the tokens that are fetched, when prompts come in while others are being
-    answered, and in a few steps, recorded ones among them.
+    """Calls that wait for the GPU, apart from fetching tokens, when prompts are added to running ones, and in
+    a few steps, captured ones among them.
     """
 
     def at_once(*args: Any, **kwargs: Any) -> torch.Tensor:
@@ -50,7 +50,7 @@ def waits(name: str, variant: str, monkeypatch: pytest.MonkeyPatch) -> list[str]
         return list(gpu.waits)
 
 
-def test_the_pretended_gpu_notes_what_is_waited_for() -> None:
+def test_the_fake_gpu_lists_what_waits() -> None:
     with SyncDetector() as gpu:
         there, here = torch.ones(3, device="cuda"), torch.ones(3)
         for harmless in (
@@ -80,7 +80,7 @@ def test_the_pretended_gpu_notes_what_is_waited_for() -> None:
             waiting()
             assert len(gpu.waits) == number + 1
         assert isinstance(there, FakeGpuTensor)
-        assert gpu.waits[0].startswith("tolist in test_the_pretended")
+        assert gpu.waits[0].startswith("tolist in test_the_fake")
 
 
 @pytest.mark.parametrize("variant", SOME)
@@ -90,7 +90,7 @@ def test_nothing_is_waited_for(name: str, variant: str, monkeypatch: pytest.Monk
 
 
 def test_only_transformers_deepstack_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes a mask, of which a GPU counts the places."""
+    """It indexes by a mask, whose true entries a GPU must count."""
     found = waits("qwen3_vl", "mrope-i", monkeypatch)
     assert found
     assert all(each.endswith("_deepstack_process") for each in found)

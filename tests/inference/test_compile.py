@@ -38,7 +38,7 @@ def test_a_compiled_model_gives_the_same_answers(name: str) -> None:
 
 
 def test_steps_run_uncompiled() -> None:
-    """Compiled layers are called to read prompts, and only for that."""
+    """Compiled layers are called in prefill only."""
     family = TINY["internvl"]
     model = family.model()
     layers = model.model.language_model.layers

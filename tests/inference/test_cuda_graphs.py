@@ -1,4 +1,4 @@
-"""Recorded steps: what a recording computes, with a capture that records by doing the work again."""
+"""Captured decode steps, with a capture that replays by doing the work again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def again(work: StepFn) -> StepFn:
     return work
 
 
-def unrecordable(work: StepFn) -> StepFn:
+def uncapturable(work: StepFn) -> StepFn:
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
@@ -38,7 +38,7 @@ def answered(name: str, variant: str, capture: Any) -> tuple[dict[str, Any], HfD
 
 @pytest.mark.parametrize("variant", SOME)
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl", "internvl"])
-def test_recorded_steps_give_the_same_answers(name: str, variant: str) -> None:
+def test_captured_steps_give_the_same_answers(name: str, variant: str) -> None:
     expected, _ = answered(name, variant, None)
     found, used = answered(name, variant, again)
     assert found == expected
@@ -47,9 +47,9 @@ def test_recorded_steps_give_the_same_answers(name: str, variant: str) -> None:
     assert used._graph_runner._captured is None, "memory is given back"
 
 
-def test_what_can_t_be_recorded_is_done_step_by_step() -> None:
+def test_what_can_t_be_captured_is_launched() -> None:
     expected, _ = answered("qwen2_5_vl", "mrope", None)
     with pytest.warns(UserWarning, match="without CUDA graphs: operation not permitted"):
-        found, used = answered("qwen2_5_vl", "mrope", unrecordable)
+        found, used = answered("qwen2_5_vl", "mrope", uncapturable)
     assert found == expected
     assert used.stats.counts["graphs"] == 0

@@ -1,4 +1,4 @@
-"""Generation on a tiny random Qwen2.5-VL: the cache, the batch and the padding change nothing."""
+"""Generation on a tiny random Qwen2.5-VL: neither the cache nor the batch changes anything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from evalkit.rope.variants import parse_variant
 VARIANTS = ("vanilla", "mrope", "mrope-i", "mrope-i(spatial_reset=false)", "mhrope")
 BANNED = (IMAGE_PAD, VIDEO_PAD, PAD)
 VISUAL = (IMAGE_PAD, VIDEO_PAD)
-RULES = GenerationTokens(frozenset({EOS}), BANNED, VISUAL)
+TOKENS = GenerationTokens(frozenset({EOS}), BANNED, VISUAL)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def installed(request: pytest.FixtureRequest, model: Any) -> Installed:
 
 
 def generate(
-    model: Any, installed: Installed, items: Sequence[Prepared], generation_tokens: GenerationTokens = RULES
+    model: Any, installed: Installed, items: Sequence[Prepared], generation_tokens: GenerationTokens = TOKENS
 ) -> list[Generation]:
     return generate_with(model, installed, items, generation_tokens, encode)
 
@@ -49,7 +49,7 @@ def uncached(model: Any, installed: Installed, item: Prepared) -> list[int]:
     """Greedy generation that computes everything anew for each token, positions included."""
     found: list[int] = []
     while len(found) < item.max_new_tokens:
-        placement, inputs = prefill(model, installed, [item], RULES, qwen_inputs)
+        placement, inputs = prefill(model, installed, [item], TOKENS, qwen_inputs)
         after = [placement.after(placement.lengths[:, None] + k) for k in range(len(found))]
         new = torch.cat([inputs["position_ids"], *after], dim=2)
         inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([found], dtype=torch.long)], dim=1)
@@ -58,7 +58,7 @@ def uncached(model: Any, installed: Installed, item: Prepared) -> list[int]:
         with torch.inference_mode():
             logits = model(**inputs, use_cache=False).logits[0, -1]
         token = int(logits.index_fill(0, torch.tensor(BANNED), -torch.inf).argmax())
-        if token in RULES.stop_token_ids:
+        if token in TOKENS.stop_token_ids:
             break
         found.append(token)
     return found
@@ -79,17 +79,17 @@ def test_the_batch_changes_nothing(model: Any, installed: Installed) -> None:
 
 def test_padding_moves_logits_by_rounding_only(model: Any, installed: Installed) -> None:
     with torch.inference_mode():
-        _, inputs = prefill(model, installed, PROMPTS, RULES, qwen_inputs)
+        _, inputs = prefill(model, installed, PROMPTS, TOKENS, qwen_inputs)
         together = model(**inputs, logits_to_keep=1).logits[:, -1]
         for index, item in enumerate(PROMPTS):
-            _, inputs = prefill(model, installed, [item], RULES, qwen_inputs)
+            _, inputs = prefill(model, installed, [item], TOKENS, qwen_inputs)
             alone = model(**inputs, logits_to_keep=1).logits[0, -1]
             torch.testing.assert_close(together[index], alone, rtol=1e-4, atol=1e-4)
 
 
 def test_transformers_generate_agrees(model: Any, installed: Installed) -> None:
     for item in PROMPTS:
-        _, inputs = prefill(model, installed, [item], RULES, qwen_inputs)
+        _, inputs = prefill(model, installed, [item], TOKENS, qwen_inputs)
         del inputs["position_ids"]
         seconds = [medium.seconds_per_grid for medium in item.vision if medium.kind == "video"]
         output = model.generate(
@@ -110,7 +110,7 @@ def test_variants_see_pictures_differently(model: Any) -> None:
     def logits(variant: str) -> torch.Tensor:
         installed = install(model, parse_variant(variant))
         with torch.inference_mode():
-            return model(**prefill(model, installed, [PROMPTS[2]], RULES, qwen_inputs)[1]).logits
+            return model(**prefill(model, installed, [PROMPTS[2]], TOKENS, qwen_inputs)[1]).logits
 
     found = [logits(variant) for variant in VARIANTS]
     for index, first in enumerate(found):
@@ -118,7 +118,7 @@ def test_variants_see_pictures_differently(model: Any) -> None:
             assert (first - second).abs().max() > 1e-3
 
 
-def test_every_row_keeps_its_own_limit_and_stops(model: Any) -> None:
+def test_every_sequence_keeps_its_own_limit_and_stops(model: Any) -> None:
     installed = install(model, parse_variant("mrope"))
     short, long = prompt("a", 6, limit=3), prompt("b", 9, limit=9)
     first, second = generate(model, installed, [short, long])
@@ -133,7 +133,7 @@ def test_every_row_keeps_its_own_limit_and_stops(model: Any) -> None:
 def test_placeholders_are_never_generated(model: Any) -> None:
     installed = install(model, parse_variant("mrope"))
     wanted = generate(model, installed, [PROMPTS[0]])[0].token_ids[0]
-    generation_tokens = GenerationTokens(RULES.stop_token_ids, (*BANNED, wanted), VISUAL)
+    generation_tokens = GenerationTokens(TOKENS.stop_token_ids, (*BANNED, wanted), VISUAL)
     assert wanted not in generate(model, installed, [PROMPTS[0]], generation_tokens)[0].token_ids
 
 

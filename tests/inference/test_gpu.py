@@ -68,8 +68,8 @@ def test_bfloat16_answers_seldom_depend_on_the_batch(samples: list[Any], rope: s
     assert sum(a != b for a, b in zip(single, together, strict=True)) <= len(single) // 10
 
 
-def test_recorded_steps_give_the_same_answers(tmp_path: Path) -> None:
-    """Answers long enough for steps to be recorded, anew when rows have left."""
+def test_captured_steps_give_the_same_answers(tmp_path: Path) -> None:
+    """Answers long enough for steps to be captured, and again when sequences have left."""
     name = random_model("random:qwen2_5_vl", tmp_path)
     model = load_model(name, dtype="float32", device="cuda")
     questions = Workload(media=6, questions=2, size=(224, 168), new_tokens=150).generate(tmp_path)
@@ -90,8 +90,8 @@ def test_recorded_steps_give_the_same_answers(tmp_path: Path) -> None:
     assert len(found[0]) == len(requests)
 
 
-def test_prompts_are_read_without_waiting(tmp_path: Path) -> None:
-    """PyTorch itself says whether anything waits for the device while more prompts are taken in."""
+def test_prefill_does_not_wait(tmp_path: Path) -> None:
+    """PyTorch itself says whether adding prompts waits for the device."""
     import torch
 
     name = random_model("random:qwen2_5_vl", tmp_path)

@@ -1,4 +1,4 @@
-"""What the engine does to be fast changes no answer: shared prefixes, company, coming and going, growth."""
+"""Optimizations change no answer: shared prefixes, continuous batching, preemption, growing KV caches."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_shared_prefix_changes_no_answer(name: str, text: str) -> None:
 
 @pytest.mark.parametrize("text", SOME)
 def test_answers_come_and_go(name: str, text: str) -> None:
-    """Units enter while others are being answered, some are dropped and begun anew, one at a time or all."""
+    """Prefix groups are added while others run, and some prompts are preempted and begun anew."""
     family, model, installed = put(name, text)
     asked = questions(family, limit=20)
     items = [*family.prompts, *asked]
@@ -95,9 +95,9 @@ def test_answers_come_and_go(name: str, text: str) -> None:
     prefix_groups.insert(2, PrefixGroup(tuple(asked), asked[0].prefix))
     one = new(name, model, installed)
     found = texts(one.add(prefix_groups[:3]))
-    for unit in prefix_groups[3:]:
+    for prefix_group in prefix_groups[3:]:
         found |= texts(one.step())
-        found |= texts(one.add([unit]))
+        found |= texts(one.add([prefix_group]))
     again = one.preempt(2)
     assert len(one.running) == min(2, len(items) - len(found) - len(again))
     while one.running:
@@ -108,20 +108,20 @@ def test_answers_come_and_go(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", SOME)
-def test_a_long_answer_outgrows_its_place(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_answer_outgrows_its_cache(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     family, model, installed = put(name, text)
     items = questions(family, limit=70)
-    own, columns = decoding.merge_kv_caches, []
+    own, sizes = decoding.merge_kv_caches, []
     monkeypatch.setattr(
-        decoding, "merge_kv_caches", lambda parts, size: columns.append(size) or own(parts, size)
+        decoding, "merge_kv_caches", lambda parts, size: sizes.append(size) or own(parts, size)
     )
     found = texts(generate_all(new(name, model, installed), [PrefixGroup(tuple(items), items[0].prefix)]))
-    assert columns or all(len(ids) < 70 for ids in found.values()), "some ended before"
+    assert sizes or all(len(ids) < 70 for ids in found.values()), "some ended before"
     assert found["q1"] == tuple(recomputed(model, family, items[1], found["q1"]))[: len(found["q1"])]
     assert found == alone(name, model, installed, items)
 
 
-def test_packs_are_cut_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefill_batches_are_cut_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     family, model, installed = put("qwen2_5_vl", "mrope-i")
     expected = alone("qwen2_5_vl", model, installed, family.prompts)
     monkeypatch.setattr(decoding, "MAX_PREFILL_TOKENS", 40)
@@ -130,7 +130,7 @@ def test_packs_are_cut_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("family_name", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
-def test_a_video_may_be_shown_in_parts(family_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_may_be_encoded_in_parts(family_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     family, model, _ = put(family_name, "mrope-i")
     media = [each for item in family.prompts for each in item.vision]
     whole = qwen_vision.encode(model, media, NORMALISE)
@@ -197,10 +197,10 @@ def test_running_out_of_memory_while_going_on_changes_nothing(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("limit", [1, 8])
-def test_running_out_of_memory_for_what_was_read_before_loses_nothing(
+def test_running_out_of_memory_for_pending_prefills_loses_nothing(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """First tokens are there, and no room for what goes on from them; more comes in, and some must go."""
+    """First tokens have arrived, and there is no room for the KV caches; prompts are added and preempted."""
     family, model, installed = put("qwen2_5_vl", "mrope")
     asked = questions(family, limit=limit)
     items = [*asked, *family.prompts]

@@ -1,4 +1,4 @@
-"""Models that run side by side answer as they do alone, and what they have in common is done once."""
+"""Variants in lockstep answer as they do alone, and what they share is computed once."""
 
 from __future__ import annotations
 

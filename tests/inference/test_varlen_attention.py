@@ -1,4 +1,4 @@
-"""What FlashAttention and cuDNN are given on a GPU, with an attention of ours in their place."""
+"""The calls of varlen attention and cuDNN on a GPU, with PyTorch's own attention in their place."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def loop(
 @pytest.mark.parametrize("variant", SOME)
 @pytest.mark.parametrize("long", [prefill.LONG_PREFIX, 8])
 @pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"])
-def test_answers_are_those_of_calls_one_by_one(
+def test_varlen_attention_gives_the_answers_of_single_calls(
     name: str, long: int, variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     family, model, installed = put(name, variant)
@@ -65,7 +65,7 @@ def test_answers_are_those_of_calls_one_by_one(
     assert texts(generate_all(new(name, model, installed), prefix_groups)) == expected
 
 
-def test_a_widened_tower_sees_what_it_saw() -> None:
+def test_padded_mlps_give_the_same_features() -> None:
     family = TINY["qwen2_5_vl"]
     model = family.model()
     pad_modules = adapter_of("qwen2_5_vl").pad_modules
