@@ -19,7 +19,6 @@ from evalkit.engine.worker_pool import (
     Job,
     JobFailure,
     JobResult,
-    ObservedRunner,
     StepTimeout,
     ThreadRunner,
     WorkerPool,
@@ -105,8 +104,10 @@ def map_with_timeout(
                 return _map_in_jobs(
                     items, work, lambda job: pool.submit(job, seconds).result, size * JOBS_PER_READER
                 )
-    here = ObservedRunner(ThreadRunner(), log.step)
-    return _map_in_jobs(items, work, lambda job: partial(JobResult.of, here, job, seconds), JOBS_PER_READER)
+    here = ThreadRunner()
+    return _map_in_jobs(
+        items, work, lambda job: partial(JobResult.of, here, job, seconds, log.step), JOBS_PER_READER
+    )
 
 
 SubmitJob = Callable[[Job], Callable[[], JobResult]]

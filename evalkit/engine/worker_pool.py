@@ -66,12 +66,15 @@ class JobResult:
     problem: JobFailure | None = None
 
     @classmethod
-    def of(cls, runner: JobRunner, job: Job, seconds: float) -> JobResult:
-        """Run a job; what the job itself raises is raised."""
+    def of(
+        cls, runner: JobRunner, job: Job, seconds: float, on_step: Callable[[Any], None] = lambda step: None
+    ) -> JobResult:
+        """Run a job; what the job itself raises is raised. ``on_step`` is told each result as it comes."""
         found: list[Any] = []
         try:
             for step in runner.steps(job, seconds):
-                found.append(step)  # noqa: PERF402 - those before an exception count
+                on_step(step)
+                found.append(step)
         except (StepTimeout, WorkerDied) as problem:
             return cls(found, problem)
         return cls(found)
@@ -240,24 +243,10 @@ class WorkerPool:
         while (found := self._jobs.get()) is not None and not self._closed:
             job, seconds, future = found
             try:
-                future.set_result(JobResult.of(ObservedRunner(runner, self.progress), job, seconds))
+                future.set_result(JobResult.of(runner, job, seconds, self.progress))
             except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
                 future.set_exception(error)
         runner.end()
-
-
-@dataclass(frozen=True)
-class ObservedRunner:
-    """A runner that reports each step to ``on_step``."""
-
-    runner: JobRunner
-    on_step: Callable[[Any], None]
-
-    def steps(self, job: Job, seconds: float) -> Iterator[Any]:
-        """See :class:`JobRunner`."""
-        for step in self.runner.steps(job, seconds):
-            self.on_step(step)
-            yield step
 
 
 def start_fork_server() -> None:
