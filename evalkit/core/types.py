@@ -137,7 +137,7 @@ class Sample:
     problem: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """A sample rendered for one model.
 

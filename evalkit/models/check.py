@@ -87,7 +87,11 @@ def check_checkpoint(name: str, rope: str = "auto", load_config: LoadConfig | No
     with tempfile.TemporaryDirectory(prefix="evalkit-") as folder, quietly():
         for ref in (_picture(Path(folder)), _film(Path(folder))):
             chat = opened.processor.render([ref, Text("What is shown?")], adapter.family.name, adapter.locate)
-            mine = opened.preprocessor.prepare(Request("check", "check", ref.kind, chat, (ref,), 1))
+            mine = opened.preprocessor.prepare(
+                Request(
+                    key="check", task="check", sample_id=ref.kind, prompt=chat, media=(ref,), max_new_tokens=1
+                )
+            )
             prompts[ref.kind] = _spelled(mine, opened)
             findings += [_chat(opened, ref, chat), *_inputs(opened, ref, mine, chat)]
             findings.append(_positions(adapter, opened, ref.kind, mine))

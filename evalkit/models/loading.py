@@ -37,7 +37,7 @@ def load_model(
         UsageError: no such checkpoint, family, variant, dtype or device name.
         EnvironmentProblem: the checkpoint or the device can't be used.
     """
-    return describe_model(name, rope, LoadConfig(dtype, device, processor=processor)).load()
+    return describe_model(name, rope, LoadConfig(dtype=dtype, device=device, processor=processor)).load()
 
 
 def describe_model(name: str, rope: str = "auto", load_config: LoadConfig | None = None) -> ModelInfo:

@@ -116,7 +116,14 @@ def _look(media: Sequence[MediaRef], what: str) -> None:
 
 def asked(*questions: tuple[str, str]) -> list[Request]:
     return [
-        Request(f"k{number}", "t", str(number), prompt, (MediaRef("video", path),) if path else (), 4)
+        Request(
+            key=f"k{number}",
+            task="t",
+            sample_id=str(number),
+            prompt=prompt,
+            media=(MediaRef("video", path),) if path else (),
+            max_new_tokens=4,
+        )
         for number, (prompt, path) in enumerate(questions)
     ]
 
@@ -158,7 +165,7 @@ def test_each_medium_of_a_question_has_its_time() -> None:
             time.sleep(0.6 * len(media))
 
     found: list[Response] = []
-    request = Request("k", "t", "s", "slow", media, 4)
+    request = Request(key="k", task="t", sample_id="s", prompt="slow", media=media, max_new_tokens=4)
     executor = LocalExecutor([FakeModel(preprocessor=Slow())])  # type: ignore[list-item]
     for _, batch in executor.generate([[request]], EngineConfig(workers=0, media_seconds=1.0)):
         found += batch

@@ -120,7 +120,14 @@ def test_every_request_is_answered_once(
 ) -> None:
     found: list[Response] = []
     requests = [
-        Request(f"k{number}", "t", str(number), prompt, media, len(prompt))
+        Request(
+            key=f"k{number}",
+            task="t",
+            sample_id=str(number),
+            prompt=prompt,
+            media=media,
+            max_new_tokens=len(prompt),
+        )
         for number, (prompt, media) in enumerate(questions)
     ]
     run_requests(
@@ -147,7 +154,10 @@ def test_every_request_is_answered_once(
 
 def test_a_prefix_is_read_once_for_all_questions() -> None:
     picture = (MediaRef("image", path="a.png"),)
-    requests = [Request(str(n), "t", str(n), "word", picture, 4) for n in range(5)]
+    requests = [
+        Request(key=str(n), task="t", sample_id=str(n), prompt="word", media=picture, max_new_tokens=4)
+        for n in range(5)
+    ]
     for optimizations, expected in ((Optimizations(), 2 + 5 * 4), (Optimizations.without("prefix"), 5 * 6)):
         model = SteppingModel(1000)
         run_requests(model, requests, on_batch=lambda batch: None, workers=0, optimizations=optimizations)  # type: ignore[arg-type]
@@ -155,7 +165,10 @@ def test_a_prefix_is_read_once_for_all_questions() -> None:
 
 
 def test_new_questions_enter_while_others_are_answered() -> None:
-    requests = [Request(str(n), "t", str(n), "a" * (1 + n % 8), (), 8) for n in range(64)]
+    requests = [
+        Request(key=str(n), task="t", sample_id=str(n), prompt="a" * (1 + n % 8), media=(), max_new_tokens=8)
+        for n in range(64)
+    ]
     for optimizations in (Optimizations(), Optimizations.without("continuous")):
         model = SteppingModel(10_000)
         run_requests(
