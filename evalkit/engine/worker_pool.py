@@ -22,7 +22,13 @@ from typing import Any, Protocol
 Job = Callable[[], Iterable[Any]]
 """A generator function that yields the results of its steps; picklable for processes."""
 
-PRELOADED = (__name__, "evalkit.engine.preprocessing_pool", "evalkit.models.families.qwen.preprocess", "av")
+PRELOADED = (
+    __name__,
+    "evalkit.engine.preprocessing_pool",
+    "evalkit.models.preprocess",
+    "evalkit.data.images",
+    "av",
+)
 """Modules that the fork server imports once: importing them is most of a worker's start."""
 
 WORKER_DIED = "the worker process that read it died (out of memory, or a crash in a decoder library)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +68,7 @@ class RunResult:
         found = self.results
         return sum(each.failed for entry in found.evaluations for each in score_rows(found.records[entry.id]))
 
-    @cached_property
+    @property
     def comparison(self) -> Comparison:
         """The comparison table, as far as the command got."""
         return self.results.comparison()
