@@ -75,7 +75,7 @@ class JobResult:
     def of(
         cls, runner: JobRunner, job: Job, seconds: float, on_step: Callable[[Any], None] = lambda step: None
     ) -> JobResult:
-        """Run a job; what the job itself raises is raised. ``on_step`` is told each result as it comes."""
+        """Run a job; what the job itself raises is raised. ``on_step`` is called with each result as it comes."""
         found: list[Any] = []
         try:
             for step in runner.steps(job, seconds):
@@ -94,7 +94,7 @@ def _run_job(job: Job, send: Callable[[_Message], None]) -> None:
     try:
         for value in job():
             send(("step", value))
-    except BaseException as error:  # noqa: BLE001 - whoever asked for the job is told
+    except BaseException as error:  # noqa: BLE001 - raised again in the process that submitted the job
         try:
             send(("error", error))
         except Exception:  # noqa: BLE001 - one that can't be pickled
@@ -283,7 +283,7 @@ def _serve(pipe: Any) -> None:
             job = pipe.recv()
         except EOFError:
             return
-        except Exception as error:  # noqa: BLE001 - a job that can't be read here is told of as any other
+        except Exception as error:  # noqa: BLE001 - a job that can't be unpickled fails as any other
             job = partial(_raise, str(error))
         pipe.send(_READY)
         _run_job(job, pipe.send)

@@ -114,7 +114,7 @@ def test_batches_keep_to_the_budget(prompts: list[str], tokens: int) -> None:
     assert model.most == 1 or model.largest <= tokens
 
 
-def test_questions_about_the_same_media_are_a_unit() -> None:
+def test_questions_about_the_same_media_are_a_group() -> None:
     picture = (MediaRef("image", path="a.png"),)
     asked = [
         Request(
