@@ -75,7 +75,7 @@ class JobResult:
     def of(
         cls, runner: JobRunner, job: Job, seconds: float, on_step: Callable[[Any], None] = lambda step: None
     ) -> JobResult:
-        """Run a job; what the job itself raises is raised. ``on_step`` is called with each result as it comes."""
+        """Run a job; what the job itself raises is raised. ``on_step`` gets each result as it comes."""
         found: list[Any] = []
         try:
             for step in runner.steps(job, seconds):
