@@ -6,8 +6,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +19,6 @@ from evalkit.engine.worker_pool import (
     Job,
     JobFailure,
     JobResult,
-    ObservedRunner,
     StepTimeout,
     ThreadRunner,
     WorkerPool,
@@ -49,28 +48,16 @@ UNREADABLE = MediaDigest("unreadable")
 _LOG = logging.getLogger("evalkit.data.file_hash")
 
 
-@dataclass(frozen=True)
-class FileDigests:
-    """Content hashes of files by path (``unreadable`` without one), and problems by path."""
-
-    known: Mapping[str, MediaDigest] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
-
-
-def digest_files(media: Iterable[MediaRef], workers: int, seconds: float) -> FileDigests:
-    """Hash the content of files, each once. A file that took more than ``seconds``, or ended its worker, is a
-    problem; one that is missing is only ``unreadable``: its sample will report why. Progress is logged.
+def digest_files(media: Iterable[MediaRef], workers: int, seconds: float) -> dict[str, MediaDigest]:
+    """Content hashes of files by path, each read once. A file that took more than ``seconds``, or ended its
+    worker, has a problem; one that is missing has none: its sample will report why. Progress is logged.
     """
     refs = {ref.path: ref for ref in media if ref.path is not None}
-    found = dict(zip(refs, map_with_timeout(list(refs.values()), digest_of, workers, seconds), strict=True))
-    return FileDigests(
-        {path: each if isinstance(each, MediaDigest) else UNREADABLE for path, each in found.items()},
-        {
-            path: _why(refs[path], each, seconds)
-            for path, each in found.items()
-            if not isinstance(each, MediaDigest)
-        },
-    )
+    found = zip(refs.items(), map_with_timeout(list(refs.values()), digest_of, workers, seconds), strict=True)
+    return {
+        path: each if isinstance(each, MediaDigest) else replace(UNREADABLE, problem=_why(ref, each, seconds))
+        for (path, ref), each in found
+    }
 
 
 def _why(ref: MediaRef, problem: JobFailure, seconds: float) -> str:
@@ -105,8 +92,10 @@ def map_with_timeout(
                 return _map_in_jobs(
                     items, work, lambda job: pool.submit(job, seconds).result, size * JOBS_PER_READER
                 )
-    here = ObservedRunner(ThreadRunner(), log.step)
-    return _map_in_jobs(items, work, lambda job: partial(JobResult.of, here, job, seconds), JOBS_PER_READER)
+    here = ThreadRunner()
+    return _map_in_jobs(
+        items, work, lambda job: partial(JobResult.of, here, job, seconds, log.step), JOBS_PER_READER
+    )
 
 
 SubmitJob = Callable[[Job], Callable[[], JobResult]]

@@ -22,7 +22,13 @@ from typing import Any, Protocol
 Job = Callable[[], Iterable[Any]]
 """A generator function that yields the results of its steps; picklable for processes."""
 
-PRELOADED = (__name__, "evalkit.engine.preprocessing_pool", "evalkit.models.preprocess", "av")
+PRELOADED = (
+    __name__,
+    "evalkit.engine.preprocessing_pool",
+    "evalkit.models.preprocess",
+    "evalkit.data.images",
+    "av",
+)
 """Modules that the fork server imports once: importing them is most of a worker's start."""
 
 WORKER_DIED = "the worker process that read it died (out of memory, or a crash in a decoder library)"
@@ -66,12 +72,15 @@ class JobResult:
     problem: JobFailure | None = None
 
     @classmethod
-    def of(cls, runner: JobRunner, job: Job, seconds: float) -> JobResult:
-        """Run a job; what the job itself raises is raised."""
+    def of(
+        cls, runner: JobRunner, job: Job, seconds: float, on_step: Callable[[Any], None] = lambda step: None
+    ) -> JobResult:
+        """Run a job; what the job itself raises is raised. ``on_step`` gets each result as it comes."""
         found: list[Any] = []
         try:
             for step in runner.steps(job, seconds):
-                found.append(step)  # noqa: PERF402 - those before an exception count
+                on_step(step)
+                found.append(step)
         except (StepTimeout, WorkerDied) as problem:
             return cls(found, problem)
         return cls(found)
@@ -85,7 +94,7 @@ def _run_job(job: Job, send: Callable[[_Message], None]) -> None:
     try:
         for value in job():
             send(("step", value))
-    except BaseException as error:  # noqa: BLE001 - whoever asked for the job is told
+    except BaseException as error:  # noqa: BLE001 - raised again in the process that submitted the job
         try:
             send(("error", error))
         except Exception:  # noqa: BLE001 - one that can't be pickled
@@ -240,24 +249,10 @@ class WorkerPool:
         while (found := self._jobs.get()) is not None and not self._closed:
             job, seconds, future = found
             try:
-                future.set_result(JobResult.of(ObservedRunner(runner, self.progress), job, seconds))
+                future.set_result(JobResult.of(runner, job, seconds, self.progress))
             except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
                 future.set_exception(error)
         runner.end()
-
-
-@dataclass(frozen=True)
-class ObservedRunner:
-    """A runner that reports each step to ``on_step``."""
-
-    runner: JobRunner
-    on_step: Callable[[Any], None]
-
-    def steps(self, job: Job, seconds: float) -> Iterator[Any]:
-        """See :class:`JobRunner`."""
-        for step in self.runner.steps(job, seconds):
-            self.on_step(step)
-            yield step
 
 
 def start_fork_server() -> None:
@@ -288,7 +283,7 @@ def _serve(pipe: Any) -> None:
             job = pipe.recv()
         except EOFError:
             return
-        except Exception as error:  # noqa: BLE001 - a job that can't be read here is told of as any other
+        except Exception as error:  # noqa: BLE001 - a job that can't be unpickled fails as any other
             job = partial(_raise, str(error))
         pipe.send(_READY)
         _run_job(job, pipe.send)

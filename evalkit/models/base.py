@@ -52,7 +52,7 @@ class Preprocessor(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadConfig:
     """How a model is run: ``dtype`` and ``device`` as ``load_model`` takes them; ``device_map`` spreads it
     over several devices, as transformers' ``from_pretrained`` does. ``max_frames`` of a video are shown, and

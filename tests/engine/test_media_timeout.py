@@ -18,7 +18,7 @@ from test_run import FakeModel, FakePreprocessor
 from evalkit.core.types import MediaRef, Prepared, Request, Response
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.local import LocalExecutor
-from evalkit.engine.media_scan import UNREADABLE, FileDigests, digest_files, map_with_timeout
+from evalkit.engine.media_scan import UNREADABLE, digest_files, map_with_timeout
 from evalkit.engine.worker_pool import (
     JobResult,
     JobRunner,
@@ -116,7 +116,14 @@ def _look(media: Sequence[MediaRef], what: str) -> None:
 
 def asked(*questions: tuple[str, str]) -> list[Request]:
     return [
-        Request(f"k{number}", "t", str(number), prompt, (MediaRef("video", path),) if path else (), 4)
+        Request(
+            key=f"k{number}",
+            task="t",
+            sample_id=str(number),
+            prompt=prompt,
+            media=(MediaRef("video", path),) if path else (),
+            max_new_tokens=4,
+        )
         for number, (prompt, path) in enumerate(questions)
     ]
 
@@ -158,7 +165,7 @@ def test_each_medium_of_a_question_has_its_time() -> None:
             time.sleep(0.6 * len(media))
 
     found: list[Response] = []
-    request = Request("k", "t", "s", "slow", media, 4)
+    request = Request(key="k", task="t", sample_id="s", prompt="slow", media=media, max_new_tokens=4)
     executor = LocalExecutor([FakeModel(preprocessor=Slow())])  # type: ignore[list-item]
     for _, batch in executor.generate([[request]], EngineConfig(workers=0, media_seconds=1.0)):
         found += batch
@@ -181,10 +188,10 @@ def test_digests_have_their_time_too(endless: Path, tmp_path: Path, workers: int
     good.write_bytes(b"good")
     refs = [MediaRef("video", str(path)) for path in (endless, good, tmp_path / "gone", good)]
     found = digest_files(refs, workers, SECONDS)
-    assert [each == UNREADABLE for each in found.known.values()] == [True, False, True]
-    assert list(found.problems) == [str(endless)]
-    assert "more than 3 seconds" in found.problems[str(endless)]
-    assert digest_files([], workers, SECONDS) == FileDigests()
+    assert [each.text == UNREADABLE.text for each in found.values()] == [True, False, True]
+    assert [path for path, each in found.items() if each.problem] == [str(endless)]
+    assert "more than 3 seconds" in str(found[str(endless)].problem)
+    assert digest_files([], workers, SECONDS) == {}
 
 
 def _odd(number: int) -> int:

@@ -260,7 +260,9 @@ def test_where_the_base_is_found(
         settings["base_model_name_or_path"] = "/nowhere/base" if way == "pair" else str(base)
         name = f"{base}+{adapter}" if way == "pair" else name
     (adapter / "adapter_config.json").write_text(json.dumps(settings))
-    assert describe_model(name, load_config=CPU).notes[0].startswith(f"the adapter `{adapter.name}` is merged")
+    assert (
+        describe_model(name, load_config=CPU).notes[0].startswith(f"the adapter `{adapter.name}` is merged")
+    )
     assert short_name(name) == ("base+adapter" if way == "pair" else adapter.name)
 
 

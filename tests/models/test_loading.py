@@ -40,11 +40,17 @@ def test_a_checkpoint_answers_about_a_picture(checkpoint: Path, tmp_path: Path) 
         "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>What is it?<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
-    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 5))
+    prepared = model.info.preprocessor.prepare(
+        Request(key="k", task="t", sample_id="s", prompt=prompt, media=(ref,), max_new_tokens=5)
+    )
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), prepared.prefix)])
     assert len(found.token_ids) <= 5
     assert isinstance(found.text, str)
-    assert (model.info.family, model.info.box_space, str(model.info.variant)) == ("qwen2_5_vl", "abs_resized", "mrope")
+    assert (model.info.family, model.info.box_space, str(model.info.variant)) == (
+        "qwen2_5_vl",
+        "abs_resized",
+        "mrope",
+    )
 
 
 def test_rules_come_from_the_checkpoint(checkpoint: Path) -> None:
@@ -82,7 +88,9 @@ def test_dtype_and_fingerprint(checkpoint: Path) -> None:
     model, half = load(checkpoint), load(checkpoint, dtype="bfloat16")
     assert (model.module.dtype, half.module.dtype) == (torch.float32, torch.bfloat16)
     assert half.module.model.language_model.rotary_emb.inv_freq.dtype == torch.float32
-    assert model.info.fingerprint == load(checkpoint, rope="vanilla").info.fingerprint != half.info.fingerprint
+    assert (
+        model.info.fingerprint == load(checkpoint, rope="vanilla").info.fingerprint != half.info.fingerprint
+    )
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps({**config, "note": 1}))
     assert load(checkpoint).info.fingerprint != model.info.fingerprint
@@ -216,6 +224,15 @@ def test_a_sliding_window_is_refused(checkpoint: Path) -> None:
 
 def test_it_answers_in_bfloat16(checkpoint: Path) -> None:
     model = load(checkpoint, dtype="bfloat16")
-    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", model.info.render([Text("Why?")]), (), 5))
+    prepared = model.info.preprocessor.prepare(
+        Request(
+            key="k",
+            task="t",
+            sample_id="s",
+            prompt=model.info.render([Text("Why?")]),
+            media=(),
+            max_new_tokens=5,
+        )
+    )
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), 0)])
     assert 0 <= found.margin < float("inf")

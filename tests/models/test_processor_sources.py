@@ -198,7 +198,10 @@ def test_a_template_without_media_is_not_that_of_the_processor(text_only: Path, 
     tokenizer.add_tokens(["<new>"])
     tokenizer.save_pretrained(text_only)
     model: Any = load_model(str(text_only), device="cpu", processor=str(base))
-    assert model.info.identity["chat template"] == load_model(str(base), device="cpu").info.identity["chat template"]
+    assert (
+        model.info.identity["chat template"]
+        == load_model(str(base), device="cpu").info.identity["chat template"]
+    )
     assert any("knows of no media" in note for note in model.info.notes)
     assert "<new>" in Path(model.info.preprocessor.tokenizer_file).read_text()
     assert base / "tokenizer_config.json" in model.info.files

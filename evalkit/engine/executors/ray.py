@@ -104,7 +104,7 @@ class RayExecutor:
         )
         try:
             yield from dispatch.batches(sum(map(len, requests)))
-        except BaseException as error:  # interrupted, too: what still runs would answer for nobody
+        except BaseException as error:  # an interrupt, too: engines must not go on without a driver
             for number in list(self._actors):
                 self.stop(number)
             if isinstance(error, _imported().exceptions.RayError):
