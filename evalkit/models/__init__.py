@@ -1,4 +1,4 @@
-"""Models: the door (:mod:`~evalkit.models.base`), the families, and how a name becomes a model."""
+"""Models: their protocols (:mod:`~evalkit.models.base`), the families, and how a name becomes a model."""
 
 from evalkit.models.families.family import Family
 from evalkit.models.families.registry import FAMILIES

@@ -1,4 +1,4 @@
-"""The door every model goes through, real or mock."""
+"""Protocols of models, loaded and not yet loaded, and of preprocessors; mocks implement them too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Preprocessor(Protocol):
         ...
 
     def full_prompt(self, request: Request) -> str:
-        """The prompt with what depends on the frames shown; nothing is decoded.
+        """The prompt with the texts that depend on the chosen frames; nothing is decoded.
 
         Raises:
             MediaError: a video can't be read.
@@ -44,7 +44,7 @@ class Preprocessor(Protocol):
         ...
 
     def prepare(self, request: Request, shown: Any = None) -> Prepared:
-        """Tokenize; ``shown`` are the request's media if they were shown already.
+        """Tokenize; ``shown`` is what :meth:`process_media` gave for the request's media, if it was called.
 
         Raises:
             MediaError: an image or video can't be decoded, or doesn't fit the prompt.
@@ -54,14 +54,21 @@ class Preprocessor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LoadConfig:
-    """How a model is run: ``dtype`` and ``device`` as ``load_model`` takes them; ``device_map`` spreads it
-    over several devices, as transformers' ``from_pretrained`` does. ``max_frames`` of a video are shown, and
-    all media of a request as at most ``visual_tokens``; None for the paper's protocol. ``compiled``: see
-    :func:`evalkit.inference.compile.compile_parts`. ``batching``: options of the engine, as the user would write
-    them, by which other numbers share a computation: they round differently in 16 bits. ``processor``
-    lends tokenizer and processor settings to a checkpoint without; ``processor_if_needed``: some of the
-    models that it was named for may have their own. ``video_backend`` decodes videos
-    (:data:`evalkit.data.video.BACKENDS`). ``rope_files`` hold variants from outside.
+    """How a checkpoint is loaded and run.
+
+    Attributes:
+        dtype: as ``load_model`` takes it.
+        device: as ``load_model`` takes it.
+        device_map: spreads the model over several devices, as transformers' ``from_pretrained`` does.
+        max_frames: most frames of a video; None for the paper's protocol.
+        visual_tokens: most visual tokens of a request; None for the paper's protocol.
+        compiled: see :func:`evalkit.inference.compile.compile_parts`.
+        batching: options of the engine, as the user writes them, that change which sequences share a
+            computation: it rounds differently in 16 bits.
+        processor: a model that lends tokenizer and processor settings to a checkpoint without.
+        processor_if_needed: ``processor`` was named for several models, some of which may have their own.
+        video_backend: what decodes videos (:data:`evalkit.data.video.BACKENDS`).
+        rope_files: files that hold variants from outside.
     """
 
     dtype: str = "auto"
@@ -78,7 +85,7 @@ class LoadConfig:
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:
-    """SHA-256 over what a model's answers depend on.
+    """SHA-256 of what a model's answers depend on.
 
     >>> fingerprint_of({"a": "1", "b": "2"}) == fingerprint_of({"b": "2", "a": "1"})
     True
@@ -87,8 +94,8 @@ def fingerprint_of(identity: Mapping[str, str]) -> str:
 
 
 class ModelInfo(Protocol):
-    """A checkpoint with one RoPE variant, before its weights are loaded: enough to plan and to render
-    requests. Picklable.
+    """A checkpoint and a RoPE variant, before the weights are loaded: enough to plan and to render requests.
+    Picklable.
     """
 
     @property
@@ -109,8 +116,8 @@ class ModelInfo(Protocol):
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """All that its answers depend on beside the variant, by name: hashes of what was read, settings,
-        versions. Two models with the same one give the same answers.
+        """What its answers depend on beside the variant, by name: hashes of files, settings, versions. Two
+        models with the same identity give the same answers.
         """
         ...
 
@@ -121,20 +128,19 @@ class ModelInfo(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences that a run with it has to say: what a checkpoint asks for and is not done."""
+        """Sentences to print with a run: settings of the checkpoint that are not followed."""
         ...
 
     @property
     def revision(self) -> str | None:
-        """Commit on the hub that was resolved and loaded; with an adapter, ``base+adapter``, where a
-        folder is ``local``; ``+processor:commit`` if that was lent by a model of the hub. None if
-        nothing is of the hub.
+        """Commit on the hub that was loaded; ``base+adapter`` with an adapter, where a folder is ``local``;
+        ``+processor:commit`` if a model of the hub lent its processor. None if nothing is from the hub.
         """
         ...
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every file that is read of it."""
+        """All files that are read."""
         ...
 
     @property
@@ -142,7 +148,7 @@ class ModelInfo(Protocol):
 
     @property
     def bytes(self) -> int:
-        """Memory that its weights take, at most."""
+        """Upper bound of the memory that the weights take."""
         ...
 
     @property
@@ -177,21 +183,21 @@ class Model(Protocol):
         ...
 
     def share_weights_with(self, first: Model) -> None:
-        """Have in common with ``first``, which answers in lockstep, what is equal: weights, and what the
-        vision tower saw.
+        """Share with ``first``, which answers the same requests, equal weights and, if the vision towers are
+        equal, one encoding of the media.
         """
         ...
 
     def token_budget(self, models: int) -> int | None:
-        """Tokens that ``models`` like this one may each answer at a time in the memory that is free now;
-        None if there is no limit.
+        """Tokens that each of ``models`` like this one may hold in its KV cache, in the memory that is free
+        now; None for no limit.
         """
         ...
 
     def decoder(
         self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
     ) -> Decoder:
-        """A new, empty decoder, which counts into ``stats``; ``uncached_vision`` shows the vision tower every
-        medium of every question anew; ``graphs``: where it can, it records its steps.
+        """A new, empty decoder, which counts into ``stats``; ``uncached_vision`` encodes every medium of
+        every request anew; ``graphs`` captures decode steps as CUDA graphs where that is possible.
         """
         ...

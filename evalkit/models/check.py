@@ -28,6 +28,7 @@ from evalkit.models.hf_model import FamilyAdapter, OpenedCheckpoint, open_checkp
 from evalkit.models.loading import find_model
 from evalkit.models.processor import quietly
 from evalkit.models.processor_reference import film, our_pixels, picture, pixel_names, processor_inputs
+from evalkit.models.weights import class_of
 from evalkit.rope.hf.install import model_defaults
 from evalkit.rope.positions import position_ids
 from evalkit.rope.variants import RopeVariant, parse_variant
@@ -211,11 +212,9 @@ def _positions(adapter: FamilyAdapter, opened: OpenedCheckpoint, kind: MediaKind
 def _untouched_positions(
     adapter: FamilyAdapter, opened: OpenedCheckpoint, kind: MediaKind, mine: Prepared
 ) -> Any:
-    import transformers
-
     ids = torch.from_numpy(mine.input_ids)[None]
     with torch.device("meta"):
-        model = getattr(transformers, adapter.model_class)(opened.config)
+        model = class_of(adapter.model_class)(opened.config)
     number = getattr(model.model, "get_rope_index", None)
     if number is None:  # a language model with one axis: it counts the tokens
         return np.broadcast_to(np.arange(mine.length), (3, mine.length))

@@ -46,7 +46,7 @@ class FamilyAdapter:
 
     Attributes:
         family: what is known without loading anything.
-        model_class: name of the transformers class.
+        model_class: name of transformers' class, or ``module:Class`` for one of another package.
         placeholders: what each kind of medium that the family takes becomes in the rendered chat.
         locate: wording of a referring expression, with ``{}`` for the phrase.
         preprocessor: does what a checkpoint's processor does, without torch.
@@ -155,7 +155,7 @@ def describe(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HfModelInfo:
-    """A checkpoint without its weights: the :class:`~evalkit.models.base.ModelInfo` of a transformers model."""
+    """A checkpoint without its weights, as a :class:`~evalkit.models.base.ModelInfo`."""
 
     adapter: FamilyAdapter
     read: CheckpointFiles

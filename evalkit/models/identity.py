@@ -99,7 +99,7 @@ def _rounding(device: torch.device, load_config: LoadConfig) -> dict[str, str]:
         "attention": "sdpa" if device.type == "cpu" else f"varlen, sdpa, cudnn {_cudnn()}",
         # A part of a model on another device is a kernel of its own.
         "device map": load_config.device_map or "none",
-        # Which rows share a matrix product decides on its kernel.
+        # Which sequences share a matrix product decides on its kernel.
         "batching": ", ".join(load_config.batching) or "default",
     }
 
@@ -117,7 +117,8 @@ def _processor(device: torch.device) -> str:
 
 def _spelled(generation_tokens: GenerationTokens) -> str:
     loop = f"{LOOP_REPEATS} times a phrase of up to {LOOP_PERIOD} tokens, {LOOP_TOKENS} at least"
-    return f"greedy; stop at {_listed(sorted(generation_tokens.stop_token_ids))}; never {_listed(generation_tokens.banned_token_ids)}; loop: {loop}"
+    stop, banned = sorted(generation_tokens.stop_token_ids), generation_tokens.banned_token_ids
+    return f"greedy; stop at {_listed(stop)}; never {_listed(banned)}; loop: {loop}"
 
 
 def _listed(ids: Sequence[int]) -> str:

@@ -50,8 +50,7 @@ def load_model(
 
 
 def describe_model(name: str, rope: str = "auto", load_config: LoadConfig | None = None) -> ModelInfo:
-    """What :func:`load_model` would load, without the weights; ``where`` is its dtype and device. Files that
-    were not hashed before are read.
+    """What :func:`load_model` would load, without the weights. Files that were not hashed before are read.
 
     Raises:
         UsageError: no such checkpoint, family, variant, dtype or device name.
@@ -75,7 +74,6 @@ def find_model(
     name: str, rope: str = "auto", load_config: LoadConfig | None = None
 ) -> tuple[str, Source | None, RopeVariant]:
     """The family, the folders and the variant that a model's name stands for; a mock has no folders.
-    ``where`` says what lends it a processor.
 
     Raises:
         UsageError: no such checkpoint, family or variant.

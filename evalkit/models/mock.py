@@ -54,7 +54,7 @@ class MockPrepared(Prepared):
 
 @dataclass(frozen=True)
 class MockPreprocessor:
-    """Looks at the media and counts words; ``frames`` of videos are chosen, and not decoded."""
+    """Reads the media and counts words; ``frames`` of videos are chosen, and not decoded."""
 
     frames: FrameRule = field(default_factory=FrameRule)
 
@@ -174,7 +174,8 @@ class MockModel:
 
 
 def describe(source: Source | None, name: str, variant: RopeVariant, load_config: LoadConfig) -> MockModel:
-    """Build the mock that ``name`` describes; of ``where`` the number of frames matters, ``source`` doesn't.
+    """Build the mock that ``name`` describes; of ``load_config`` the number of frames matters, ``source``
+    doesn't.
 
     Raises:
         UsageError: an unknown behaviour, or a value that it can't take.

@@ -1,4 +1,4 @@
-"""From a rendered prompt and its media to model inputs, without torch: what families share."""
+"""From a rendered prompt and its media to model inputs, without torch: the part that families share."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ VISUAL_TOKENS = 24576
 
 @dataclass(frozen=True)
 class ProcessedMedium:
-    """One medium as the model sees it.
+    """One medium as the model gets it.
 
-    ``text`` stands in the prompt in the place of the placeholder, with one pad token for every
-    block, or one for all of them; ``separators`` pad tokens after the blocks are placed like text.
+    ``text`` replaces the placeholder in the prompt, with one pad token for every block, or one for all of
+    them; ``separators`` pad tokens follow the blocks and have positions like text.
     """
 
     vision: VisionInput
@@ -54,10 +54,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class ChatPreprocessor:
-    """The flow that families share; small, frozen and picklable.
+    """Base class of the families' preprocessors; small, frozen and picklable.
 
-    A family's subclass says how an image and a video are shown. ``placeholders`` are what the chat
-    template writes for a medium, ``pad_tokens`` the tokens that are repeated.
+    A subclass says how images and videos are processed. ``placeholders`` are what the chat template writes
+    for a medium, ``pad_tokens`` the tokens that are repeated for its visual tokens.
     """
 
     tokenizer_file: str
@@ -118,7 +118,7 @@ class ChatPreprocessor:
         return request.full_prompt([time for chosen in clips for time in chosen.timestamps])
 
     def most_frames(self, share: int) -> int:
-        """How many frames of a video are shown at most, beside ``share - 1`` other media."""
+        """Most frames of a video in a request with ``share`` media."""
         return self.frames.max_frames
 
     def process_media(self, media: Sequence[MediaRef]) -> list[ProcessedMedium]:
@@ -199,7 +199,7 @@ class ChatPreprocessor:
         return expected_count(seconds, whole, self.frames.at_most(most)), known.size
 
     def _expected_times(self, request: Request) -> list[float]:
-        """Seconds of the frames that will be shown, from headers; nothing where nothing depends on them."""
+        """Seconds of the frames that will be chosen, from headers; empty where no text depends on them."""
         videos = (
             [ref for ref in request.media if ref.kind == "video" and ref.path] if request.by_frames else []
         )
@@ -207,7 +207,7 @@ class ChatPreprocessor:
         return [time for ref in videos for time in sampled_times(str(ref.path), rule, ref.start, ref.end)]
 
     def _spell(self, prompt: str, request: Request, shown: Sequence[ProcessedMedium]) -> str:
-        """The prompt with every placeholder replaced by what its medium is written as."""
+        """The prompt with every placeholder replaced by its medium's text."""
         kinds = {text: kind for kind, text in self.placeholders.items()}
         pattern = "|".join(re.escape(text) for text in kinds)
         found = [kinds[text] for text in re.findall(pattern, prompt)]
@@ -241,7 +241,7 @@ def media_info_of(
     tokens: int,
     chosen: SampledFrames | None = None,
 ) -> MediaInfo:
-    """What was shown of a medium; sizes are ``(width, height)``."""
+    """The record of a processed medium; sizes are ``(width, height)``."""
     frames = () if chosen is None else (chosen.indices, chosen.timestamps)
     return MediaInfo(ref.kind, media_digest(ref), size, shown, tokens, *frames)
 

@@ -1,7 +1,7 @@
 """A checkpoint's processor as transformers reads it: tokenizer, chat template, settings of images and videos.
 
-Every family takes its settings from here: which file says what, and which file comes first, is decided by
-``AutoProcessor`` alone. What our preprocessing doesn't do is refused.
+Every family takes its settings from here; ``AutoProcessor`` decides which file comes first. Settings that our
+preprocessing doesn't follow are refused.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Processor:
         return self.own.image_processor if kind == "image" else self.own.video_processor
 
     def known(self, kind: MediaKind, *classes: str) -> Any:
-        """The processor of images or of videos, if it is one whose work ours repeats.
+        """The processor of images or of videos, if our preprocessing does the same.
 
         Raises:
-            EnvironmentProblem: it is another, or does what ours doesn't.
+            EnvironmentProblem: it is of another class, or has settings that ours doesn't follow.
         """
         part = self.part(kind)
         name = type(part).__name__
@@ -185,8 +185,8 @@ class Processor:
 
 
 def load_processor(read: CheckpointFiles, config: Any, kinds: Sequence[MediaKind] = KINDS) -> Processor:
-    """The processor of a checkpoint with this configuration, whose family takes media of these ``kinds``; only
-    files that are part of its identity are read.
+    """The processor of a checkpoint whose family takes media of these ``kinds``; only files that are part of
+    its identity are read.
 
     Raises:
         EnvironmentProblem: transformers can't load it, or it has no chat template.

@@ -1,4 +1,4 @@
-"""Square tiles: pictures split_tiles up, and how many are shown at a time."""
+"""Square tiles of images, for vision towers of one input size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from evalkit.core.types import VisionInput
 
 MAX_TILES_PER_CALL = 64
-"""Tiles or frames shown to the vision tower at a time, if they are several media."""
+"""Tiles or frames in one call of the vision tower; a single medium may have more."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -22,11 +22,13 @@ def split_tiles(picture: Bytes, side: int) -> Bytes:
     return cut_up.transpose(0, 2, 4, 1, 3).reshape(-1, 3, side, side)
 
 
-def tile_batches(media: Sequence[VisionInput]) -> Iterator[list[VisionInput]]:
-    """Media in their order, a call's worth at a time."""
+def media_batches(
+    media: Sequence[VisionInput], most: int = MAX_TILES_PER_CALL
+) -> Iterator[list[VisionInput]]:
+    """Media in order, in batches of at most ``most`` tiles, frames or patches; a larger medium alone."""
     run: list[VisionInput] = []
     for each in media:
-        if run and sum(len(other.patches) for other in run) + len(each.patches) > MAX_TILES_PER_CALL:
+        if run and sum(len(other.patches) for other in run) + len(each.patches) > most:
             yield run
             run = []
         run.append(each)

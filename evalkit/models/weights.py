@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ def load_weights(
     *,
     pad_modules: Callable[[Any], Iterable[Any]] | None,
 ) -> Any:
-    """A transformers model in evaluation mode, whose every weight comes from a checkpoint; all of that
-    are taken, its adapter is merged, and there is an embedding for every token of the tokenizer.
-    ``pad_modules``: see :class:`~evalkit.models.hf_model.FamilyAdapter`.
+    """A transformers model in evaluation mode. All its weights come from the checkpoint, and all of those are
+    used; an adapter is merged; there is an embedding for every token of the tokenizer. ``model_class``: see
+    :func:`class_of`; ``pad_modules``: see :class:`~evalkit.models.hf_model.FamilyAdapter`.
 
     Raises:
         UsageError: there is no such device map.
@@ -74,12 +75,16 @@ def load_weights(
     raise EnvironmentProblem(f"checkpoint `{folder}`{how} can't be loaded", why, fix)
 
 
+def class_of(model_class: str) -> Any:
+    """A class of transformers by its name, or another package's by ``module:Class``."""
+    module, _, name = model_class.rpartition(":")
+    return getattr(import_module(module or "transformers"), name)
+
+
 def _every_weight(model_class: str, folder: Path, dtype: torch.dtype, device_map: str | None) -> Any:
     """The model of a folder, if each of its weights found a place and no place stayed empty."""
-    import transformers
-
     with no_progress_bars():
-        model, report = getattr(transformers, model_class).from_pretrained(
+        model, report = class_of(model_class).from_pretrained(
             folder,
             dtype=dtype,
             device_map=device_map,

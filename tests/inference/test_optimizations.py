@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_families import MORE, recomputed
-from tiny_families import TINY, TinyFamily
+from tiny_families import TINY, TinyFamily, recomputed
 from tiny_qwen import EOS
 from transformers_reference import NORMALISE, decoder
 
@@ -20,6 +19,7 @@ from evalkit.inference import decoder as decoding
 from evalkit.inference.base import PrefixGroup, generate_all
 from evalkit.inference.counters import EngineCounters
 from evalkit.inference.decoder import HfDecoder
+from evalkit.models.conformance.tested_family import MORE_VARIANTS
 from evalkit.models.families._qwen import vision as qwen_vision
 from evalkit.rope.hf.install import Installed, install
 from evalkit.rope.variants import VARIANTS, parse_variant
@@ -71,7 +71,7 @@ def texts(finished: Any) -> dict[str, Any]:
     return {item.key: generation.token_ids for item, generation in finished}
 
 
-@pytest.mark.parametrize("text", [*VARIANTS, *MORE])
+@pytest.mark.parametrize("text", [*VARIANTS, *MORE_VARIANTS])
 def test_a_shared_prefix_changes_no_answer(name: str, text: str) -> None:
     family, model, installed = put(name, text)
     items = questions(family)

@@ -195,19 +195,6 @@ def test_tiles_are_arranged_as_in_transformers(height: int, width: int) -> None:
     assert mine == get_optimal_tiled_canvas((height, width), (448, 448), 1, 12)
 
 
-def test_a_mosaic_places_tiles_as_one_picture(tmp_path: Path) -> None:
-    folder = save_folder(tmp_path / "internvl", "internvl")
-    plain = preprocessor_of(folder)
-    ref = picture(tmp_path, 1300, 860)
-    mosaic = InternVLPreprocessor(**{**vars(plain), "layout": "mosaic"})
-    (shown,) = mosaic.prepare(ask("<IMG_CONTEXT>", ref)).vision
-    assert shown.blocks == ((1, 32, 48), (1, 16, 16))
-    assert shown.tile == (16, 16)
-    (tiled,) = plain.prepare(ask("<IMG_CONTEXT>", ref)).vision
-    assert tiled.blocks == ((1, 16, 16),) * 7
-    assert np.array_equal(shown.patches, tiled.patches)
-
-
 @pytest.mark.parametrize("count", [1, 3, 40])
 def test_requests_stay_within_the_cap(preprocessor: Any, tmp_path: Path, count: int) -> None:
     refs = [picture(tmp_path, 1600, 1200)] * count

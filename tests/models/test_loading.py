@@ -54,7 +54,7 @@ def test_a_checkpoint_answers_about_a_picture(checkpoint: Path, tmp_path: Path) 
 
 
 def test_rules_come_from_the_checkpoint(checkpoint: Path) -> None:
-    generation_tokens = load(checkpoint).generation_tokens
+    generation_tokens = load(checkpoint).info.generation_tokens
     assert generation_tokens.stop_token_ids == {
         EOS,
         PAD,
@@ -78,8 +78,8 @@ def test_the_variant_is_the_one_asked_for_else_the_trained_one_else_the_native_o
     model = make_model()
     install(model, parse_variant("mrope-i(spatial_reset=false)"))
     trained = save_checkpoint(tmp_path / "trained", model)
-    assert str(load(trained).variant) == "mrope-i(spatial_reset=false)"
-    assert str(load(trained, rope="mhrope").variant) == "mhrope"
+    assert str(load(trained).info.variant) == "mrope-i(spatial_reset=false)"
+    assert str(load(trained, rope="mhrope").info.variant) == "mhrope"
     native = save_checkpoint(tmp_path / "native")
     assert str(load(native).info.variant) == FAMILIES["qwen2_5_vl"].native_rope == "mrope"
 

@@ -88,7 +88,7 @@ def name_in_config(folder: Path, name: str) -> None:
 
 
 def name_in_card(folder: Path, name: str) -> None:
-    """As the model model_info of transformers' Trainer begins (`modelcard.TrainingSummary.create_metadata`)."""
+    """As the model card of transformers' Trainer begins (`modelcard.TrainingSummary.create_metadata`)."""
     (folder / "README.md").write_text(
         f"---\nlibrary_name: transformers\nbase_model: {name}\n---\n\n# tuned\n"
     )

@@ -1,15 +1,15 @@
-"""Tiny random models of every family but Qwen2.5-VL (see ``tiny_qwen``), and prompts for them."""
+"""Prompts of random bytes for the families' tiny models, and transformers' arguments for them."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-import transformers
-from tiny_qwen import END, EOS, IMAGE_PAD, PAD, START, VIDEO_PAD, VOCABULARY, make_model, scaled
+from tiny_qwen import END, EOS, IMAGE_PAD, PAD, START, VIDEO_PAD
 from transformers_reference import MediaInputs, internvl_inputs, llava_inputs, qwen_inputs
 
 from evalkit.core.types import MediaKind, Prepared, VisionInput
@@ -19,8 +19,9 @@ from evalkit.models.families._qwen import vision as qwen_vision
 from evalkit.models.families.internvl import adapter as internvl
 from evalkit.models.families.llava_onevision import adapter as llava_onevision
 from evalkit.models.families.llava_onevision.layout import Anyres
+from evalkit.models.families.llava_onevision.tiny import CANVASES, TILE
+from evalkit.models.families.registry import adapter_of
 
-HIDDEN, HEADS = 128, 4
 SIZES = ((5, 7), (50, 30))
 """Heights and widths of images in pixels, for the families that cut them into tiles."""
 
@@ -28,92 +29,7 @@ Medium = tuple[MediaKind, int]
 """A kind and a number that its shape follows from."""
 
 
-def _text(kind: str, **more: Any) -> dict[str, Any]:
-    return {
-        "model_type": kind,
-        "vocab_size": VOCABULARY,
-        "hidden_size": HIDDEN,
-        "intermediate_size": 96,
-        "num_hidden_layers": 2,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": HEADS,
-        "head_dim": 32,
-        "max_position_embeddings": 4096,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, **more},
-        "bos_token_id": None,
-        "eos_token_id": EOS,
-        "pad_token_id": PAD,
-    }
-
-
-_TOKENS = {
-    "image_token_id": IMAGE_PAD,
-    "video_token_id": VIDEO_PAD,
-    "vision_start_token_id": START,
-    "vision_end_token_id": END,
-}
-
-
-def _qwen2() -> Any:
-    vision = {"depth": 1, "embed_dim": 32, "hidden_size": HIDDEN, "num_heads": 2, "mlp_ratio": 2}
-    text = _text("qwen2_vl_text", mrope_section=[4, 6, 6])
-    config = transformers.Qwen2VLConfig(text_config=text, vision_config=vision, **_TOKENS)
-    return transformers.Qwen2VLForConditionalGeneration(config)
-
-
-def _qwen3() -> Any:
-    vision = {
-        "depth": 2,
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_heads": 2,
-        "out_hidden_size": HIDDEN,
-        "patch_size": 14,
-        "deepstack_visual_indexes": [0],
-        "num_position_embeddings": 16,
-    }
-    text = _text("qwen3_vl_text", mrope_section=[6, 5, 5], mrope_interleaved=True)
-    config = transformers.Qwen3VLConfig(text_config=text, vision_config=vision, **_TOKENS)
-    return transformers.Qwen3VLForConditionalGeneration(config)
-
-
-TILE, CANVASES = 42, ((42, 42), (42, 84), (84, 42), (84, 84))
-ANYRES = Anyres(CANVASES, TILE, 3, 9)
-
-
-def _llava() -> Any:
-    vision = {
-        "model_type": "siglip_vision_model",
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": TILE,
-        "patch_size": 14,
-    }
-    config = transformers.LlavaOnevisionConfig(
-        text_config=_text("qwen2"),
-        vision_config=vision,
-        image_grid_pinpoints=[list(size) for size in CANVASES],
-        image_token_index=IMAGE_PAD,
-        video_token_index=VIDEO_PAD,
-    )
-    return transformers.LlavaOnevisionForConditionalGeneration(config)
-
-
-def _internvl() -> Any:
-    vision = {
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "image_size": [56, 56],
-        "patch_size": [14, 14],
-    }
-    config = transformers.InternVLConfig(
-        text_config=_text("qwen2"), vision_config=vision, image_token_id=IMAGE_PAD, image_seq_length=4
-    )
-    return transformers.InternVLForConditionalGeneration(config)
+ANYRES = Anyres(tuple((height, width) for height, width in CANVASES), TILE, 3, 9)
 
 
 def _qwen_medium(random: Any, kind: MediaKind, number: int, images: int, by_frame: bool = False) -> Any:
@@ -157,7 +73,7 @@ def _internvl_medium(random: Any, kind: MediaKind, number: int, images: int) -> 
 
 @dataclass(frozen=True)
 class TinyFamily:
-    build: Callable[[], Any]
+    name: str
     medium: Callable[..., Any]
     media_inputs: MediaInputs
     encode: Encode
@@ -165,8 +81,9 @@ class TinyFamily:
     own_inputs: Callable[[Any, Prepared], dict[str, Any]]
 
     def model(self) -> Any:
-        torch.manual_seed(0)
-        return scaled(self.build().eval())
+        adapter = adapter_of(self.name)
+        tiny = importlib.import_module(f"evalkit.models.families.{self.name}.tiny").TINY
+        return tiny.model(adapter.model_class)
 
     @property
     def generation_tokens(self) -> GenerationTokens:
@@ -245,11 +162,11 @@ def _llava_own(model: Any, item: Prepared) -> dict[str, Any]:
 
 
 def _family(
-    build: Any, medium: Any, media_inputs: MediaInputs, encode: Encode, native: str, own: Any = None
+    name: str, medium: Any, media_inputs: MediaInputs, encode: Encode, native: str, own: Any = None
 ) -> TinyFamily:
     if own is not None:
-        return TinyFamily(build, medium, media_inputs, encode, native, own)
-    plain = TinyFamily(build, medium, media_inputs, encode, native, lambda model, item: {})
+        return TinyFamily(name, medium, media_inputs, encode, native, own)
+    plain = TinyFamily(name, medium, media_inputs, encode, native, lambda model, item: {})
     reader = _qwen_own if media_inputs is qwen_inputs else _media
     return replace(plain, own_inputs=lambda model, item: reader(plain, model, item))
 
@@ -259,13 +176,29 @@ def _qwen3_medium(random: Any, kind: MediaKind, number: int, images: int) -> Any
 
 
 TINY = {
-    "qwen2_vl": _family(_qwen2, _qwen_medium, qwen_inputs, qwen_vision.encode, "mrope"),
-    "qwen2_5_vl": _family(lambda: make_model(), _qwen_medium, qwen_inputs, qwen_vision.encode, "mrope"),
-    "qwen3_vl": _family(
-        _qwen3, _qwen3_medium, qwen_inputs, qwen_vision.encode, "mrope-i(spatial_reset=false)"
-    ),
-    "llava_onevision": _family(
-        _llava, _llava_medium, llava_inputs, llava_onevision.encode, "vanilla", _llava_own
-    ),
-    "internvl": _family(_internvl, _internvl_medium, internvl_inputs, internvl.encode, "vanilla"),
+    family.name: family
+    for family in (
+        _family("qwen2_vl", _qwen_medium, qwen_inputs, qwen_vision.encode, "mrope"),
+        _family("qwen2_5_vl", _qwen_medium, qwen_inputs, qwen_vision.encode, "mrope"),
+        _family("qwen3_vl", _qwen3_medium, qwen_inputs, qwen_vision.encode, "mrope-i(spatial_reset=false)"),
+        _family(
+            "llava_onevision", _llava_medium, llava_inputs, llava_onevision.encode, "vanilla", _llava_own
+        ),
+        _family("internvl", _internvl_medium, internvl_inputs, internvl.encode, "vanilla"),
+    )
 }
+
+
+@torch.inference_mode()
+def recomputed(model: Any, family: TinyFamily, item: Prepared, answer: Sequence[int]) -> list[int]:
+    """The token after the prompt, and after each beginning of an answer, without a cache: in one plain call,
+    since no token sees what comes after it.
+    """
+    inputs = {key: each for key, each in family.own_inputs(model, item).items() if key != "input_ids"}
+    ids = torch.cat([torch.from_numpy(item.input_ids), torch.tensor(answer, dtype=torch.long)])[None]
+    if "mm_token_type_ids" in inputs:
+        inputs["mm_token_type_ids"] = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, len(answer)))
+    logits = model(input_ids=ids, **inputs, use_cache=False).logits[0, item.length - 1 :]
+    banned = torch.tensor(family.generation_tokens.banned_token_ids)
+    tokens: list[int] = logits.index_fill(1, banned, -torch.inf).argmax(1).tolist()
+    return tokens

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -18,8 +17,7 @@ from evalkit.inference.sequence import segments_of
 from evalkit.inference.stopping import GenerationTokens
 from evalkit.inference.vision_encoder import VisionEncoder
 from evalkit.inference.vision_features import Encode
-from evalkit.models.families.registry import FAMILIES
-from evalkit.models.hf_model import FamilyAdapter
+from evalkit.models.families.registry import adapter_of as adapter_of
 from evalkit.rope.batch import BatchPositions
 from evalkit.rope.hf.install import Installed
 
@@ -28,12 +26,6 @@ MediaInputs = Callable[..., dict[str, Any]]
 HALF = Normalisation((0.5,) * 3, (0.5,) * 3)
 NORMALISE: Normalisations = {"image": HALF, "video": HALF}
 """Every tiny model's, whose folders don't say otherwise."""
-
-
-def adapter_of(family: str) -> FamilyAdapter:
-    """What a family's folder says of its models."""
-    found: FamilyAdapter = import_module(FAMILIES[family].module).FAMILY_ADAPTER
-    return found
 
 
 def decoder(

@@ -1,7 +1,7 @@
-"""Checkpoint folders without torch: which files are read, and are they whole?
+"""Which files of a checkpoint folder are read, and whether they are whole; without torch.
 
-Hashing and loading go by :func:`checkpoint_files` alone, and a folder in which another reader could find
-other weights than these is refused.
+Hashing and loading use :func:`checkpoint_files` alone; a folder in which another reader could find other
+weights is refused.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class CheckpointFiles:
         text: folder of the tokenizer and the chat template.
         pixels: folder of the image and video processor's settings.
         adapter: folder of the adapter to be merged into the weights.
-        notes: sentences that whoever runs it has to know of this choice.
+        notes: sentences about this choice to print with a run.
     """
 
     folder: Path
@@ -106,7 +106,7 @@ class CheckpointFiles:
         return tuple(path.absolute() for group in self.groups.values() for path in group)
 
     def state(self) -> tuple[object, ...]:
-        """What changes when one of the files does.
+        """Sizes, times and inodes of the files, which change when one of them does.
 
         Raises:
             EnvironmentProblem: one is gone.
@@ -123,9 +123,9 @@ class CheckpointFiles:
 def checkpoint_files(
     folder: Path, adapter: Path | None = None, processor: Path | None = None
 ) -> CheckpointFiles:
-    """The files of a folder that ``save_pretrained`` wrote, which whoever loads it has to take; with an
-    ``adapter`` for these weights, its tokenizer and processor settings come first, if it has its own. Those
-    of ``processor`` are for a checkpoint without.
+    """The files of a folder that ``save_pretrained`` wrote. With an ``adapter`` for these weights, its
+    tokenizer and processor settings come first, if it has its own; ``processor`` is a folder that lends those
+    that are missing.
 
     Raises:
         EnvironmentProblem: weights are missing, damaged or cut short; there are several, or an adapter's
@@ -259,7 +259,7 @@ def header_of(path: Path) -> dict[str, Any]:
 
 
 def shards(folder: Path) -> list[str]:
-    """The files of weights that a folder is to hold: those that its index names, or the one that needs none.
+    """Names of the files of weights that a folder should hold: those of its index, or the only one without.
 
     Raises:
         EnvironmentProblem: the index is damaged.
@@ -278,7 +278,7 @@ def shards(folder: Path) -> list[str]:
 
 
 def _check_unambiguous(folder: Path, names: list[str]) -> None:
-    """All weights that lie in a folder are those that are meant, and none is missing."""
+    """Check that all weights in a folder are the ones to load, and that none is missing."""
     found = {path.name for path in folder.glob("*.safetensors")}
     adapter = [name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if (folder / name).exists()]
     if adapter and whole_weights(folder):
@@ -290,7 +290,7 @@ def _check_unambiguous(folder: Path, names: list[str]) -> None:
         )
     for name in names:
         if name not in found:
-            others = f"; it holds {_listed(found)}" if found else ""
+            others = f"; it holds {listed(found)}" if found else ""
             raise EnvironmentProblem(
                 f"the weights of `{folder}` are missing",
                 f"there is no {name}{others}; {NO_PICKLES}",
@@ -299,17 +299,17 @@ def _check_unambiguous(folder: Path, names: list[str]) -> None:
     strays = found.difference(names)
     if strays:
         source = (
-            f"its index names {_listed(names)}" if names != [SINGLE_WEIGHTS] else f"it holds {SINGLE_WEIGHTS}"
+            f"its index names {listed(names)}" if names != [SINGLE_WEIGHTS] else f"it holds {SINGLE_WEIGHTS}"
         )
         raise _ambiguous(
             folder,
-            f"{source}, and there is {_listed(strays)} as well: nothing says which are meant",
+            f"{source}, and there is {listed(strays)} as well: nothing says which are meant",
             "delete those of another save, or move them elsewhere",
         )
 
 
 def _check_names(weights: Iterable[Path]) -> None:
-    """Every tensor is there once, and none belongs to an adapter."""
+    """Check that every tensor is there once, and that none belongs to an adapter."""
     seen: dict[str, Path] = {}
     for path in weights:
         names = tensors_of(path)
@@ -369,7 +369,8 @@ def _there(folder: Path, names: Iterable[str]) -> list[Path]:
     return [folder / name for name in names if (folder / name).is_file()]
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Three of some names, and how many more there are."""
     shown = sorted(names)
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 

@@ -1,4 +1,4 @@
-"""What kind of folder somebody has given as a checkpoint, in plain words, and all that it lacks."""
+"""What kind of folder was given as a checkpoint, in plain words, and all that it lacks."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from evalkit.models.checkpoints.files import (
     SINGLE_WEIGHTS,
     header_of,
     is_adapter,
+    listed,
     read_config,
     read_json,
     shards,
@@ -77,7 +78,7 @@ def describe_folder(folder: Path) -> FolderKind:
     if cloned:
         return FolderKind(
             "git-lfs pointers",
-            f"a clone without Git LFS, with pointers in the place of {_listed(cloned)}",
+            f"a clone without Git LFS, with pointers in the place of {listed(cloned)}",
             tuple(cloned),
             f"fetch them: `cd {quote(str(folder))} && git lfs install && git lfs pull`",
             "folder",
@@ -180,7 +181,7 @@ def _without_weights(folder: Path, config: Mapping[str, Any]) -> FolderKind | No
         or _bare(folder, config, weights)
     )
     inside = (
-        f"; or give one of those inside: {_listed(inner)}" if inner and kind.name != "training run" else ""
+        f"; or give one of those inside: {listed(inner)}" if inner and kind.name != "training run" else ""
     )
     lacks = () if kind.name == "hub cache" else missing
     return FolderKind(kind.name, kind.sentence, lacks, kind.fix + inside, "folder", tuple(inner))
@@ -192,7 +193,7 @@ def _started(folder: Path) -> FolderKind | None:
         return None
     return FolderKind(
         "unfinished download",
-        f"a download that didn't come to its end ({_listed(path.name for path in files)})",
+        f"a download that didn't come to its end ({listed(path.name for path in files)})",
         fix="repeat the download, which goes on where it stopped (`hf download ORGANISATION/NAME --local-dir "
         f"{quote(str(folder))}`)",
     )
@@ -228,7 +229,7 @@ def _cached(folder: Path) -> FolderKind | None:
         return None
     return FolderKind(
         "hub cache",
-        f"a folder of the hub's cache, which keeps each commit in `snapshots/COMMIT` ({_listed(ids)})",
+        f"a folder of the hub's cache, which keeps each commit in `snapshots/COMMIT` ({listed(ids)})",
         fix=f"give the id: `--model {ids[0]}`",
     )
 
@@ -349,9 +350,9 @@ def _weights(folder: Path) -> str:
     gone = [name for name in names if name not in there]
     if not gone:
         return ""
-    others = f"; there is {_listed(there)}" if there and not (folder / INDEX).is_file() else ""
+    others = f"; there is {listed(there)}" if there and not (folder / INDEX).is_file() else ""
     index = f" or {INDEX}" if gone == [SINGLE_WEIGHTS] and not (folder / INDEX).is_file() else ""
-    return f"weights ({_listed(gone)}{index}{others})"
+    return f"weights ({listed(gone)}{index}{others})"
 
 
 def _holds_checkpoint(folder: Path) -> bool:
@@ -389,8 +390,3 @@ def _fix(text: str, folder: Path, path: Path) -> str:
         place=quote(str(path.parent)),
         file=path.name,
     )
-
-
-def _listed(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")

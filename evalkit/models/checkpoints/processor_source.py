@@ -35,7 +35,7 @@ class ProcessorSource:
     if_needed: bool = False
 
     def gives(self, files: CheckpointFiles) -> bool:
-        """Whether files of it are read."""
+        """Whether any of its files are read."""
         return any(_lent_parts(files))
 
 
@@ -45,7 +45,7 @@ def files_with(
     """The files of a checkpoint, all of them.
 
     Raises:
-        UsageError: a processor_source was named for a checkpoint that has its own, or is of another family.
+        UsageError: a source was named for a checkpoint that has its own processor, or is of another family.
         EnvironmentProblem: files are missing, damaged or ambiguous.
     """
     _check_family(folder, processor_source)
@@ -59,10 +59,10 @@ def files_with(
 
 
 def _lent(files: CheckpointFiles, processor_source: ProcessorSource | None) -> list[str]:
-    """What a processor_source gave.
+    """A sentence about what was lent.
 
     Raises:
-        UsageError: nothing.
+        UsageError: the checkpoint needs nothing.
     """
     if processor_source is None:
         return []
@@ -74,9 +74,8 @@ def _lent(files: CheckpointFiles, processor_source: ProcessorSource | None) -> l
             "leave `--processor` out, or move its own files elsewhere",
         )
     if not (text or pixels):
-        return [
-            f"it has a tokenizer and processor of its own: `--processor {processor_source.name}` is for others"
-        ]
+        lent = processor_source.name
+        return [f"it has a tokenizer and processor of its own: `--processor {lent}` is for others"]
     what = "tokenizer and processor settings" if text and pixels else "the processor settings"
     kept = "" if text and pixels else ", the tokenizer is its own"
     if text and not pixels:

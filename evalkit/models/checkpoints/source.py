@@ -1,4 +1,4 @@
-"""Where a checkpoint comes from: folders, the zoo, the hub; with or without an adapter."""
+"""Where a checkpoint comes from: a folder, the zoo or the hub; with or without an adapter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Source:
     Attributes:
         folder: holds the configuration and the weights; ``adapter`` what is to be merged into them.
         base: what the user or the adapter calls the model in ``folder``.
-        processor_source: gives tokenizer and processor settings, if these have none.
+        processor_source: lends tokenizer and processor settings where these folders have none.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Source:
         """The files that are read.
 
         Raises:
-            UsageError: the processor_source has nothing to give, or is of another family.
+            UsageError: the checkpoint needs no processor from elsewhere, or it is of another family.
             EnvironmentProblem: they are missing, damaged or ambiguous.
         """
         if self.adapter is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from evalkit.core.types import MediaKind
+from evalkit.models.weights import class_of
 
 CHAT_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """Special tokens of every tiny tokenizer; a family's own follow."""
@@ -42,10 +43,8 @@ class TinyCheckpoint:
 
     def model(self, model_class: str) -> Any:
         """The same random weights every time; larger than usual, or all answers would be alike."""
-        import transformers
-
         torch.manual_seed(0)
-        model = getattr(transformers, model_class)(self.config()).eval()
+        model = class_of(model_class)(self.config()).eval()
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if parameter.ndim >= 2:

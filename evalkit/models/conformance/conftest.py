@@ -5,19 +5,9 @@ from __future__ import annotations
 import pytest
 
 from evalkit.core.errors import did_you_mean
-from evalkit.models.conformance.tested_family import TestedFamily
+from evalkit.models.conformance.tested_family import MORE_VARIANTS, TestedFamily
 from evalkit.models.families.registry import FAMILIES
 from evalkit.rope.variants import VARIANTS
-
-MORE_VARIANTS = (
-    "circlerope(age=odd)",
-    "hope(temporal_stride=0.75)",
-    "mrope-i(scaling=yarn(8))",
-    "position=diagonal,frequency=heads,scaling=ntk(4)",
-    "position=circle(age=second_half),frequency=heads",
-    "omni-rope(text=copy,scaling=per_axis)",
-)
-"""Compositions and parameters that take other ways through the code than the named variants."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,4 +1,4 @@
-"""A family under test: its tiny checkpoint, prompts with media of every kind, and what transformers makes of them."""
+"""A family under test: its tiny checkpoint, and prompts with media for evalkit and for transformers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ from evalkit.rope.hf.install import install
 from evalkit.rope.variants import parse_variant
 
 NEW_TOKENS = 8
+
+MORE_VARIANTS = (
+    "circlerope(age=odd)",
+    "hope(temporal_stride=0.75)",
+    "mrope-i(scaling=yarn(8))",
+    "position=diagonal,frequency=heads,scaling=ntk(4)",
+    "position=circle(age=second_half),frequency=heads",
+    "omni-rope(text=copy,scaling=per_axis)",
+)
+"""Compositions and parameters that take other ways through the code than the named variants."""
 
 
 @dataclass(frozen=True)

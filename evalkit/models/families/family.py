@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AuthorFormat:
-    """The form in which a family's authors publish it for their own program, which transformers doesn't read.
+    """The form in which a family's authors publish it for their own program; transformers doesn't read it.
 
     Attributes:
         model_type: ``model_type`` of such a checkpoint's ``config.json``.
         summary: what such a checkpoint is, for a message.
         converted: whose repositories hold the same weights in transformers' form.
         example: one of those repositories.
-        repositories: pairs of a pattern, to be found in a checkpoint's name, and the repository (with ``{}`` for
-            the pattern's group) that holds it in transformers' form; the first that is found counts.
+        repositories: pairs of a pattern, searched in a checkpoint's name, and the repository in transformers'
+            form (``{}`` stands for the pattern's group); the first match counts.
         converter: the script that makes one form of the other.
     """
 
@@ -36,8 +36,8 @@ class Family:
         summary: one line for ``evalkit models``.
         native_rope: the variant that its released checkpoints were trained with.
         box_space: the convention of the coordinates it answers with (see ``metrics.base.Answer``).
-        module: holds ``describe(source, name, variant, load_config)``, which gives a ``ModelInfo``, and (a mock
-            aside) ``FAMILY_ADAPTER``; it is imported when a checkpoint is opened.
+        module: holds ``describe(source, name, variant, load_config)``, which gives a ``ModelInfo``, and (the
+            mock aside) ``FAMILY_ADAPTER``; imported when a checkpoint is opened.
         examples: names that ``--model`` takes.
         wording: the style in which its own evaluation asks benchmarks' questions
             (see :mod:`evalkit.benchmarks.wording`); empty for Qwen2-VL's, the paper's protocol.

@@ -1,7 +1,7 @@
 """Which model families there are: the folders beside this file, and what other packages bring.
 
-A family is a package whose ``__init__`` holds ``FAMILY``, a :class:`~evalkit.models.families.family.Family`; it is
-read without torch. Packages from outside name theirs in the entry-point group ``evalkit.families``
+A family is a package whose ``__init__`` holds ``FAMILY``, a :class:`~evalkit.models.families.family.Family`,
+and is imported without torch. Packages from outside name theirs in the entry-point group ``evalkit.families``
 (``my_family = "my_package.my_family"``). See docs/add-a-family.md.
 """
 

@@ -1,8 +1,7 @@
 """Qwen's inputs from a rendered prompt: pixels, patches and expanded tokens, without torch.
 
-It gives what transformers' processors give (a test compares them), but it chooses frames and sizes
-by the paper's protocol, stores what it chose, keeps pixels as bytes, and starts in a worker process
-in well under a second.
+They are those of transformers' processors (a test compares them), but frames and sizes follow the paper's
+protocol and are recorded, pixels stay bytes, and a worker process starts in well under a second.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PixelLimits:
-    """How many pixels a medium is shown with, as the checkpoint's processor says.
+    """How many pixels a medium may have, as the checkpoint's processor says.
 
     ``video_min`` and ``video_max`` are those of a frame, or (Qwen3-VL) of all frames of a video together.
     ``video_tokens``: where the processor bounds frames by the length of the video
@@ -135,7 +134,9 @@ class QwenPreprocessor(ChatPreprocessor):
     def _patches(
         self, frames: Iterable[Pixels], count: int, size: tuple[int, int]
     ) -> tuple[npt.NDArray[np.uint8], tuple[int, int, int]]:
-        """Patches of ``count`` frames of ``size`` (width, height), which never lie in memory all together."""
+        """Patches of ``count`` frames of ``size`` (width, height); only ``temporal_patch`` frames are in
+        memory at a time.
+        """
         depth = self.temporal_patch
         grid = (-(-count // depth), size[1] // self.patch, size[0] // self.patch)
         step = grid[1] * grid[2]

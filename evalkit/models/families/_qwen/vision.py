@@ -1,4 +1,4 @@
-"""What the Qwen families share: from patches to features, whole batches of images and frames at a time."""
+"""The vision tower of the Qwen families: from patches to features, for batches of images and frames."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) 
 
 
 def run_tower(tower: Any, patches: Tensor, grids: Tensor) -> Any:
-    """What a Qwen tower makes of ``patches``, which lie in ``grids [n, 3]`` (of the CPU)."""
+    """Output of a Qwen tower for ``patches`` in ``grids [n, 3]`` (on the CPU)."""
     given = {"grid_thw": to_device(grids, patches.device)} | _derived(tower, grids, patches.device)
     with vision_attention(tower) as attention_kwargs, _embedding_by_product(tower.patch_embed):
         return tower(patches, **given, **attention_kwargs)
 
 
 def _derived(tower: Any, grids: Tensor, device: torch.device) -> dict[str, Any]:
-    """What a tower derives from grids, by transformers' own functions. It takes them as arguments, too; if it
-    called the functions itself, each would wait for the GPU.
+    """What a tower derives from grids, computed by transformers' own functions on the CPU and passed as
+    arguments: inside the tower, each would wait for the GPU.
     """
     from transformers import vision_utils as made
 
@@ -104,8 +104,8 @@ def _whole(parts: Sequence[Features]) -> Features:
 
 
 def _runs(media: Sequence[VisionInput], patches: int) -> Iterator[list[Piece]]:
-    """All temporal steps of all media, a call's worth of ``patches`` at a time. Frames don't see each other
-    in the tower, so a video may be cut anywhere.
+    """All temporal steps of all media, in batches of about ``patches`` for one call of the tower each. Frames
+    don't attend to each other in the tower, so a video may be cut anywhere.
     """
     run: list[Piece] = []
     room = patches

@@ -18,7 +18,7 @@ from evalkit.models.families.internvl.preprocess import InternVLPreprocessor
 def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) -> list[Features]:
     """See :class:`evalkit.inference.vision_features.Encode`."""
     found = []
-    for run in tiles.tile_batches(media):
+    for run in tiles.media_batches(media):
         pixels = normalised([(each, each.patches) for each in run], normalise, model.device)
         output = model.model.get_image_features(pixels.to(model.dtype)).pooler_output
         sizes = [len(each.patches) for each in run]

@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 def tile_side(config: Any) -> int:
     """Side of a tile in tokens."""
     vision = config.vision_config
-    size, patch = (
-        each[0] if isinstance(each, (list, tuple)) else each
-        for each in (vision.image_size, vision.patch_size)
-    )
-    return int(size // patch * config.downsample_ratio)
+    return int(first(vision.image_size) // first(vision.patch_size) * config.downsample_ratio)
+
+
+def first(size: Any) -> int:
+    """A size that is written as a number or as two equal ones."""
+    return int(size[0] if isinstance(size, (list, tuple)) else size)
 
 
 def batch_segments(
     config: Any, input_ids: Tensor, attention_mask: Tensor | None, inputs: Mapping[str, Any]
 ) -> list[list[Segment]]:
-    """See :class:`~evalkit.rope.hf.layouts.TokenLayout`. Every tile, the thumbnail and every frame is a block of
-    its own: how the tiles of an image lie is not among the model's inputs.
+    """See :class:`~evalkit.rope.hf.layouts.TokenLayout`. Every tile, thumbnail and frame is a block: how the
+    tiles of an image are arranged is not among the model's inputs.
     """
     side = tile_side(config)
     ids = input_ids.cpu().numpy()

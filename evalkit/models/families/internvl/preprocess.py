@@ -4,37 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from PIL import Image
 
 from evalkit.core.types import MediaKind, MediaRef, VisionInput
 from evalkit.data.images import image_size, load_image, resize
+from evalkit.models.families.internvl.layout import first, tile_side
 from evalkit.models.preprocess import ChatPreprocessor, ProcessedMedium, media_info_of
 from evalkit.models.tiles import split_tiles
+from evalkit.rope.layout import Grid
 
 if TYPE_CHECKING:
     from evalkit.models.processor import Processor
 
-Grid = tuple[int, int, int]
-
 
 @dataclass(frozen=True)
 class InternVLPreprocessor(ChatPreprocessor):
-    """An image becomes ``least`` to ``most`` tiles of ``tile`` pixels and ``side`` tokens, and a
-    thumbnail after them if they are several; a frame of a video one tile.
+    """An image becomes ``least`` to ``most`` tiles of ``tile`` pixels and ``side`` tokens a side, and a
+    thumbnail after them if there are several; a frame of a video becomes one tile.
 
-    ``layout``: ``blocks`` places every tile on its own, as ``get_rope_index`` of an installed variant
-    does too; ``mosaic`` places the tiles of an image as one picture and the thumbnail after it. Tiles
-    and frames are limited so that a request stays within the paper's cap on visual tokens.
+    Every tile is a visual block, as for ``get_rope_index`` of an installed variant (``layout`` says so in
+    identities). Tiles and frames are limited so that a request stays within its visual tokens.
     """
 
     tile: int = field(kw_only=True)
     side: int = field(kw_only=True)
     least: int = field(kw_only=True)
     most: int = field(kw_only=True)
-    layout: Literal["blocks", "mosaic"] = "blocks"
+    layout: Literal["blocks"] = "blocks"
 
     placeholders: ClassVar[Mapping[MediaKind, str]] = {"image": "<IMG_CONTEXT>", "video": "<video>"}
     pad_tokens: ClassVar[tuple[str, ...]] = ("<IMG_CONTEXT>",)
@@ -49,8 +48,8 @@ class InternVLPreprocessor(ChatPreprocessor):
         image = given.known("image", "GotOcr2ImageProcessor")
         given.known("video", "InternVLVideoProcessor")
         tile, own, tower = given.side("image"), given.own, given.config.vision_config
-        side = int(tile // _number(tower.patch_size) * given.config.downsample_ratio)
-        given.agree("the size of tiles", tile, _number(tower.image_size))
+        side = tile_side(given.config)
+        given.agree("the size of tiles", tile, first(tower.image_size))
         given.agree("the size of frames", given.side("video"), tile)
         given.agree("the number of tokens of a tile", own.image_seq_length, side**2)
         found = (own.start_image_token, own.image_token, own.end_image_token, own.video_token)
@@ -60,7 +59,7 @@ class InternVLPreprocessor(ChatPreprocessor):
             given.tokenizer_file,
             tile=tile,
             side=side,
-            # transformers' processor has images split_tiles up whatever `crop_to_patches` says.
+            # transformers' processor splits images into tiles whatever `crop_to_patches` says.
             least=int(image.min_patches),
             most=int(image.max_patches),
         )
@@ -74,8 +73,7 @@ class InternVLPreprocessor(ChatPreprocessor):
             tiles = np.concatenate([tiles, split_tiles(resize(image, (tile, tile)), tile)])
         tokens = len(tiles) * self.side**2
         info = media_info_of(ref, image.size, (columns * tile, rows * tile), tokens)
-        blocks, order = self._blocks(len(tiles), rows, columns)
-        vision = VisionInput("image", tiles, (len(tiles), rows, columns), blocks, tile=order)
+        vision = VisionInput("image", tiles, (len(tiles), rows, columns), self._blocks(len(tiles)))
         return ProcessedMedium(vision, info, f"<img>{self.pad_tokens[0]}</img>")
 
     def process_video(self, ref: MediaRef, among: Sequence[MediaRef]) -> ProcessedMedium:
@@ -84,13 +82,11 @@ class InternVLPreprocessor(ChatPreprocessor):
         clip = self.clip(ref, self.most_frames(len(among)))
         frames = [split_tiles(resize(Image.fromarray(frame), (tile, tile)), tile) for frame in clip.frames]
         info = media_info_of(ref, clip.size, (tile, tile), len(frames) * self.side**2, clip.chosen)
-        blocks = ((1, self.side, self.side),) * len(frames)
         text = "\n".join(
             f"Frame{number + 1}: <img>{self.pad_tokens[0]}</img>" for number in range(len(frames))
         )
-        return ProcessedMedium(
-            VisionInput("video", np.concatenate(frames), (len(frames), 1, 1), blocks), info, text
-        )
+        vision = VisionInput("video", np.concatenate(frames), (len(frames), 1, 1), self._blocks(len(frames)))
+        return ProcessedMedium(vision, info, text)
 
     def estimate_medium(self, ref: MediaRef, among: Sequence[MediaRef]) -> int:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
@@ -117,11 +113,8 @@ class InternVLPreprocessor(ChatPreprocessor):
                 best, nearest = (columns, rows), distance
         return best
 
-    def _blocks(self, tiles: int, rows: int, columns: int) -> tuple[tuple[Grid, ...], tuple[int, int] | None]:
-        side = self.side
-        if self.layout == "blocks" or tiles == 1:
-            return ((1, side, side),) * tiles, None
-        return ((1, rows * side, columns * side), (1, side, side)), (side, side)
+    def _blocks(self, tiles: int) -> tuple[Grid, ...]:
+        return ((1, self.side, self.side),) * tiles
 
     def most_frames(self, share: int) -> int:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`: each is a tile."""
@@ -129,8 +122,3 @@ class InternVLPreprocessor(ChatPreprocessor):
 
     def _most_tiles(self, share: int) -> int:
         return self.visual_tokens // share // self.side**2
-
-
-def _number(value: Any) -> int:
-    """Sizes are written as a number or as two equal ones."""
-    return int(value[0] if isinstance(value, (list, tuple)) else value)

@@ -26,7 +26,7 @@ def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) 
             found[id(each)] = Features(_video(model, each, normalise))
     for cut_up in (True, False):
         images = [each for each in media if each.kind == "image" and (len(each.patches) > 1) == cut_up]
-        for run in tiles.tile_batches(images):
+        for run in tiles.media_batches(images):
             found |= zip(map(id, run), _images(model, run, normalise, cut_up), strict=False)
     return [found[id(each)] for each in media]
 
@@ -34,7 +34,7 @@ def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) 
 def _images(
     model: Any, images: Sequence[VisionInput], normalise: Normalisations, cut_up: bool
 ) -> Iterator[Features]:
-    """Images in tiles, or whole ones. The latter transformers knows by there being several in a row."""
+    """Features of images in tiles, or of whole ones, which transformers takes only if there are several."""
     if not cut_up and len(images) == 1:
         images = [*images, *images]
     most = max(len(each.patches) for each in images)

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LlavaPreprocessor(ChatPreprocessor):
-    """An image alone: a base image and tiles (anyres). Several: a square each, padded with the mean
-    colour. A video: every frame a square, pooled to ``anyres.frame_side`` tokens a side by the model.
-
-    Frames are limited so that a request stays within the paper's cap on visual tokens.
+    """An image alone in its prompt becomes a base image and tiles (anyres), several become a square each,
+    padded with the mean colour; frames of a video become squares, which the model pools to
+    ``anyres.frame_side`` tokens a side. Frames are limited so that a request stays within its visual tokens.
     """
 
     anyres: Anyres = field(kw_only=True)
@@ -105,7 +104,7 @@ class LlavaPreprocessor(ChatPreprocessor):
 
 
 def _together(among: Sequence[MediaRef]) -> bool:
-    """Whether several images share the prompt: they are not tiled then."""
+    """Whether the prompt has several images, which are not tiled then."""
     return sum(ref.kind == "image" for ref in among) > 1
 
 

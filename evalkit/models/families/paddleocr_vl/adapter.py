@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from evalkit.inference.vision_features import Features
 from evalkit.models import hf_model
 from evalkit.models.families.paddleocr_vl import FAMILY
 from evalkit.models.families.paddleocr_vl.preprocess import PaddleOCRPreprocessor
+from evalkit.models.tiles import media_batches
 from evalkit.rope.hf.layouts.grid_inputs import GRIDS
 
 
@@ -26,7 +27,7 @@ def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) 
     tower, projector = model.model.visual, model.model.projector
     side = model.config.vision_config.patch_size
     found: list[Features] = []
-    for batch in _batches(media, max_patches_per_call(model.device)):
+    for batch in media_batches(media, max_patches_per_call(model.device)):
         grids = torch.tensor([each.grid for each in batch])
         pixels = normalised([(each, each.patches) for each in batch], normalise, model.device)
         given = {"grid_thw": to_device(grids, model.device)} | _derived(tower, grids, model.device)
@@ -37,18 +38,6 @@ def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) 
         sizes = (grids.prod(dim=1) // model.config.vision_config.spatial_merge_size**2).tolist()
         found += [Features(each) for each in tokens.split(sizes)]
     return found
-
-
-def _batches(media: Sequence[VisionInput], patches: int) -> Iterator[list[VisionInput]]:
-    """Images in their order, at most about ``patches`` at a time."""
-    batch: list[VisionInput] = []
-    for each in media:
-        if batch and sum(len(other.patches) for other in (*batch, each)) > patches:
-            yield batch
-            batch = []
-        batch.append(each)
-    if batch:
-        yield batch
 
 
 def _derived(tower: Any, grids: Tensor, device: torch.device) -> dict[str, Any]:

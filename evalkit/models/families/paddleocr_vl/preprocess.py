@@ -53,7 +53,7 @@ class PaddleOCRPreprocessor(QwenPreprocessor):
         return cut.transpose(0, 1, 3, 5, 2, 4).reshape(count * grid[1] * grid[2], -1), grid
 
     def _within(self, size: tuple[int, int], low: int, high: int, cap: int) -> tuple[int, int]:
-        """As ``smart_resize`` of transformers' PaddleOCR-VL: sides shorter than a token are made as long first."""
+        """As transformers' ``smart_resize`` for PaddleOCR-VL: shorter sides than a token are enlarged."""
         width, height = size
         if height < self.factor:
             width, height = round(width * self.factor / height), self.factor

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 SegmentReader = Callable[[Any, "Tensor", "Tensor | None", Mapping[str, Any]], list[list[Segment]]]
 
 FAMILY_REGISTRY = "evalkit.models.families.registry"
-"""Where a layout is looked up that was not registered: the module's ``layout_names()`` and ``layout_of(name)``.
-It is imported when a variant is installed, so that nothing here depends on it: without it, there are those that
-were registered.
+"""The module that knows the layouts which were not registered, by ``layout_names()`` and ``layout_of(name)``.
+It is imported by name, when a variant is installed: this package works without it.
 """
 
 
@@ -39,8 +38,8 @@ class TokenLayout:
         batch_segments: ``(config, input_ids, attention_mask, inputs)`` to the segments of every unpadded row,
             ``inputs`` being the other keyword arguments of the call; ``ValueError`` where they don't fit the
             tokens.
-        describes_media: whether ``inputs`` hold the grids of the media in the whole prompt (when a conversation
-            goes on, they usually hold none).
+        describes_media: whether ``inputs`` hold the grids of the media in the whole prompt (when a
+            conversation goes on, they usually hold none).
         axes: position axes of the untouched model.
         time_rule: parameters of a position design that the model's configuration decides.
     """
