@@ -151,15 +151,7 @@ def _official(cell: Cell) -> list[str]:
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
-    breakdown = {
-        group: {label: asdict(found) for label, found in labels.items()}
-        for group, labels in cell.breakdown.items()
-    }
-    return {
-        **asdict(cell.estimate),
-        "expected": cell.expected,
-        "counts": dict(cell.counts),
-        "figures": dict(cell.figures),
-        "breakdown": breakdown,
-        "unreliable": list(cell.unreliable),
-    }
+    """A cell without its names, its estimate's fields first."""
+    content = asdict(cell)
+    del content["arm"], content["task"]
+    return {**content.pop("estimate"), **content}
