@@ -1,4 +1,4 @@
-"""What the command line does, from Python.
+"""The public functions: what the command line does, from Python.
 
 >>> from evalkit import evaluate, compare  # doctest: +SKIP
 >>> evaluate("tiny", "mini", ropes=["mrope", "mrope-i"], output="results/a")  # doctest: +SKIP
@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather
 from evalkit.report.leaderboard.check import unsupported
 from evalkit.report.leaderboard.page import leaderboard_page
-from evalkit.report.leaderboard.table import rows_of_runs, write
+from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, write
 from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
-from evalkit.report.results import open_run
+from evalkit.report.results import Results, open_run
 from evalkit.report.thumbnails import thumbnails
 from evalkit.runner.reporter import Reporter, SilentReporter
 from evalkit.runner.run import run_spec
@@ -80,9 +80,9 @@ def score_run(
     reasoning: str | None = None,
     tasks_dirs: Sequence[str] = (),
 ) -> RunResult:
-    """Score a stored run again, without model or data; ``official_random`` seeds the official
-    scripts that draw an answer where they can read none, ``reasoning`` names another rule that separates
-    reasoning from answers.
+    """Score a stored run again, without model or data. ``official_random`` seeds the official scripts that
+    draw an answer where they can read none; ``reasoning`` is another rule that separates reasoning from
+    answers.
     """
     return rescore(RunDir.open(Path(run)), tuple(tasks_dirs), official_random, reasoning)
 
@@ -133,10 +133,10 @@ def import_results(*files: PathLike, task: str, model: str, output: PathLike, **
 def export_inspect(
     run: PathLike, output: PathLike, arm: str | None = None, task: str | None = None
 ) -> list[Path]:
-    """Write a stored run as logs of Inspect, one for each arm and task, and return where.
+    """Write a stored run as logs of Inspect, one for each system and task, and return where.
 
     Raises:
-        UsageError: the run has no such arm or task, or ``output`` is one file and there are several.
+        UsageError: the run has no such system or task, or ``output`` is one file and there are several.
         EnvironmentProblem: inspect_ai is not installed.
     """
     from evalkit.integrations.interchange.inspect_export import export
@@ -151,13 +151,13 @@ def compare(
     allow_mismatch: bool = False,
     reference: str | None = None,
 ) -> Comparison:
-    """Put the arms of finished runs side by side; with ``reference``, a published table beside them.
+    """Put the systems of finished runs side by side; with ``reference``, a published table beside them.
 
-    With a ``baseline`` (an arm's name or variant), every other arm's paired differences to it are added.
-    ``allow_mismatch`` compares the samples that all arms share, and says so, instead of refusing.
+    With a ``baseline`` (a system's name or variant), every other one's paired differences to it are added.
+    ``allow_mismatch`` compares the samples that all systems share, and says so, instead of refusing.
 
     Raises:
-        UsageError: a run is missing or unscored, two arms were asked different questions, or there is
+        UsageError: a run is missing or unscored, two systems were asked different questions, or there is
             no such baseline or reference.
     """
     published = load_reference(reference) if reference else None
@@ -173,8 +173,8 @@ def compare(
 def advise(
     *runs: PathLike, weights: Mapping[str, float] | None = None, allow_mismatch: bool = False
 ) -> Advice:
-    """Rank the arms of finished runs for one's own tasks; ``weights`` maps names, globs or categories of
-    benchmarks to what they matter.
+    """Rank the systems of finished runs; ``weights`` maps names, globs or categories of benchmarks to their
+    weight.
 
     Raises:
         UsageError: as for :func:`compare`, or a weight matches no benchmark.
@@ -194,8 +194,8 @@ def report(
 ) -> Path:
     """Write one self-contained HTML page about finished runs, and return where.
 
-    Differences are to ``baseline``, by default the first arm. ``media`` samples of each task get a
-    picture, where their data are at hand (``data_root``, or drawn on the spot).
+    Differences are to ``baseline``, by default the first system. ``media`` samples of each task get a
+    picture, where their data are available (under ``data_root``, or generated).
 
     Raises:
         UsageError: as for :func:`compare`.
@@ -217,16 +217,22 @@ def report(
 
 
 def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:
-    """Write the arms of finished runs into a leaderboard CSV, and the whole of it into an HTML ``page``;
-    return its number of rows.
+    """Write the systems of finished runs into a leaderboard CSV, and all of it into an HTML ``page``; return
+    its number of rows.
     """
-    count = write(Path(target), rows_of_runs(open_run(RunDir.open(Path(path))) for path in runs))
+    count = write(Path(target), _leaderboard_rows(open_run(RunDir.open(Path(path))) for path in runs))
     if page is not None:
         write_atomic(Path(page), leaderboard_page(Path(target)))
     return count
 
 
 def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
-    """What a leaderboard CSV says that the runs, scored anew from their journals, don't bear out."""
-    rows = rows_of_runs(score_from_journal(RunDir.open(Path(path))) for path in runs)
-    return unsupported(Path(target), rows)
+    """The claims of a leaderboard CSV that the runs, scored anew from their journals, don't support."""
+    scored = (score_from_journal(RunDir.open(Path(path))) for path in runs)
+    return unsupported(Path(target), _leaderboard_rows(scored))
+
+
+def _leaderboard_rows(runs: Iterable[Results]) -> list[dict[str, Any]]:
+    return [
+        row for results in runs for source in leaderboard_sources(results) for row in leaderboard_rows(source)
+    ]

@@ -52,7 +52,7 @@ def describe(spec: RunSpec, as_json: bool) -> str:
 def _plan(
     model: ModelInfo, task: Task, samples: Sequence[Sample], spec: RunSpec, known: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The prompts of one system and task, and the problems of samples that can't be asked."""
+    """What one system would be asked of one task, and what of it can't be asked."""
     requests = [
         build_request(model, task, sample, mc_logits=spec.mc_logits, digests=known)
         for sample in samples
