@@ -32,6 +32,7 @@ from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
 from evalkit.report.results import Results, open_run
 from evalkit.report.thumbnails import thumbnails
+from evalkit.runner.dry_run import plan_run
 from evalkit.runner.reporter import Reporter, SilentReporter
 from evalkit.runner.run import run_spec
 from evalkit.scoring.finalize import RunResult, rescore, score_from_journal
@@ -66,6 +67,13 @@ def run(spec: RunSpec, reporter: Reporter | None = None) -> RunResult:
         EvalkitError: the spec or its data can't be used.
     """
     return run_spec(with_default_data_root(spec), reporter or SilentReporter())
+
+
+def plan(spec: RunSpec) -> dict[str, Any]:
+    """What :func:`run` would do: the run directory as ``output``, and as ``plan`` the samples, prompt tokens,
+    problems and first prompt of every system and task.
+    """
+    return plan_run(with_default_data_root(spec))
 
 
 def with_default_data_root(spec: RunSpec) -> RunSpec:
