@@ -211,3 +211,12 @@ def test_golden_data_of_ones_own(tmp_path: Path, ropes: Path, capsys: pytest.Cap
     assert "half-i" in capsys.readouterr().out
     np.savez(golden / "one.npz", mine=placed.ids[:, None] + 0.5)
     assert run_cli(words) == 1
+
+
+@pytest.mark.parametrize("words", [["ropes", "check", "."], ["bench", "ropes"]])
+def test_developers_tools_are_not_in_the_wheel(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("evalkit.cli.checkout.find_spec", lambda name: None)
+    assert run_cli(words) == 4
+    assert "its programs are in the source checkout, not in the wheel" in capsys.readouterr().err

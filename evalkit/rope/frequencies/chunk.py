@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
-from evalkit.rope.frequencies.quota import check_allocation
-from evalkit.rope.parameters import Allocation, symmetric_split
+from evalkit.rope.parameters import Allocation, check_allocation, symmetric_split
 
 
 @dataclass(frozen=True)

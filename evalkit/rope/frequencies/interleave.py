@@ -8,8 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
-from evalkit.rope.frequencies.quota import check_allocation
-from evalkit.rope.parameters import Allocation, BadParameter, symmetric_split
+from evalkit.rope.parameters import Allocation, BadParameter, check_allocation, symmetric_split
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class Interleave(FrequencyAllocation):
         check_allocation(counts, pairs, "rotary pairs")
         if self.slices:
             return _slices(counts, pairs)
-        rounds = [axis for turn in range(max(counts)) for axis in range(3) if turn < counts[axis]]
-        return np.array(rounds, dtype=np.int64)
+        axes = [axis for turn in range(max(counts)) for axis in range(3) if turn < counts[axis]]
+        return np.array(axes, dtype=np.int64)
 
 
 @dataclass(frozen=True)

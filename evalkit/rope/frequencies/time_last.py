@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
-from evalkit.rope.frequencies.quota import check_allocation
-from evalkit.rope.parameters import Allocation, symmetric_split
+from evalkit.rope.parameters import Allocation, check_allocation, symmetric_split
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class TimeLast(FrequencyAllocation):
 
 @dataclass(frozen=True)
 class NoTime(TimeLast):
-    """As :class:`TimeLast`, but the pairs of time are not turned at all (HoPE, arXiv 2505.20444)."""
+    """As :class:`TimeLast`, but the pairs of time are not rotated (HoPE, arXiv 2505.20444)."""
 
     name = "hope"
 
