@@ -22,7 +22,6 @@ class Heads(FrequencyAllocation):
     allocation: Allocation | None = None
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         if kv_heads < 3:
             raise BadParameter(
                 f"the model has {kv_heads} key-value heads, and time, height and width need one each"

@@ -27,7 +27,6 @@ class Interleave(FrequencyAllocation):
     RATIO: ClassVar[Allocation] = (24, 20, 20)
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         counts = self.allocation or symmetric_split(pairs, self.RATIO)
         check_allocation(counts, pairs, "rotary pairs")
         if self.slices:

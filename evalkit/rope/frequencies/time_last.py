@@ -23,7 +23,6 @@ class TimeLast(FrequencyAllocation):
     unified_offset: bool = False
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         counts = self.allocation or symmetric_split(pairs, (16, 24, 24))
         check_allocation(counts, pairs, "rotary pairs")
         axes = np.zeros(pairs, dtype=np.int64)
@@ -42,11 +41,9 @@ class NoTime(TimeLast):
     name = "hope"
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         axes = super().axis_map(pairs, kv_heads, section)
         return np.where(axes == 0, -1, axes)
 
     @property
     def rotates_every_pair(self) -> bool:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         return False

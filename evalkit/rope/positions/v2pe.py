@@ -30,7 +30,6 @@ class SmallSteps(PositionDesign):
             require_positive("span", self.span)
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         count = block.length
         step = self.step if self.span is None else self.span / count
         last_text = at.start - 1
