@@ -77,8 +77,6 @@ def check_part(kind: type, where: str) -> str:
     if getattr(kind, method) is getattr(base, method):
         fix = f"write `def {method}(self, ...)`; see docs/add-a-rope.md"
         raise refuse(f"it has no method `{method}`", fix)
-            f"it has no method `{method}`", f"write `def {method}(self, ...)`; see docs/add-a-rope.md"
-        )
     try:
         _check_parameters(kind, refuse)
         check(kind, refuse)
