@@ -100,13 +100,15 @@ class _Additions:
     """What comes from outside, in a catalog with evalkit's own."""
 
     def __init__(self) -> None:
-        self.tables: dict[str, dict[str, Any]] = {
-            "position design": dict(BUILTIN.positions),
-            "frequency allocation": dict(BUILTIN.frequencies),
-            "scaling": dict(BUILTIN.scalings),
-            "variant": dict(BUILTIN.variants),
-        }
+        self.positions, self.frequencies = dict(BUILTIN.positions), dict(BUILTIN.frequencies)
+        self.scalings, self.variants = dict(BUILTIN.scalings), dict(BUILTIN.variants)
         self.origins: dict[type | str, Origin] = {}
+        self.tables: Mapping[str, dict[str, Any]] = {
+            "position design": self.positions,
+            "frequency allocation": self.frequencies,
+            "scaling": self.scalings,
+            "variant": self.variants,
+        }
 
     def add(self, value: Any, origin: Origin) -> None:
         """A class or a variant, once it is checked."""
@@ -128,7 +130,7 @@ class _Additions:
 
     def catalog(self) -> RopeCatalog:
         """All that was added so far, and evalkit's own."""
-        return RopeCatalog(*self.tables.values(), origins=self.origins)
+        return RopeCatalog(self.positions, self.frequencies, self.scalings, self.variants, self.origins)
 
 
 def _load(entry: EntryPoint, what: str, kind: type) -> tuple[Any, Origin]:
