@@ -60,7 +60,7 @@ def extracted(archive: Path, cache: Path) -> Path:
 
 
 def cached_folder(name: str, sources: Sequence[Path], cache: Path, unpack: Callable[[Path], None]) -> Path:
-    """Let ``unpack`` fill a folder of the cache, unless that was done for the same ``sources``.
+    """A folder of the cache, filled by ``unpack`` unless it exists for the same ``sources``.
 
     Raises:
         EnvironmentProblem: one of them can't be read, or is no regular file.
@@ -167,7 +167,7 @@ def member_problem(member: zipfile.ZipInfo) -> str | None:
 
 
 def name_problem(name: str) -> str | None:
-    """Why no file may have the name of an archive's member, or None.
+    """Why a member's name is refused, or None.
 
     >>> name_problem("../a"), name_problem("a/b.png")
     ('would be written outside of its folder', None)
@@ -181,7 +181,7 @@ def name_problem(name: str) -> str | None:
 
 
 def ratio_problem(packed: int, unpacked: int) -> str | None:
-    """Why something that is compressed is taken for a bomb, or None.
+    """Why a compressed size is refused as a decompression bomb, or None.
 
     >>> ratio_problem(1_000_000, 900_000_000)
     'claims to grow from 1000000 to 900000000 bytes; at most 200 times its size is unpacked'
@@ -193,10 +193,10 @@ def ratio_problem(packed: int, unpacked: int) -> str | None:
 
 
 def check_ratio(archive: Path, packed: int, unpacked: int, members: int) -> None:
-    """Raise if an archive as a whole grows or has members beyond all measure.
+    """Raise if an archive grows too much, or has too many members.
 
     Raises:
-        UnsafeArchive: it does; says the limit.
+        UnsafeArchive: says the limit.
     """
     reason = ratio_problem(packed, unpacked)
     if members > MAX_MEMBERS:
@@ -210,7 +210,7 @@ def check_ratio(archive: Path, packed: int, unpacked: int, members: int) -> None
 
 
 def zip_bomb_problem(path: Path) -> str | None:
-    """Why a file that may be a zip archive (a spreadsheet, a log) is too much to unpack, or None.
+    """Why a zip file (a spreadsheet, a log) is too large to unpack, or None; also None for other files.
 
     >>> zip_bomb_problem(Path(__file__)) is None
     True

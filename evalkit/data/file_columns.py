@@ -79,7 +79,7 @@ class FileColumns:
         return {**row, **added}
 
     def check_any_found(self) -> None:
-        """Raise if rows needed files and not one of them is there."""
+        """Raise if rows named files and none of them exists."""
         if self._missing and not self._found:
             raise EnvironmentProblem(
                 f"files of data set `{self.repo}`",
@@ -109,7 +109,7 @@ def check_json(path: Path) -> None:
 
 
 def named_files(templates: Mapping[str, PathTemplates], row: Row) -> dict[str, list[str]]:
-    """Where the files of a row may lie, by column."""
+    """Candidate paths of a row's files, by column."""
     return {
         column: [template.format_map(row) for template in (given(row) if callable(given) else given)]
         for column, given in templates.items()
@@ -117,7 +117,7 @@ def named_files(templates: Mapping[str, PathTemplates], row: Row) -> dict[str, l
 
 
 def _unpacked(archives: Iterable[Path], folder: Path) -> list[Path]:
-    """Where the contents of archives lie: beside them if somebody unpacked them, else in the cache."""
+    """Folders with the contents of archives: beside them if they were unpacked there, else in the cache."""
     cache = cache_root() / "archives"
     roots: dict[Path, None] = {}
     zips = sorted(path for path in archives if not is_tar(path))

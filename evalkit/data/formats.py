@@ -1,4 +1,4 @@
-"""What opens media: the formats that benchmarks use, and nothing that leads to another file.
+"""Opens images and videos in an allow-list of formats, none of which leads to another file.
 
 Pillow would hand PostScript to Ghostscript; FFmpeg follows playlists, and opens what a URL names.
 """
@@ -49,7 +49,7 @@ CONTAINERS = (
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """An image whose header was read; of a format that isn't in ``IMAGES``, as if there were none like it."""
+    """Open an image and read its header; formats outside of ``IMAGES`` are unknown."""
     from PIL import Image
 
     return Image.open(file, formats=_formats())
@@ -57,7 +57,7 @@ def open_image(file: BinaryIO) -> Image.Image:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those that this Pillow was built with: it asks for each by its name."""
+    """The formats that this build of Pillow has."""
     from PIL import Image
 
     Image.init()

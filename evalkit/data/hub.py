@@ -39,7 +39,7 @@ _BATCH = 256
 """Rows of a Parquet file that are read at a time."""
 
 _HEAD = 64
-"""Rows that show what a column holds where the file has no schema."""
+"""How many rows are read ahead to infer types where the file has no schema."""
 
 _VAGUE = ("null", "anything")
 
@@ -150,11 +150,11 @@ class HubDataset:
 
     @property
     def kinds(self) -> Mapping[str, ColumnType]:
-        """What the columns hold whose kind the task declares."""
+        """Declared types by column."""
         return self.columns if isinstance(self.columns, Mapping) else {}
 
     def check(self, row: Row) -> str | None:
-        """What is wrong with a row's cells; None if they are as declared."""
+        """Why a row's cells can't be used, or None."""
         found = (cell_problem(column, kind, row.get(column)) for column, kind in self.kinds.items())
         return next((problem for problem in found if problem), None)
 
@@ -217,7 +217,7 @@ class HubDataset:
             raise self._problem(source, config, why, local) from error
 
     def _as_declared(self, rows: Any) -> Iterator[Row]:
-        """The rows, unless a column holds something else throughout than the task declares."""
+        """Yield the rows, unless a column's type is not the declared one throughout."""
         names = {column: feature_type(feature) for column, feature in (rows.features or {}).items()}
         vague = {each: kind for each, kind in self.kinds.items() if names.get(each, "null") in _VAGUE}
         mixed = {column: each for column, each in (rows.features or {}).items() if is_json_feature(each)}
@@ -284,7 +284,7 @@ class HubDataset:
         )
 
     def sources(self, data_root: str | None) -> Sequence[Path] | None:
-        """A mirror's folders and lock file; None for the hub, where data may change unseen."""
+        """The mirror's folders and lock file; None for the hub, whose data may change."""
         if not data_root:
             return None
         root = Path(data_root).expanduser()
@@ -314,7 +314,7 @@ class HubDataset:
 
 
 def _undecoded(rows: Any) -> Any:
-    """Rows with their media encoded. JSON declares no features and holds no media."""
+    """Rows with media left encoded. JSON declares no features and holds no media."""
     return rows.decode(False) if rows.features else rows
 
 

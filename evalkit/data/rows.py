@@ -1,8 +1,7 @@
-"""Rows of a file of one's own: JSON lines, CSV or Parquet, with a folder of images and videos.
+"""Data sets in a local file: JSON lines, CSV or Parquet, with a folder of images and videos.
 
-A row is what a line (or record) of the file holds. Nothing is mended in silence: a line that can't be read,
-or has other cells than its header, is an error of that row and names its line; a file that can't be told
-into rows at all is refused.
+Nothing is mended in silence: a line that can't be read, or has other cells than its header, is an error of
+that row and names its line; a file that can't be split into rows at all is refused.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from evalkit.data.row_readers import PROBLEM, READERS, Unreadable, with_images
 Row = Mapping[str, Any]
 
 _HEAD = 64
-"""Rows that show which columns there are, and what they hold, where the file has no schema."""
+"""How many rows are read ahead to infer columns and their types where the file has no schema."""
 
 _FIX = "mend the file, or correct the task's `columns`"
 
@@ -100,11 +99,11 @@ class Rows:
 
     @property
     def kinds(self) -> Mapping[str, ColumnType]:
-        """What the columns hold whose kind the task declares."""
+        """Declared types by column."""
         return self.columns if isinstance(self.columns, Mapping) else {}
 
     def check(self, row: Row) -> str | None:
-        """What is wrong with a row or its cells; None if they are as declared."""
+        """Why a row can't be used, or None."""
         if PROBLEM in row:
             return str(row[PROBLEM])
         absent = [column for column in self.columns if column not in row]
@@ -145,7 +144,7 @@ class Rows:
         return {"file": self.file, **media, **revision}
 
     def sources(self, data_root: str | None) -> Sequence[Path]:
-        """The file and the folder: all that decides the rows."""
+        """The file and the media folder."""
         return [self._path(self.file), *self.media_roots(data_root)]
 
     def media_roots(self, data_root: str | None) -> Sequence[Path]:
@@ -161,7 +160,11 @@ class Rows:
         return (Path(self.folder) / Path(name).expanduser()).absolute()
 
     def _as_declared(self, rows: Iterator[Row]) -> Iterator[Row]:
-        """The rows, unless a column is absent or holds something else throughout than the task declares."""
+        """Check the first rows against the declared columns, then yield all.
+
+        Raises:
+            Unreadable: a column is absent, or of another type throughout.
+        """
         head = list(islice(rows, _HEAD))
         good = [row for row in head if PROBLEM not in row]
         if head and not good:

@@ -50,7 +50,7 @@ _DAMAGED = (
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header whose long name, which is read into memory, has an end."""
+    """A member's header with a limit on long names, which are read into memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
@@ -132,7 +132,7 @@ def extract_tar(parts: Sequence[Path], folder: Path) -> None:
 
 
 def _is_padding(parts: Sequence[Path], count: int) -> bool:
-    """Whether the last ``count`` bytes are what stands after an archive's last member."""
+    """Whether the last ``count`` bytes are the end-of-archive padding."""
     if not _END <= count <= _PADDED:
         return False
     tail = b""
@@ -163,7 +163,7 @@ def _write(archive: Path, opened: tarfile.TarFile, member: tarfile.TarInfo, fold
 
 
 class _Joined(io.RawIOBase):
-    """Files read one after another as if they were one."""
+    """Concatenation of files as one stream."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._waiting = list(paths)
