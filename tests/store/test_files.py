@@ -62,7 +62,7 @@ def writes(node: ast.AST) -> bool:
 def test_nothing_else_writes_files() -> None:
     found = {
         str(path.relative_to(ROOT))
-        for folder in ("evalkit", "tasks")
+        for folder in ("evalkit", "tasks", "tools")
         for path in (ROOT / folder).rglob("*.py")
         if any(map(writes, ast.walk(ast.parse(path.read_text()))))
     }
