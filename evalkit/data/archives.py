@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -28,17 +29,19 @@ MAX_MEMBERS = 2_000_000
 _LONGEST_NAME = 255  # bytes of a file's name, with every usual file system
 
 
-# Two members may also want to be a file and a folder of the same name, or have a name in no encoding.
-_DAMAGED = (
+DAMAGED = (
     zipfile.BadZipFile,
+    tarfile.TarError,
     zlib.error,
     EOFError,
     NotImplementedError,
+    # Two members are a file and a folder of one name, or a name is in no encoding.
     FileExistsError,
     NotADirectoryError,
     IsADirectoryError,
     UnicodeError,
 )
+"""What unpacking a damaged archive raises."""
 
 
 class UnsafeArchive(EnvironmentProblem):
@@ -95,7 +98,7 @@ def extract(archive: Path, folder: Path) -> None:
                 # ZipFile.open reads no more than the declared size and checks the CRC.
                 with opened.open(member) as source, path.open("xb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise EnvironmentProblem(
             f"archive `{archive}`", f"it can't be unpacked: {error}", "download it again"
         ) from None

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from evalkit.core.columns import ColumnType, cell_problem, inferred_types, shortened, type_mismatches
+from evalkit.core.columns import ColumnType, DeclaredColumns, inferred_types, shortened, type_mismatches
 from evalkit.core.errors import EnvironmentProblem, UsageError, did_you_mean
 from evalkit.core.types import MediaRef
 from evalkit.data.archives import is_inside
@@ -29,7 +29,7 @@ _FIX = "mend the file, or correct the task's `columns`"
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(DeclaredColumns):
     """A ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet`` file.
 
     Attributes:
@@ -97,11 +97,6 @@ class Rows:
             where = "correct `file`; a relative path counts from the task's file"
             raise self._problem(error.strerror or str(error), where) from None
 
-    @property
-    def kinds(self) -> Mapping[str, ColumnType]:
-        """Declared types by column."""
-        return self.columns if isinstance(self.columns, Mapping) else {}
-
     def check(self, row: Row) -> str | None:
         """Why a row can't be used, or None."""
         if PROBLEM in row:
@@ -109,8 +104,7 @@ class Rows:
         absent = [column for column in self.columns if column not in row]
         if absent and not (absent[0] in self.kinds and self.kinds[absent[0]].null):
             return f"column `{absent[0]}` is absent"
-        found = (cell_problem(column, kind, row.get(column)) for column, kind in self.kinds.items())
-        return next((problem for problem in found if problem), None)
+        return super().check(row)
 
     def locate(self, ref: MediaRef) -> MediaRef:
         """The medium that a row names, as a file below the media folder.

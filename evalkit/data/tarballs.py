@@ -10,13 +10,13 @@ import io
 import re
 import shutil
 import tarfile
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Self
 
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.data.archives import (
+    DAMAGED,
     UnsafeArchive,
     cached_folder,
     check_ratio,
@@ -37,15 +37,6 @@ _LONG = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
-)
-_DAMAGED = (
-    tarfile.TarError,
-    zlib.error,
-    EOFError,
-    FileExistsError,
-    NotADirectoryError,
-    IsADirectoryError,
-    UnicodeError,
 )
 
 
@@ -123,7 +114,7 @@ def extract_tar(parts: Sequence[Path], folder: Path) -> None:
             # The library takes whatever is no header for the end of the archive.
             if size is not None and not _is_padding(parts, size - opened.offset):
                 raise EOFError("it is incomplete")
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise EnvironmentProblem(
             f"archive `{parts[0]}`",
             f"it can't be unpacked: {error or type(error).__name__} ({len(parts)} file(s) found)",
