@@ -1,4 +1,4 @@
-"""Reads an answer by the rules: what statements say together, else the first weaker rule with a finding."""
+"""Reads the chosen option from an answer: by its statements, else by the first weaker rule that applies."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Ch
 
 
 def contradiction(answer: Answer, letter: str) -> str | None:
-    """Why an official rule's letter is in doubt: these rules read another one. None where they don't."""
+    """Why the letter that an official rule read is in doubt (our rules read another one), or None."""
     ours = read_choice(answer.prediction, answer.options, answer.question)
     if ours.letter == letter:
         return None
@@ -53,7 +53,7 @@ def contradiction(answer: Answer, letter: str) -> str | None:
 
 
 def _stated(answer: ChoiceText) -> tuple[str | None, str | None] | None:
-    """What the statements say together: a letter and its rule, ``(None, None)`` where they contradict
+    """The letter that the statements agree on and its rule, ``(None, None)`` where they contradict
     each other, or None where there are none.
     """
     found = [statement for rule in STATEMENTS for statement in rule.find(answer)]

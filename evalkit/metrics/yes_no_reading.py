@@ -1,4 +1,4 @@
-"""Yes-or-no answers: which of both does a text say?"""
+"""Reads yes or no from an answer."""
 
 from __future__ import annotations
 
