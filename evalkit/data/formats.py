@@ -18,34 +18,10 @@ IMAGES = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF",
 """Pillow's names of formats."""
 
 CONTAINERS = (
-    "3gp",
-    "apng",
-    "asf",
-    "av1",
-    "avi",
-    "dv",
-    "flv",
-    "gif",
-    "h264",
-    "hevc",
-    "ivf",
-    "m4v",
-    "matroska",
-    "mjpeg",
-    "mov",
-    "mpeg",
-    "mpegts",
-    "mpegvideo",
-    "mxf",
-    "nut",
-    "obu",
-    "ogg",
-    "rm",
-    "vc1",
-    "webm",
-    "yuv4mpegpipe",
+    "3gp,apng,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,"
+    "mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,webm,yuv4mpegpipe"
 )
-"""FFmpeg's names of demuxers that read one file and no other."""
+"""FFmpeg's names of demuxers that read one file and no other, as its option takes them."""
 
 
 def open_image(file: BinaryIO) -> Image.Image:
@@ -73,7 +49,7 @@ def open_video(path: str, **options: Any) -> Any:
     import av
 
     check_regular(path)
-    limits = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
+    limits = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     return av.open(plain_file_path(path), options=limits, **options)
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +10,7 @@ from typing import Any, TypeVar
 
 from evalkit.core.errors import MediaError
 from evalkit.core.types import MediaRef
+from evalkit.data.file_hash import ProgressLog
 from evalkit.data.media import late, media_digest, unreadable
 from evalkit.engine.worker_pool import (
     WORKER_DIED,
@@ -35,12 +33,7 @@ JOBS_PER_READER = 8
 MAX_JOB_ITEMS = 256
 """In how many jobs for each process the work is divided, and how many media are in one at most."""
 
-QUIET_SECONDS = 1.0
-SECONDS_BETWEEN_NOTES = 5.0
-
 UNREADABLE = "unreadable"
-
-_LOG = logging.getLogger("evalkit.data.file_hash")
 
 
 @dataclass(frozen=True)
@@ -85,15 +78,19 @@ def map_with_timeout(
     """
     if not items:
         return []
-    noted = _ProgressLog(len(items))
+    progress = ProgressLog("reading media: %d of %d", len(items))
+
+    def step(value: Any) -> None:
+        progress.add(1)
+
     if workers:
         size = min(workers, MAX_READERS, len(items))
-        with WorkerPool(size, noted.step) as pool:
+        with WorkerPool(size, step) as pool:
             if not pool.submit(tuple, seconds).result().problem:
                 return _map_in_jobs(
                     items, work, lambda job: pool.submit(job, seconds).result, size * JOBS_PER_READER
                 )
-    here = ObservedRunner(ThreadRunner(), noted.step)
+    here = ObservedRunner(ThreadRunner(), step)
     return _map_in_jobs(items, work, lambda job: partial(JobResult.of, here, job, seconds), JOBS_PER_READER)
 
 
@@ -134,24 +131,3 @@ def _collect_job(
 
 def _map(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     return map(work, items)
-
-
-@dataclass
-class _ProgressLog:
-    """How many of the media were read; several threads count."""
-
-    total: int
-    done: int = 0
-    began: float = field(default_factory=time.monotonic)
-    told: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def step(self, value: Any) -> None:
-        now = time.monotonic()
-        with self.lock:
-            self.done += 1
-            wait = SECONDS_BETWEEN_NOTES if self.told else QUIET_SECONDS
-            if now - (self.told or self.began) < wait:
-                return
-            self.told = now
-        _LOG.info("reading media: %d of %d", self.done, self.total)
