@@ -55,7 +55,6 @@ class ColumnType:
         return wider in self.names
 
 
-ANYTHING = ColumnType(null=True, blank=True)
 TEXT = ColumnType(("text",))
 NAME = ColumnType(("text", "whole number"))
 LABEL = ColumnType(("text",), blank=True)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.task import Row
 from evalkit.data.archives import extracted, is_inside, is_unpacked
 from evalkit.data.cache import cache_root
 from evalkit.data.mirror import how_to_get
 from evalkit.data.tarballs import extracted_tar, grouped, is_tar, tar_stem
 
-Row = Mapping[str, Any]
 PathTemplates = tuple[str, ...] | Callable[[Row], tuple[str, ...]]
 
 

@@ -23,13 +23,12 @@ from evalkit.core.columns import (
     type_mismatches,
 )
 from evalkit.core.errors import EnvironmentProblem, did_you_mean
+from evalkit.core.task import Row
 from evalkit.data.file_columns import FileColumns, PathTemplates, check_json
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
 from evalkit.data.mirror import find_mirror, how_to_get
 from evalkit.data.remote import find_repository
-
-Row = Mapping[str, Any]
 
 # Formats that hold data only. `datasets` reads more, none of which a benchmark here needs.
 _FORMATS = ("parquet", "arrow", "json", "csv", "imagefolder")

@@ -17,9 +17,9 @@ from evalkit.core.columns import (
     shortened,
     type_mismatches,
 )
+from evalkit.core.task import Row
 from evalkit.data.delimited import records
 
-Row = Mapping[str, Any]
 Columns = Mapping[str, ColumnType | None]
 Reader = Callable[[Path, str, Columns], Iterator[Row]]
 

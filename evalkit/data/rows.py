@@ -11,16 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from evalkit.core.columns import ColumnType, DeclaredColumns, inferred_types, shortened, type_mismatches
 from evalkit.core.errors import EnvironmentProblem, UsageError, did_you_mean
+from evalkit.core.task import Row
 from evalkit.core.types import MediaRef
 from evalkit.data.archives import is_inside
 from evalkit.data.file_hash import file_hash
 from evalkit.data.row_readers import PROBLEM, READERS, Unreadable, with_images
-
-Row = Mapping[str, Any]
 
 _HEAD = 64
 """How many rows are read ahead to infer columns and their types where the file has no schema."""
