@@ -1,4 +1,4 @@
-"""A data set repository on the hub: its commit, its files, and how one of them is fetched."""
+"""A data set repository on the hub: its commit, its files, and how they are fetched."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Remote:
         return cls(repo, commit, tree)
 
     def data_files(self, config: str | None, split: str) -> tuple[str, ...]:
-        """Paths of the files behind one split, as its card (or the files' names) say.
+        """Paths of one split's data files, by the repository's card or the files' names.
 
         Raises:
             EnvironmentProblem: there is no such configuration or split.
@@ -87,7 +87,7 @@ class Remote:
         return tuple(str(url).partition(f"@{self.commit}/")[2] for url in found[split])
 
     def matching(self, patterns: Iterable[str]) -> list[str]:
-        """Paths that match one of some globs, as :meth:`pathlib.Path.glob` reads them."""
+        """Paths that match any of the globs, in the syntax of :meth:`pathlib.Path.glob`."""
         found = [re.compile(_regex(pattern)) for pattern in patterns]
         return [path for path in self.tree if any(pattern.fullmatch(path) for pattern in found)]
 
@@ -128,7 +128,7 @@ class Remote:
         return wanted
 
     def _wrong_files(self, paths: Iterable[str], folder: Path) -> dict[str, str]:
-        """What is wrong with files, by their paths; sound ones are left out."""
+        """Missing and damaged files with their problem, by path."""
         found = {path: file_problem(folder / path, self.tree[path]) for path in paths}
         return {path: problem for path, problem in found.items() if problem}
 
@@ -179,7 +179,7 @@ def _commit(name: str, revision: str, timeout: float | None) -> str:
 
 
 def _is_absent(problem: EnvironmentProblem) -> bool:
-    """Whether the hub says that it has no such repository or revision; a gated one is there."""
+    """Whether the hub has no such repository or revision; a gated one exists."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     cause = problem.__cause__

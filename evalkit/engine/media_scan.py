@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from evalkit.core.errors import MediaError
 from evalkit.core.types import MediaDigest, MediaRef
+from evalkit.data.file_hash import ProgressLog
 from evalkit.data.media import file_state, late, media_digest, unreadable
 from evalkit.engine.worker_pool import (
     WORKER_DIED,
@@ -36,16 +34,8 @@ JOBS_PER_READER = 8
 MAX_JOB_ITEMS = 256
 """Media of one job."""
 
-QUIET_SECONDS = 1.0
-"""How long reading may take until progress is logged."""
-
-SECONDS_BETWEEN_NOTES = 5.0
-"""How often it is logged from then on."""
-
 UNREADABLE = MediaDigest("unreadable")
 """The digest of a file that can't be read."""
-
-_LOG = logging.getLogger("evalkit.data.file_hash")
 
 
 def digest_files(media: Iterable[MediaRef], workers: int, seconds: float) -> dict[str, MediaDigest]:
@@ -84,17 +74,21 @@ def map_with_timeout(
     """
     if not items:
         return []
-    log = _ProgressLog(len(items))
+    progress = ProgressLog("reading media: %d of %d", len(items))
+
+    def step(value: Any) -> None:
+        progress.add(1)
+
     if workers:
         size = min(workers, MAX_READERS, len(items))
-        with WorkerPool(size, log.step) as pool:
+        with WorkerPool(size, step) as pool:
             if not pool.submit(tuple, seconds).result().problem:
                 return _map_in_jobs(
                     items, work, lambda job: pool.submit(job, seconds).result, size * JOBS_PER_READER
                 )
     here = ThreadRunner()
     return _map_in_jobs(
-        items, work, lambda job: partial(JobResult.of, here, job, seconds, log.step), JOBS_PER_READER
+        items, work, lambda job: partial(JobResult.of, here, job, seconds, step), JOBS_PER_READER
     )
 
 
@@ -135,24 +129,3 @@ def _collect_job(
 
 def _map(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     return map(work, items)
-
-
-@dataclass
-class _ProgressLog:
-    """Logs how many media were read; steps are counted from several threads."""
-
-    total: int
-    done: int = 0
-    began: float = field(default_factory=time.monotonic)
-    told: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def step(self, value: Any) -> None:
-        now = time.monotonic()
-        with self.lock:
-            self.done += 1
-            wait = SECONDS_BETWEEN_NOTES if self.told else QUIET_SECONDS
-            if now - (self.told or self.began) < wait:
-                return
-            self.told = now
-        _LOG.info("reading media: %d of %d", self.done, self.total)

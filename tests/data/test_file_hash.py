@@ -87,12 +87,12 @@ def test_a_file_that_grows_meanwhile_is_no_file_to_hash(
 ) -> None:
     path = large(tmp_path / "film")
 
-    class Growing(module._Progress):
+    class Growing(module.ProgressLog):
         def add(self, count: int) -> None:
             with path.open("ab") as file:
                 file.write(b"x")
 
-    monkeypatch.setattr(module, "_Progress", Growing)
+    monkeypatch.setattr(module, "ProgressLog", Growing)
     monkeypatch.setattr(module, "BLOCK_BYTES", SIZE)
     with pytest.raises(OSError, match="changes while it is read"):
         file_hash(path)
