@@ -14,7 +14,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.abc import InspectLoader
 from importlib.metadata import EntryPoint, entry_points
@@ -114,11 +114,12 @@ class _Additions:
         """A class or a variant, once it is checked."""
         if isinstance(value, RopeVariant):
             check_variant(value, self.catalog(), origin.where)
+            value = replace(value, original=None)  # its own parameters are what `str` leaves out
             what, key = "variant", value.name
         else:
             what, key = check_part(value, origin.where), value
         known = self.tables[what].get(value.name)
-        if known is not None and known is not value:
+        if known is not None and known != value:
             other = self.origins.get(value.name if what == "variant" else known)
             raise BadRope(
                 origin.where,

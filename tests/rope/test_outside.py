@@ -106,6 +106,22 @@ def test_a_named_variant_may_have_a_scaling(tmp_path: Path) -> None:
     assert str(found.parse("mrope(scaling=mine(2)+yarn(4))")) == "mrope(scaling=mine(2)+yarn(4))"
 
 
+def test_a_variant_made_of_another_has_parameters_of_its_own(tmp_path: Path) -> None:
+    text = "from dataclasses import replace\nfrom evalkit.rope.variants import VARIANTS\n"
+    text += "slow = replace(VARIANTS['mrope-i'].with_parameters(temporal_stride=2.0), name='slow')\n"
+    found = catalog(tmp_path, slow=text)
+    assert str(found.parse("slow")) == "slow"
+    assert str(found.parse("slow(temporal_stride=1)")) == "slow(temporal_stride=1)"
+    assert found.parse("slow").position == parse_variant("mrope-i(temporal_stride=2)").position
+    assert list(found.sources(found.parse("slow"))) == ["slow.py"]
+
+
+def test_one_file_in_two_folders_is_one(tmp_path: Path) -> None:
+    folders = [str(write(tmp_path / name, mine=VARIANT)) for name in "ab"]
+    found = rope_catalog(read_ropes_dirs(folders))
+    assert str(found.parse("mine-i(step=2)")) == "mine-i(step=2)"
+
+
 def test_catalogs_do_not_know_of_each_other(tmp_path: Path) -> None:
     """Two folders with the same name for different designs, one after the other in one process."""
     first = catalog(tmp_path / "a", mine=VARIANT).parse("mine-i(step=2)")

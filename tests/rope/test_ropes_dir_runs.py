@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from tiny_qwen import save_checkpoint
 from evalkit import evaluate
 from evalkit.cli import run_cli
 from evalkit.core.errors import UsageError
+from evalkit.engine.executors.base import ModelSpec
 from evalkit.models import describe_model, load_model
 from evalkit.models.base import LoadConfig
 from evalkit.rope.hf.install import installed_in
@@ -135,6 +138,27 @@ def test_the_built_in_fingerprints_stay(tmp_path: Path, ropes: Path) -> None:
     plain = describe_model("mock", "mrope-i")
     assert describe_model("mock", "mrope-i", LoadConfig(rope_files=files)).fingerprint == plain.fingerprint
     assert describe_model("mock", "half-i", LoadConfig(rope_files=files)).fingerprint != plain.fingerprint
+
+
+def test_another_process_needs_no_folder(tmp_path: Path, ropes: Path) -> None:
+    """On another machine there is none: what the files held is sent with the order."""
+    order = ModelSpec("mock", "half-i", LoadConfig(rope_files=read_ropes_dirs([str(ropes)])))
+    shutil.rmtree(ropes)
+    code = (
+        "import pickle, sys\n"
+        "from evalkit.engine.executors.local import LocalExecutor\n"
+        "info = LocalExecutor().describe(pickle.load(sys.stdin.buffer))\n"
+        "print(info.variant, info.fingerprint)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(order),
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    here = describe_model("mock", "half-i", order.load_config)
+    assert done.stdout.decode().split() == ["half-i", here.fingerprint]
 
 
 @pytest.mark.slow
