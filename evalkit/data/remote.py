@@ -175,7 +175,7 @@ class Remote:
 def _patterns(wanted: Iterable[str], tree: Iterable[str]) -> list[str]:
     """``fnmatch`` patterns of exactly the ``wanted`` files of a repository.
 
-    A folder that is wanted as a whole is one pattern, since the client compares every file with every pattern.
+    A folder that is wanted as a whole is one pattern, as the client compares every file with every pattern.
 
     >>> _patterns(["a/1.jpg", "a/b/2.jpg", "c[1].zip"], ["a/1.jpg", "a/b/2.jpg", "c[1].zip", "c1.zip"])
     ['a/*', 'c[[]1].zip']
