@@ -6,10 +6,11 @@ import glob
 import re
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from evalkit.core.atomic_files import atomic_path
@@ -113,7 +114,7 @@ class Remote:
                         repo_type="dataset",
                         revision=self.commit,
                         local_dir=folder,
-                        allow_patterns=[glob.escape(path) for path in problems],
+                        allow_patterns=_patterns(problems, self.tree),
                     )
             except EnvironmentProblem:
                 if tries == _TRIES:
@@ -169,6 +170,27 @@ class Remote:
                 zipfile.ZipFile(file) as opened,
             ):
                 yield opened
+
+
+def _patterns(wanted: Iterable[str], tree: Iterable[str]) -> list[str]:
+    """``fnmatch`` patterns of exactly the ``wanted`` files of a repository.
+
+    A folder that is wanted as a whole is one pattern, as the client compares every file with every pattern.
+
+    >>> _patterns(["a/1.jpg", "a/b/2.jpg", "c[1].zip"], ["a/1.jpg", "a/b/2.jpg", "c[1].zip", "c1.zip"])
+    ['a/*', 'c[[]1].zip']
+    """
+    chosen = list(wanted)
+    there, asked = (
+        Counter(folder for path in paths for folder in PurePosixPath(path).parents)
+        for paths in (tree, chosen)
+    )
+    found: dict[str, None] = {}
+    for path in chosen:
+        folders = reversed(PurePosixPath(path).parents[:-1])  # the last is the repository itself
+        whole = next((folder for folder in folders if asked[folder] == there[folder]), None)
+        found[f"{glob.escape(str(whole))}/*" if whole else glob.escape(path)] = None
+    return list(found)
 
 
 def _commit(name: str, revision: str, timeout: float | None) -> str:
