@@ -12,8 +12,7 @@ from mirrors_image import BUILDERS, Rows, picture
 from evalkit.core.registry import load_task
 from evalkit.core.types import MediaRef, Sample, Text
 from evalkit.metrics.base import Answer, Score, Scored
-
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "llava_onevision", "internvl")
+from evalkit.models import FAMILIES
 
 
 def load(name: str, root: Path) -> tuple[Rows, list[Sample]]:
@@ -39,7 +38,7 @@ def judge(name: str, sample: Sample, prediction: str) -> Score:
 def asked(sample: Sample, family: str = "qwen2_5_vl") -> str:
     part = sample.parts[-1]
     assert isinstance(part, Text)
-    return part.wording(family)
+    return part.wording(family, FAMILIES[family].wording)
 
 
 def right_answer(sample: Sample) -> str:

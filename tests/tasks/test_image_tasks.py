@@ -106,7 +106,7 @@ def test_mmmu_marks_and_images_that_do_not_match():
         "one",
         "<image 3> and <image 1> of <image 12>\nAnswer the question using a single word or phrase.",
     ]
-    texts = [piece.wording("internvl") for piece in pieces if isinstance(piece, Text)]
+    texts = [piece.wording("internvl", "plain") for piece in pieces if isinstance(piece, Text)]
     assert texts == ["", pieces[-1].text]
 
 

@@ -49,7 +49,7 @@ def model_info(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     processor = processor_of(folder)
 
     def render(parts: Sequence[Any]) -> str:
-        return processor.render(parts, request.param, adapter.locate)
+        return processor.render(parts, adapter.family, adapter.locate)
 
     return SimpleNamespace(
         preprocessor=adapter.preprocessor(processor),
