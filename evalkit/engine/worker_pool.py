@@ -33,6 +33,9 @@ PRELOADED = (
 
 WORKER_DIED = "the worker process that read it died (out of memory, or a crash in a decoder library)"
 
+START_ATTEMPTS = 3
+"""How often a worker process is started until its job is given up."""
+
 START_SECONDS = 600.0
 """How long a process may take to start, and to import what a job needs."""
 
@@ -165,17 +168,32 @@ class ProcessRunner:
 
     def _send_job(self, job: Job) -> None:
         if self._process is None:
-            context = _context()
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            self._process.start()
-            theirs.close()  # so that the pipe ends with the process
-            self._receive(START_SECONDS)
+            self._start()
         try:
             self._pipe.send(job)
         except OSError:
             raise WorkerDied from None
         self._receive(START_SECONDS)
+
+    def _start(self) -> None:
+        """Start the process, again where it or the fork server is killed meanwhile: that is no
+        fault of the job's.
+        """
+        for attempt in range(1, START_ATTEMPTS + 1):
+            context = _context()
+            self._pipe, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            try:
+                process.start()
+                self._process = process
+                theirs.close()  # so that the pipe ends with the process
+                self._receive(START_SECONDS)
+            except (EOFError, OSError, WorkerDied) as error:
+                self.end()
+                if attempt == START_ATTEMPTS:
+                    raise (error if isinstance(error, OSError) else WorkerDied) from None
+            else:
+                return
 
     def _receive(self, seconds: float) -> _Message:
         try:

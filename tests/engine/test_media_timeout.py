@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -208,3 +210,38 @@ def test_results_stay_in_their_places() -> None:
     assert [each for each in found if isinstance(each, int)] == [
         n * n for n in range(100) if n not in (7, 11)
     ]
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="no fork server here")
+def test_a_fork_server_that_is_killed_is_no_fault_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    process, killed = multiprocessing.get_context("forkserver").Process, []
+    start = process.start
+
+    def start_while_it_is_killed(self: Any) -> None:
+        from multiprocessing.forkserver import _forkserver
+
+        if not killed:
+            _forkserver.ensure_running()
+            killed.append(_forkserver._forkserver_pid)
+            os.kill(killed[0], signal.SIGKILL)
+        start(self)
+
+    monkeypatch.setattr(process, "start", start_while_it_is_killed)
+    with WorkerPool(1) as pool:
+        assert pool.submit(partial(steps, 5), 60).result() == JobResult([5])
+    assert killed
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "reset by peer")])
+def test_a_process_that_never_starts_is_said(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(multiprocessing.get_context("forkserver").Process, "start", fail)
+    with WorkerPool(1) as pool:
+        found = pool.submit(partial(steps, 5), 60)
+        if isinstance(error, OSError):
+            with pytest.raises(ConnectionResetError):
+                found.result()
+        else:
+            assert isinstance(found.result().problem, WorkerDied)
