@@ -167,15 +167,5 @@ def test_ray_that_does_not_start_is_said_in_a_sentence(
     monkeypatch.setattr("ray.init", fail)
     words = ["run", "--model", "mock", "--tasks", "mini", "--devices", "cpu,cpu"]
     words += ["--output", str(tmp_path / "o")]
-        "run",
-        "--model",
-        "mock",
-        "--tasks",
-        "mini",
-        "--output",
-        str(tmp_path / "o"),
-        "--devices",
-        "cpu,cpu",
-    ]
     assert run_cli(words) == 4
     assert "why: The current node timed out during startup.\n" in capsys.readouterr().err
