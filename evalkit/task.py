@@ -1,4 +1,4 @@
-"""What a benchmark file is written with: ``from evalkit.task import Task, HubDataset, Rows, image, text, video``."""
+"""The names that a task file needs: ``from evalkit.task import Task, HubDataset, Rows, image, text``."""
 
 from evalkit.core.submission import Submission
 from evalkit.core.task import Dataset, Row, Task, Text, image, locate, text, video
