@@ -13,6 +13,8 @@ import pytest
 
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.models.families import registry
+from evalkit.rope.hf import layouts
+from evalkit.rope.hf.layouts.grid_inputs import GRIDS
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs/add-a-family.md").read_text(encoding="utf-8")
@@ -81,6 +83,18 @@ def test_a_family_that_can_not_be_used_is_named(
         list(registry.Families())
     assert why in str(caught.value)
     assert value.rpartition(".")[2] in str(caught.value)
+
+
+def test_layouts_may_be_registered_where_there_are_no_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program that uses :mod:`evalkit.rope` alone."""
+    known = layouts.TokenLayouts()
+    assert known["qwen2_vl"] is GRIDS
+    known.register("mine", GRIDS)
+    assert known["mine"] is GRIDS
+    monkeypatch.setattr(layouts, "FAMILY_REGISTRY", "evalkit.models.nothing.registry")
+    assert list(known) == ["mine"]
+    with pytest.raises(KeyError):
+        known["qwen2_vl"]
 
 
 def test_families_are_read_without_torch() -> None:

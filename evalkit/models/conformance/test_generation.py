@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from evalkit.models.base import LoadConfig
 from evalkit.models.conformance.tested_family import TestedFamily
+from evalkit.models.hf_model import HfModel
+from evalkit.models.loading import describe_model
 from evalkit.rope.hf.install import install, installed_in, uninstall
 from evalkit.rope.variants import parse_variant
 
@@ -48,14 +51,12 @@ def test_uninstalling_restores_everything(family: TestedFamily) -> None:
 
 def test_models_with_one_tower_share_what_it_sees(family: TestedFamily) -> None:
     """Answers of two variants in lockstep are those of each alone, although media are encoded once."""
-    from evalkit.models.base import LoadConfig
-    from evalkit.models.loading import describe_model
-
     where = LoadConfig(dtype="float32", device="cpu", max_frames=4)
     names = ("mrope-i", "vanilla")
     expected = [family.answers(family.with_variant(name), family.prompts) for name in names]
     models = [describe_model(str(family.checkpoint), name, where).load() for name in names]
     models[1].share_weights_with(models[0])
     for model, answers in zip(models, expected, strict=True):
-        assert family.answers(model, family.prompts) == answers  # type: ignore[arg-type]
-    assert len(models[0].vision_encoder.shared_with) == 2  # type: ignore[attr-defined]
+        assert isinstance(model, HfModel)
+        assert family.answers(model, family.prompts) == answers
+        assert len(model.vision_encoder.shared_with) == 2

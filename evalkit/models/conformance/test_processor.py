@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
 import torch
 
+from evalkit.core.errors import UsageError
 from evalkit.core.types import MediaRef, Request, Text
 from evalkit.models.base import LoadConfig
 from evalkit.models.check import check_checkpoint
 from evalkit.models.conformance.tested_family import TestedFamily
-from evalkit.models.processor_reference import picture, processor_inputs
+from evalkit.models.processor_reference import our_pixels, picture, processor_inputs
+from evalkit.rope.hf.install import install, uninstall
 from evalkit.rope.variants import parse_variant
 
-GREY_LEVELS = 8 / 255
-"""By which bicubic resizing may differ at an edge between Pillow and torchvision."""
+GREY_LEVELS = 8
+"""Of 255, by which bicubic resizing may differ at an edge between Pillow and torchvision."""
 
 
 def test_an_image_and_a_video_are_what_transformers_makes_of_them(family: TestedFamily) -> None:
@@ -38,6 +41,10 @@ def test_several_images_of_any_size(family: TestedFamily) -> None:
             theirs = processor_inputs(info.processor, shown, mine, chat)
             assert mine.input_ids.tolist() == theirs["input_ids"][0].tolist()
             assert info.preprocessor.estimate(request) == mine.length
+            apart = our_pixels(info.processor, mine.vision).reshape(theirs["pixel_values"].shape)
+            apart = (apart - theirs["pixel_values"]).abs() * max(info.processor.normalise["image"].std) * 255
+            assert apart.mean() < 1
+            assert apart.max() < GREY_LEVELS
             visual = sum(t * h * w for each in mine.vision for t, h, w in each.blocks)
             assert visual == int((mine.token_types > 0).sum()) == sum(each.tokens for each in mine.media)
 
@@ -70,8 +77,6 @@ def test_limits_on_visual_tokens_are_kept(family: TestedFamily) -> None:
 
 
 def test_the_native_variant_is_the_untouched_model_bit_for_bit(family: TestedFamily) -> None:
-    from evalkit.rope.hf.install import install, uninstall
-
     module = family.model.module
     prompts = family.prompts
     if family.adapter.text_after_video_differs:
@@ -86,10 +91,6 @@ def test_the_native_variant_is_the_untouched_model_bit_for_bit(family: TestedFam
 
 
 def test_media_that_the_family_does_not_take_are_refused(family: TestedFamily) -> None:
-    import pytest
-
-    from evalkit.core.errors import UsageError
-
     if "video" in family.adapter.placeholders:
         pytest.skip("it takes images and videos")
     with pytest.raises(UsageError, match="take images only"):
