@@ -11,7 +11,7 @@ NEWEST := .venv-newest
 # Compiled modules are kept, whatever the machine is set to: many processes start here, and each would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: audit demo test fuzz faults compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
+.PHONY: audit demo test fuzz faults soak compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evalkit needs Python 3.11 or newer; \`$(PYTHON)\` is older. Try: make PYTHON=python3.12"; exit 4; }
@@ -34,11 +34,16 @@ faults: $(READY)
 fuzz: $(READY)
 	EVALKIT_FUZZ=1000000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 14400 tests/house/test_fuzz_files.py
 
+# 10,000 samples while workers, engines and the run itself are killed, its disk fills up and its clock jumps (docs/reliability.md).
+soak: $(READY)
+	$(BIN)/python -m tools.soak
+
 # The part of the suite that versions of transformers and torch matter to, in environments of their own: once with the
 # oldest that are supported (`TESTED` in evalkit/core/provenance.py), once with what `pip install evalkit` takes today.
-COMPAT = tests/rope tests/models/test_family_preprocess.py tests/models/test_qwen_preprocess.py \
-	$(patsubst %,tests/models/test_%.py,adapters cached_forward checkpoint_files families family_loading generation \
-	install loading model_check processor_folders upstream) tests/house/test_versions.py tests/e2e/test_python_api.py
+COMPAT = tests/rope evalkit/models/conformance tests/inference/test_decoder.py \
+	$(patsubst %,tests/models/test_%.py,adapters cached_forward checkpoint_files families family_loading family_preprocess \
+	install loading model_check processor_folders qwen_preprocess upstream) \
+	tests/house/test_versions.py tests/e2e/test_python_api.py
 RUN_COMPAT = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n 2 --dist worksteal -m 'not slow' $(COMPAT)
 # What the oldest can't be combined with at the versions of constraints.txt.
 FOLLOW = torch|torchvision|torchcodec|triton|(nvidia|cuda)-[a-z0-9-]*|setuptools|transformers|huggingface-hub

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather
 from evalkit.report.leaderboard.check import unsupported
 from evalkit.report.leaderboard.page import leaderboard_page
-from evalkit.report.leaderboard.table import rows_of_runs, write
+from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, write
 from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
-from evalkit.report.results import open_run
+from evalkit.report.results import Results, open_run
 from evalkit.report.thumbnails import thumbnails
+from evalkit.runner.dry_run import plan_run
 from evalkit.runner.reporter import Reporter, SilentReporter
 from evalkit.runner.run import run_spec
 from evalkit.scoring.finalize import RunResult, rescore, score_from_journal
@@ -68,6 +69,13 @@ def run(spec: RunSpec, reporter: Reporter | None = None) -> RunResult:
     return run_spec(with_default_data_root(spec), reporter or SilentReporter())
 
 
+def plan(spec: RunSpec) -> dict[str, Any]:
+    """What :func:`run` would do: the run directory as ``output``, and as ``plan`` the samples, prompt tokens,
+    problems and first prompt of every system and task.
+    """
+    return plan_run(with_default_data_root(spec))
+
+
 def with_default_data_root(spec: RunSpec) -> RunSpec:
     """Without a ``data_root``, data come from the folder that EVALKIT_DATA names, if it is set."""
     folder = os.environ.get("EVALKIT_DATA")
@@ -80,9 +88,9 @@ def score_run(
     reasoning: str | None = None,
     tasks_dirs: Sequence[str] = (),
 ) -> RunResult:
-    """Score a stored run again, without model or data; ``official_random`` seeds the official
-    scripts that draw an answer where they can read none, ``reasoning`` names another rule that separates
-    reasoning from answers.
+    """Score a stored run again, without model or data. ``official_random`` seeds the official scripts that
+    draw an answer where they can read none; ``reasoning`` is another rule that separates reasoning from
+    answers.
     """
     return rescore(RunDir.open(Path(run)), tuple(tasks_dirs), official_random, reasoning)
 
@@ -220,13 +228,19 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
     """Write the systems of finished runs into a leaderboard CSV, and all of it into an HTML ``page``; return
     its number of rows.
     """
-    count = write(Path(target), rows_of_runs(open_run(RunDir.open(Path(path))) for path in runs))
+    count = write(Path(target), _leaderboard_rows(open_run(RunDir.open(Path(path))) for path in runs))
     if page is not None:
         write_atomic(Path(page), leaderboard_page(Path(target)))
     return count
 
 
 def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
-    """What a leaderboard CSV says that the runs, scored anew from their journals, don't bear out."""
-    rows = rows_of_runs(score_from_journal(RunDir.open(Path(path))) for path in runs)
-    return unsupported(Path(target), rows)
+    """The claims of a leaderboard CSV that the runs, scored anew from their journals, don't support."""
+    scored = (score_from_journal(RunDir.open(Path(path))) for path in runs)
+    return unsupported(Path(target), _leaderboard_rows(scored))
+
+
+def _leaderboard_rows(runs: Iterable[Results]) -> list[dict[str, Any]]:
+    return [
+        row for results in runs for source in leaderboard_sources(results) for row in leaderboard_rows(source)
+    ]

@@ -1,4 +1,4 @@
-"""What a benchmark file is written with: ``from evalkit.task import Task, HubDataset, Rows, image, text, video``."""
+"""What a benchmark file imports: ``from evalkit.task import Task, HubDataset, Rows, image, text, video``."""
 
 from evalkit.core.submission import Submission
 from evalkit.core.task import Dataset, Row, Task, Text, image, locate, text, video

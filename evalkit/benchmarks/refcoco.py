@@ -15,9 +15,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from evalkit.core.columns import IMAGE, NAME, NUMBERS, OPTIONS, RECORDS, TEXT, ColumnType
+from evalkit.core.task import Row
 from evalkit.data.images import embedded_size
-
-Row = Mapping[str, Any]
 
 CORNER_COLUMNS: Mapping[str, ColumnType] = {
     "ref_id": NAME,

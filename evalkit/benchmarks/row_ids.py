@@ -1,4 +1,4 @@
-"""Names for rows that have none of their own."""
+"""Content hashes that serve as ids."""
 
 from __future__ import annotations
 

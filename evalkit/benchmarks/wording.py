@@ -1,5 +1,5 @@
-"""How a question asks for its answer: Qwen2-VL's words (the paper's protocol), and those of the evaluations of
-other families, which name the wording that they use (``Family.wording``).
+"""How a question asks for its answer: Qwen2-VL's words (the paper's protocol), and those of the evaluations
+of other families, which name the wording that they use (``Family.wording``).
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def _fill(folder: Path, spec: RunSpec, found: Baseline) -> None:
         lines = [_HEAD]
         for name, answered in sorted(samples.items()):
             score = "failed" if answered.score is None else repr(answered.score)
-            lines.append("\t".join((_quoted(name), score, json.dumps(answered.text, ensure_ascii=False))))
+            lines.append("\t".join((_quoted(name), score, _quoted(answered.text))))
         path = folder / _file_name(arm) / f"{_file_name(task)}.tsv"
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join([*lines, ""]), encoding="utf-8")
@@ -173,25 +173,20 @@ def baselines_in(place: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> dict[str, BaselineAnswer]:
+    samples: dict[str, BaselineAnswer] = {}
+    where = f"baseline `{path}`"
     try:
         head, *lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
-    except ValueError as error:
-        raise UsageError(f"baseline `{path}`", str(error), "restore it, or update the baseline") from None
-    if head != _HEAD:
-        raise UsageError(
-            f"baseline `{path}`", "its first line is another", "restore it, or update the baseline"
-        )
-    samples = {}
-    for number, line in enumerate(lines, start=2):
-        try:
+        if head != _HEAD:
+            raise ValueError("its first line is another")
+        for number, line in enumerate(lines, start=2):
+            where = f"baseline `{path}` line {number}"
             name, answered = _parsed(line)
             if name in samples:
                 raise ValueError(f"sample {name!r} stands there twice")
             samples[name] = answered
-        except (ValueError, RecursionError) as error:
-            raise UsageError(
-                f"baseline `{path}` line {number}", str(error), "restore it, or update the baseline"
-            ) from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(where, str(error), "restore it, or update the baseline") from None
     return samples
 
 

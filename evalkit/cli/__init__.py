@@ -13,7 +13,7 @@ import click
 
 from evalkit import __version__
 from evalkit.core.console import say
-from evalkit.core.errors import EvalkitError, ExitCode, did_you_mean, of_machine
+from evalkit.core.errors import EnvironmentProblem, EvalkitError, ExitCode, did_you_mean, of_machine
 
 _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",
@@ -97,6 +97,9 @@ def _told(problem: EvalkitError) -> int:
     return int(problem.exit_code)
 
 
+_EOF = ("it was killed, or ran out of memory", "repeat the command: what was finished is stored")
+
+
 def run_cli(args: list[str]) -> int:
     """Run the command line and return its exit code (see ``docs/cli.md``)."""
     for stream in (sys.stdout, sys.stderr):
@@ -109,7 +112,9 @@ def run_cli(args: list[str]) -> int:
     except click.ClickException as error:
         _show(error)
         return int(ExitCode.USAGE)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # click takes it for the end of the user's input
+            return _told(EnvironmentProblem("a process that evalkit works with ended", *_EOF))
         say("evalkit: interrupted; what was finished is stored, the same command goes on", err=True)
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:

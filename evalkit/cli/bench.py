@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from evalkit.cli.checkout import require_tools
-from evalkit.config.run_spec import split_list
+from evalkit.cli.options import ropes_dir_option
+from evalkit.config.run_spec import parse_rope_option, rope_files, split_list
 
 
 def _counts(text: str) -> tuple[int, ...]:
@@ -29,6 +30,7 @@ def command() -> None:
 @command.command("engine")
 @click.option("--model", default="tiny", show_default=True, help="A checkpoint, or `random:KIND`.")
 @click.option("--rope", default="auto", show_default=True)
+@ropes_dir_option
 @click.option("--tasks", default="mini_chartqa,mini_docvqa,mini_refcoco", show_default=True)
 @click.option("--workload", metavar="NAME", help="Made questions instead: images, video, docvqa, ...")
 @click.option(
@@ -99,13 +101,18 @@ def memory(ctx: click.Context, /, **options: Any) -> None:
 @click.option("--tokens", default=24_000, show_default=True, help="Visual tokens of the video.")
 @click.option("--batch", default=8, show_default=True, help="Rows of the batch.")
 @click.option("--rope", default="vanilla,mrope,mrope-i,mhrope,videorope,circlerope", show_default=True)
+@ropes_dir_option
 @click.option("--device", default="auto", show_default=True)
 @click.pass_context
-def ropes(ctx: click.Context, tokens: int, batch: int, rope: str, device: str) -> None:
+def ropes(
+    ctx: click.Context, tokens: int, batch: int, rope: str, ropes_dirs: tuple[str, ...], device: str
+) -> None:
     """Position ids: against transformers' get_rope_index, and a tiny model's prefill."""
     from tools.bench.ropes import bench_ropes
 
-    ctx.exit(bench_ropes(tokens, batch, split_list([rope]), device))
+    files = rope_files(ropes_dirs)
+    variants = [parse_rope_option(each, files) for each in split_list([rope])]
+    ctx.exit(bench_ropes(tokens, batch, variants, device))
 
 
 @command.command("store")

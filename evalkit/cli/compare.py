@@ -48,10 +48,8 @@ def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool, *
         from evalkit.cli.outcome import print_comparison
 
         print_comparison(comparison, breakdown)
-    elif form == "markdown":
-        say(tables.markdown(comparison, breakdown))
-    elif form == "html":
-        say(tables.html(comparison, breakdown))
+    elif form in ("markdown", "html"):
+        say(getattr(tables, form)(comparison, breakdown))
     elif form == "latex":
         say(tables.latex(comparison))
     else:

@@ -112,17 +112,19 @@ class _PullProgress:
     def planned(self, plans: Sequence[RepoPlan], free: int) -> None:
         if self.quiet:
             return
+        from rich.filesize import decimal
+
         for each in plans:
             names = ", ".join(task.name for task in each.tasks)
             new = each.size(missing_only=True)
             kept = f", kept as {each.name}" if each.name != each.remote.repo else ""
             say(
                 f"{each.remote.repo} at {each.remote.commit[:12]}{kept} ({names}): {len(each.files)} files, "
-                f"{_bytes(each.size())}, {_bytes(new)} to fetch",
+                f"{decimal(each.size())}, {decimal(new)} to fetch",
                 err=True,
             )
         if free:
-            say(f"{_bytes(free)} are free", err=True)
+            say(f"{decimal(free)} are free", err=True)
 
     def fetched(self, text: str) -> None:
         if not self.quiet:
@@ -150,11 +152,3 @@ def _pull_spec(
             "no mirror given", "the data need a place", "add `--data-root DIR`, or set EVALKIT_DATA"
         )
     return PullSpec(chosen, Path(root or ".").expanduser(), limit, subset, lock, update)
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -31,7 +31,10 @@ def show(*parts: RenderableType) -> None:
         Console(highlight=False).print(*parts, sep="\n")
         return
     drawn = io.StringIO()
-    Console(file=drawn, width=_PIPE_WIDTH, color_system=None, highlight=False).print(*parts, sep="\n")
+    console = Console(
+        file=drawn, width=_PIPE_WIDTH, height=1, force_terminal=False, color_system=None, highlight=False
+    )
+    console.print(*parts, sep="\n")
     say("\n".join(line.rstrip() for line in drawn.getvalue().split("\n")), nl=False)
 
 
@@ -57,13 +60,14 @@ def columns(rows: Iterable[Sequence[str]], head: Sequence[str] = ()) -> Table:
 
 def fields(title: str, values: Mapping[str, Any]) -> RenderableType:
     """A title and its fields; a text of several lines stands below its name."""
+    from rich.cells import cell_len
     from rich.console import Group
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     texts = {inline(name): scrub(str(value)) for name, value in values.items()}
-    width = max((len(name) for name, text in texts.items() if "\n" not in text), default=0)
+    width = max((cell_len(name) for name, text in texts.items() if "\n" not in text), default=0)
     parts: list[RenderableType] = [Text(inline(scrub(title)), style="bold")]
     for name, text in texts.items():
         if "\n" in text:

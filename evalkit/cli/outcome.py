@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from evalkit.cli.layout import room, show
 from evalkit.core.console import say
 from evalkit.core.errors import ExitCode
@@ -10,6 +12,8 @@ from evalkit.report import tables
 from evalkit.report.comparison import Comparison
 from evalkit.scoring.finalize import RunResult
 from evalkit.store import IMPORTED
+
+_LISTED = 5
 
 
 def show_result(result: RunResult, as_json: bool) -> int:
@@ -22,10 +26,10 @@ def show_result(result: RunResult, as_json: bool) -> int:
     else:
         _show(result)
     if result.damaged:
-        more = f"; and {len(result.damaged) - 5} more" if len(result.damaged) > 5 else ""
+        more = f"; and {len(result.damaged) - _LISTED} more" if len(result.damaged) > _LISTED else ""
         say(
             f"evalkit: {len(result.damaged)} lines of the journal can't be read; they count for nothing\n"
-            f"  why: {'; '.join(result.damaged[:5])}{more}\n"
+            f"  why: {'; '.join(result.damaged[:_LISTED])}{more}\n"
             "  fix: the run's command runs their samples again, if they have no other answer",
             err=True,
         )
@@ -48,6 +52,26 @@ def show_result(result: RunResult, as_json: bool) -> int:
     if result.problems:
         return int(result.problems[0].exit_code)
     return int(ExitCode.INCOMPLETE if result.missing or result.failed or unreliable else ExitCode.OK)
+
+
+def show_plan(planned: dict[str, Any], as_json: bool) -> None:
+    """Print what a run would do (:func:`evalkit.api.plan`)."""
+    if as_json:
+        say(to_json(planned))
+        return
+    say(f"would write to {planned['output']}")
+    for each in planned["plan"]:
+        say(
+            f"{each['arm']}  {each['task']}: {each['samples']} samples, "
+            f"{each['prompt_tokens']} prompt tokens (longest {each['longest_prompt']}), "
+            f"at most {each['max_new_tokens']} new tokens each"
+        )
+        for problem in each["errors"][:_LISTED]:
+            say(f"    can't be asked: {problem}")
+        if len(each["errors"]) > _LISTED:
+            say(f"    and {len(each['errors']) - _LISTED} more")
+        for line in each["prompt"].splitlines():
+            say(f"    {line}")
 
 
 def _next_step(result: RunResult) -> str:

@@ -16,7 +16,6 @@ from evalkit.cli.options import (
     tasks_dir_option,
     token_budget,
 )
-from evalkit.core.console import say
 from evalkit.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -155,9 +154,10 @@ def command(
         options["models"] = with_shell_expanded(options["models"], more)
     spec = read_spec(config, {**options, "rate_limits": dict(_rate_limits(rate_limits))})
     if dry_run:
-        from evalkit.cli.dry_run import describe
+        from evalkit.api import plan
+        from evalkit.cli.outcome import show_plan
 
-        say(describe(spec, as_json))
+        show_plan(plan(spec), as_json)
         return ExitCode.OK
     from evalkit.api import run
     from evalkit.cli.outcome import show_result

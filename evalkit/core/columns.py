@@ -55,7 +55,6 @@ class ColumnType:
         return wider in self.names
 
 
-ANYTHING = ColumnType(null=True, blank=True)
 TEXT = ColumnType(("text",))
 NAME = ColumnType(("text", "whole number"))
 LABEL = ColumnType(("text",), blank=True)
@@ -69,6 +68,22 @@ IMAGE = ColumnType(("image",))
 IMAGES = ColumnType(("list of image",))
 RECORD = ColumnType(("record",))
 RECORDS = ColumnType(("list of record",))
+
+
+class DeclaredColumns:
+    """The part of a data set that checks cells against its ``columns``, where a task declares their types."""
+
+    columns: tuple[str, ...] | Mapping[str, ColumnType]
+
+    @property
+    def kinds(self) -> Mapping[str, ColumnType]:
+        """Declared types by column."""
+        return self.columns if isinstance(self.columns, Mapping) else {}
+
+    def check(self, row: Mapping[str, Any]) -> str | None:
+        """Why a row's cells can't be used, or None."""
+        found = (cell_problem(column, kind, row.get(column)) for column, kind in self.kinds.items())
+        return next((problem for problem in found if problem), None)
 
 
 def cell_problem(column: str, kind: ColumnType, value: Any) -> str | None:

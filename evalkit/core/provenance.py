@@ -110,7 +110,7 @@ def command(argv: Sequence[str]) -> str:
 def git_revision(folder: Path) -> str | None:
     """Commit of the checkout that ``folder`` belongs to, with ``+dirty`` if it has changes.
 
-    A package that is installed inside of somebody's checkout does not belong to it.
+    A package that is installed inside another checkout does not belong to it.
     """
     try:
         _git(folder, "ls-files", "--error-unmatch", "__init__.py")

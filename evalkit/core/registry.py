@@ -147,12 +147,6 @@ def load_task(name: str, tasks_dirs: Sequence[str] = ()) -> Task:
     return task
 
 
-def missing_paper_rows(tasks_dirs: Sequence[str] = ()) -> list[str]:
-    """Rows of the paper's tables that no task fills, in the paper's order."""
-    filled = {info.paper_row for info in declared(tasks_dirs)}
-    return [row for rows in PAPER_ROWS.values() for row in rows if row not in filled]
-
-
 def _matches(pattern: str, infos: Sequence[TaskInfo]) -> list[str]:
     if pattern in GROUPS:
         chosen = [info.name for info in infos if _in_group(info, pattern)]

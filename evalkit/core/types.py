@@ -46,12 +46,13 @@ class Locate:
 
 @dataclass(frozen=True)
 class MediaDigest:
-    """The content hash of a file, and the file's state (size, times, inode) when it was read; no state if it
-    could not be.
+    """The content hash of a file, and its state (size, times, inode) when it was read; None if it can't be
+    read. ``problem``: why its samples can't be asked.
     """
 
     text: str
     state: tuple[int, ...] | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Sample:
     problem: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """A sample rendered for one model.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -28,17 +29,19 @@ MAX_MEMBERS = 2_000_000
 _LONGEST_NAME = 255  # bytes of a file's name, with every usual file system
 
 
-# Two members may also want to be a file and a folder of the same name, or have a name in no encoding.
-_DAMAGED = (
+DAMAGED = (
     zipfile.BadZipFile,
+    tarfile.TarError,
     zlib.error,
     EOFError,
     NotImplementedError,
+    # Two members are a file and a folder of one name, or a name is in no encoding.
     FileExistsError,
     NotADirectoryError,
     IsADirectoryError,
     UnicodeError,
 )
+"""What unpacking a damaged archive raises."""
 
 
 class UnsafeArchive(EnvironmentProblem):
@@ -60,7 +63,7 @@ def extracted(archive: Path, cache: Path) -> Path:
 
 
 def cached_folder(name: str, sources: Sequence[Path], cache: Path, unpack: Callable[[Path], None]) -> Path:
-    """Let ``unpack`` fill a folder of the cache, unless that was done for the same ``sources``.
+    """A folder of the cache, filled by ``unpack`` unless it exists for the same ``sources``.
 
     Raises:
         EnvironmentProblem: one of them can't be read, or is no regular file.
@@ -95,7 +98,7 @@ def extract(archive: Path, folder: Path) -> None:
                 # ZipFile.open reads no more than the declared size and checks the CRC.
                 with opened.open(member) as source, path.open("xb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise EnvironmentProblem(
             f"archive `{archive}`", f"it can't be unpacked: {error}", "download it again"
         ) from None
@@ -167,7 +170,7 @@ def member_problem(member: zipfile.ZipInfo) -> str | None:
 
 
 def name_problem(name: str) -> str | None:
-    """Why no file may have the name of an archive's member, or None.
+    """Why a member's name is refused, or None.
 
     >>> name_problem("../a"), name_problem("a/b.png")
     ('would be written outside of its folder', None)
@@ -181,7 +184,7 @@ def name_problem(name: str) -> str | None:
 
 
 def ratio_problem(packed: int, unpacked: int) -> str | None:
-    """Why something that is compressed is taken for a bomb, or None.
+    """Why a compressed size is refused as a decompression bomb, or None.
 
     >>> ratio_problem(1_000_000, 900_000_000)
     'claims to grow from 1000000 to 900000000 bytes; at most 200 times its size is unpacked'
@@ -193,10 +196,10 @@ def ratio_problem(packed: int, unpacked: int) -> str | None:
 
 
 def check_ratio(archive: Path, packed: int, unpacked: int, members: int) -> None:
-    """Raise if an archive as a whole grows or has members beyond all measure.
+    """Raise if an archive grows too much, or has too many members.
 
     Raises:
-        UnsafeArchive: it does; says the limit.
+        UnsafeArchive: says the limit.
     """
     reason = ratio_problem(packed, unpacked)
     if members > MAX_MEMBERS:
@@ -210,7 +213,7 @@ def check_ratio(archive: Path, packed: int, unpacked: int, members: int) -> None
 
 
 def zip_bomb_problem(path: Path) -> str | None:
-    """Why a file that may be a zip archive (a spreadsheet, a log) is too much to unpack, or None.
+    """Why a zip file (a spreadsheet, a log) is too large to unpack, or None; also None for other files.
 
     >>> zip_bomb_problem(Path(__file__)) is None
     True

@@ -1,4 +1,4 @@
-"""A folder of media by content: what data sets hold as bytes becomes a file that workers can open.
+"""A content-addressed cache of media: embedded bytes become files that worker processes can open.
 
 Parquet data sets hand out encoded images as bytes. Holding a whole benchmark's bytes in memory,
 and sending them to worker processes, costs gigabytes; a file costs a name. Identical images
@@ -50,10 +50,10 @@ class MediaCache:
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """What can't be written below the cache folder is told as what it is.
+    """Turn errors of writing into the cache into one message.
 
     Raises:
-        EnvironmentProblem: an OSError came up.
+        EnvironmentProblem: the block raised an OSError.
     """
     try:
         yield
@@ -66,8 +66,8 @@ def writing(place: Path) -> Iterator[None]:
 
 
 def _one_file(ref: MediaRef, folder: Path) -> MediaRef:
-    """A folder of frames as a video file; one without frames is left as it is, and fails when read, as does
-    the first frame that is no regular file.
+    """A folder of frames as a video file. A folder without frames, or with one that is no regular file, is
+    left as it is and fails when it is read.
     """
     frames = Path(str(ref.path))
     with writing(folder):

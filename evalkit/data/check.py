@@ -18,12 +18,12 @@ from evalkit.data.pull_spec import PullSpec, has_size, hub_tasks, with_unresolve
 from evalkit.data.selection import selected_ids
 
 LISTED = 10
-"""Bad samples of a task that are named one by one."""
+"""How many bad samples of a task are listed."""
 
 
 @dataclass
 class MirrorProblems:
-    """What is wrong with a mirror, one line a problem; ``taken``: what is there under which of its names."""
+    """Problems of a mirror, one line each; ``taken``: under which of its names each repository was found."""
 
     missing: list[str] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class MirrorProblems:
 
 
 def check(spec: PullSpec) -> MirrorProblems:
-    """What is wrong with a mirror; nothing where it is whole.
+    """Compare a mirror with its lock file and with what tasks declare.
 
     Files are compared with the lock file's sizes and checksums; every row is read, counted and checked
     against what its task declares; media that the chosen samples refer to are looked for.
@@ -53,7 +53,7 @@ def check(spec: PullSpec) -> MirrorProblems:
 
 
 def _wrong_files(root: Path, repo: str, locked: Mapping[str, LockedRepo]) -> Iterator[str]:
-    """Which files of a mirror are not as the lock file says."""
+    """Files of a mirror that differ from the lock file."""
     if repo not in locked:
         yield f"{repo}: not in {NAME}; its files can't be checked, only read"
         return
@@ -67,7 +67,7 @@ def _wrong_files(root: Path, repo: str, locked: Mapping[str, LockedRepo]) -> Ite
 
 
 def _check_rows(spec: PullSpec, task: Task, found: MirrorProblems) -> None:
-    """Add what is wrong with a task's rows: their number, files that they lack, what can't be asked."""
+    """Count a task's rows; note missing files and samples that can't be asked."""
     dataset, root = task.dataset, str(spec.data_root)
     count, wanted = 0, 0
     bad: list[str] = []
@@ -106,7 +106,7 @@ def _roots(spec: PullSpec, dataset: HubDataset) -> Sequence[Path]:
 
 
 def _missing(dataset: HubDataset, row: Row, roots: Sequence[Path]) -> Iterator[str]:
-    """Files that a row needs and that aren't there."""
+    """Files that a row names and that are missing."""
     for column, names in named_files(dataset.files, row).items():
         if column not in dataset.optional and not any(
             (root / name).exists() for root in roots for name in names
@@ -115,7 +115,7 @@ def _missing(dataset: HubDataset, row: Row, roots: Sequence[Path]) -> Iterator[s
 
 
 def _unreadable(sample: Sample) -> str | None:
-    """What is wrong with the header of an image that a row holds, or names by its place on this machine."""
+    """The error of an image header that can't be read, embedded or on this machine; None if all can."""
     for part in (each for each in sample.parts if isinstance(each, MediaRef) and each.kind == "image"):
         if part.data is not None or Path(str(part.path)).is_absolute():
             try:

@@ -1,4 +1,4 @@
-"""Records of text with separators (CSV, TSV), read strictly."""
+"""A strict CSV and TSV reader."""
 
 from __future__ import annotations
 

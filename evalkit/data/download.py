@@ -1,4 +1,4 @@
-"""What tasks need, fetched from the hub into a mirror: ``evalkit data pull``."""
+"""``evalkit data pull``: fetches the files that tasks need from the hub into a mirror."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from evalkit.data.unpack import unpack_in_place
 
 @dataclass
 class RepoPlan:
-    """What one repository's tasks need of it. ``names`` are all that it has; the mirror has that of ``name``,
-    the hub may know it by another.
+    """The files of one repository that its tasks need. ``names``: all its names; ``name``: that of the
+    mirror's folder, which may differ from that on the hub (``remote.repo``).
     """
 
     remote: Remote
@@ -37,7 +37,7 @@ class RepoPlan:
     tasks: list[Task] = field(default_factory=list)
 
     def size(self, missing_only: bool = False) -> int:
-        """Bytes of the files, of all or of those that are not there yet."""
+        """Bytes of all files, or of the missing ones."""
         sizes = {path: self.remote.tree[path].size for path in self.files}
         if missing_only:
             sizes = {path: size for path, size in sizes.items() if not has_size(self.folder / path, size)}
@@ -45,7 +45,7 @@ class RepoPlan:
 
 
 class PullReporter(Protocol):
-    """Told how a pull goes on."""
+    """Reports the progress of a pull."""
 
     def planned(self, plans: Sequence[RepoPlan], free: int) -> None:
         """What will be fetched; ``free`` bytes are left on the disk."""
@@ -88,10 +88,10 @@ def plan_pull(spec: PullSpec) -> list[RepoPlan]:
 
 
 def _locked(locked: Mapping[str, LockedRepo], dataset: HubDataset) -> LockedRepo | None:
-    """What a lock file says of a repository, under whichever of its names.
+    """The lock file's entry of a repository, under any of its names.
 
     Raises:
-        UsageError: it says two things.
+        UsageError: two entries disagree.
     """
     found = {name: locked[name] for name in dataset.names if name in locked}
     if len({entry.commit for entry in found.values()}) > 1:
@@ -141,7 +141,7 @@ def _pull(spec: PullSpec, plans: Sequence[RepoPlan], reporter: PullReporter) -> 
 
 
 def _wanted(spec: PullSpec, task: Task) -> Iterator[Row]:
-    """The stored rows that have a sample which is wanted."""
+    """The stored rows with at least one selected sample."""
     named, root = with_unresolved_files(task), str(spec.data_root)
     chosen = selected_ids(named, root, spec.limit, spec.subset)
     for row, samples in named.read(root):
@@ -191,7 +191,7 @@ def _extract_members(
 
 
 def _record(spec: PullSpec, each: RepoPlan, members: Mapping[str, int]) -> None:
-    """Write down what is there now, in the mirror and in the user's own lock file."""
+    """Update the mirror's lock file, and the user's own."""
     files = {path: each.remote.tree[path] for path in each.files}
     entry = LockedRepo(each.revision, each.remote.commit, each.splits, files, members)
     for path in {spec.data_root / NAME, spec.lock or spec.data_root / NAME}:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from evalkit.core.errors import EnvironmentProblem
+from evalkit.core.task import Row
 from evalkit.data.archives import extracted, is_inside, is_unpacked
 from evalkit.data.cache import cache_root
 from evalkit.data.mirror import how_to_get
 from evalkit.data.tarballs import extracted_tar, grouped, is_tar, tar_stem
 
-Row = Mapping[str, Any]
 PathTemplates = tuple[str, ...] | Callable[[Row], tuple[str, ...]]
 
 
@@ -79,7 +78,7 @@ class FileColumns:
         return {**row, **added}
 
     def check_any_found(self) -> None:
-        """Raise if rows needed files and not one of them is there."""
+        """Raise if rows named files and none of them exists."""
         if self._missing and not self._found:
             raise EnvironmentProblem(
                 f"files of data set `{self.repo}`",
@@ -109,7 +108,7 @@ def check_json(path: Path) -> None:
 
 
 def named_files(templates: Mapping[str, PathTemplates], row: Row) -> dict[str, list[str]]:
-    """Where the files of a row may lie, by column."""
+    """Candidate paths of a row's files, by column."""
     return {
         column: [template.format_map(row) for template in (given(row) if callable(given) else given)]
         for column, given in templates.items()
@@ -117,7 +116,7 @@ def named_files(templates: Mapping[str, PathTemplates], row: Row) -> dict[str, l
 
 
 def _unpacked(archives: Iterable[Path], folder: Path) -> list[Path]:
-    """Where the contents of archives lie: beside them if somebody unpacked them, else in the cache."""
+    """Folders with the contents of archives: beside them if they were unpacked there, else in the cache."""
     cache = cache_root() / "archives"
     roots: dict[Path, None] = {}
     zips = sorted(path for path in archives if not is_tar(path))

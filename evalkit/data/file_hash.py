@@ -63,7 +63,8 @@ def file_hashes(paths: Iterable[str | Path]) -> list[str]:
     known = {path: _known(path) for path in dict.fromkeys(wanted)}
     unknown = [path for path, found in known.items() if found is None]
     if unknown:
-        progress = _Progress(sum(path.stat().st_size for path in unknown))
+        size = sum(path.stat().st_size for path in unknown)
+        progress = ProgressLog("hashing files: %.1f of %.1f GB", size, 1e9)
         if len(unknown) == 1:  # not in a pool, whose threads can't be left behind at a file that never ends
             known[unknown[0]] = _read(unknown[0], progress)
         else:
@@ -73,10 +74,15 @@ def file_hashes(paths: Iterable[str | Path]) -> list[str]:
 
 
 @dataclass
-class _Progress:
-    """How much of the files was read; several threads count."""
+class ProgressLog:
+    """Tells the log of this module now and then how much of ``total`` is done; several threads count.
 
+    ``text`` has places for both numbers, in units of ``scale``.
+    """
+
+    text: str
     total: int
+    scale: float = 1
     done: int = 0
     began: float = field(default_factory=time.monotonic)
     told: float = 0.0
@@ -90,7 +96,7 @@ class _Progress:
             if now - (self.told or self.began) < wait:
                 return
             self.told = now
-        _LOG.info("hashing files: %.1f of %.1f GB", self.done / 1e9, self.total / 1e9)
+        _LOG.info(self.text, self.done / self.scale, self.total / self.scale)
 
 
 def _known(path: Path) -> str | None:
@@ -109,7 +115,7 @@ def _known(path: Path) -> str | None:
     return found if _SHA256.fullmatch(found) else None
 
 
-def _read(path: Path, progress: _Progress) -> str:
+def _read(path: Path, progress: ProgressLog) -> str:
     """Hash a file, and keep what was found where that can be relied on."""
     real, began = path.resolve(), time.time()
     total = hashlib.sha256()

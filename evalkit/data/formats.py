@@ -1,4 +1,4 @@
-"""What opens media: the formats that benchmarks use, and nothing that leads to another file.
+"""Opens images and videos in an allow-list of formats, none of which leads to another file.
 
 Pillow would hand PostScript to Ghostscript; FFmpeg follows playlists, and opens what a URL names.
 """
@@ -18,38 +18,14 @@ IMAGES = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF",
 """Pillow's names of formats."""
 
 CONTAINERS = (
-    "3gp",
-    "apng",
-    "asf",
-    "av1",
-    "avi",
-    "dv",
-    "flv",
-    "gif",
-    "h264",
-    "hevc",
-    "ivf",
-    "m4v",
-    "matroska",
-    "mjpeg",
-    "mov",
-    "mpeg",
-    "mpegts",
-    "mpegvideo",
-    "mxf",
-    "nut",
-    "obu",
-    "ogg",
-    "rm",
-    "vc1",
-    "webm",
-    "yuv4mpegpipe",
+    "3gp,apng,asf,av1,avi,dv,flv,gif,h264,hevc,ivf,m4v,matroska,"
+    "mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,webm,yuv4mpegpipe"
 )
-"""FFmpeg's names of demuxers that read one file and no other."""
+"""FFmpeg's names of demuxers that read one file and no other, as its option takes them."""
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """An image whose header was read; of a format that isn't in ``IMAGES``, as if there were none like it."""
+    """Open an image and read its header; formats outside of ``IMAGES`` are unknown."""
     from PIL import Image
 
     return Image.open(file, formats=_formats())
@@ -57,7 +33,7 @@ def open_image(file: BinaryIO) -> Image.Image:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those that this Pillow was built with: it asks for each by its name."""
+    """The formats that this build of Pillow has."""
     from PIL import Image
 
     Image.init()
@@ -73,7 +49,7 @@ def open_video(path: str, **options: Any) -> Any:
     import av
 
     check_regular(path)
-    limits = {"protocol_whitelist": "file", "format_whitelist": ",".join(CONTAINERS)}
+    limits = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
     return av.open(plain_file_path(path), options=limits, **options)
 
 

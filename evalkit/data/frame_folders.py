@@ -1,4 +1,4 @@
-"""Folders of numbered pictures that stand for a video: made into a video file without encoding anew.
+"""Folders of numbered frames, remuxed into a video file without encoding anew.
 
 Some data sets hold a clip as the JPEG files of its frames. The files are put one after another, byte
 for byte, into an MP4 container at the stated rate, so that every reader decodes the very pictures of
@@ -23,14 +23,14 @@ _LIMITS = {"protocol_whitelist": "file"}
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The pictures of a folder in the order of their names; those of the most common suffix only."""
+    """The images of a folder sorted by name, only those of the most common suffix."""
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _CODECS)
     suffixes = [path.suffix.lower() for path in found]
     return [path for path in found if path.suffix.lower() == max(suffixes, key=suffixes.count)]
 
 
 def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
-    """The video file that a folder of pictures stands for; it is made once, in ``cache``.
+    """The video file made of a folder's images, once, in ``cache``.
 
     ``rate``: pictures a second. None where there is no such folder, no picture in it, the first can't be
     read, or one is no regular file.
@@ -55,7 +55,7 @@ def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
 
 
 def odd_file(files: Iterable[Path]) -> Path | None:
-    """The first file that is no regular one, such as a FIFO, which would never end."""
+    """The first file that is not a regular one (a FIFO would never end), or None."""
     return next((path for path in files if not path.is_file()), None)
 
 

@@ -1,7 +1,7 @@
-"""The moments of a video that a model will be shown, from the file's header alone: for planning only.
+"""Timestamps of the frames that will be sampled from a video, from its header alone: for planning only.
 
-How long a prompt will be that quotes what is on screen depends on them. Counting the frames of 900 films
-would mean reading 100 GB; the header says how many there are and how fast.
+The length of a prompt with subtitles depends on them. Counting the frames of 900 videos would mean reading
+100 GB; the header says how many there are, and their rate.
 """
 
 from __future__ import annotations

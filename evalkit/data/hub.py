@@ -15,7 +15,7 @@ from typing import Any
 
 from evalkit.core.columns import (
     ColumnType,
-    cell_problem,
+    DeclaredColumns,
     feature_type,
     inferred_types,
     is_json_feature,
@@ -23,13 +23,12 @@ from evalkit.core.columns import (
     type_mismatches,
 )
 from evalkit.core.errors import EnvironmentProblem, did_you_mean
+from evalkit.core.task import Row
 from evalkit.data.file_columns import FileColumns, PathTemplates, check_json
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
 from evalkit.data.mirror import find_mirror, how_to_get
 from evalkit.data.remote import find_repository
-
-Row = Mapping[str, Any]
 
 # Formats that hold data only. `datasets` reads more, none of which a benchmark here needs.
 _FORMATS = ("parquet", "arrow", "json", "csv", "imagefolder")
@@ -39,7 +38,7 @@ _BATCH = 256
 """Rows of a Parquet file that are read at a time."""
 
 _HEAD = 64
-"""Rows that show what a column holds where the file has no schema."""
+"""How many rows are read ahead to infer types where the file has no schema."""
 
 _VAGUE = ("null", "anything")
 
@@ -62,7 +61,7 @@ class FoundRepository:
 
 
 @dataclass(frozen=True)
-class HubDataset:
+class HubDataset(DeclaredColumns):
     """One split of a data set repository.
 
     Attributes:
@@ -105,10 +104,7 @@ class HubDataset:
         Raises:
             EnvironmentProblem: there is no such mirror, or there are two that may differ.
         """
-        if not data_root:
-            return replace(self, found=self._on_hub())
-        mirror = find_mirror(data_root, self.names)
-        return replace(self, found=FoundRepository(mirror.name, str(mirror.folder), mirror.held))
+        return replace(self, found=self._find(data_root))
 
     def rows(self, data_root: str | None) -> Iterator[Row]:
         """Yield the rows of every configuration, in the repository's order, with additional columns:
@@ -117,8 +113,7 @@ class HubDataset:
         Raises:
             EnvironmentProblem: the data are not there, incomplete, or not as declared.
         """
-        found = self.found or self.open(data_root).found
-        assert found is not None  # of one that is open
+        found = self.found or self._find(data_root)
         locked = read_lock(Path(data_root).expanduser() / LOCK).get(found.name) if data_root else None
         files = self._files(found, data_root)
         number = 0
@@ -148,21 +143,11 @@ class HubDataset:
         """The configurations whose rows follow one another; None is the repository's only one."""
         return (self.config,) if isinstance(self.config, str | None) else self.config
 
-    @property
-    def kinds(self) -> Mapping[str, ColumnType]:
-        """What the columns hold whose kind the task declares."""
-        return self.columns if isinstance(self.columns, Mapping) else {}
-
-    def check(self, row: Row) -> str | None:
-        """What is wrong with a row's cells; None if they are as declared."""
-        found = (cell_problem(column, kind, row.get(column)) for column, kind in self.kinds.items())
-        return next((problem for problem in found if problem), None)
-
     def describe(self) -> dict[str, str]:
         """Where the rows come from; once it is open, also the commit, the source, and under which of its
         names the repository was found. ``repo`` is the same whatever it was, so that a row keeps its name.
         """
-        configs = {"config": ", ".join(_as_tuple(self.config))} if self.config else {}
+        configs = {"config": ", ".join(filter(None, self.configs))} if self.config else {}
         resolved: dict[str, str] = {}
         if self.found:
             source = "hub" if self.found.revision else "local mirror"
@@ -211,13 +196,14 @@ class HubDataset:
             else:
                 builder.download_and_prepare()
                 rows = builder.as_dataset(split=self.split).to_iterable_dataset()
-            yield from self._as_declared(_undecoded(rows))
+            # JSON declares no features and holds no media.
+            yield from self._as_declared(rows.decode(False) if rows.features else rows)
         except (ValueError, DatasetsError, OSError, RuntimeError, pa.ArrowException) as error:
             why = " ".join(str(error).split()) or type(error).__name__
             raise self._problem(source, config, why, local) from error
 
     def _as_declared(self, rows: Any) -> Iterator[Row]:
-        """The rows, unless a column holds something else throughout than the task declares."""
+        """Yield the rows, unless a column's type is not the declared one throughout."""
         names = {column: feature_type(feature) for column, feature in (rows.features or {}).items()}
         vague = {each: kind for each, kind in self.kinds.items() if names.get(each, "null") in _VAGUE}
         mixed = {column: each for column, each in (rows.features or {}).items() if is_json_feature(each)}
@@ -264,8 +250,11 @@ class HubDataset:
             f"give it with `--data-root DIR`: {how_to_get(self.repo, target)}"
         )
 
-    def _on_hub(self) -> FoundRepository:
-        """The repository on the hub, at the commit that its revision is now, if the hub answers."""
+    def _find(self, data_root: str | None) -> FoundRepository:
+        """The mirror, or the repository on the hub at the commit that its revision is now, if it answers."""
+        if data_root:
+            mirror = find_mirror(data_root, self.names)
+            return FoundRepository(mirror.name, str(mirror.folder), mirror.held)
         try:
             name, commit = find_repository(self.names, self.revision, timeout=10)
         except EnvironmentProblem:  # loading meets it too and can say more
@@ -284,7 +273,7 @@ class HubDataset:
         )
 
     def sources(self, data_root: str | None) -> Sequence[Path] | None:
-        """A mirror's folders and lock file; None for the hub, where data may change unseen."""
+        """The mirror's folders and lock file; None for the hub, whose data may change."""
         if not data_root:
             return None
         root = Path(data_root).expanduser()
@@ -293,8 +282,7 @@ class HubDataset:
 
     def media_roots(self, data_root: str) -> Sequence[Path]:
         """Folders of a mirror in which files that rows name are looked up."""
-        found = self.open(data_root).found
-        files = self._files(found, data_root) if found else None
+        files = self._files(self._find(data_root), data_root)
         return files.roots if files else ()
 
     def _download_archives(self, found: FoundRepository) -> Path:
@@ -311,15 +299,6 @@ class HubDataset:
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise self._problem(found.source, None, " ".join(str(error).split()), local=False) from error
-
-
-def _undecoded(rows: Any) -> Any:
-    """Rows with their media encoded. JSON declares no features and holds no media."""
-    return rows.decode(False) if rows.features else rows
-
-
-def _as_tuple(config: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return (config,) if isinstance(config, str) else config or ()
 
 
 def _names(columns: Any) -> str:

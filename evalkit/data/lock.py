@@ -1,4 +1,4 @@
-"""The lock file: which commit of every repository a mirror holds, and what its files must be.
+"""The lock file: the commit of every repository in a mirror, with sizes and checksums of its files.
 
 ``DATA_ROOT/evalkit.lock.json`` is written by ``evalkit data pull``. It is plain sorted JSON without
 times, paths or hosts, so that it can be committed: a pull under a lock fetches the commits in it.
@@ -34,7 +34,7 @@ class LockedFile:
 
 @dataclass(frozen=True)
 class LockedRepo:
-    """One repository: the revision asked for, the commit that it was, what was fetched of it.
+    """One repository: the requested revision, its commit, and the files that were fetched.
 
     ``splits`` maps ``config/split`` to the data files behind it. ``members`` are media taken out of
     archives that were not fetched whole.
@@ -60,7 +60,7 @@ class LockedRepo:
 
 
 class LockFile(BaseModel):
-    """The file as a whole."""
+    """The lock file's schema."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -100,7 +100,7 @@ def write_lock(path: Path, entries: Mapping[str, LockedRepo]) -> None:
 
 
 def file_problem(path: Path, expected: LockedFile) -> str | None:
-    """What is wrong with a file, or None: it is missing, has another size or another content."""
+    """Why a file differs from ``expected`` (missing, size, content), or None."""
     try:
         size = path.stat().st_size
     except OSError:

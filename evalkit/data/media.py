@@ -1,4 +1,4 @@
-"""Media by content: what makes two references the same picture or film."""
+"""Content hashes of media, and the errors of media that can't be read."""
 
 from __future__ import annotations
 

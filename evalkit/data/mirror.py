@@ -13,7 +13,7 @@ from evalkit.data.lock import LockedRepo, read_lock
 
 @dataclass(frozen=True)
 class Mirror:
-    """A repository's folder: which of its names it has, and the commit that it holds (None: nothing says)."""
+    """A repository's folder: its name there, and its commit (None: unknown)."""
 
     name: str
     folder: Path

@@ -1,4 +1,4 @@
-"""PNG files without what isn't seen: comments and colour profiles that may be larger than readers allow."""
+"""Strips comments and colour profiles, which may be larger than Pillow allows, from PNG files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which data a pull or a check is about."""
+"""The tasks and samples that ``evalkit data pull`` and ``check`` are about."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class PullSpec:
 
 
 def hub_tasks(tasks: Sequence[Task]) -> Iterator[tuple[Task, HubDataset]]:
-    """The tasks whose data are a repository on the hub, with these data."""
+    """The tasks that read a repository of the hub, each with its data set."""
     for task in tasks:
         if isinstance(task.dataset, HubDataset):
             yield task, task.dataset

@@ -1,4 +1,4 @@
-"""Opening files that others named: regular ones only. A FIFO has no end, and a device does as it likes."""
+"""Opens regular files only: data sets name paths, and reading a FIFO or a device may never end."""
 
 from __future__ import annotations
 

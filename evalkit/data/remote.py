@@ -1,4 +1,4 @@
-"""A data set repository on the hub: its commit, its files, and how one of them is fetched."""
+"""A data set repository on the hub: its commit, its files, and how they are fetched."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import glob
 import re
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from evalkit.core.atomic_files import atomic_path
@@ -68,7 +69,7 @@ class Remote:
         return cls(repo, commit, tree)
 
     def data_files(self, config: str | None, split: str) -> tuple[str, ...]:
-        """Paths of the files behind one split, as its card (or the files' names) say.
+        """Paths of one split's data files, by the repository's card or the files' names.
 
         Raises:
             EnvironmentProblem: there is no such configuration or split.
@@ -87,7 +88,7 @@ class Remote:
         return tuple(str(url).partition(f"@{self.commit}/")[2] for url in found[split])
 
     def matching(self, patterns: Iterable[str]) -> list[str]:
-        """Paths that match one of some globs, as :meth:`pathlib.Path.glob` reads them."""
+        """Paths that match any of the globs, in the syntax of :meth:`pathlib.Path.glob`."""
         found = [re.compile(_regex(pattern)) for pattern in patterns]
         return [path for path in self.tree if any(pattern.fullmatch(path) for pattern in found)]
 
@@ -113,7 +114,7 @@ class Remote:
                         repo_type="dataset",
                         revision=self.commit,
                         local_dir=folder,
-                        allow_patterns=[glob.escape(path) for path in problems],
+                        allow_patterns=_patterns(problems, self.tree),
                     )
             except EnvironmentProblem:
                 if tries == _TRIES:
@@ -128,7 +129,7 @@ class Remote:
         return wanted
 
     def _wrong_files(self, paths: Iterable[str], folder: Path) -> dict[str, str]:
-        """What is wrong with files, by their paths; sound ones are left out."""
+        """Missing and damaged files with their problem, by path."""
         found = {path: file_problem(folder / path, self.tree[path]) for path in paths}
         return {path: problem for path, problem in found.items() if problem}
 
@@ -171,6 +172,27 @@ class Remote:
                 yield opened
 
 
+def _patterns(wanted: Iterable[str], tree: Iterable[str]) -> list[str]:
+    """``fnmatch`` patterns of exactly the ``wanted`` files of a repository.
+
+    A folder that is wanted as a whole is one pattern, as the client compares every file with every pattern.
+
+    >>> _patterns(["a/1.jpg", "a/b/2.jpg", "c[1].zip"], ["a/1.jpg", "a/b/2.jpg", "c[1].zip", "c1.zip"])
+    ['a/*', 'c[[]1].zip']
+    """
+    chosen = list(wanted)
+    there, asked = (
+        Counter(folder for path in paths for folder in PurePosixPath(path).parents)
+        for paths in (tree, chosen)
+    )
+    found: dict[str, None] = {}
+    for path in chosen:
+        folders = reversed(PurePosixPath(path).parents[:-1])  # the last is the repository itself
+        whole = next((folder for folder in folders if asked[folder] == there[folder]), None)
+        found[f"{glob.escape(str(whole))}/*" if whole else glob.escape(path)] = None
+    return list(found)
+
+
 def _commit(name: str, revision: str, timeout: float | None) -> str:
     from huggingface_hub import HfApi
 
@@ -179,7 +201,7 @@ def _commit(name: str, revision: str, timeout: float | None) -> str:
 
 
 def _is_absent(problem: EnvironmentProblem) -> bool:
-    """Whether the hub says that it has no such repository or revision; a gated one is there."""
+    """Whether the hub has no such repository or revision; a gated one exists."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     cause = problem.__cause__

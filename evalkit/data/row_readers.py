@@ -1,4 +1,4 @@
-"""The formats of files of rows. A row that can't be read is a mapping with its problem and nothing else."""
+"""Readers of JSON lines, CSV and Parquet; a row that can't be read becomes a mapping with its problem."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from evalkit.core.columns import (
     shortened,
     type_mismatches,
 )
+from evalkit.core.task import Row
 from evalkit.data.delimited import records
 
-Row = Mapping[str, Any]
 Columns = Mapping[str, ColumnType | None]
 Reader = Callable[[Path, str, Columns], Iterator[Row]]
 
 PROBLEM = "evalkit: problem"
-"""The column of a row that can't be read: why."""
+"""The only column of a row that can't be read: the reason."""
 
 _BATCH = 256
 """Records of a Parquet file that are read at a time."""
@@ -35,7 +35,7 @@ _WHOLE = re.compile(r"[+-]?\d+")
 
 
 class Unreadable(ValueError):
-    """A file that can't be told into rows; the message says why, ``fix`` what helps, if it is special."""
+    """A file that can't be split into rows; the message says why, ``fix`` how to mend it (None: as usual)."""
 
     def __init__(self, why: str, fix: str | None = None) -> None:
         super().__init__(why)
@@ -70,7 +70,7 @@ def _json_row(line: bytes, number: int, encoding: str) -> Row:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; with two values of one name, which is meant can't be told."""
+    """A JSON object; a repeated name is ambiguous, and an error."""
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
@@ -136,7 +136,7 @@ def _csv_row(header: list[str], cells: list[str], line: int, columns: Columns) -
 
 
 def _cell(name: str, text: str, kind: ColumnType | None) -> Any:
-    """A cell as it is declared: text stays text."""
+    """A CSV cell converted to its declared type; undeclared ones stay text."""
     if kind is None or not kind.names or "text" in kind.names:
         return text if text or kind is None or not kind.null else None
     if not text.strip():
@@ -188,7 +188,7 @@ def read_parquet(path: Path, encoding: str, columns: Columns) -> Iterator[Row]:
 
 
 def _check_features(features: Mapping[str, Any], columns: Columns) -> None:
-    """What the schema says, also of a file without rows."""
+    """Compare the declared columns with the Parquet schema, which also a file without rows has."""
     absent = [name for name in columns if name not in features]
     if absent:
         have = ", ".join(f"`{name}`" for name in features)
@@ -202,7 +202,7 @@ def _check_features(features: Mapping[str, Any], columns: Columns) -> None:
 
 
 def as_image(kind: ColumnType, name: str) -> str:
-    """The kind of a column; one of paths is one of images, where images are declared.
+    """The type of a column; a column of paths counts as images where images are declared.
 
     >>> as_image(ColumnType(("list of image",)), "list of text"), as_image(ColumnType(("text",)), "text")
     ('list of image', 'text')
@@ -212,7 +212,7 @@ def as_image(kind: ColumnType, name: str) -> str:
 
 
 def with_images(row: Row, columns: Columns) -> Row:
-    """A row whose paths of images are image cells, as ``datasets`` hands them out."""
+    """A row with image paths turned into image cells, as ``datasets`` gives them."""
     declared = {
         name for name, kind in columns.items() if kind is not None and not _IMAGES.isdisjoint(kind.names)
     }

@@ -1,8 +1,7 @@
-"""Rows of a file of one's own: JSON lines, CSV or Parquet, with a folder of images and videos.
+"""Data sets in a local file: JSON lines, CSV or Parquet, with a folder of images and videos.
 
-A row is what a line (or record) of the file holds. Nothing is mended in silence: a line that can't be read,
-or has other cells than its header, is an error of that row and names its line; a file that can't be told
-into rows at all is refused.
+Nothing is mended in silence: a line that can't be read, or has other cells than its header, is an error of
+that row and names its line; a file that can't be split into rows at all is refused.
 """
 
 from __future__ import annotations
@@ -12,25 +11,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
-from evalkit.core.columns import ColumnType, cell_problem, inferred_types, shortened, type_mismatches
+from evalkit.core.columns import ColumnType, DeclaredColumns, inferred_types, shortened, type_mismatches
 from evalkit.core.errors import EnvironmentProblem, UsageError, did_you_mean
+from evalkit.core.task import Row
 from evalkit.core.types import MediaRef
 from evalkit.data.archives import is_inside
 from evalkit.data.file_hash import file_hash
 from evalkit.data.row_readers import PROBLEM, READERS, Unreadable, with_images
 
-Row = Mapping[str, Any]
-
 _HEAD = 64
-"""Rows that show which columns there are, and what they hold, where the file has no schema."""
+"""How many rows are read ahead to infer columns and their types where the file has no schema."""
 
 _FIX = "mend the file, or correct the task's `columns`"
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(DeclaredColumns):
     """A ``.jsonl``, ``.csv``, ``.tsv`` or ``.parquet`` file.
 
     Attributes:
@@ -98,20 +95,14 @@ class Rows:
             where = "correct `file`; a relative path counts from the task's file"
             raise self._problem(error.strerror or str(error), where) from None
 
-    @property
-    def kinds(self) -> Mapping[str, ColumnType]:
-        """What the columns hold whose kind the task declares."""
-        return self.columns if isinstance(self.columns, Mapping) else {}
-
     def check(self, row: Row) -> str | None:
-        """What is wrong with a row or its cells; None if they are as declared."""
+        """Why a row can't be used, or None."""
         if PROBLEM in row:
             return str(row[PROBLEM])
         absent = [column for column in self.columns if column not in row]
         if absent and not (absent[0] in self.kinds and self.kinds[absent[0]].null):
             return f"column `{absent[0]}` is absent"
-        found = (cell_problem(column, kind, row.get(column)) for column, kind in self.kinds.items())
-        return next((problem for problem in found if problem), None)
+        return super().check(row)
 
     def locate(self, ref: MediaRef) -> MediaRef:
         """The medium that a row names, as a file below the media folder.
@@ -145,7 +136,7 @@ class Rows:
         return {"file": self.file, **media, **revision}
 
     def sources(self, data_root: str | None) -> Sequence[Path]:
-        """The file and the folder: all that decides the rows."""
+        """The file and the media folder."""
         return [self._path(self.file), *self.media_roots(data_root)]
 
     def media_roots(self, data_root: str | None) -> Sequence[Path]:
@@ -161,7 +152,11 @@ class Rows:
         return (Path(self.folder) / Path(name).expanduser()).absolute()
 
     def _as_declared(self, rows: Iterator[Row]) -> Iterator[Row]:
-        """The rows, unless a column is absent or holds something else throughout than the task declares."""
+        """Check the first rows against the declared columns, then yield all.
+
+        Raises:
+            Unreadable: a column is absent, or of another type throughout.
+        """
         head = list(islice(rows, _HEAD))
         good = [row for row in head if PROBLEM not in row]
         if head and not good:

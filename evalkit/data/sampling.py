@@ -1,4 +1,4 @@
-"""Which frames of a video a model sees: a pure function of counts and timestamps.
+"""Frame sampling: a pure function of timestamps and a rule.
 
 Readers never choose frames; they are told which. So backends differ in speed and never in which
 frames.

@@ -1,4 +1,4 @@
-"""What is known of data sets' repositories, and where it was seen: read from ``schemas.yaml``.
+"""Schemas of data set repositories with the source of each fact, from ``schemas.yaml``.
 
 A benchmark's file says what it reads; this table says what the repository holds, from other sources.
 

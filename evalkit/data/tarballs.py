@@ -10,13 +10,13 @@ import io
 import re
 import shutil
 import tarfile
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Self
 
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.data.archives import (
+    DAMAGED,
     UnsafeArchive,
     cached_folder,
     check_ratio,
@@ -38,19 +38,10 @@ _LONG = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
-_DAMAGED = (
-    tarfile.TarError,
-    zlib.error,
-    EOFError,
-    FileExistsError,
-    NotADirectoryError,
-    IsADirectoryError,
-    UnicodeError,
-)
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header whose long name, which is read into memory, has an end."""
+    """A member's header with a limit on long names, which are read into memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
@@ -123,7 +114,7 @@ def extract_tar(parts: Sequence[Path], folder: Path) -> None:
             # The library takes whatever is no header for the end of the archive.
             if size is not None and not _is_padding(parts, size - opened.offset):
                 raise EOFError("it is incomplete")
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise EnvironmentProblem(
             f"archive `{parts[0]}`",
             f"it can't be unpacked: {error or type(error).__name__} ({len(parts)} file(s) found)",
@@ -132,7 +123,7 @@ def extract_tar(parts: Sequence[Path], folder: Path) -> None:
 
 
 def _is_padding(parts: Sequence[Path], count: int) -> bool:
-    """Whether the last ``count`` bytes are what stands after an archive's last member."""
+    """Whether the last ``count`` bytes are the end-of-archive padding."""
     if not _END <= count <= _PADDED:
         return False
     tail = b""
@@ -163,7 +154,7 @@ def _write(archive: Path, opened: tarfile.TarFile, member: tarfile.TarInfo, fold
 
 
 class _Joined(io.RawIOBase):
-    """Files read one after another as if they were one."""
+    """Concatenation of files as one stream."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._waiting = list(paths)

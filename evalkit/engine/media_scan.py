@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from evalkit.core.errors import MediaError
 from evalkit.core.types import MediaDigest, MediaRef
+from evalkit.data.file_hash import ProgressLog
 from evalkit.data.media import file_state, late, media_digest, unreadable
 from evalkit.engine.worker_pool import (
     WORKER_DIED,
     Job,
     JobFailure,
     JobResult,
-    ObservedRunner,
     StepTimeout,
     ThreadRunner,
     WorkerPool,
@@ -37,40 +34,20 @@ JOBS_PER_READER = 8
 MAX_JOB_ITEMS = 256
 """Media of one job."""
 
-QUIET_SECONDS = 1.0
-"""How long reading may take until progress is logged."""
-
-SECONDS_BETWEEN_NOTES = 5.0
-"""How often it is logged from then on."""
-
 UNREADABLE = MediaDigest("unreadable")
 """The digest of a file that can't be read."""
 
-_LOG = logging.getLogger("evalkit.data.file_hash")
 
-
-@dataclass(frozen=True)
-class FileDigests:
-    """Content hashes of files by path (``unreadable`` without one), and problems by path."""
-
-    known: Mapping[str, MediaDigest] = field(default_factory=dict)
-    problems: Mapping[str, str] = field(default_factory=dict)
-
-
-def digest_files(media: Iterable[MediaRef], workers: int, seconds: float) -> FileDigests:
-    """Hash the content of files, each once. A file that took more than ``seconds``, or ended its worker, is a
-    problem; one that is missing is only ``unreadable``: its sample will report why. Progress is logged.
+def digest_files(media: Iterable[MediaRef], workers: int, seconds: float) -> dict[str, MediaDigest]:
+    """Content hashes of files by path, each read once. A file that took more than ``seconds``, or ended its
+    worker, has a problem; one that is missing has none: its sample will report why. Progress is logged.
     """
     refs = {ref.path: ref for ref in media if ref.path is not None}
-    found = dict(zip(refs, map_with_timeout(list(refs.values()), digest_of, workers, seconds), strict=True))
-    return FileDigests(
-        {path: each if isinstance(each, MediaDigest) else UNREADABLE for path, each in found.items()},
-        {
-            path: _why(refs[path], each, seconds)
-            for path, each in found.items()
-            if not isinstance(each, MediaDigest)
-        },
-    )
+    found = zip(refs.items(), map_with_timeout(list(refs.values()), digest_of, workers, seconds), strict=True)
+    return {
+        path: each if isinstance(each, MediaDigest) else replace(UNREADABLE, problem=_why(ref, each, seconds))
+        for (path, ref), each in found
+    }
 
 
 def _why(ref: MediaRef, problem: JobFailure, seconds: float) -> str:
@@ -97,16 +74,22 @@ def map_with_timeout(
     """
     if not items:
         return []
-    log = _ProgressLog(len(items))
+    progress = ProgressLog("reading media: %d of %d", len(items))
+
+    def step(value: Any) -> None:
+        progress.add(1)
+
     if workers:
         size = min(workers, MAX_READERS, len(items))
-        with WorkerPool(size, log.step) as pool:
+        with WorkerPool(size, step) as pool:
             if not pool.submit(tuple, seconds).result().problem:
                 return _map_in_jobs(
                     items, work, lambda job: pool.submit(job, seconds).result, size * JOBS_PER_READER
                 )
-    here = ObservedRunner(ThreadRunner(), log.step)
-    return _map_in_jobs(items, work, lambda job: partial(JobResult.of, here, job, seconds), JOBS_PER_READER)
+    here = ThreadRunner()
+    return _map_in_jobs(
+        items, work, lambda job: partial(JobResult.of, here, job, seconds, step), JOBS_PER_READER
+    )
 
 
 SubmitJob = Callable[[Job], Callable[[], JobResult]]
@@ -146,24 +129,3 @@ def _collect_job(
 
 def _map(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     return map(work, items)
-
-
-@dataclass
-class _ProgressLog:
-    """Logs how many media were read; steps are counted from several threads."""
-
-    total: int
-    done: int = 0
-    began: float = field(default_factory=time.monotonic)
-    told: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def step(self, value: Any) -> None:
-        now = time.monotonic()
-        with self.lock:
-            self.done += 1
-            wait = SECONDS_BETWEEN_NOTES if self.told else QUIET_SECONDS
-            if now - (self.told or self.began) < wait:
-                return
-            self.told = now
-        _LOG.info("reading media: %d of %d", self.done, self.total)

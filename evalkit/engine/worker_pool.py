@@ -22,10 +22,19 @@ from typing import Any, Protocol
 Job = Callable[[], Iterable[Any]]
 """A generator function that yields the results of its steps; picklable for processes."""
 
-PRELOADED = (__name__, "evalkit.engine.preprocessing_pool", "evalkit.models.preprocess", "av")
+PRELOADED = (
+    __name__,
+    "evalkit.engine.preprocessing_pool",
+    "evalkit.models.preprocess",
+    "evalkit.data.images",
+    "av",
+)
 """Modules that the fork server imports once: importing them is most of a worker's start."""
 
 WORKER_DIED = "the worker process that read it died (out of memory, or a crash in a decoder library)"
+
+START_ATTEMPTS = 3
+"""How often a worker process is started until its job is given up."""
 
 START_SECONDS = 600.0
 """How long a process may take to start, and to import what a job needs."""
@@ -66,12 +75,15 @@ class JobResult:
     problem: JobFailure | None = None
 
     @classmethod
-    def of(cls, runner: JobRunner, job: Job, seconds: float) -> JobResult:
-        """Run a job; what the job itself raises is raised."""
+    def of(
+        cls, runner: JobRunner, job: Job, seconds: float, on_step: Callable[[Any], None] = lambda step: None
+    ) -> JobResult:
+        """Run a job; what the job itself raises is raised. ``on_step`` gets each result as it comes."""
         found: list[Any] = []
         try:
             for step in runner.steps(job, seconds):
-                found.append(step)  # noqa: PERF402 - those before an exception count
+                on_step(step)
+                found.append(step)
         except (StepTimeout, WorkerDied) as problem:
             return cls(found, problem)
         return cls(found)
@@ -85,7 +97,7 @@ def _run_job(job: Job, send: Callable[[_Message], None]) -> None:
     try:
         for value in job():
             send(("step", value))
-    except BaseException as error:  # noqa: BLE001 - whoever asked for the job is told
+    except BaseException as error:  # noqa: BLE001 - raised again in the process that submitted the job
         try:
             send(("error", error))
         except Exception:  # noqa: BLE001 - one that can't be pickled
@@ -156,17 +168,32 @@ class ProcessRunner:
 
     def _send_job(self, job: Job) -> None:
         if self._process is None:
-            context = _context()
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            self._process.start()
-            theirs.close()  # so that the pipe ends with the process
-            self._receive(START_SECONDS)
+            self._start()
         try:
             self._pipe.send(job)
         except OSError:
             raise WorkerDied from None
         self._receive(START_SECONDS)
+
+    def _start(self) -> None:
+        """Start the process, again where it or the fork server is killed meanwhile: that is no
+        fault of the job's.
+        """
+        for attempt in range(1, START_ATTEMPTS + 1):
+            context = _context()
+            self._pipe, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+            try:
+                process.start()
+                self._process = process
+                theirs.close()  # so that the pipe ends with the process
+                self._receive(START_SECONDS)
+            except (EOFError, OSError, WorkerDied) as error:
+                self.end()
+                if attempt == START_ATTEMPTS:
+                    raise (error if isinstance(error, OSError) else WorkerDied) from None
+            else:
+                return
 
     def _receive(self, seconds: float) -> _Message:
         try:
@@ -240,24 +267,10 @@ class WorkerPool:
         while (found := self._jobs.get()) is not None and not self._closed:
             job, seconds, future = found
             try:
-                future.set_result(JobResult.of(ObservedRunner(runner, self.progress), job, seconds))
+                future.set_result(JobResult.of(runner, job, seconds, self.progress))
             except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
                 future.set_exception(error)
         runner.end()
-
-
-@dataclass(frozen=True)
-class ObservedRunner:
-    """A runner that reports each step to ``on_step``."""
-
-    runner: JobRunner
-    on_step: Callable[[Any], None]
-
-    def steps(self, job: Job, seconds: float) -> Iterator[Any]:
-        """See :class:`JobRunner`."""
-        for step in self.runner.steps(job, seconds):
-            self.on_step(step)
-            yield step
 
 
 def start_fork_server() -> None:
@@ -288,7 +301,7 @@ def _serve(pipe: Any) -> None:
             job = pipe.recv()
         except EOFError:
             return
-        except Exception as error:  # noqa: BLE001 - a job that can't be read here is told of as any other
+        except Exception as error:  # noqa: BLE001 - a job that can't be unpickled fails as any other
             job = partial(_raise, str(error))
         pipe.send(_READY)
         _run_job(job, pipe.send)

@@ -1,4 +1,4 @@
-"""Multiple-choice answers: which option does a text choose?"""
+"""Accuracy of multiple-choice answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the words around a letter say of it: rejected, compared with, one of several, or in a refusal."""
+"""The context of an option's letter: rejected, compared with another, one of several, or in a refusal."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ _BUT = re.compile(
 
 
 class ChoiceText(AnswerText):
-    """An answer's text with what its words say of the letters in it."""
+    """An answer's text with the context of every letter in it."""
 
     @cached_property
     def rejected(self) -> frozenset[Mention]:

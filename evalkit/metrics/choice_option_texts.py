@@ -1,4 +1,4 @@
-"""Where an answer gives an option's text instead of its letter."""
+"""Rules for answers that give an option's text instead of its letter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads an answer by the rules: what statements say together, else the first weaker rule with a finding."""
+"""Reads the chosen option from an answer: by its statements, else by the first weaker rule that applies."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_choice(text: str, options: Mapping[str, str], question: str = "") -> Ch
 
 
 def contradiction(answer: Answer, letter: str) -> str | None:
-    """Why an official rule's letter is in doubt: these rules read another one. None where they don't."""
+    """Why the letter that an official rule read is in doubt (our rules read another one), or None."""
     ours = read_choice(answer.prediction, answer.options, answer.question)
     if ours.letter == letter:
         return None
@@ -53,7 +53,7 @@ def contradiction(answer: Answer, letter: str) -> str | None:
 
 
 def _stated(answer: ChoiceText) -> tuple[str | None, str | None] | None:
-    """What the statements say together: a letter and its rule, ``(None, None)`` where they contradict
+    """The letter that the statements agree on and its rule, ``(None, None)`` where they contradict
     each other, or None where there are none.
     """
     found = [statement for rule in STATEMENTS for statement in rule.find(answer)]
@@ -64,13 +64,13 @@ def _stated(answer: ChoiceText) -> tuple[str | None, str | None] | None:
     if heaviest >= 3:
         found = [statement for statement in found if statement.weight == heaviest]
     last = found[-1]
-    same = [statement for statement in found if statement.letter == last.letter]
-    others = [statement for statement in found if statement.letter != last.letter]
+    same = [statement for statement in found if statement.choice == last.choice]
+    others = [statement for statement in found if statement.choice != last.choice]
     if others and not _overrules(answer, last, others):
         return None, None
-    if last.letter is None or last.letter not in answer.letters:
+    if last.choice is None or last.choice not in answer.letters:
         return None, None
-    return last.letter, max(reversed(same), key=lambda statement: statement.weight).rule
+    return last.choice, max(reversed(same), key=lambda statement: statement.weight).rule
 
 
 def _overrules(answer: ChoiceText, last: Statement, others: Sequence[Statement]) -> bool:
@@ -101,7 +101,7 @@ def _weak(answer: ChoiceText) -> tuple[str | None, str | None]:
     for rule in WEAK:
         if texts_only and rule.name in ("compared", "only_letter"):
             continue
-        letters = {statement.letter for statement in rule.find(answer)}
+        letters = {statement.choice for statement in rule.find(answer)}
         if rule.name == "compared" and len(letters) == 1 and _texts_named(answer) - letters:
             return None, None  # "B looks darker, but I would say they are about the same"
         if len(letters) == 1:
@@ -112,4 +112,4 @@ def _weak(answer: ChoiceText) -> tuple[str | None, str | None]:
 
 
 def _texts_named(answer: ChoiceText) -> set[str | None]:
-    return {statement.letter for statement in WEAK[-1].find(answer)}
+    return {statement.choice for statement in WEAK[-1].find(answer)}

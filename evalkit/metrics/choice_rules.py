@@ -33,9 +33,9 @@ from evalkit.metrics.choice_text import NOUN, OPTION_NOUN, Mention, clean, compa
 
 @dataclass(frozen=True)
 class Statement:
-    """One place that says which option is chosen; ``letter`` None says several at once."""
+    """One place that says what is chosen: an option's letter, or yes or no (None: several at once)."""
 
-    letter: str | None
+    choice: str | None
     place: int
     rule: str
     weight: int = 0
@@ -49,7 +49,8 @@ Example = tuple[str, str | None]
 class Rule:
     """How one form of answer is read: ``find`` yields the places of this form in a text.
 
-    ``examples`` are texts and their letters among A to D (red, blue, green, black); a test executes them.
+    ``examples`` are texts and their choices, letters among A to D (red, blue, green, black) or yes and no; a
+    test executes them.
     """
 
     name: str

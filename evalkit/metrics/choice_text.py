@@ -1,4 +1,4 @@
-"""An answer's text as the rules for option letters see it: without markup, with every mention of a letter."""
+"""An answer's text without markup, and the mentions of option letters in it."""
 
 from __future__ import annotations
 

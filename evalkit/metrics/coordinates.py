@@ -1,4 +1,4 @@
-"""Coordinates in answers: which box does a text give?"""
+"""Reads bounding boxes from answers."""
 
 from __future__ import annotations
 

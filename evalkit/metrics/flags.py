@@ -1,4 +1,4 @@
-"""Flags of an answer that no metric sees: it is empty, or it repeats itself without end."""
+"""Flags of an answer, independent of metrics: it is empty, or it ends in a loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Numbers in answers: which number does a text state?
+r"""Reads the number, or the list of numbers, that an answer states.
 
 Rules in order, the first that finds something decides: the text is a number; ``\boxed{}``; what an answer
 is said to be ("answer is", "Answer:", JSON, 答案是); bold type; the last conclusion ("= 12", "the total

@@ -1,4 +1,4 @@
-"""Points in answers: does a click land in the element (ScreenSpot)?"""
+"""Reads points from answers, and accuracy of points in a box (ScreenSpot)."""
 
 from __future__ import annotations
 

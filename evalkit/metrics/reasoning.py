@@ -1,6 +1,6 @@
-"""The stage before every metric: a model's reasoning is separated from its final answer.
+"""Splits a model's text into its reasoning and its final answer, before any metric reads it.
 
-What the metric sees is the final answer alone. Tags are read in any case, with any white space in
+Metrics read the final answer alone. Tags are read in any case, with any white space in
 them, and in every notation of :data:`_TAG`; a tag that prose only mentions ("the `<think>` tag") is text.
 """
 

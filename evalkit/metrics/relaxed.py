@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evalkit.metrics.base import (
-    Answer,
-    Score,
-    TextMetric,
-    text_references,
-)
+from evalkit.metrics.base import Answer, Score, TextMetric, text_references
 
 
 @dataclass(frozen=True)

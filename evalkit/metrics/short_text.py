@@ -1,4 +1,4 @@
-r"""Short answers in longer texts, for benchmarks whose authors publish no rule: what is the answer itself?"""
+r"""Reads the short answer in a longer text, for benchmarks whose authors publish no rule."""
 
 from __future__ import annotations
 

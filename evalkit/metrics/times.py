@@ -1,4 +1,4 @@
-"""Times in answers: how moments of a video are written, in seconds."""
+"""Reads timestamps and durations from answers, in seconds."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NEAR = 40  # characters before a number that are looked at
 
 @dataclass(frozen=True)
 class Time:
-    """A moment in a text: ``seconds`` from the start of the video, and where it stands.
+    """A timestamp in a text: ``seconds`` from the start of the video, and its place.
 
     ``kind``: ``clock`` (1:05), ``unit`` (5 s), ``plain`` (5, which is seconds unless another time gives it a
     unit), or ``other`` (a frame, a percentage, a count). ``unit`` is the number of seconds of the only unit.

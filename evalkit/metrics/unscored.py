@@ -1,4 +1,4 @@
-"""For splits whose answers are not public: nothing to score."""
+"""The metric of splits without public answers: none."""
 
 from __future__ import annotations
 

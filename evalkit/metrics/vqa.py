@@ -5,13 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from evalkit.metrics.base import (
-    Answer,
-    Score,
-    TextMetric,
-    mean,
-    text_references,
-)
+from evalkit.metrics.base import Answer, Score, TextMetric, mean, text_references
 
 _CONTRACTIONS = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd

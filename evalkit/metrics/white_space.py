@@ -1,4 +1,4 @@
-"""White space without end, which no reader needs and which makes patterns slow."""
+"""Collapses long runs of white space, which make patterns slow."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""Yes-or-no answers: which of both does a text say?"""
+"""Reads yes or no from an answer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from evalkit.metrics.choice_context import ChoiceText
 from evalkit.metrics.choice_phrases import CONCLUDES, TAKES_BACK
-from evalkit.metrics.choice_text import clean
+from evalkit.metrics.choice_rules import Rule, Statement
 
 _YES = r"yes|yeah|yep|yup|是的|是|对|對|有的|有|正确"
 _NO = r"no|nope|nah|不是的|不是|并不是|不对|不對|不|没有|沒有|没|否|错误"
@@ -67,26 +68,10 @@ class YesNoReading:
     stated: bool = False
 
 
-@dataclass(frozen=True)
-class _Statement:
-    said: str | None
-    place: int
-    weight: int = 0
-
-
-@dataclass(frozen=True)
-class YesNoRule:
-    """How one form of answer is read; ``examples`` are texts and what they say; a test executes them."""
-
-    name: str
-    reads: str
-    find: Callable[[str, str], Iterator[_Statement]]
-    examples: tuple[tuple[str, str | None], ...]
-
-
-def _json(raw: str, text: str) -> Iterator[_Statement]:
-    for found in _FIELD.finditer(raw):
-        yield _Statement(_WORDS.get(found["value"].strip(" .!").lower()), len(text) + found.start(), 2)
+def _json(answer: ChoiceText) -> Iterator[Statement]:
+    for found in _FIELD.finditer(answer.raw):
+        said = _WORDS.get(found["value"].strip(" .!").lower())
+        yield Statement(said, len(answer.text) + found.start(), "json", 2)
 
 
 def _said(text: str) -> Iterator[tuple[str, int, int]]:
@@ -106,7 +91,12 @@ def _said(text: str) -> Iterator[tuple[str, int, int]]:
             yield ("no" if found["no"] else "yes"), found.start(), found.end()
 
 
-def _whole_or_leading(raw: str, text: str) -> Iterator[_Statement]:
+def _leading(answer: ChoiceText) -> Iterator[Statement]:
+    yield from _opening(answer.text)
+
+
+def _opening(text: str) -> Iterator[Statement]:
+    """The yes or no that a text begins with."""
     for said, start, end in _said(text):
         foreign = not text[start:end].isascii()
         if not re.sub(r"^\W+", "", text[:start]) and (
@@ -115,49 +105,50 @@ def _whole_or_leading(raw: str, text: str) -> Iterator[_Statement]:
             opposite = re.search(
                 rf"[.!?\n]\s*{'no' if said == 'yes' else 'yes'}\s*(?:[.!?\n]|$)", text[end:], re.IGNORECASE
             )
-            yield _Statement(None if opposite else said, start)
+            yield Statement(None if opposite else said, start, "leading")
         return
 
 
-def _boxed(raw: str, text: str) -> Iterator[_Statement]:
-    for found in re.finditer(r"⟦([^⟦⟧]*)⟧", text):
-        said = next(iter(_whole_or_leading("", found[1])), None)
-        if said:
-            yield _Statement(said.said, found.start(), 1)
+def _boxed(answer: ChoiceText) -> Iterator[Statement]:
+    for found in re.finditer(r"⟦([^⟦⟧]*)⟧", answer.text):
+        for inner in _opening(found[1]):
+            yield Statement(inner.choice, found.start(), "boxed", 1)
 
 
-def _stated(raw: str, text: str) -> Iterator[_Statement]:
+def _stated(answer: ChoiceText) -> Iterator[Statement]:
+    text = answer.text
     for said, start, end in _said(text):
         if _STATED.search(text[max(0, start - 120) : start]) and _ENDS.match(text, end):
-            yield _Statement(said, start)
+            yield Statement(said, start, "stated")
 
 
-def _concluded(raw: str, text: str) -> Iterator[_Statement]:
+def _concluded(answer: ChoiceText) -> Iterator[Statement]:
+    text = answer.text
     for said, start, end in _said(text):
         if _SO.search(text[max(0, start - 40) : start]) and _MARK.match(text, end):
-            yield _Statement(said, start, 1)
+            yield Statement(said, start, "concluded", 1)
 
 
-def _last_line(raw: str, text: str) -> Iterator[_Statement]:
+def _last_line(answer: ChoiceText) -> Iterator[Statement]:
+    text = answer.text
     line = text.rpartition("\n")[2]
     letters = len(re.sub(r"\W+", "", line))
     for said, start, end in _said(line):
         if letters == len(re.sub(r"\W+", "", line[start:end])):
-            yield _Statement(said, len(text) - len(line) + start)
+            yield Statement(said, len(text) - len(line) + start, "last_line")
 
 
-def _only_word(raw: str, text: str) -> Iterator[_Statement]:
+def _only_word(answer: ChoiceText) -> Iterator[Statement]:
+    text = answer.text
     for said, start, end in _said(text):
         if text[start:end].isascii():
-            yield _Statement(said, start)
+            yield Statement(said, start, "only_word")
 
 
-STATEMENTS: Sequence[YesNoRule] = (
-    YesNoRule(
-        "json", 'a JSON field "answer"', _json, (('{"answer": "No"}', "no"), ('{"answer": true}', "yes"))
-    ),
-    YesNoRule("boxed", r"yes or no in \boxed{}", _boxed, (("The sign is red: \\boxed{\\text{Yes}}", "yes"),)),
-    YesNoRule(
+STATEMENTS: Sequence[Rule] = (
+    Rule("json", 'a JSON field "answer"', _json, (('{"answer": "No"}', "no"), ('{"answer": true}', "yes"))),
+    Rule("boxed", r"yes or no in \boxed{}", _boxed, (("The sign is red: \\boxed{\\text{Yes}}", "yes"),)),
+    Rule(
         "stated",
         'yes or no after "the answer is", 答案是',
         _stated,
@@ -167,16 +158,16 @@ STATEMENTS: Sequence[YesNoRule] = (
             ("The answer is yes or no.", None),
         ),
     ),
-    YesNoRule(
+    Rule(
         "concluded",
         'yes or no after "so", "therefore"',
         _concluded,
         (("There is nothing like it. So, no.", "no"),),
     ),
-    YesNoRule(
+    Rule(
         "leading",
         "the text begins with yes or no",
-        _whole_or_leading,
+        _leading,
         (
             ("**Yes**, there is no other.", "yes"),
             ("No. Yes would be wrong.", "no"),
@@ -186,14 +177,14 @@ STATEMENTS: Sequence[YesNoRule] = (
         ),
     ),
 )
-WEAK: Sequence[YesNoRule] = (
-    YesNoRule(
+WEAK: Sequence[Rule] = (
+    Rule(
         "last_line",
         "the last line is yes or no",
         _last_line,
         (("There is no dog, but is there a cat?\n\nYes", "yes"),),
     ),
-    YesNoRule(
+    Rule(
         "only_word",
         "only one of both words is in the text, which declines nothing",
         _only_word,
@@ -212,12 +203,12 @@ def read_yes_no(text: str) -> YesNoReading:
     >>> read_yes_no("Yes, there is no other."), read_yes_no("I am not certain.")
     (YesNoReading(said='yes', rule='leading', stated=True), YesNoReading(said=None, rule=None, stated=False))
     """
-    cleaned = clean(text)
-    found = [(place, rule.name) for rule in STATEMENTS for place in rule.find(text, cleaned)]
+    answer = ChoiceText(text)
+    found = [statement for rule in STATEMENTS for statement in rule.find(answer)]
     if found:
-        return _together(cleaned, sorted(found, key=lambda each: (each[0].place, each[0].weight)))
+        return _together(answer.text, sorted(found, key=lambda each: (each.place, each.weight)))
     for rule in WEAK:
-        said = {place.said for place in rule.find(text, cleaned)}
+        said = {statement.choice for statement in rule.find(answer)}
         if said and (rule.name != "only_word" or not declines(text)):
             return YesNoReading(said.pop(), rule.name) if len(said) == 1 else YesNoReading(None)
     return YesNoReading(None)
@@ -232,18 +223,15 @@ def declines(text: str) -> bool:
     return _DECLINES.search(text.replace("’", "'")) is not None
 
 
-def _together(text: str, found: Sequence[tuple[_Statement, str]]) -> YesNoReading:
-    last, rule = found[-1]
-    others = [place for place, _ in found if place.said != last.said]
+def _together(text: str, found: Sequence[Statement]) -> YesNoReading:
+    last = found[-1]
+    others = [each for each in found if each.choice != last.choice]
     if others and last.weight < 2:
         taken_back = TAKES_BACK.search(text, others[-1].place, last.place)
         concludes = CONCLUDES.search(text, max(others[-1].place, last.place - 120), last.place)
-        if not taken_back and not (concludes and last.weight >= max(place.weight for place in others)):
+        if not taken_back and not (concludes and last.weight >= max(each.weight for each in others)):
             return YesNoReading(None)
     elif others:
-        return (
-            YesNoReading(None)
-            if any(place.weight == last.weight for place in others)
-            else YesNoReading(last.said, rule, stated=True)
-        )
-    return YesNoReading(last.said, rule, stated=True) if last.said else YesNoReading(None)
+        contradicts = any(each.weight == last.weight for each in others)
+        return YesNoReading(None) if contradicts else YesNoReading(last.choice, last.rule, stated=True)
+    return YesNoReading(last.choice, last.rule, stated=True) if last.choice else YesNoReading(None)

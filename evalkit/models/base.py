@@ -52,7 +52,7 @@ class Preprocessor(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoadConfig:
     """How a checkpoint is loaded and run.
 

@@ -85,7 +85,10 @@ def check_checkpoint(name: str, rope: str = "auto", load_config: LoadConfig | No
             place = Path(folder)
             ref = picture(place, SIZE) if kind == "image" else film(place, SIZE, FRAMES)
             chat = opened.processor.render([ref, Text("What is shown?")], adapter.family, adapter.locate)
-            mine = opened.preprocessor.prepare(Request("check", "check", ref.kind, chat, (ref,), 1))
+            asked = Request(
+                key="check", task="check", sample_id=ref.kind, prompt=chat, media=(ref,), max_new_tokens=1
+            )
+            mine = opened.preprocessor.prepare(asked)
             prompts[ref.kind] = _spelled(mine, opened)
             findings += [_chat(opened, ref, chat), *_inputs(opened, ref, mine, chat)]
             findings.append(_positions(adapter, opened, ref.kind, mine))

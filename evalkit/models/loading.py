@@ -44,7 +44,8 @@ def load_model(
         UsageError: no such checkpoint, family, variant, dtype or device name.
         EnvironmentProblem: the checkpoint or the device can't be used.
     """
-    load_config = LoadConfig(dtype, device, processor=processor, rope_files=rope_files(ropes_dirs))
+    files = rope_files(ropes_dirs)
+    load_config = LoadConfig(dtype=dtype, device=device, processor=processor, rope_files=files)
     return describe_model(name, rope, load_config).load()
 
 

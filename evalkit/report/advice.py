@@ -15,7 +15,8 @@ from evalkit.metrics.base import Metric
 from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row, value_of
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import FindMetric, RecordsByTask, pairs
-from evalkit.report.paired import LEVEL, POWER
+from evalkit.report.intervals import LEVEL
+from evalkit.report.paired import POWER
 from evalkit.store.records_table import ScoreRow, score_rows
 
 RESAMPLES = 4000

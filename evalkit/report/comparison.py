@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evalkit.core.strict_json import finite_json
-from evalkit.report.aggregate import BenchmarkColumn, Cell, category_means
-from evalkit.report.comparison_frame import comparison_frame
+from evalkit.report.aggregate import RATES, BenchmarkColumn, Cell, category_means
 from evalkit.report.paired import Difference
 
 if TYPE_CHECKING:
@@ -134,8 +133,49 @@ class Comparison:
         return content
 
     def to_pandas(self) -> pd.DataFrame:
-        """A frame with one row for each arm and benchmark (:mod:`evalkit.report.comparison_frame`)."""
-        return comparison_frame(self)
+        """A frame with one row for each arm and benchmark with a score.
+
+        ``score``, ``low`` and ``high`` are in the metric's own range; ``complete`` is whether all
+        ``expected`` samples have a score. With a baseline, ``difference`` and what belongs to it stand beside
+        them, NaN in the baseline's own rows.
+        """
+        import pandas as pd
+
+        rows = [
+            self._frame_row(arm, column)
+            for arm in self.arms
+            for column in self.columns
+            if column.task in self.cells[arm.name]
+        ]
+        return pd.DataFrame(rows, columns=None if rows else ["arm", "task", "score"])
+
+    def _frame_row(self, arm: Arm, column: BenchmarkColumn) -> dict[str, Any]:
+        cell = self.cells[arm.name][column.task]
+        row: dict[str, Any] = {
+            "arm": arm.name,
+            "model": arm.model,
+            "rope": arm.rope,
+            "run": arm.run,
+            "task": column.task,
+            "category": column.category,
+            "metric": column.metric,
+            "score": cell.estimate.value,
+            "low": cell.estimate.low,
+            "high": cell.estimate.high,
+            "n": cell.estimate.n,
+            "expected": cell.expected,
+            "complete": cell.whole,
+            **{rate.replace(" ", "_"): cell.counts.get(rate, 0) for rate in RATES},
+            "unreliable": "; ".join(cell.unreliable),
+        }
+        if self.baseline is None:
+            return row
+        found = self.differences.get(arm.name, {}).get(column.task)
+        row["baseline"] = self.baseline
+        for name in ("value", "low", "high", "p", "corrected", "detectable"):
+            label = "difference" if name == "value" else f"difference_{name}"
+            row[label] = getattr(found, name) if found else math.nan
+        return row
 
 
 def _official(cell: Cell) -> list[str]:
@@ -151,15 +191,7 @@ def _official(cell: Cell) -> list[str]:
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
-    breakdown = {
-        group: {label: asdict(found) for label, found in labels.items()}
-        for group, labels in cell.breakdown.items()
-    }
-    return {
-        **asdict(cell.estimate),
-        "expected": cell.expected,
-        "counts": dict(cell.counts),
-        "figures": dict(cell.figures),
-        "breakdown": breakdown,
-        "unreliable": list(cell.unreliable),
-    }
+    """A cell without its names, its estimate's fields first."""
+    content = asdict(cell)
+    del content["arm"], content["task"]
+    return {**content.pop("estimate"), **content}

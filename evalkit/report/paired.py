@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from evalkit.report.intervals import LEVEL
+
 Correction = Literal["holm", "bh", "none"]
-LEVEL = 0.95
 POWER = 0.8
 RESAMPLES = 4999
 _SEED = 20251023

@@ -7,14 +7,30 @@ from dataclasses import dataclass, field, replace
 
 from evalkit.config.run_spec import RATE_LIMITS
 from evalkit.core.registry import load_task
-from evalkit.metrics.base import Metric
+from evalkit.metrics.base import Answer, Metric, Score, Scored
 from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, make_cell
 from evalkit.report.comparison import Arm, Comparison
-from evalkit.report.stored_figures import StoredFigures, limits_of
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
 from evalkit.store.records_table import StoredRecords
 
 RecordsByTask = dict[str, Sequence[Record]]
+
+
+@dataclass(frozen=True)
+class StoredFigures:
+    """A metric whose figures were computed, and stored, when the run was scored."""
+
+    name: str
+    range: tuple[float, float]
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def score(self, answer: Answer) -> Score:
+        """Return no score: the record has it."""
+        return Score(None)
+
+    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
+        """Return the stored figures."""
+        return dict(self.figures)
 
 
 @dataclass(frozen=True)
@@ -157,3 +173,9 @@ def metric_name(task: TaskEntry) -> str:
     """The metric's name in tables, with the program that scored the answers, or how options were chosen."""
     judge = f" by {task.scored_by}" if task.scored_by else ""
     return task.metric + judge + (f" {BY_LOGITS}" if task.chosen_by else "")
+
+
+def limits_of(figures: Sequence[float]) -> tuple[float, float]:
+    """The range of an external metric, guessed from its figures: 0 to 1, 0 to 100, or up to the highest."""
+    top = max((abs(value) for value in figures), default=0.0)
+    return (0.0, next((bound for bound in (1.0, 100.0) if top <= bound), top))

@@ -36,15 +36,16 @@ def terminal(comparison: Comparison, width: int, breakdown: bool = False) -> Ren
 
 def _pages(names: Sequence[str], found: Sequence[TableRow], width: int, title: str) -> list[RenderableType]:
     """As many tables as the width requires, each of at least one arm."""
+    from rich.cells import cell_len
     from rich.text import Text
 
     names, title = [inline(name) for name in names], inline(title)
     found = [replace(line, label=inline(line.label)) for line in found]
-    room = width - max((len(line.label) for line in found), default=0) - 3
+    room = width - max((cell_len(line.label) for line in found), default=0) - 3
     pages: list[list[int]] = []
     left = 0
     for place, name in enumerate(names):
-        needed = max([len(name), *(len(_plain(line.entries[place])) for line in found)]) + 3
+        needed = max([cell_len(name), *(cell_len(_plain(line.entries[place])) for line in found)]) + 3
         if not pages or needed > left:
             pages.append([])
             left = room

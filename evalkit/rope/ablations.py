@@ -1,4 +1,4 @@
-"""The ablations of the paper (arXiv 2510.23095) as compositions, row by row."""
+"""The ablations of the paper (arXiv 2510.23095) as variants: the rows of its tables."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def position_batch(
     lengths = kept.sum(axis=1)
     for number, (own, length) in enumerate(zip(plans, lengths.tolist(), strict=True)):
         if own[0].length != length:
-            raise ValueError(f"row {number} has {length} tokens, its segments {own[0].length}")
+            raise ValueError(f"sequence {number} has {length} tokens, its segments {own[0].length}")
     step = np.concatenate([design.text_step for design in designs], dtype=np.float64)
     out = np.zeros((1 + len(step), *kept.shape), positions_dtype(chain(*plans)))
     for number, own in enumerate(plans):

@@ -1,4 +1,4 @@
-"""What a RoPE variant of one's own is written with: ``from evalkit.rope.design import PositionDesign, ...``."""
+"""What a RoPE variant from outside is written with: ``from evalkit.rope.design import RopeVariant, ...``."""
 
 from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
 from evalkit.rope.frequencies.chunk import Chunk

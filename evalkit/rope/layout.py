@@ -1,4 +1,4 @@
-"""A prompt as the position designs see it: runs of text and visual blocks, in order."""
+"""A sequence as position designs get it: runs of text and visual blocks, in order."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class VisualBlock:
         t, h, w = self.grid
         return t * h * w
 
-    def order(self) -> npt.NDArray[np.int64]:
-        """Number of the token at every place of the grid, ``[T, H, W]``."""
+    def token_indices(self) -> npt.NDArray[np.int64]:
+        """Index of the token at every place of the grid, ``[T, H, W]``."""
         t, h, w = self.grid
-        numbers = np.arange(self.length, dtype=np.int64)
+        indices = np.arange(self.length, dtype=np.int64)
         if self.tile is None:
-            return numbers.reshape(self.grid)
+            return indices.reshape(self.grid)
         rows, columns = self.tile
-        tiled = numbers.reshape(t, h // rows, w // columns, rows, columns)
+        tiled = indices.reshape(t, h // rows, w // columns, rows, columns)
         return tiled.transpose(0, 1, 3, 2, 4).reshape(self.grid)
 
 
@@ -60,7 +60,7 @@ def segments_from_types(
     merge: int,
     seconds: Sequence[float | None] | None = None,
 ) -> list[Segment]:
-    """Split one unpadded row into segments.
+    """Split one unpadded sequence into segments.
 
     Args:
         token_types: 0 text, 1 image, 2 video, one per token.
@@ -81,7 +81,7 @@ VisualBlock(grid=(1, 2, 2), seconds_per_grid=None, tile=None), TextRun(length=1)
     segments = read_segments(token_types, {IMAGE: in_order, VIDEO: in_order}, merge)
     left = sum(1 for _ in in_order)
     if left:
-        raise ValueError(f"{left} of {len(grids)} grids have no visual tokens in the row")
+        raise ValueError(f"{left} of {len(grids)} grids have no visual tokens in the sequence")
     return segments
 
 
@@ -90,10 +90,10 @@ def read_segments(
     media: Mapping[int, Iterator[tuple[Grid, float | None]]],
     merge: int,
 ) -> list[Segment]:
-    """Split one row, taking each block's ``(grid, seconds)`` from the iterator of its kind.
+    """Split one sequence, taking each block's ``(grid, seconds)`` from the iterator of its kind.
 
     A run of visual tokens may hold several touching blocks: it is cut by the sizes of the grids.
-    The iterators are consumed, so that the rows of a batch can share them.
+    The iterators are consumed, so that the sequences of a batch can share them.
     """
     segments: list[Segment] = []
     for kind, length in runs(token_types):
@@ -110,10 +110,10 @@ def runs(values: Sequence[int] | npt.NDArray[np.integer]) -> Iterator[tuple[int,
     >>> list(runs([0, 0, 1, 0]))
     [(0, 2), (1, 1), (0, 1)]
     """
-    row = np.asarray(values)
-    if row.size:
-        bounds = np.concatenate(([0], np.flatnonzero(row[1:] != row[:-1]) + 1, [row.size]))
-        yield from zip(row[bounds[:-1]].tolist(), np.diff(bounds).tolist(), strict=True)
+    array = np.asarray(values)
+    if array.size:
+        bounds = np.concatenate(([0], np.flatnonzero(array[1:] != array[:-1]) + 1, [array.size]))
+        yield from zip(array[bounds[:-1]].tolist(), np.diff(bounds).tolist(), strict=True)
 
 
 def _cut(

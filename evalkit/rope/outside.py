@@ -14,7 +14,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.abc import InspectLoader
 from importlib.metadata import EntryPoint, entry_points
@@ -100,23 +100,26 @@ class _Additions:
     """What comes from outside, in a catalog with evalkit's own."""
 
     def __init__(self) -> None:
-        self.tables: dict[str, dict[str, Any]] = {
-            "position design": dict(BUILTIN.positions),
-            "frequency allocation": dict(BUILTIN.frequencies),
-            "scaling": dict(BUILTIN.scalings),
-            "variant": dict(BUILTIN.variants),
-        }
+        self.positions, self.frequencies = dict(BUILTIN.positions), dict(BUILTIN.frequencies)
+        self.scalings, self.variants = dict(BUILTIN.scalings), dict(BUILTIN.variants)
         self.origins: dict[type | str, Origin] = {}
+        self.tables: Mapping[str, dict[str, Any]] = {
+            "position design": self.positions,
+            "frequency allocation": self.frequencies,
+            "scaling": self.scalings,
+            "variant": self.variants,
+        }
 
     def add(self, value: Any, origin: Origin) -> None:
         """A class or a variant, once it is checked."""
         if isinstance(value, RopeVariant):
             check_variant(value, self.catalog(), origin.where)
+            value = replace(value, original=None)  # its own parameters are what `str` leaves out
             what, key = "variant", value.name
         else:
             what, key = check_part(value, origin.where), value
         known = self.tables[what].get(value.name)
-        if known is not None and known is not value:
+        if known is not None and known != value:
             other = self.origins.get(value.name if what == "variant" else known)
             raise BadRope(
                 origin.where,
@@ -128,7 +131,7 @@ class _Additions:
 
     def catalog(self) -> RopeCatalog:
         """All that was added so far, and evalkit's own."""
-        return RopeCatalog(*self.tables.values(), origins=self.origins)
+        return RopeCatalog(self.positions, self.frequencies, self.scalings, self.variants, self.origins)
 
 
 def _load(entry: EntryPoint, what: str, kind: type) -> tuple[Any, Origin]:

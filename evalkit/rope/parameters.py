@@ -28,9 +28,8 @@ def require_positive(name: str, value: float) -> None:
 def symmetric_split(total: int, ratio: Allocation) -> Allocation:
     """Divide ``total`` between T, H and W by a ratio whose H and W are equal.
 
-    H and W each get the whole number nearest to their share (a half rounds down) and T the rest, so
-    that height and width are always treated alike. This is ours; the paper gives numbers for one
-    size only.
+    H and W each get the integer nearest to their share (a half rounds down) and T the rest, so that height
+    and width are always treated alike. The rule is ours; the paper gives numbers for one size only.
 
     >>> symmetric_split(64, (24, 20, 20)), symmetric_split(16, (24, 20, 20))
     ((24, 20, 20), (6, 5, 5))
@@ -39,3 +38,12 @@ def symmetric_split(total: int, ratio: Allocation) -> Allocation:
     """
     side = math.ceil(total * ratio[1] / sum(ratio) - 0.5)
     return total - 2 * side, side, side
+
+
+def check_allocation(counts: Allocation, total: int, unit: str, *, all_used: bool = True) -> None:
+    """Raise BadParameter unless the counts add up to ``total`` (or at most, if not ``all_used``)."""
+    used = sum(counts)
+    if used > total or (all_used and used < total):
+        raise BadParameter(
+            f"allocation {list(counts)} adds up to {used}, the model has {total} {unit}", "allocation"
+        )

@@ -67,7 +67,8 @@ class VariantRotary(nn.Module):
         groups ``[2, B, ...]``.
         """
         given = self._on_all_axes(position_ids).to(self.inv_freq.device).float()
-        found = [self._group_angles(group) for group in given.split(self.num_axes)]
+        begins = range(0, len(given), self.num_axes)
+        found = [self._group_angles(given[begin : begin + self.num_axes]) for begin in begins]
         return found[0] if len(found) == 1 else torch.stack(found)
 
     def _on_all_axes(self, position_ids: Tensor) -> Tensor:

@@ -89,7 +89,6 @@ class Linear(Scaling):
         require_positive("factor", self.factor)
 
     def apply(self, spectrum: Spectrum) -> Spectrum:
-        """See :class:`Scaling`."""
         return replace(spectrum, inv_freq=spectrum.inv_freq / self.factor)
 
 
@@ -106,7 +105,6 @@ class NtkAware(Scaling):
         require_positive("factor", self.factor)
 
     def apply(self, spectrum: Spectrum) -> Spectrum:
-        """See :class:`Scaling`."""
         width = spectrum.width
         stretched = replace(spectrum, base=spectrum.base * self.factor ** (width / (width - 2)))
         return replace(stretched, inv_freq=1 / stretched.powers())
@@ -132,7 +130,6 @@ class Yarn(Scaling):
             require_positive(name, getattr(self, name))
 
     def apply(self, spectrum: Spectrum) -> Spectrum:
-        """See :class:`Scaling`."""
         length = self.length or spectrum.length
         if length is None:
             raise BadParameter("the model does not say which context it was trained with", "length")
@@ -173,7 +170,6 @@ class SpatialBase(Scaling):
         require_positive("base", self.base)
 
     def apply(self, spectrum: Spectrum) -> Spectrum:
-        """See :class:`Scaling`."""
         import torch
 
         # The last entry is for pairs that follow no axis (-1).
@@ -198,7 +194,6 @@ class PerAxis(Scaling):
             require_positive("base", self.base)
 
     def apply(self, spectrum: Spectrum) -> Spectrum:
-        """See :class:`Scaling`."""
         import torch
 
         index, width = spectrum.index, spectrum.width
@@ -223,7 +218,6 @@ class Power(Scaling):
         require_positive("log_scale", self.log_scale)
 
     def apply(self, spectrum: Spectrum) -> Spectrum:
-        """See :class:`Scaling`."""
         return replace(
             spectrum,
             # Through the logarithm, as the official code computes it: `pow` rounds differently.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import traceback
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, fields
@@ -61,30 +62,31 @@ def check_part(kind: type, where: str) -> str:
     Raises:
         BadRope: it can't be used.
     """
-    what, check = next(
-        (what, check)
-        for base, what, check in (
-            (PositionDesign, "position design", _check_position),
-            (FrequencyAllocation, "frequency allocation", _check_frequency),
-            (Scaling, "scaling", _check_scaling),
-        )
-        if issubclass(kind, base)
-    )
+    base, what, method, check = next(each for each in _KINDS if issubclass(kind, each[0]))
+    name = vars(kind).get("name")
 
     def refuse(why: str, fix: str) -> BadRope:
-        return BadRope(
-            where, f"{what} `{vars(kind).get('name', kind.__name__)}` (class `{kind.__name__}`): {why}", fix
-        )
+        return BadRope(where, f"{what} `{name or kind.__name__}` (class `{kind.__name__}`): {why}", fix)
 
-    name = vars(kind).get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in PART_KEYS:
         suggested = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
         raise refuse(
             f"its name is {name!r}" if name else "it has no name of its own",
             f'write `name = "{suggested}"` into the class: lower-case letters, digits, `-` and `_`',
         )
-    _check_parameters(kind, refuse)
-    check(kind, refuse)
+    if getattr(kind, method) is getattr(base, method):
+        fix = f"write `def {method}(self, ...)`; see docs/add-a-rope.md"
+        raise refuse(f"it has no method `{method}`", fix)
+    try:
+        _check_parameters(kind, refuse)
+        check(kind, refuse)
+    except BadRope:
+        raise
+    except Exception as error:  # a user's class may raise anything
+        walked = traceback.walk_tb(error.__traceback__)
+        lines = [line for frame, line in walked if frame.f_globals.get("__name__") == kind.__module__]
+        place = f"line {lines[-1]}: " if lines else ""
+        raise refuse(f"{place}{type(error).__name__}: {error}", "correct it") from error
     return what
 
 
@@ -122,27 +124,20 @@ def _check_parameters(kind: type, refuse: Refuse) -> None:
     if own and "__dataclass_fields__" not in vars(kind):
         fix = "write `@dataclass(frozen=True)` above the class"
         raise refuse(f"its parameter `{own[0]}` is not read", fix)
-    for name, hint in parameter_types(kind).items():
+    for field, hint in zip(fields(kind), parameter_types(kind).values(), strict=True):
+        if field.default is MISSING and not issubclass(kind, Scaling):
+            raise refuse(f"its parameter `{field.name}` has no default", "give it one")
         for each in typing.get_args(hint) if isinstance(hint, UnionType) else (hint,):
             numbers = typing.get_origin(each) is tuple and set(typing.get_args(each)) <= {int, float}
             if not (each in _VALUES or typing.get_origin(each) is Literal or numbers):
                 raise refuse(
-                    f"its parameter `{name}` is a `{each}`, which can't be written in a variant",
+                    f"its parameter `{field.name}` is a `{each}`, which can't be written in a variant",
                     "use bool, int, float, str, a Literal, or a tuple of numbers (`tuple[int, int, int]`)",
                 )
 
 
-def _made(kind: Callable[[], Any], refuse: Refuse) -> Any:
-    try:
-        return kind()
-    except Exception as error:
-        raise refuse(
-            f"without parameters it fails: {type(error).__name__}: {error}", "give every parameter a default"
-        ) from error
-
-
 def _check_position(kind: type, refuse: Refuse) -> None:
-    design: PositionDesign = _made(kind, refuse)
+    design: PositionDesign = kind()
     axes = design.axes
     if not (
         isinstance(axes, tuple)
@@ -161,14 +156,10 @@ def _check_position(kind: type, refuse: Refuse) -> None:
 def _check_text(design: PositionDesign, refuse: Refuse) -> None:
     """Text is counted on the first axis, and generated text goes on where the prompt's ends."""
     step, axes = design.text_step, ", ".join(design.axes)
-    if not (
-        isinstance(step, tuple) and len(step) == len(design.axes) and all(_is_number(each) for each in step)
-    ):
-        raise refuse(f"`text_step` is {step!r}", f"give a number for each of its axes ({axes}), 1 or 0")
-    if step[0] != 1 or min(step) < 0:
+    if len(step) != len(design.axes) or step[0] != 1 or not all(_is_number(each) for each in step):
         raise refuse(
             f"`text_step` is {step!r}",
-            f"let text take steps of 1 on the first axis (`{design.axes[0]}`), and none below 0",
+            f"give a number for each of its axes ({axes}): 1 for the first, on which text is counted",
         )
     for layers in (1, 4):
         designs, uses = design.layer_groups(layers)
@@ -178,9 +169,7 @@ def _check_text(design: PositionDesign, refuse: Refuse) -> None:
                 "give for every layer the index of its design",
             )
         if any(each.axes != design.axes for each in designs):
-            raise refuse(
-                "the designs of its layer groups have different axes", f"give them all the axes {axes}"
-            )
+            raise refuse("the designs of its layer groups have different axes", f"give all the axes {axes}")
     begin = design.generation_start(5.0, lambda: 4.0)
     if not _is_number(begin) or begin != 5:
         raise refuse(
@@ -198,18 +187,14 @@ def _check_block(design: PositionDesign, block: VisualBlock, at: Cursor, refuse:
                 f"{what}, axis `{axis}` reaches {_extreme(values):g}",
                 f"keep positions between -{LARGEST:.0f} and {LARGEST:.0f}: angles are computed in float32",
             )
-    if not _is_number(placed.next_position) or placed.next_position < at.start:
+    if not _is_number(placed.next_position) or not at.start <= placed.next_position <= LARGEST:
         raise refuse(
             f"{what}, text goes on at {placed.next_position!r}",
-            "return a number no less than `at.start`: text never goes back",
+            f"return a number from `at.start` to {LARGEST:.0f}: text never goes back",
         )
-    if placed.next_position > LARGEST:
-        raise refuse(f"{what}, text goes on at {placed.next_position:g}", f"keep it below {LARGEST:.0f}")
     again = _placed(design, block, at, refuse)
     if not all(np.array_equal(a, b) for a, b in zip(placed.coordinates, again.coordinates, strict=True)):
-        raise refuse(
-            f"{what}, it gives other positions the second time", "let them depend on the arguments alone"
-        )
+        raise refuse(f"{what}, the second call gives others", "let positions depend on the arguments alone")
 
 
 def _check_fraction(design: PositionDesign, block: VisualBlock, refuse: Refuse) -> None:
@@ -227,13 +212,8 @@ def _check_fraction(design: PositionDesign, block: VisualBlock, refuse: Refuse) 
 def _placed(design: PositionDesign, block: VisualBlock, at: Cursor, refuse: Refuse) -> BlockPositions:
     what = f"`place` of a block of {' x '.join(map(str, block.grid))} tokens at {at.start:g}"
     fix = f"return `BlockPositions(({', '.join(design.axes)}), next_position)`"
-    try:
-        with np.errstate(all="ignore"):  # what comes of it is said below
-            placed = design.place(block, at)
-    except NotImplementedError:
-        raise refuse("it has no method `place`", "write `def place(self, block, at): ...`") from None
-    except Exception as error:
-        raise refuse(f"{what} fails: {type(error).__name__}: {error}", "correct it") from error
+    with np.errstate(all="ignore"):  # what comes of it is refused below
+        placed = design.place(block, at)
     if not isinstance(placed, BlockPositions) or not isinstance(placed.coordinates, tuple):
         raise refuse(f"{what} returns a {type(placed).__name__}", fix)
     if len(placed.coordinates) != len(design.axes):
@@ -252,7 +232,7 @@ def _placed(design: PositionDesign, block: VisualBlock, at: Cursor, refuse: Refu
 
 
 def _check_frequency(kind: type, refuse: Refuse) -> None:
-    allocation: FrequencyAllocation = _made(kind, refuse)
+    allocation: FrequencyAllocation = kind()
     for found in _laid_out(lambda pairs, heads: allocation.axis_map(pairs, heads), refuse):
         if found.max() >= len(allocation.axes):
             raise refuse(
@@ -275,9 +255,6 @@ def _laid_out(axis_map: Callable[[int, int], Any], refuse: Refuse) -> Iterator[n
         except BadParameter as error:
             complaint = complaint or str(error)
             continue
-        except Exception as error:
-            what = f"`axis_map({pairs}, {heads})` fails: {type(error).__name__}: {error}"
-            raise refuse(what, "raise `BadParameter` where it doesn't fit the model's heads") from error
         fits = isinstance(found, np.ndarray) and found.shape in ((pairs,), (heads, pairs))
         if not fits or found.dtype.kind not in "iu" or found.min() < -1:
             raise refuse(
@@ -286,9 +263,7 @@ def _laid_out(axis_map: Callable[[int, int], Any], refuse: Refuse) -> Iterator[n
             )
         maps.append(found)
     if not maps:
-        raise refuse(
-            f"it fits none of the usual heads: {complaint}", "check its axes and its default parameters"
-        )
+        raise refuse(f"it fits none of the usual heads: {complaint}", "check its axes and its parameters")
     return iter(maps)
 
 
@@ -297,13 +272,10 @@ def _check_scaling(kind: type, refuse: Refuse) -> None:
 
     # A factor has no good default: a number above one will do here.
     values = {each.name: 2.0 for each in fields(kind) if each.default is MISSING}
-    scaling: Scaling = _made(lambda: kind(**values), refuse)
+    scaling: Scaling = kind(**values)
     inv_freq = 1.0 / (1e6 ** (torch.arange(0, 128, 2).float() / 128))
     spectrum = model_spectrum(inv_freq, torch.arange(64) % 3, 1e6, 32768)
-    try:
-        found = scaling.apply(spectrum)
-    except Exception as error:
-        raise refuse(f"`apply` fails: {type(error).__name__}: {error}", "correct it") from error
+    found = scaling.apply(spectrum)
     given = getattr(found, "inv_freq", None)
     if not isinstance(given, torch.Tensor) or given.shape != inv_freq.shape or given.dtype != torch.float32:
         raise refuse(
@@ -311,10 +283,14 @@ def _check_scaling(kind: type, refuse: Refuse) -> None:
             "use `dataclasses.replace(spectrum, inv_freq=...)`",
         )
     if not (given.isfinite().all() and (given >= 0).all() and _is_number(found.attention_scaling)):
-        raise refuse(
-            "`apply` returns frequencies or an attention scaling that are no finite numbers, or negative",
-            "check it on a base of 1,000,000 and 64 pairs",
-        )
+        raise refuse("`apply` returns what is negative or no number", "try a base of 1,000,000 and 64 pairs")
+
+
+_KINDS: tuple[tuple[type, str, str, Callable[[Any, Refuse], None]], ...] = (
+    (PositionDesign, "position design", "place", _check_position),
+    (FrequencyAllocation, "frequency allocation", "axis_map", _check_frequency),
+    (Scaling, "scaling", "apply", _check_scaling),
+)
 
 
 def _is_number(value: Any) -> bool:

@@ -10,10 +10,10 @@ from evalkit.core.errors import UsageError
 from evalkit.core.provenance import usable_cores
 from evalkit.core.registry import load_task, resolve
 from evalkit.core.task import Task
-from evalkit.core.types import MediaRef, Part, Sample
+from evalkit.core.types import MediaDigest, MediaRef, Part, Sample
 from evalkit.data.cache import MediaCache, cache_root
 from evalkit.data.selection import IndexedSample, choose_samples, selected_ids
-from evalkit.engine.media_scan import MAX_READERS, FileDigests, digest_files
+from evalkit.engine.media_scan import MAX_READERS, digest_files
 from evalkit.integrations.lmms_eval import task as lmms
 from evalkit.runner.manifest_entries import task_entry
 from evalkit.store import TaskEntry
@@ -48,9 +48,10 @@ def load_inputs(spec: RunSpec, tasks: Sequence[Task]) -> RunInputs:
     samples = {task.name: _load_samples(spec, task, cache) for task in tasks}
     parts = (part for own in samples.values() for each in own for part in each.sample.parts)
     workers = min(MAX_READERS, usable_cores()) if spec.workers is None else spec.workers
-    found = digest_files((part for part in parts if isinstance(part, MediaRef)), workers, spec.media_timeout)
+    refs = (part for part in parts if isinstance(part, MediaRef))
+    digests = digest_files(refs, workers, spec.media_timeout)
     hashed = {
-        name: [replace(each, sample=_with_digests(each.sample, found)) for each in own]
+        name: [replace(each, sample=_with_digests(each.sample, digests)) for each in own]
         for name, own in samples.items()
     }
     entries = {task.name: task_entry(task, hashed[task.name], spec.mc_logits) for task in tasks}
@@ -75,10 +76,11 @@ def _load_samples(spec: RunSpec, task: Task, cache: MediaCache) -> list[IndexedS
     return samples
 
 
-def _with_digests(sample: Sample, found: FileDigests) -> Sample:
+def _with_digests(sample: Sample, digests: Mapping[str, MediaDigest]) -> Sample:
     def hashed(part: Part) -> Part:
-        return replace(part, digest=found.known.get(str(part.path))) if isinstance(part, MediaRef) else part
+        return replace(part, digest=digests.get(part.path or "")) if isinstance(part, MediaRef) else part
 
-    paths = (str(part.path) for part in sample.parts if isinstance(part, MediaRef))
-    problem = next((found.problems[path] for path in paths if path in found.problems), None)
-    return replace(sample, parts=tuple(map(hashed, sample.parts)), problem=sample.problem or problem)
+    parts = tuple(map(hashed, sample.parts))
+    found = (part.digest for part in parts if isinstance(part, MediaRef) and part.digest)
+    problem = next((each.problem for each in found if each.problem), None)
+    return replace(sample, parts=parts, problem=sample.problem or problem)

@@ -225,27 +225,17 @@ class SystemRun:
     def _audit(self, executor: Executor, systems: Sequence[RegisteredSystem], margin: float) -> None:
         """Answer closer calls again, alone, and note in the manifest which come out differently."""
         records = self.run.journal().records
-        close = [
-            {
-                key: records[key]
-                for key in system.requests
-                if key in records and _margin_below(records[key].margin, margin)
-            }
+        close = {key: each for key, each in records.items() if _margin_below(each.margin, margin)}
+        requests = [
+            [planned.request for key, planned in system.requests.items() if key in close]
             for system in systems
         ]
-        found = audit(
-            executor,
-            [
-                {key: system.requests[key].request for key in own}
-                for system, own in zip(systems, close, strict=True)
-            ],
-            [{key: record.token_ids for key, record in own.items()} for own in close],
-            engine_config_of(self.spec, executor),
-        )
+        tokens = {key: record.token_ids for key, record in close.items()}
+        different = audit(executor, requests, tokens, engine_config_of(self.spec, executor))
         audits = dict(self.invocation.audits)
-        for system, own, audited in zip(systems, close, found, strict=True):
-            names = tuple(f"{own[key].task}/{own[key].sample_id}" for key in audited.different)
-            audits[system.name] = Audit(margin=margin, repeated=len(audited.repeated), different=names)
+        for system, own, keys in zip(systems, requests, different, strict=True):
+            names = tuple(f"{close[key].task}/{close[key].sample_id}" for key in keys)
+            audits[system.name] = Audit(margin=margin, repeated=len(own), different=names)
         self.invocation = self.invocation.model_copy(update={"audits": audits})
         self.run.update(lambda manifest: manifest.with_invocation(self.invocation), self.invocation.started)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +69,7 @@ class RunResult:
         found = self.results
         return sum(each.failed for entry in found.evaluations for each in score_rows(found.records[entry.id]))
 
-    @cached_property
+    @property
     def comparison(self) -> Comparison:
         """The comparison table, as far as the command got."""
         return self.results.comparison()
@@ -186,15 +186,15 @@ def score_from_journal(run: RunDir) -> Results:
 
 def _registry_metric(tasks_dirs: Sequence[str]) -> MetricOf:
     """Metrics of the tasks that evalkit itself scores, each loaded once."""
-    known: dict[tuple[str, tuple[str, ...]], Metric] = {}
+
+    @cache
+    def load(name: str, folders: Sequence[str]) -> Metric:
+        return load_task(name, folders).metric
 
     def find(evaluation: Evaluation) -> Metric | None:
         if evaluation.task.scored_by is not None:
             return None
-        place = (evaluation.task.name, tuple(tasks_dirs) or evaluation.tasks_dirs)
-        if place not in known:
-            known[place] = load_task(*place).metric
-        return known[place]
+        return load(evaluation.task.name, tuple(tasks_dirs) or evaluation.tasks_dirs)
 
     return find
 

@@ -35,7 +35,7 @@ def exclusive(path: Path) -> Iterator[None]:
 def system_locks(
     folder: Path, names: Sequence[str], command: str, waiting: Callable[[str], None] | None = None
 ) -> Iterator[None]:
-    """Be the only process that answers for ``names`` (arm and task), until the end of the block.
+    """Be the only process that answers for ``names`` (system and task), until the end of the block.
 
     ``waiting`` is told whom this process waits for; without it, it doesn't wait.
 
@@ -43,7 +43,7 @@ def system_locks(
         UsageError: another process holds one of them; says which, and who.
     """
     with ExitStack() as held:
-        # In one order for everybody: nobody then waits for somebody who waits for him.
+        # Every process takes them in one order, so that no two wait for each other.
         for name in sorted(set(names)):
             lock = FileLock(_path(folder, name))
             try:
@@ -64,7 +64,7 @@ def system_locks(
 
 
 def _path(folder: Path, name: str) -> Path:
-    """Names of arms may have any character, and be long."""
+    """Names of systems may have any character, and be long."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     readable = re.sub(r"[^\w@.,=+-]", "_", name, flags=re.ASCII)[:80]
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]

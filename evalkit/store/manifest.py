@@ -1,8 +1,8 @@
 """The manifest of a run directory: what was run, by whom and how. ``docs/manifest.md`` explains it.
 
-A manifest only grows: every command that runs adds an :class:`Invocation`, every arm (a model with a
-variant) that is new an :class:`SystemEntry`, and every set of samples of a task that an arm is asked, under
-whichever settings, an :class:`Evaluation`. Nothing that another command wrote is changed.
+A manifest only grows: every command adds an :class:`Invocation`, every new system (a model with a RoPE
+variant; stored as ``arm``) a :class:`SystemEntry`, and every set of samples of a task that a system answers
+under some protocol an :class:`Evaluation`. Nothing that another command wrote is changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from evalkit.metrics.reasoning import TAGS
 
 FORMAT = 2
 IMPORTED = "imported"
-"""The family and engine of arms whose answers another program got."""
+"""The family and engine of systems whose answers another program got."""
 
 Status = Literal["running", "complete", "incomplete"]
 Range = tuple[float, float]
@@ -118,7 +118,7 @@ class Imported(ManifestModel):
 
 
 class Evaluation(ManifestModel):
-    """One arm on one task under one protocol: the requests in the plan file ``plans/<plan>.json``.
+    """One system on one task under one protocol: the requests in the plan file ``plans/<plan>.json``.
 
     ``figures`` are those of another program that scored the answers (``task.scored_by``).
     """
@@ -135,7 +135,7 @@ class Evaluation(ManifestModel):
     imported: Imported | None = None
 
     def same(self, other: Evaluation) -> bool:
-        """Whether it is the same arm, task, protocol and set of requests."""
+        """Whether it is the same system, task, protocol and set of requests."""
         return self._what == other._what
 
     @property
@@ -165,7 +165,7 @@ class Inputs(ManifestModel):
 class Invocation(ManifestModel):
     """One command: what was typed, where it ran and on what, and which evaluations it covers.
 
-    ``spec`` has every option, ``problems`` says which arms could not be run, and why, ``notes`` which
+    ``spec`` has every option, ``problems`` says which systems could not be run, and why, ``notes`` which
     packages are newer than evalkit was tested with.
     ``inputs`` are there where a finished command can be repeated without loading anything.
     """
@@ -225,7 +225,7 @@ class Manifest(ManifestModel):
         return self
 
     def system(self, name: str) -> SystemEntry:
-        """The arm of a name."""
+        """The system of a name."""
         return next(each for each in self.arms if each.arm == name)
 
     def invocation(self, name: str) -> Invocation:
@@ -241,8 +241,8 @@ class Manifest(ManifestModel):
         return [self.evaluations[number] for number in self.invocation(invocation).evaluations]
 
     def results(self) -> list[Evaluation]:
-        """The evaluation that stands for each arm and task, in the order in which they were first run: one of
-        all samples before a part of them, a larger part before a smaller one, and the last of equal ones.
+        """The evaluation that stands for each system and task, in the order in which they were first run: one
+        of all samples before a part of them, a larger part before a smaller one, and the last of equal ones.
         """
         best: dict[tuple[str, str], Evaluation] = {}
         for each in self.evaluations:
@@ -252,7 +252,7 @@ class Manifest(ManifestModel):
         return list(best.values())
 
     def with_systems(self, arms: Iterable[SystemEntry]) -> Manifest:
-        """Add arms."""
+        """Add systems."""
         return self._with(arms=(*self.arms, *arms))
 
     def with_invocation(self, entry: Invocation) -> Manifest:

@@ -1,4 +1,4 @@
-"""One record per sample and arm: everything that scoring, comparison and a curious reader need.
+"""One record per sample and system: everything that scoring, comparison and a reader need.
 
 A record holds the question, the reference and the answer together, so that a stored run can be
 scored again without the model, the data set or a GPU.
@@ -22,7 +22,7 @@ DERIVED = ("score", "flags", "reasoning", "final")
 
 @dataclass(frozen=True)
 class Record:
-    """One sample answered by one arm (``model@variant``).
+    """One sample answered by one system (``model@variant``).
 
     ``key`` is the request's hash; ``index`` the sample's place in its task; ``raw`` the model's
     text, verbatim. ``margin``: by how much, in logits, the likeliest token was ahead of the next at its

@@ -81,7 +81,7 @@ class RecordsTable:
         return (self._file.schema_arrow.metadata or {}).get(b"evalkit") == FORMAT
 
     def row_of_key(self) -> dict[tuple[str, str], int]:
-        """The row of every arm and key."""
+        """The row of every system and key."""
         pairs = zip(self.column("arm"), self.column("key"), strict=True)
         return {pair: row for row, pair in enumerate(pairs)}
 
@@ -101,7 +101,7 @@ class RecordsTable:
 
     @cached_property
     def digests(self) -> pa.Table:
-        """The columns that arms are compared by."""
+        """The columns that systems are compared by."""
         return self.arrow(*(f"{name}_digest" for name in _DIGESTED))
 
     def record(self, row: int) -> Record:
@@ -146,7 +146,7 @@ class StoredRecords(Sequence[Record]):
         return _values(self._of(self._table.score_columns.select(["sample_id"])).column(0))
 
     def digests(self, name: str) -> list[bytes]:
-        """Digests of a field that arms are compared by."""
+        """Digests of a field that systems are compared by."""
         return _values(self._of(self._table.digests.select([f"{name}_digest"])).column(0))
 
     def score_rows(self) -> list[ScoreRow]:

@@ -1,7 +1,7 @@
 """Runs that evalkit 0.1 wrote in format 1: one mapping for the whole folder, and one ``plan.json``.
 
 That format kept the last command only. Which protocol earlier ones followed is read off the number of
-samples; what it doesn't say (an arm's identity) stays empty.
+samples; what it doesn't say (a system's identity) stays empty.
 """
 
 from __future__ import annotations

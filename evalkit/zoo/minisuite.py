@@ -45,9 +45,9 @@ class MiniDataset:
         count = 0
         for number in range(self.n):
             scene, picture = _drawn(self.name, self.seed, number)
-            for row, size in _ROWS[self.name](scene, f"{self.name}-{self.seed}-{number}", picture):
+            for row in _ROWS[self.name](scene, f"{self.name}-{self.seed}-{number}", picture):
                 yield row
-                count += size
+                count += len(row["answer"]) if self.name == "mini_refcoco" else 1
                 if count >= self.n:
                     return
 
@@ -112,42 +112,36 @@ def _image(picture: bytes, name: str) -> dict[str, Any]:
     return {"bytes": picture, "path": f"{name}.png"}
 
 
-def _documents(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int]]:
+def _documents(scene: Scene, name: str, picture: bytes) -> Iterator[Row]:
     image = _image(picture, name)
     for number, question in enumerate(scene.questions[:QUESTIONS]):
-        yield (
-            {
-                "questionId": f"{name}-{number}",
-                "question": question.text,
-                "question_types": [question.kind],
-                "image": image,
-                "docId": name,
-                "ucsf_document_id": name,
-                "ucsf_document_page_no": "1",
-                "answers": [question.answer],
-                "shape": _shape(scene.token_grid),
-            },
-            1,
-        )
+        yield {
+            "questionId": f"{name}-{number}",
+            "question": question.text,
+            "question_types": [question.kind],
+            "image": image,
+            "docId": name,
+            "ucsf_document_id": name,
+            "ucsf_document_page_no": "1",
+            "answers": [question.answer],
+            "shape": _shape(scene.token_grid),
+        }
 
 
-def _charts(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int]]:
+def _charts(scene: Scene, name: str, picture: bytes) -> Iterator[Row]:
     image = _image(picture, name)
     for number, question in enumerate(scene.questions[:QUESTIONS]):
-        yield (
-            {
-                "row_number": f"{name}-{number}",
-                "type": question.kind,
-                "question": question.text,
-                "answer": question.answer,
-                "image": image,
-                "shape": _shape(scene.token_grid),
-            },
-            1,
-        )
+        yield {
+            "row_number": f"{name}-{number}",
+            "type": question.kind,
+            "question": question.text,
+            "answer": question.answer,
+            "image": image,
+            "shape": _shape(scene.token_grid),
+        }
 
 
-def _objects(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int]]:
+def _objects(scene: Scene, name: str, picture: bytes) -> Iterator[Row]:
     image = _image(picture, name)
     objects: dict[tuple[int, int, int, int], list[SceneQuestion]] = {}
     for question in scene.questions:
@@ -155,43 +149,35 @@ def _objects(scene: Scene, name: str, picture: bytes) -> Iterator[tuple[Row, int
             objects.setdefault(question.box, []).append(question)
     for number, (box, questions) in enumerate(list(objects.items())[:QUESTIONS]):
         x1, y1, x2, y2 = box
-        yield (
-            {
-                "question_id": str(number),
-                "image": image,
-                "answer": [question.text for question in questions],
-                "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
-                "file_name": f"{name}_{number}.png",
-                "kind": questions[0].kind,
-                "shape": _shape(scene.token_grid),
-            },
-            len(questions),
-        )
+        yield {
+            "question_id": str(number),
+            "image": image,
+            "answer": [question.text for question in questions],
+            "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
+            "file_name": f"{name}_{number}.png",
+            "kind": questions[0].kind,
+            "shape": _shape(scene.token_grid),
+        }
 
 
-def _clips(scene: Scene, name: str, _: bytes) -> Iterator[tuple[Row, int]]:
+def _clips(scene: Scene, name: str, _: bytes) -> Iterator[Row]:
     path = str(_clip_file(scene.token_grid, name))
     for number, question in enumerate(scene.questions[:QUESTIONS]):
-        yield (
-            {
-                "video_id": name,
-                "videoID": name,
-                "question_id": f"{name}-{number}",
-                "duration": scene.label,
-                "domain": "Mini-suite",
-                "sub_category": _shape(scene.token_grid),
-                "task_type": question.kind,
-                "question": question.text,
-                "options": [
-                    f"{letter}. {text}" for letter, text in zip("ABCD", question.options, strict=True)
-                ],
-                "answer": question.answer,
-                "video": path,
-            },
-            1,
-        )
+        yield {
+            "video_id": name,
+            "videoID": name,
+            "question_id": f"{name}-{number}",
+            "duration": scene.label,
+            "domain": "Mini-suite",
+            "sub_category": _shape(scene.token_grid),
+            "task_type": question.kind,
+            "question": question.text,
+            "options": [f"{letter}. {text}" for letter, text in zip("ABCD", question.options, strict=True)],
+            "answer": question.answer,
+            "video": path,
+        }
 
 
-_ROWS: Mapping[str, Callable[[Scene, str, bytes], Iterator[tuple[Row, int]]]] = MappingProxyType(
+_ROWS: Mapping[str, Callable[[Scene, str, bytes], Iterator[Row]]] = MappingProxyType(
     {"mini_docvqa": _documents, "mini_chartqa": _charts, "mini_refcoco": _objects, "mini_video": _clips}
 )

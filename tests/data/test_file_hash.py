@@ -87,12 +87,12 @@ def test_a_file_that_grows_meanwhile_is_no_file_to_hash(
 ) -> None:
     path = large(tmp_path / "film")
 
-    class Growing(module._Progress):
+    class Growing(module.ProgressLog):
         def add(self, count: int) -> None:
             with path.open("ab") as file:
                 file.write(b"x")
 
-    monkeypatch.setattr(module, "_Progress", Growing)
+    monkeypatch.setattr(module, "ProgressLog", Growing)
     monkeypatch.setattr(module, "BLOCK_BYTES", SIZE)
     with pytest.raises(OSError, match="changes while it is read"):
         file_hash(path)
@@ -185,8 +185,8 @@ def test_films_are_hashed_once_and_damaged_ones_left(tmp_path: Path, reads: list
     assert reads == [film]
     assert media_digest(MediaRef("video", path=str(film))) == f"sha256:{plain(film)}"
     assert reads == [film]
-    assert [each.text for each in found.known.values()] == [f"sha256:{plain(film)}", "unreadable", "unreadable"]
-    assert found.problems == {}
+    assert [each.text for each in found.values()] == [f"sha256:{plain(film)}", "unreadable", "unreadable"]
+    assert not any(each.problem for each in found.values())
 
 
 @pytest.mark.parametrize("quiet", [False, True])

@@ -12,6 +12,7 @@ from mirrors import (
 )
 
 from evalkit.core.errors import EnvironmentProblem, ExitCode
+from evalkit.core.registry import load_task
 from evalkit.data.hub import HubDataset
 
 
@@ -64,6 +65,8 @@ def test_describe_before_and_after_opening(tmp_path):
     assert opened.describe() == {**declared, "source": "local mirror", "commit": commit}
     assert read(opened, tmp_path) == read(dataset, tmp_path)
     assert dataset.describe() == declared  # a declaration stays what it is
+    task = load_task("mini_docvqa")
+    assert task.open(str(tmp_path)) is task  # nothing to be looked for
 
 
 def test_missing_data_root(tmp_path):

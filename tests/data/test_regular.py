@@ -25,7 +25,7 @@ from evalkit.data.regular_files import open_regular, read_regular
 from evalkit.data.tarballs import extracted_tar
 from evalkit.data.video import probe
 from evalkit.engine.executors.worker import DriverFiles
-from evalkit.engine.media_scan import UNREADABLE, FileDigests, digest_files
+from evalkit.engine.media_scan import UNREADABLE, digest_files
 from evalkit.models.preprocess import video_header
 from evalkit.task import video
 
@@ -81,7 +81,7 @@ def test_media(odd: Path, kind: MediaKind, read: Callable[[MediaRef], object]) -
 
 def test_planning_goes_on(odd: Path) -> None:
     assert sampled_times(str(odd)) == ()
-    assert digest_files([MediaRef("video", str(odd))], 0, 60) == FileDigests({str(odd): UNREADABLE})
+    assert digest_files([MediaRef("video", str(odd))], 0, 60) == {str(odd): UNREADABLE}
     assert DriverFiles().read(str(odd)) is None
 
 

@@ -277,9 +277,7 @@ LINES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    "line", LINES, ids=lambda line: f"{line['task']} {str(line['reference'])[:12]}"
-)
+@pytest.mark.parametrize("line", LINES, ids=lambda line: f"{line['task']} {str(line['reference'])[:12]}")
 def test_predictions_that_can_t_be_scored_name_their_line(
     line: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

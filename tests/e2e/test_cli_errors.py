@@ -8,6 +8,8 @@ from pathlib import Path
 import fork_server
 import pytest
 
+from evalkit.cli import run_cli
+
 
 def evalkit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return fork_server.evalkit(*words, cwd=cwd)
@@ -71,3 +73,14 @@ def test_an_unreadable_checkpoint_names_the_file_and_spares_the_other_arms(tmp_p
     assert "broken" in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "out" / "records.jsonl").read_text().count("\n") == 2
+
+
+def test_the_end_of_another_process_is_no_interruption(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def ended(*words: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr("evalkit.api.run", ended)
+    assert run_cli([*RUN, "--output", str(tmp_path / "run")]) == 4
+    assert "was killed, or ran out of memory" in capsys.readouterr().err

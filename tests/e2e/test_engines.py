@@ -156,3 +156,16 @@ def sample_ids(tmp_path: Path) -> list[str]:
     words = ["run", "--model", "mock", "--tasks", "mini_chartqa", "--limit", "6", "-q", "--workers", "0"]
     assert run_cli([*words, "--output", str(output)]) == 0
     return [record.sample_id for record in records(output)]
+
+
+def test_ray_that_does_not_start_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**options: object) -> None:
+        raise Exception("The current node timed out during startup.\nMore.")  # as Ray words it, and as bare
+
+    monkeypatch.setattr("ray.init", fail)
+    words = ["run", "--model", "mock", "--tasks", "mini", "--devices", "cpu,cpu"]
+    words += ["--output", str(tmp_path / "o")]
+    assert run_cli(words) == 4
+    assert "why: The current node timed out during startup.\n" in capsys.readouterr().err

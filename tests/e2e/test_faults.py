@@ -55,9 +55,7 @@ def place(tmp_path: Path) -> Path:
     """Tasks, and what other commands read."""
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks/letters.py").write_text(TASK)
-    lines = [
-        {"task": "letters", "id": str(n), "prediction": "A", "reference": "A"} for n in range(2)
-    ]
+    lines = [{"task": "letters", "id": str(n), "prediction": "A", "reference": "A"} for n in range(2)]
     (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     rows = ("index\tquestion\tanswer\tprediction", "0\tWhich?\tA\tA", "1\tAnd?\tA\tA")
     (tmp_path / "answers.tsv").write_text("\n".join([*rows, ""]))

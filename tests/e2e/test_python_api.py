@@ -101,3 +101,40 @@ def test_options_of_a_wrong_type_are_refused_before_anything_runs(
 
     with pytest.raises(UsageError, match=said):
         evaluate("mock", "mini_video", **options)
+
+
+def test_a_plan_says_what_the_run_of_the_same_spec_does(tmp_path: Path) -> None:
+    from evalkit import api
+    from evalkit.config.run_spec import RunSpec
+
+    spec = RunSpec(
+        models="mock:fixed=B", tasks="mini_video", limit=3, output=str(tmp_path / "run"), workers=0
+    )
+    planned = api.plan(spec)
+    assert not (tmp_path / "run").exists()
+    result = api.run(spec)
+    assert planned["output"] == str(result.run.path)
+    (entry,) = planned["plan"]
+    first = min(result.records, key=lambda record: record.index)
+    assert (entry["arm"], entry["task"], entry["samples"]) == (first.arm, first.task, len(result.records))
+    assert entry["errors"] == []
+    assert entry["prompt"] in {record.prompt for record in result.records}
+
+
+def test_a_file_is_scored_by_whoever_wrote_it(tmp_path: Path) -> None:
+    from evalkit import api
+    from evalkit.core.errors import UsageError
+
+    ours = tmp_path / "predictions.jsonl"
+    ours.write_text(json.dumps({"task": "docvqa_val", "prediction": "42", "reference": ["42"]}) + "\n")
+    block = api.score_file(ours)["docvqa_val"]
+    assert (block["n"], block["scores"]["anls"]) == (1, 1.0)
+    theirs = tmp_path / "a_samples_docvqa_val.jsonl"
+    line = {"doc_id": 0, "target": "['42']", "filtered_resps": "42", "input": "What is it?"}
+    theirs.write_text(json.dumps(line) + "\n")
+    with pytest.raises(UsageError, match="without `--task`"):
+        api.score_file(theirs)
+    found = api.score_file(theirs, "docvqa_val", references="file")["docvqa_val"]
+    assert (found["n"], found["scores"]["anls"], found["rates"]["missing"]) == (1, 1.0, 0.0)
+    assert set(found["rates"]) == {*block["rates"], "missing"}
+    assert any("references, questions and options are the file's own" in note for note in found["notes"])

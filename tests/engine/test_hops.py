@@ -29,7 +29,7 @@ HOPS = [
 
 
 def hops() -> list[str]:
-    """Functions of evalkit under way, from the command on; an executor's `generate` has returned its stream."""
+    """Functions of evalkit on the stack, from the command on; `Executor.generate` has returned its stream."""
     frame, found = sys._getframe(2), list[str]()
     while frame.f_back is not None:
         if f"{Path('evalkit')}/" in frame.f_code.co_filename:

@@ -18,7 +18,7 @@ WAIT = 1.5
 @pytest.mark.parametrize("models", [1, 2])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_waiting_takes_no_processor_time(models: int, workers: int) -> None:
-    """A work_queue has nothing for a while, as at the end of a run, and then one more group."""
+    """The work queue has nothing for a while, as at the end of a run, and then one more group."""
     first, last = (group_requests([[request(number, "abc")]] * models, lambda each: 3) for number in (1, 2))
     used: list[float] = []
 

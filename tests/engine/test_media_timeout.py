@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +20,7 @@ from test_run import FakeModel, FakePreprocessor
 from evalkit.core.types import MediaRef, Prepared, Request, Response
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.local import LocalExecutor
-from evalkit.engine.media_scan import UNREADABLE, FileDigests, digest_files, map_with_timeout
+from evalkit.engine.media_scan import UNREADABLE, digest_files, map_with_timeout
 from evalkit.engine.worker_pool import (
     JobResult,
     JobRunner,
@@ -116,7 +118,14 @@ def _look(media: Sequence[MediaRef], what: str) -> None:
 
 def asked(*questions: tuple[str, str]) -> list[Request]:
     return [
-        Request(f"k{number}", "t", str(number), prompt, (MediaRef("video", path),) if path else (), 4)
+        Request(
+            key=f"k{number}",
+            task="t",
+            sample_id=str(number),
+            prompt=prompt,
+            media=(MediaRef("video", path),) if path else (),
+            max_new_tokens=4,
+        )
         for number, (prompt, path) in enumerate(questions)
     ]
 
@@ -158,7 +167,7 @@ def test_each_medium_of_a_question_has_its_time() -> None:
             time.sleep(0.6 * len(media))
 
     found: list[Response] = []
-    request = Request("k", "t", "s", "slow", media, 4)
+    request = Request(key="k", task="t", sample_id="s", prompt="slow", media=media, max_new_tokens=4)
     executor = LocalExecutor([FakeModel(preprocessor=Slow())])  # type: ignore[list-item]
     for _, batch in executor.generate([[request]], EngineConfig(workers=0, media_seconds=1.0)):
         found += batch
@@ -181,10 +190,10 @@ def test_digests_have_their_time_too(endless: Path, tmp_path: Path, workers: int
     good.write_bytes(b"good")
     refs = [MediaRef("video", str(path)) for path in (endless, good, tmp_path / "gone", good)]
     found = digest_files(refs, workers, SECONDS)
-    assert [each == UNREADABLE for each in found.known.values()] == [True, False, True]
-    assert list(found.problems) == [str(endless)]
-    assert "more than 3 seconds" in found.problems[str(endless)]
-    assert digest_files([], workers, SECONDS) == FileDigests()
+    assert [each.text == UNREADABLE.text for each in found.values()] == [True, False, True]
+    assert [path for path, each in found.items() if each.problem] == [str(endless)]
+    assert "more than 3 seconds" in str(found[str(endless)].problem)
+    assert digest_files([], workers, SECONDS) == {}
 
 
 def _odd(number: int) -> int:
@@ -201,3 +210,38 @@ def test_results_stay_in_their_places() -> None:
     assert [each for each in found if isinstance(each, int)] == [
         n * n for n in range(100) if n not in (7, 11)
     ]
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="no fork server here")
+def test_a_fork_server_that_is_killed_is_no_fault_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    process, killed = multiprocessing.get_context("forkserver").Process, []
+    start = process.start
+
+    def start_while_it_is_killed(self: Any) -> None:
+        from multiprocessing.forkserver import _forkserver
+
+        if not killed:
+            _forkserver.ensure_running()
+            killed.append(_forkserver._forkserver_pid)
+            os.kill(killed[0], signal.SIGKILL)
+        start(self)
+
+    monkeypatch.setattr(process, "start", start_while_it_is_killed)
+    with WorkerPool(1) as pool:
+        assert pool.submit(partial(steps, 5), 60).result() == JobResult([5])
+    assert killed
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "reset by peer")])
+def test_a_process_that_never_starts_is_said(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(multiprocessing.get_context("forkserver").Process, "start", fail)
+    with WorkerPool(1) as pool:
+        found = pool.submit(partial(steps, 5), 60)
+        if isinstance(error, OSError):
+            with pytest.raises(ConnectionResetError):
+                found.result()
+        else:
+            assert isinstance(found.result().problem, WorkerDied)

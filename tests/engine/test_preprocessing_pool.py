@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from evalkit.engine.preprocessing_pool import (
     _PreprocessingPool,
     prepare_all,
 )
+from evalkit.engine.worker_pool import PRELOADED
 
 VIDEO = 24_576
 """Tokens of the longest videos of the usual protocol."""
@@ -51,6 +53,12 @@ def under_way(monkeypatch: pytest.MonkeyPatch) -> UnderWay:
         return seen
 
     return found
+
+
+@pytest.mark.parametrize("name", PRELOADED)
+def test_what_the_fork_server_imports_is_there(name: str) -> None:
+    """It ignores what it can't import: workers would only start slowly."""
+    assert importlib.util.find_spec(name) is not None
 
 
 def test_every_worker_has_a_long_video(under_way: UnderWay) -> None:

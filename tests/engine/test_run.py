@@ -78,7 +78,9 @@ class FakeModel:
 
 
 def request(number: int, prompt: str) -> Request:
-    return Request(f"k{number}", "t", str(number), prompt, (), 4)
+    return Request(
+        key=f"k{number}", task="t", sample_id=str(number), prompt=prompt, media=(), max_new_tokens=4
+    )
 
 
 def answer(model: FakeModel, prompts: Sequence[str], **options: int | None) -> dict[str, Response]:
@@ -117,9 +119,19 @@ def test_batches_keep_to_the_budget(prompts: list[str], tokens: int) -> None:
     assert model.most == 1 or model.largest <= tokens
 
 
-def test_questions_about_the_same_media_are_a_unit() -> None:
+def test_questions_about_the_same_media_are_a_group() -> None:
     picture = (MediaRef("image", path="a.png"),)
-    asked = [Request(str(n), "t", str(n), "?", picture if n % 2 else (), 4) for n in range(6)]
+    asked = [
+        Request(
+            key=str(n),
+            task="t",
+            sample_id=str(n),
+            prompt="?",
+            media=picture if n % 2 else (),
+            max_new_tokens=4,
+        )
+        for n in range(6)
+    ]
     groups = media_groups(asked)
     assert [[each.key for each in group] for group in groups] == [["0"], ["1", "3", "5"], ["2"], ["4"]]
     ids = [[1, 2, 3, 9], [1, 2, 3, 8, 7], [1, 5, 3, 9]]

@@ -39,52 +39,52 @@ class WordByWord:
     """Says each prompt's own letters; every token needs memory, ``x`` breaks a call, ``y`` a later one."""
 
     fits: int
-    rows: list[tuple[Prepared, list[int]]] = field(default_factory=list)
+    sequences: list[tuple[Prepared, list[int]]] = field(default_factory=list)
     reads: int = 0
     joined: int = 0
 
     @property
     def running(self) -> list[Prepared]:
-        return [item for item, _ in self.rows]
+        return [item for item, _ in self.sequences]
 
     @property
     def tokens(self) -> int:
-        return sum(item.length + len(said) for item, said in self.rows)
+        return sum(item.length + len(said) for item, said in self.sequences)
 
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
         self._need(sum(prefix_group.tokens + len(prefix_group.items) for prefix_group in prefix_groups))
         if any(ord("x") in item.input_ids for prefix_group in prefix_groups for item in prefix_group.items):
             raise RuntimeError("broken by x")
-        self.joined += bool(self.rows)
+        self.joined += bool(self.sequences)
         self.reads += sum(prefix_group.tokens for prefix_group in prefix_groups)
         new: list[tuple[Prepared, list[int]]] = [
             (item, []) for prefix_group in prefix_groups for item in prefix_group.items
         ]
-        self.rows += new
+        self.sequences += new
         return self._said(new)
 
     def step(self) -> Finished:
-        self._need(len(self.rows))
+        self._need(len(self.sequences))
         if any(ord("y") in item.input_ids for item in self.running):
             raise RuntimeError("broken by y")
-        return self._said(self.rows)
+        return self._said(self.sequences)
 
     def preempt(self, keep: int) -> list[Prepared]:
-        forgotten, self.rows = self.running[keep:], self.rows[:keep]
+        forgotten, self.sequences = self.running[keep:], self.sequences[:keep]
         return forgotten
 
     def _need(self, more: int) -> None:
         if self.tokens + more > self.fits:
             raise OutOfMemory("too much")
 
-    def _said(self, rows: Sequence[tuple[Prepared, list[int]]]) -> Finished:
+    def _said(self, sequences: Sequence[tuple[Prepared, list[int]]]) -> Finished:
         finished: Finished = []
-        for item, said in rows:
+        for item, said in sequences:
             said.append(int(item.input_ids[item.prefix + len(said)]))
             if item.prefix + len(said) == item.length:
                 finished.append((item, Generation(bytes(said).decode(), tuple(said), "stop")))
         done = {id(item) for item, _ in finished}
-        self.rows = [row for row in self.rows if id(row[0]) not in done]
+        self.sequences = [each for each in self.sequences if id(each[0]) not in done]
         return finished
 
 
@@ -125,7 +125,14 @@ def test_every_request_is_answered_once(
 ) -> None:
     found: list[Response] = []
     requests = [
-        Request(f"k{number}", "t", str(number), prompt, media, len(prompt))
+        Request(
+            key=f"k{number}",
+            task="t",
+            sample_id=str(number),
+            prompt=prompt,
+            media=media,
+            max_new_tokens=len(prompt),
+        )
         for number, (prompt, media) in enumerate(questions)
     ]
     run_requests(
@@ -152,7 +159,10 @@ def test_every_request_is_answered_once(
 
 def test_a_prefix_is_read_once_for_all_questions() -> None:
     picture = (MediaRef("image", path="a.png"),)
-    requests = [Request(str(n), "t", str(n), "word", picture, 4) for n in range(5)]
+    requests = [
+        Request(key=str(n), task="t", sample_id=str(n), prompt="word", media=picture, max_new_tokens=4)
+        for n in range(5)
+    ]
     for optimizations, expected in ((Optimizations(), 2 + 5 * 4), (Optimizations.without("prefix"), 5 * 6)):
         model = SteppingModel(1000)
         run_requests(model, requests, on_batch=lambda batch: None, workers=0, optimizations=optimizations)  # type: ignore[arg-type]
@@ -160,7 +170,10 @@ def test_a_prefix_is_read_once_for_all_questions() -> None:
 
 
 def test_new_questions_enter_while_others_are_answered() -> None:
-    requests = [Request(str(n), "t", str(n), "a" * (1 + n % 8), (), 8) for n in range(64)]
+    requests = [
+        Request(key=str(n), task="t", sample_id=str(n), prompt="a" * (1 + n % 8), media=(), max_new_tokens=8)
+        for n in range(64)
+    ]
     for optimizations in (Optimizations(), Optimizations.without("continuous")):
         model = SteppingModel(10_000)
         run_requests(

@@ -18,7 +18,9 @@ def group(name: str, sizes: list[int]) -> RequestGroup:
     return RequestGroup(
         tuple(
             SharedRequest(
-                Request(f"{name}{number}", "t", name, name, (), 1),
+                Request(
+                    key=f"{name}{number}", task="t", sample_id=name, prompt=name, media=(), max_new_tokens=1
+                ),
                 tuple((model, f"{name}{number}/{model}") for model in range(size)),
             )
             for number, size in enumerate(sizes)

@@ -15,7 +15,12 @@ from evalkit.engine.executors.worker import DriverFiles, Worker, with_local_medi
 from evalkit.engine.planner import group_requests
 from evalkit.engine.work_queue import WorkQueue
 
-REQUESTS = [Request(f"k{number}", "t", str(number), f"word {number}", (), 8) for number in range(30)]
+REQUESTS = [
+    Request(
+        key=f"k{number}", task="t", sample_id=str(number), prompt=f"word {number}", media=(), max_new_tokens=8
+    )
+    for number in range(30)
+]
 
 
 def missing(path: str) -> bytes | None:
@@ -87,7 +92,7 @@ def test_media_of_another_machine_are_copied_into_the_cache_once(
         return b"film" if path == there else None
 
     media = (MediaRef("image", str(here)), MediaRef("video", there, start=1.0), MediaRef("video", "gone"))
-    request = Request("k", "t", "s", "prompt", media, 8)
+    request = Request(key="k", task="t", sample_id="s", prompt="prompt", media=media, max_new_tokens=8)
     first, second, third = with_local_media(request, read).media
     assert first == media[0]
     assert (Path(str(second.path)).read_bytes(), second.start) == (b"film", 1.0)

@@ -21,9 +21,7 @@ def check(name: str, content: Any) -> None:
 
 
 def test_the_documented_schema_is_current() -> None:
-    assert json.loads(STORED.read_text()) == schema(), (
-        "run: python -m tools.json_schema > docs/schema.json"
-    )
+    assert json.loads(STORED.read_text()) == schema(), "run: python -m tools.json_schema > docs/schema.json"
 
 
 def test_it_holds_for_a_run(tmp_path: Path) -> None:

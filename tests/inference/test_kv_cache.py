@@ -74,11 +74,8 @@ def test_merged_caches_go_on_as_before() -> None:
     caches = [filled([10, 7], 2, seed=0), filled([12, 9], 2, seed=1)]
     step(caches, seed=2)
     merged = merge_kv_caches([(caches[0], [1]), (caches[1], [0, 1])], 2 * MIN_SLOTS)
-    assert (merged.bucket, merged.capacity, merged.lengths) == (
-        (2, 2 * MIN_SLOTS),
-        6 * MIN_SLOTS,
-        [9, 14, 11],
-    )
+    assert merged.bucket == (2, 2 * MIN_SLOTS)
+    assert merged.lengths == [7 + 2, 12 + 2, 9 + 2]
     assert merged.sequences == [caches[0].sequences[1], *caches[1].sequences]
     caches[0].sequences[0] = []  # not among the merged ones
     expected, _ = step(caches, seed=3)

@@ -121,12 +121,12 @@ def ask(model: Model, prefix: str, count: int = 6) -> list[Request]:
     pictures = [MediaRef("image", data=each) for each in shown]
     return [
         Request(
-            f"{prefix}{number}",
-            "task",
-            str(number),
-            model.info.render([pictures[number // 2], Text(f"Which is largest, {number}?")]),
-            (pictures[number // 2],),
-            6,
+            key=f"{prefix}{number}",
+            task="task",
+            sample_id=str(number),
+            prompt=model.info.render([pictures[number // 2], Text(f"Which is largest, {number}?")]),
+            media=(pictures[number // 2],),
+            max_new_tokens=6,
         )
         for number in range(count)
     ]
@@ -175,8 +175,14 @@ def test_variants_in_lockstep_answer_as_alone(name: str, tmp_path: Path) -> None
 
 def test_a_question_of_several_models_is_one_request() -> None:
     picture = (MediaRef("image", path="a.png"),)
-    first = [Request(f"a{n}", "t", str(n), "?", picture, 4) for n in range(3)]
-    second = [Request(f"b{n}", "t", str(n), "?", picture, 4) for n in (2, 3)]
+    first = [
+        Request(key=f"a{n}", task="t", sample_id=str(n), prompt="?", media=picture, max_new_tokens=4)
+        for n in range(3)
+    ]
+    second = [
+        Request(key=f"b{n}", task="t", sample_id=str(n), prompt="?", media=picture, max_new_tokens=4)
+        for n in (2, 3)
+    ]
     (group,) = group_requests([first, second], lambda request: 7)
     assert [each.sample_id for each in group.requests] == ["0", "1", "2", "3"]
     expected = [((0, "a0"),), ((0, "a1"),), ((0, "a2"), (1, "b2")), ((1, "b3"),)]

@@ -1,4 +1,4 @@
-"""The same checkpoint on the same data through lmms-eval itself and through the bridge.
+"""The same checkpoint on the same data through lmms-eval itself and through evalkit.
 
 Needs lmms-eval: `make lmms` builds an environment with it, or EVALKIT_LMMS_PYTHON names one (which must
 have evalkit too).

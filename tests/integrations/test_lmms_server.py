@@ -1,4 +1,4 @@
-"""The bridge's side of the pipe, against a process that isn't lmms-eval."""
+"""Our side of the pipe to lmms-eval's server, against a process that isn't lmms-eval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import fork_server
 import pytest
 
 from evalkit.integrations.lmms_eval.server import Unsupported, cut, new_tokens, parts_of
-from evalkit.report.stored_figures import limits_of
+from evalkit.report.results import limits_of
 from evalkit.store import RunDir
 
 # Three documents; its score is the share of answers that are "B", its figures are not means.

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.metrics.base import Answer, Scored
+from evalkit.metrics.choice_rules import Rule
 from evalkit.metrics.hallusion import LINKS, HallusionAccuracy
 from evalkit.metrics.tempcompass import TempCompassAccuracy
 from evalkit.metrics.yes_no import PopeAccuracy
-from evalkit.metrics.yes_no_reading import STATEMENTS, WEAK, YesNoRule, read_yes_no
+from evalkit.metrics.yes_no_reading import STATEMENTS, WEAK, read_yes_no
 
 CORPUS = [
     json.loads(line) for line in (Path(__file__).parent / "corpora/yes_no.jsonl").read_text().splitlines()
@@ -36,7 +37,7 @@ def test_the_corpus_has_every_form() -> None:
 
 
 @pytest.mark.parametrize("rule", [*STATEMENTS, *WEAK], ids=lambda rule: rule.name)
-def test_every_rule_has_examples_that_it_reads(rule: YesNoRule) -> None:
+def test_every_rule_has_examples_that_it_reads(rule: Rule) -> None:
     assert rule.examples
     assert rule.reads
     for text, said in rule.examples:

@@ -52,7 +52,12 @@ def test_a_checkpoint_loads_with_a_device_map(tmp_path: Path) -> None:
         model = describe_model(str(folder), load_config=where).load()
         prompt = model.info.render([Text("What is this?")])
         found: list[Response] = []
-        run_requests(model, [Request("k", "t", "s", prompt, (), 8)], on_batch=found.extend, workers=0)
+        run_requests(
+            model,
+            [Request(key="k", task="t", sample_id="s", prompt=prompt, media=(), max_new_tokens=8)],
+            on_batch=found.extend,
+            workers=0,
+        )
         texts.append(found[0].token_ids)
     assert texts[0] == texts[1]
 
@@ -82,6 +87,11 @@ def test_two_gpus_answer_as_one_does(tmp_path: Path) -> None:
         media = (MediaRef("image", str(picture)),)
         prompt = model.info.render([*media, Text("What is this?")])
         found: list[Response] = []
-        run_requests(model, [Request("k", "t", "s", prompt, media, 8)], on_batch=found.extend, workers=0)
+        run_requests(
+            model,
+            [Request(key="k", task="t", sample_id="s", prompt=prompt, media=media, max_new_tokens=8)],
+            on_batch=found.extend,
+            workers=0,
+        )
         texts.append(found[0].token_ids)
     assert texts[0] == texts[1]

@@ -46,7 +46,7 @@ def processor(folder: Path) -> Any:
 
 
 def ask(prompt: str, *media: MediaRef) -> Request:
-    return Request("k", "t", "s", prompt, media, 8)
+    return Request(key="k", task="t", sample_id="s", prompt=prompt, media=media, max_new_tokens=8)
 
 
 def picture(folder: Path, width: int, height: int) -> MediaRef:

@@ -33,7 +33,7 @@ from evalkit.models.checkpoints.files import checkpoint_files
 from evalkit.runner.engine_options import load_config_of
 
 CPU = LoadConfig(device="cpu")
-HALF = LoadConfig("bfloat16", "cpu")
+HALF = LoadConfig(dtype="bfloat16", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +137,16 @@ def test_what_differs_has_a_name(name: str, checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("load_config", "expected"),
     [
-        (LoadConfig("float32", "cpu", compiled=True), {"compile"}),
-        (LoadConfig("float32", "cpu", max_frames=4), {"preprocessing", "shown"}),
-        (LoadConfig("float32", "cpu", visual_tokens=64), {"preprocessing", "shown"}),
-        (LoadConfig("float32", "cpu", video_backend="decord"), {"preprocessing", "video backend"}),
+        (LoadConfig(dtype="float32", device="cpu", compiled=True), {"compile"}),
+        (LoadConfig(dtype="float32", device="cpu", max_frames=4), {"preprocessing", "shown"}),
+        (LoadConfig(dtype="float32", device="cpu", visual_tokens=64), {"preprocessing", "shown"}),
+        (
+            LoadConfig(dtype="float32", device="cpu", video_backend="decord"),
+            {"preprocessing", "video backend"},
+        ),
         # In float32 the answers are the same: the engine's own promise.
-        (LoadConfig("float32", "cpu", batching=("batch size 1",)), set()),
-        (LoadConfig("float32", "cpu", device_map="auto"), set()),
+        (LoadConfig(dtype="float32", device="cpu", batching=("batch size 1",)), set()),
+        (LoadConfig(dtype="float32", device="cpu", device_map="auto"), set()),
     ],
 )
 def test_how_it_is_run_in_float32(load_config: LoadConfig, expected: set[str], made: Path) -> None:
@@ -153,10 +156,10 @@ def test_how_it_is_run_in_float32(load_config: LoadConfig, expected: set[str], m
 @pytest.mark.parametrize(
     ("load_config", "expected"),
     [
-        (LoadConfig("float16", "cpu"), {"dtype"}),
-        (LoadConfig("bfloat16", "cpu", compiled=True), {"compile"}),
-        (LoadConfig("bfloat16", "cpu", batching=("without packing",)), {"batching"}),
-        (LoadConfig("bfloat16", "cpu", device_map="auto"), {"device map"}),
+        (LoadConfig(dtype="float16", device="cpu"), {"dtype"}),
+        (LoadConfig(dtype="bfloat16", device="cpu", compiled=True), {"compile"}),
+        (LoadConfig(dtype="bfloat16", device="cpu", batching=("without packing",)), {"batching"}),
+        (LoadConfig(dtype="bfloat16", device="cpu", device_map="auto"), {"device map"}),
     ],
 )
 def test_how_it_is_run_in_16_bits(load_config: LoadConfig, expected: set[str], made: Path) -> None:

@@ -18,6 +18,7 @@ from evalkit.core.types import Prepared
 from evalkit.inference.sequence import segments_of
 from evalkit.rope.hf.install import CannotInstall, install, installed_in, uninstall
 from evalkit.rope.parameters import BadParameter
+from evalkit.rope.positions import position_ids
 from evalkit.rope.variants import VARIANTS, parse_variant
 
 PROMISING = tuple(name for name, variant in VARIANTS.items() if variant.keeps_text_prior)
@@ -120,7 +121,7 @@ def test_rope_index_of_a_left_padded_batch(text: str) -> None:
     )
     assert torch.equal(positions, inputs["position_ids"][1:])
     for row, item in enumerate(PROMPTS):
-        next_position = installed.position_ids(segments_of(item)).p_next
+        next_position = position_ids(installed.resolved.position, segments_of(item)).p_next
         assert deltas[row].item() == pytest.approx(
             next_position - item.length
         )  # relative to the unpadded length

@@ -40,7 +40,9 @@ def test_a_checkpoint_answers_about_a_picture(checkpoint: Path, tmp_path: Path) 
         "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>What is it?<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
-    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 5))
+    prepared = model.info.preprocessor.prepare(
+        Request(key="k", task="t", sample_id="s", prompt=prompt, media=(ref,), max_new_tokens=5)
+    )
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), prepared.prefix)])
     assert len(found.token_ids) <= 5
     assert isinstance(found.text, str)
@@ -223,7 +225,14 @@ def test_a_sliding_window_is_refused(checkpoint: Path) -> None:
 def test_it_answers_in_bfloat16(checkpoint: Path) -> None:
     model = load(checkpoint, dtype="bfloat16")
     prepared = model.info.preprocessor.prepare(
-        Request("k", "t", "s", model.info.render([Text("Why?")]), (), 5)
+        Request(
+            key="k",
+            task="t",
+            sample_id="s",
+            prompt=model.info.render([Text("Why?")]),
+            media=(),
+            max_new_tokens=5,
+        )
     )
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), 0)])
     assert 0 <= found.margin < float("inf")

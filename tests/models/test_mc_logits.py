@@ -122,7 +122,15 @@ def test_a_checkpoint_answers_with_a_letter_and_never_decodes(tmp_path: Path) ->
     stats, found = EngineCounters(), list[Response]()
     choices = [("A", "B"), ("ten", "B")]
     requests = [
-        Request(str(number), "t", str(number), prompt, (), 1, choices=own)
+        Request(
+            key=str(number),
+            task="t",
+            sample_id=str(number),
+            prompt=prompt,
+            media=(),
+            max_new_tokens=1,
+            choices=own,
+        )
         for number, own in enumerate(choices)
     ]
     run_requests(model, requests, on_batch=found.extend, workers=0, stats=stats)

@@ -19,7 +19,7 @@ from evalkit.models.base import Model
 def ask(
     model: Model, prompt: str = "Read this.\nWhat is it?", sample: str = "s1", limit: int = 20
 ) -> Generation:
-    request = Request("k", "task", sample, prompt, (), limit)
+    request = Request(key="k", task="task", sample_id=sample, prompt=prompt, media=(), max_new_tokens=limit)
     prepared = pickle.loads(pickle.dumps(model.info.preprocessor)).prepare(request)
     ((_, found),) = generate_all(model.decoder(), [PrefixGroup((prepared,), 0)])
     return found
@@ -58,7 +58,9 @@ def test_it_loops_and_runs_out_of_memory() -> None:
     found = ask(load_model("mock:loop"), limit=50)
     assert (found.text[:5], len(found.token_ids), found.finish_reason) == ("1 1 1", 50, "loop")
     model = load_model("mock:oom=1")
-    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", "a", (), 3))
+    prepared = model.info.preprocessor.prepare(
+        Request(key="k", task="t", sample_id="s", prompt="a", media=(), max_new_tokens=3)
+    )
     prefix_group = PrefixGroup((prepared,), 0)
     assert len(generate_all(model.decoder(), [prefix_group])) == 1
     with pytest.raises(OutOfMemory):
@@ -73,11 +75,20 @@ def test_it_looks_at_media(tmp_path: Path) -> None:
     ref = MediaRef("image", path=str(good))
     prompt = model.info.render([ref, Locate("the dog"), Text("?")])
     assert prompt == "<image>\nLocate the dog?"
-    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", prompt, (ref,), 3))
+    prepared = model.info.preprocessor.prepare(
+        Request(key="k", task="t", sample_id="s", prompt=prompt, media=(ref,), max_new_tokens=3)
+    )
     assert prepared.media[0].size == (30, 20)
     with pytest.raises(MediaError, match=r"bad\.png"):
         model.info.preprocessor.prepare(
-            Request("k", "t", "s", prompt, (MediaRef("image", path=str(bad)),), 3)
+            Request(
+                key="k",
+                task="t",
+                sample_id="s",
+                prompt=prompt,
+                media=(MediaRef("image", path=str(bad)),),
+                max_new_tokens=3,
+            )
         )
 
 

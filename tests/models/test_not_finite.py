@@ -182,7 +182,14 @@ def run(model: Any, installed: Any, asked: list[Any]) -> dict[str, Response]:
 def ask(model: Any, texts: tuple[str, ...]) -> dict[str, Response]:
     found: list[Response] = []
     requests = [
-        Request(str(number), "t", str(number), model.info.render([Text(text)]), (), 12)
+        Request(
+            key=str(number),
+            task="t",
+            sample_id=str(number),
+            prompt=model.info.render([Text(text)]),
+            media=(),
+            max_new_tokens=12,
+        )
         for number, text in enumerate(texts)
     ]
     run_requests(model, requests, on_batch=found.extend, workers=0)

@@ -112,7 +112,7 @@ def side_by_side(device: str, settings: EngineConfig, folder: Path) -> dict[Any,
     tasks = [load_task(name) for name in ("mini_chartqa", "mini_refcoco", "mini_video")]
     chosen = [(task, each.sample) for task in tasks for each in choose_samples(task.samples(None), 4, cache)]
     with closing(LocalExecutor()) as executor:
-        where = LoadConfig("float32", device)
+        where = LoadConfig(dtype="float32", device=device)
         model_infos = executor.load(
             [ModelSpec("tiny", rope, where) for rope in ("mrope", "mrope-i")], lockstep=True
         )

@@ -55,7 +55,7 @@ def test_its_fractions_reach_the_attention(found: RopeCatalog, frequency: str) -
     rotary = model.model.language_model.rotary_emb
     rotary.register_forward_hook(lambda module, inputs, output: seen.append(module.pending_position_ids))
     generate(model, installed, [item], QWEN.generation_tokens, QWEN.encode)
-    placed = installed.position_ids(segments_of(item))
+    placed = position_ids(installed.resolved.position, segments_of(item))
     assert seen[0][:, 0].tolist() == placed.ids.tolist()
     assert any(value % 1 for value in seen[0][0, 0].tolist())
     steps = [each[:, 0, 0].tolist() for each in seen[1:]]

@@ -152,7 +152,7 @@ def film(path: Path, frames: int) -> MediaRef:
 
 
 def ask(prompt: str, ref: MediaRef) -> Request:
-    return Request("k", "t", "s", prompt, (ref,), 8)
+    return Request(key="k", task="t", sample_id="s", prompt=prompt, media=(ref,), max_new_tokens=8)
 
 
 def pixels_of(prepared: Any, processor: Any) -> np.ndarray:

@@ -45,7 +45,7 @@ def processor(folder: Path) -> Any:
 
 
 def request(prompt: str, *media: MediaRef) -> Request:
-    return Request("k", "t", "s", prompt, media, 8)
+    return Request(key="k", task="t", sample_id="s", prompt=prompt, media=media, max_new_tokens=8)
 
 
 def normalised(patches: np.ndarray, processor: Any) -> np.ndarray:
@@ -199,7 +199,8 @@ def test_frames_never_lie_in_memory_at_full_size(folder: Path, tmp_path: Path) -
         "import pickle, resource, sys; from evalkit.core.types import MediaRef, Request;"
         "p = pickle.load(open(sys.argv[1], 'rb')).with_limits(2048, 8192);"
         "rss = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; before = rss();"
-        f"r = Request('k', 't', 's', {VIDEO!r}, (MediaRef('video', sys.argv[2]),), 8);"
+        f"r = Request(key='k', task='t', sample_id='s', prompt={VIDEO!r},"
+        "media=(MediaRef('video', sys.argv[2]),), max_new_tokens=8);"
         "m = p.prepare(r).media[0]; print(len(m.frames), *m.input_size, rss() - before)"
     )
     done = subprocess.run(

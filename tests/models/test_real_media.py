@@ -32,12 +32,12 @@ def requests(model: Model, shared: Path) -> list[Request]:
     )
     return [
         Request(
-            str(place),
-            "task",
-            str(place),
-            model.info.render(parts),
-            tuple(part for part in parts if isinstance(part, MediaRef)),
-            8,
+            key=str(place),
+            task="task",
+            sample_id=str(place),
+            prompt=model.info.render(parts),
+            media=tuple(part for part in parts if isinstance(part, MediaRef)),
+            max_new_tokens=8,
         )
         for place, parts in enumerate(prompts)
     ]
@@ -75,7 +75,11 @@ def test_pixels_are_those_of_transformers(checkpoint: Path, tmp_path: Path) -> N
     )
     model = load_model(str(checkpoint), device="cpu")
     ref = MediaRef("image", path=str(tmp_path / "a.png"))
-    prepared = model.info.preprocessor.prepare(Request("k", "t", "s", model.info.render([ref]), (ref,), 1))
+    prepared = model.info.preprocessor.prepare(
+        Request(
+            key="k", task="t", sample_id="s", prompt=model.info.render([ref]), media=(ref,), max_new_tokens=1
+        )
+    )
     (shown,) = prepared.vision
     ours = normalised([(shown, shown.patches)], model.info.processor.normalise, torch.device("cpu"))
     torch.testing.assert_close(ours, theirs["pixel_values"].reshape(ours.shape), rtol=0, atol=1e-6)

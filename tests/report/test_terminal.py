@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli import run_cli
+from evalkit.cli.layout import columns, fields, show
 from evalkit.core.registry import declared
 
 PREFERENCES = ("COLUMNS", "FORCE_COLOR", "NO_COLOR")
@@ -86,3 +87,34 @@ def test_a_comparison_goes_on_below_where_its_terminal_ends(
     (head,) = [line for line in plain.splitlines() if line.strip().startswith("benchmark")]
     assert set(re.findall(r"mock@\S+", head)) == set(re.findall(r"mock@[\w-]+", found))
     assert "…" not in found + plain
+
+
+def test_a_pipe_is_plain_whatever_the_environment_wishes_of_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_cli(["models"]) == 0
+    usual = capsys.readouterr().out
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "20"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+        assert run_cli(["models"]) == 0
+        assert capsys.readouterr().out == usual
+    assert not any(line.endswith(" ") for line in usual.splitlines())
+
+
+def test_a_name_of_wide_characters_takes_the_room_that_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    show(columns([("模型", "one"), ("abcd", "two")]), fields("title", {"模型": 1, "abcd": 2}))
+    assert capsys.readouterr().out.splitlines() == [
+        "模型  one",
+        "abcd  two",
+        "title",
+        "  模型  1",
+        "  abcd  2",
+    ]
+
+
+def test_what_is_listed_hides_secrets_and_acts_on_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "hf_ABCDEFGHIJKLMNOPQ \x1b[31m[red]"
+    show(columns([(hostile, hostile)]), fields(hostile, {"a": hostile, "b": f"{hostile}\n{hostile}"}))
+    found = capsys.readouterr().out
+    assert "hf_" not in found
+    assert found.count(r"*** \x1b[31m[red]") == 6

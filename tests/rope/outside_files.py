@@ -22,7 +22,7 @@ class Line(PositionDesign):
     axes = ("t",)
 
     def place(self, block, at):
-        return BlockPositions((at.start + block.order(),), at.start + block.length)
+        return BlockPositions((at.start + block.token_indices(),), at.start + block.length)
 
 
 @dataclass(frozen=True)

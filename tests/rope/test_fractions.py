@@ -207,22 +207,22 @@ def test_text_after_a_cache_without_a_prompt_takes_the_designs_steps(step: float
 
 
 def test_text_after_a_cached_prompt_goes_on_at_a_fraction() -> None:
-    calls = position_id_builder(Anything((0.5, 1.0, 1.0), 1.5, 0.0))
+    builder = position_id_builder(Anything((0.5, 1.0, 1.0), 1.5, 0.0))
     ids = torch.tensor([[1, 5, 5, 1]])
     grid = {"video_grid_thw": torch.tensor([[2, 1, 1]])}
-    prompt = calls.for_forward(ids, None, 0, grid)
+    prompt = builder.for_forward(ids, None, 0, grid)
     assert prompt[1].tolist() == [[0, 1, 1.5, 2.5]]
-    assert calls.deltas().tolist() == [[-0.5]]
-    assert calls.for_forward(torch.tensor([[1, 1]]), None, 4, {})[1].tolist() == [[3.5, 4.5]]
-    assert calls.extend(prompt, 2)[1].tolist() == [[3.5, 4.5]]
-    assert calls.extend(prompt.repeat_interleave(3, dim=1), 1)[1].tolist() == [[3.5]] * 3
+    assert builder.deltas().tolist() == [[-0.5]]
+    assert builder.for_forward(torch.tensor([[1, 1]]), None, 4, {})[1].tolist() == [[3.5, 4.5]]
+    assert builder.extend(prompt, 2)[1].tolist() == [[3.5, 4.5]]
+    assert builder.extend(prompt.repeat_interleave(3, dim=1), 1)[1].tolist() == [[3.5]] * 3
 
 
 @pytest.mark.parametrize("last", [0.0, 0.5, 2.0])
 def test_a_block_at_the_end_is_followed_by_what_the_design_says(last: float) -> None:
     """transformers goes on at one above the last token, which is the block's."""
-    calls = position_id_builder(Anything((1.0, 1.0, 1.0), 5.0, last))
-    prompt = calls.for_forward(
+    builder = position_id_builder(Anything((1.0, 1.0, 1.0), 5.0, last))
+    prompt = builder.for_forward(
         torch.tensor([[1, 5, 5]]), None, 0, {"video_grid_thw": torch.tensor([[2, 1, 1]])}
     )
-    assert calls.extend(prompt, 2)[1].tolist() == [[6 + last, 7 + last]]
+    assert builder.extend(prompt, 2)[1].tolist() == [[6 + last, 7 + last]]

@@ -147,8 +147,8 @@ def test_spatial_reset_makes_rows_and_columns_independent_of_the_text_before(
 ) -> None:
     _, h, w = place(text, [TextRun(before), block]).ids[:, before:]
     _, rows_, columns = np.meshgrid(*[np.arange(size) for size in block.grid], indexing="ij")
-    np.testing.assert_array_equal(h[block.order()], rows_)
-    np.testing.assert_array_equal(w[block.order()], columns)
+    np.testing.assert_array_equal(h[block.token_indices()], rows_)
+    np.testing.assert_array_equal(w[block.token_indices()], columns)
 
 
 @checked
@@ -156,9 +156,9 @@ def test_spatial_reset_makes_rows_and_columns_independent_of_the_text_before(
 def test_tiles_are_a_reordering_of_the_same_places(h: int, w: int, rows_: int, columns: int) -> None:
     grid = (1, h * rows_, w * columns)
     plain, tiles = VisualBlock(grid), VisualBlock(grid, tile=(rows_, columns))
-    assert sorted(tiles.order().ravel().tolist()) == list(range(plain.length))
-    there = place("mrope-i", [plain]).ids[:, plain.order().ravel()]
-    np.testing.assert_array_equal(place("mrope-i", [tiles]).ids[:, tiles.order().ravel()], there)
+    assert sorted(tiles.token_indices().ravel().tolist()) == list(range(plain.length))
+    there = place("mrope-i", [plain]).ids[:, plain.token_indices().ravel()]
+    np.testing.assert_array_equal(place("mrope-i", [tiles]).ids[:, tiles.token_indices().ravel()], there)
     np.testing.assert_array_equal(place("vanilla", [tiles]).ids, place("vanilla", [plain]).ids)
 
 
@@ -179,7 +179,7 @@ def test_fractions_are_kept(segments: list[Segment], stride: float) -> None:
     assert found.ids.dtype == (np.float64 if fractions else np.int64)
     for segment, where in bounds(segments):
         if isinstance(segment, VisualBlock):
-            times = found.ids[0, where][segment.order()][:, 0, 0]
+            times = found.ids[0, where][segment.token_indices()][:, 0, 0]
             np.testing.assert_array_equal(times - times[0], stride * np.arange(segment.grid[0]))
 
 
@@ -235,7 +235,7 @@ def test_a_ring_is_equally_far_from_every_text_token(h: int, w: int, before: int
 @given(h=st.integers(1, 7), w=st.integers(1, 7), t=st.integers(1, 4), before=st.integers(0, 50))
 def test_diagonal_frames_are_centred_on_the_line_of_text(h: int, w: int, t: int, before: int) -> None:
     block = VisualBlock((t, h, w), 1.0)
-    ids = place("videorope", [TextRun(before), block]).ids[:, before:][:, block.order()]
+    ids = place("videorope", [TextRun(before), block]).ids[:, before:][:, block.token_indices()]
     for frame in range(t):
         assert ids[:, frame, (h - 1) // 2, (w - 1) // 2].tolist() == [before + 2 * frame] * 3
 

@@ -44,6 +44,7 @@ class EngineBench:
 
     Attributes:
         model: or ``random:KIND``, one with random weights.
+        ropes_dirs: folders with RoPE variants of one's own.
         workload: generated questions instead of those of tasks.
         limit: samples of each task, or media of a workload; None means 60, or as many as it has.
         baseline_limit: questions for the slow baselines (naive, lmms-eval, batch of one), spread evenly over
@@ -57,6 +58,7 @@ class EngineBench:
 
     model: str = "tiny"
     rope: str = "auto"
+    ropes_dirs: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ("mini_chartqa", "mini_docvqa", "mini_refcoco")
     workload: str | None = None
     limit: int | None = None
@@ -102,7 +104,8 @@ class _Bench:
     @classmethod
     def prepared(cls, options: EngineBench, folder: Path) -> _Bench:
         name = random_model(options.model, folder)
-        model = load_model(name, rope=options.rope, dtype=options.dtype, device=options.device)
+        given = {"dtype": options.dtype, "device": options.device}
+        model = load_model(name, rope=options.rope, ropes_dirs=options.ropes_dirs, **given)
         if not isinstance(model, HfModel):
             raise UsageError(f"model `{name}`", "there is nothing to measure in a mock", "give a checkpoint")
         questions = bench_prompts(options.tasks, options.limit, options.workload, options.data_root, folder)

@@ -44,8 +44,8 @@ def bench_memory(options: MemoryBench) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         name = random_model(options.model, folder)
         shown = LoadConfig(
-            options.dtype,
-            options.device,
+            dtype=options.dtype,
+            device=options.device,
             max_frames=options.frames,
             visual_tokens=options.visual_tokens,
         )

@@ -15,17 +15,17 @@ from typing import Any
 
 import torch
 
-from evalkit.config.run_spec import parse_rope_option
 from evalkit.core.console import write
 from evalkit.core.provenance import hardware, versions
 from evalkit.rope.hf.install import install, uninstall
+from evalkit.rope.variant import RopeVariant
 
 MAX_SHARE = 0.02
 MIN_RATIO = 10.0
 _VIDEO, _TEXT, _START, _END = 5, 3, 6, 7
 
 
-def bench_ropes(tokens: int, batch: int, variants: Sequence[str], device: str) -> int:
+def bench_ropes(tokens: int, batch: int, variants: Sequence[RopeVariant], device: str) -> int:
     """Measure and print; exit code 1 if a variant misses ``MAX_SHARE`` or ``MIN_RATIO``."""
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     model = _model().to(place)
@@ -38,8 +38,7 @@ def bench_ropes(tokens: int, batch: int, variants: Sequence[str], device: str) -
     write(f"{'transformers get_rope_index':40} {1e3 * native:9.2f} ms\n")
     write(f"{'prefill of the tiny language model':40} {1e3 * prefill:9.2f} ms\n")
     missed = False
-    for text in variants:
-        variant = parse_rope_option(text)
+    for variant in variants:
         install(model, variant)
         ours = _median(lambda: model.model.get_rope_index(**inputs), place, 15)
         uninstall(model)

@@ -123,7 +123,7 @@ def _curve(of: str, counts: Sequence[int], seconds: Callable[[int], float]) -> C
 
 def _seconds(options: ScalingBench, ropes: Sequence[str], workload: Workload, folder: Path) -> float:
     """Best of some runs; loading isn't counted."""
-    where = LoadConfig(options.dtype, options.device)
+    where = LoadConfig(dtype=options.dtype, device=options.device)
     questions = workload.generate(folder)
     found = []
     with closing(LocalExecutor()) as executor:

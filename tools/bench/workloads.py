@@ -122,7 +122,17 @@ def to_requests(model: ModelInfo, questions: list[BenchPrompt]) -> list[Request]
         prompt, by_frames = render(model, each.parts)
         media = tuple(part for part in each.parts if isinstance(part, MediaRef))
         name = str(number)
-        found.append(Request(name, "bench", name, prompt, media, each.max_new_tokens, by_frames=by_frames))
+        found.append(
+            Request(
+                key=name,
+                task="bench",
+                sample_id=name,
+                prompt=prompt,
+                media=media,
+                max_new_tokens=each.max_new_tokens,
+                by_frames=by_frames,
+            )
+        )
     return found
 
 

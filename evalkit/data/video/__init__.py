@@ -1,6 +1,6 @@
-"""Video readers: one way to count and time frames, three ways to decode them, the same frames.
+"""Video readers: PyAV, decord and torchcodec decode the same frames, which one probe counts and times.
 
-Every reader decodes forward from the first frame. Seeking is faster for a clip late in a film, but what
+Every reader decodes forward from the first frame. Seeking is faster for a clip late in a video, but what
 comes out past a keyframe depends on the stream and the decoder: in tests, all three gave other pictures
 or none for some files (open GOPs, intra refresh, old x264 in 4:4:4).
 """
@@ -27,7 +27,7 @@ class VideoReader(Protocol):
 
     def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield the frames at ``indices`` (ascending; repeats allowed), upright RGB uint8
-        ``[height, width, 3]``, one at a time: a long film is never in memory whole.
+        ``[height, width, 3]``, one at a time: a long video is never in memory whole.
 
         Raises:
             MediaError: a frame can't be decoded, or the decoder counts frames otherwise.

@@ -131,7 +131,7 @@ def _hidden(stream: Any, packet: Any) -> bool:
 
 
 def _check_whole(path: str, container: Any, stream: Any, found: _Packets) -> None:
-    """Refuse a file that was cut short: the rest of the film would be taken for the whole.
+    """Refuse a file that was cut short: what is left would pass for the whole video.
 
     Containers without a promise (transport streams, live recordings) can't be checked.
     """

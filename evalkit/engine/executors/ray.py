@@ -104,7 +104,7 @@ class RayExecutor:
         )
         try:
             yield from dispatch.batches(sum(map(len, requests)))
-        except BaseException as error:  # interrupted, too: what still runs would answer for nobody
+        except BaseException as error:  # an interrupt, too: engines must not go on without a driver
             for number in list(self._actors):
                 self.stop(number)
             if isinstance(error, _imported().exceptions.RayError):
@@ -278,15 +278,22 @@ def _imported() -> Any:
 
 def _connect(ray: Any, cluster: bool) -> None:
     if not cluster:
-        ray.init(
-            address="local",
-            num_cpus=usable_cores(),
-            num_gpus=0,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=STORE_BYTES,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=usable_cores(),
+                num_gpus=0,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                object_store_memory=STORE_BYTES,
+            )
+        except Exception as error:  # noqa: BLE001 - Ray raises a bare one when its own processes don't start
+            raise EnvironmentProblem(
+                "Ray, which the engines run on, did not start",
+                str(error).splitlines()[0],
+                "repeat the command; see the logs in /tmp/ray/session_latest/logs",
+            ) from None
         return
     address = os.environ.get("RAY_ADDRESS", "auto")
     if address.startswith("ray://"):

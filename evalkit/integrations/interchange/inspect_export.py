@@ -134,19 +134,11 @@ def _scores(metric: str, cell: Cell | None) -> list[Any]:
 
     if cell is None or cell.estimate.n == 0:  # a split without public answers, or nothing was answered
         return []
-    own = {"low": cell.estimate.low, "high": cell.estimate.high}
-    figures = {metric: cell.estimate.value, **{name: own[name] for name in own}, **cell.figures}
+    estimate = cell.estimate
+    figures = {metric: estimate.value, "low": estimate.low, "high": estimate.high, **cell.figures}
     metrics = {name: EvalMetric(name=name, value=float(value)) for name, value in figures.items()}
-    unscored = cell.expected - cell.estimate.n
-    return [
-        EvalScore(
-            name=metric,
-            scorer="evalkit",
-            scored_samples=cell.estimate.n,
-            unscored_samples=unscored,
-            metrics=metrics,
-        )
-    ]
+    counts = {"scored_samples": estimate.n, "unscored_samples": cell.expected - estimate.n}
+    return [EvalScore(name=metric, scorer="evalkit", metrics=metrics, **counts)]
 
 
 def _sample(record: Record, metric: str, model: str) -> Any:

@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 from evalkit.integrations.interchange.import_run import ImportSpec, read_answers
-from evalkit.metrics.base import FileMetric, Scored
 from evalkit.metrics.reasoning import TAGS
-from evalkit.report.aggregate import RATES
+from evalkit.report.aggregate import BenchmarkColumn, make_cell
 from evalkit.scoring.score import score_records
 
 
@@ -22,22 +21,16 @@ def score_answers(spec: ImportSpec, seed: int | None = None, rule: str = TAGS) -
         EvalkitError: as for :func:`evalkit.integrations.interchange.import_run.read_answers`.
     """
     answers = read_answers(spec, rule)
-    metric, total = answers.task.metric, len(answers.keys)
-    records = score_records(answers.records, {answers.task.name: metric}, rule)
-    scored = [record for record in records if record.score is not None and record.score.value is not None]
-    scores = [record.score for record in scored if record.score is not None]
-    figures = metric.summarise([Scored(record.score, record.labels) for record in scored if record.score])
-    if isinstance(metric, FileMetric) and scored:
-        figures |= metric.file_figures([record.answer() for record in scored], scores, seed)
-    rates = {
-        rate.replace(" ", "_"): sum(not set(flags).isdisjoint(record.flags) for record in records) / total
-        for rate, flags in RATES.items()
-    }
+    task, total = answers.task, len(answers.keys)
+    records = score_records(answers.records, {task.name: task.metric}, rule)
+    column = BenchmarkColumn(task.name, task.category, task.title, task.metric.name, task.metric.range)
+    cell = make_cell(answers.system.arm, column, records, total, task.metric, seed)
+    rates = {rate.replace(" ", "_"): count / total for rate, count in cell.counts.items()}
     block = {
         "n": total,
         "reasoning": rule,
-        "scores": {name: value for name, value in figures.items() if not math.isnan(value)},
+        "scores": {name: value for name, value in cell.figures.items() if not math.isnan(value)},
         "rates": {**rates, "missing": (total - len(records)) / total},
         "notes": list(answers.imported.notes),
     }
-    return {answers.task.name: block}
+    return {task.name: block}

@@ -67,7 +67,14 @@ class EvalkitModel(lmms):  # type: ignore[misc]
             found = tuple(part for part in parts if isinstance(part, MediaRef))
             prompt = self.model.info.render(parts)
             key = str(place)
-            asked[key] = Request(key, task, str(doc_id), prompt, found, new_tokens(generation))
+            asked[key] = Request(
+                key=key,
+                task=task,
+                sample_id=str(doc_id),
+                prompt=prompt,
+                media=found,
+                max_new_tokens=new_tokens(generation),
+            )
             stops[key] = generation.get("until")
         answers: dict[str, Response] = {}
         run_requests(

@@ -34,7 +34,9 @@ def test_several_images_of_any_size(family: TestedFamily) -> None:
     for media in ([each] for each in images), [images]:
         for shown in media:
             chat = info.render([part for ref in shown for part in (ref, Text("and"))])
-            request = Request("k", "t", "s", chat, tuple(shown), 8)
+            request = Request(
+                key="k", task="t", sample_id="s", prompt=chat, media=tuple(shown), max_new_tokens=8
+            )
             mine = info.preprocessor.prepare(request)
             theirs = processor_inputs(info.processor, shown, mine, chat)
             assert mine.input_ids.tolist() == theirs["input_ids"][0].tolist()
@@ -50,7 +52,9 @@ def test_several_images_of_any_size(family: TestedFamily) -> None:
 def test_text_has_no_media(family: TestedFamily) -> None:
     info = family.model.info
     chat = info.render([Text("What is <|im_end|> for?")])
-    mine = info.preprocessor.prepare(Request("k", "t", "s", chat, (), 8))
+    mine = info.preprocessor.prepare(
+        Request(key="k", task="t", sample_id="s", prompt=chat, media=(), max_new_tokens=8)
+    )
     theirs = processor_inputs(info.processor, [], mine, chat)
     assert mine.input_ids.tolist() == theirs["input_ids"][0].tolist()
     assert chat.count("<|im_end|>") == 1  # the question's own is broken up
@@ -66,7 +70,9 @@ def test_limits_on_visual_tokens_are_kept(family: TestedFamily) -> None:
     preprocessor = family.model.info.preprocessor.with_limits(2, 40)
     images = tuple(picture(family.folder, (200, 200), shift) for shift in range(2))
     chat = family.model.info.render([*images, Text("?")])
-    prepared = preprocessor.prepare(Request("k", "t", "s", chat, images, 8))
+    prepared = preprocessor.prepare(
+        Request(key="k", task="t", sample_id="s", prompt=chat, media=images, max_new_tokens=8)
+    )
     assert sum(each.tokens for each in prepared.media) <= 40
 
 

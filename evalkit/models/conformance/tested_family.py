@@ -123,7 +123,11 @@ class TestedFamily:
         info = self.model.info
         media = tuple(part for part in parts if isinstance(part, MediaRef))
         chat = info.render(parts)
-        prepared = info.preprocessor.prepare(Request(name, "test", name, chat, media, NEW_TOKENS))
+        prepared = info.preprocessor.prepare(
+            Request(
+                key=name, task="test", sample_id=name, prompt=chat, media=media, max_new_tokens=NEW_TOKENS
+            )
+        )
         theirs = processor_inputs(info.processor, media, prepared, chat)
         return TestPrompt(name, prepared, self._arguments(theirs, prepared))
 

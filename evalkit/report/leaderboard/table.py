@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -85,11 +85,6 @@ def leaderboard_sources(results: Results) -> list[LeaderboardSource]:
 def leaderboard_rows(source: LeaderboardSource) -> list[dict[str, Any]]:
     """A row for each arm of a source."""
     return [with_means(_row(source, arm)) for arm in source.comparison.arms]
-
-
-def rows_of_runs(runs: Iterable[Results]) -> list[dict[str, Any]]:
-    """The rows of all arms and protocols of several runs."""
-    return [row for run in runs for source in leaderboard_sources(run) for row in leaderboard_rows(source)]
 
 
 def write(target: Path, rows: Sequence[Mapping[str, Any]]) -> int:

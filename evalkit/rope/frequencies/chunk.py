@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
-from evalkit.rope.frequencies.quota import check_allocation
-from evalkit.rope.parameters import Allocation, symmetric_split
+from evalkit.rope.parameters import Allocation, check_allocation, symmetric_split
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,6 @@ class Chunk(FrequencyAllocation):
     allocation: Allocation | None = None
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         counts = self.allocation or section or symmetric_split(pairs, (16, 24, 24))
         check_allocation(counts, pairs, "rotary pairs")
         return np.repeat(np.arange(3), counts)

@@ -22,7 +22,6 @@ class Grape(FrequencyAllocation):
     layout: Literal["chunked", "interleaved"] = "chunked"
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         if self.layout == "chunked":
             return Chunk().axis_map(pairs, kv_heads, section)
         return np.arange(pairs, dtype=np.int64) % 3

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
-from evalkit.rope.frequencies.quota import check_allocation
-from evalkit.rope.parameters import Allocation, BadParameter, symmetric_split
+from evalkit.rope.parameters import Allocation, BadParameter, check_allocation, symmetric_split
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,12 @@ class Heads(FrequencyAllocation):
     allocation: Allocation | None = None
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         if kv_heads < 3:
             raise BadParameter(
                 f"the model has {kv_heads} key-value heads, and time, height and width need one each"
             )
         counts = self.allocation or symmetric_split(kv_heads, (2, 3, 3))
         check_allocation(counts, kv_heads, "key-value heads", all_used=False)
-        owners = np.full(kv_heads, -1, dtype=np.int64)
-        owners[: sum(counts)] = np.repeat(np.arange(3), counts)
-        return np.repeat(owners[:, None], pairs, axis=1)
+        head_axes = np.full(kv_heads, -1, dtype=np.int64)
+        head_axes[: sum(counts)] = np.repeat(np.arange(3), counts)
+        return np.repeat(head_axes[:, None], pairs, axis=1)

@@ -8,8 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
-from evalkit.rope.frequencies.quota import check_allocation
-from evalkit.rope.parameters import Allocation, BadParameter, symmetric_split
+from evalkit.rope.parameters import Allocation, BadParameter, check_allocation, symmetric_split
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,12 @@ class Interleave(FrequencyAllocation):
     RATIO: ClassVar[Allocation] = (24, 20, 20)
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         counts = self.allocation or symmetric_split(pairs, self.RATIO)
         check_allocation(counts, pairs, "rotary pairs")
         if self.slices:
             return _slices(counts, pairs)
-        rounds = [axis for turn in range(max(counts)) for axis in range(3) if turn < counts[axis]]
-        return np.array(rounds, dtype=np.int64)
+        axes = [axis for turn in range(max(counts)) for axis in range(3) if turn < counts[axis]]
+        return np.array(axes, dtype=np.int64)
 
 
 @dataclass(frozen=True)

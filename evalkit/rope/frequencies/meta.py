@@ -23,7 +23,6 @@ class MetaGroups(FrequencyAllocation):
     period: Literal[16, 8] = 16
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         if pairs % self.period:
             raise BadParameter(
                 f"groups of {self.period} pairs don't divide the model's {pairs} rotary pairs", "period"

@@ -17,5 +17,4 @@ class Temporal(FrequencyAllocation):
     name = "temporal"
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         return np.zeros(pairs, dtype=np.int64)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.rope.frequencies import AxisMap, FrequencyAllocation
-from evalkit.rope.frequencies.quota import check_allocation
-from evalkit.rope.parameters import Allocation, symmetric_split
+from evalkit.rope.parameters import Allocation, check_allocation, symmetric_split
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,6 @@ class TimeLast(FrequencyAllocation):
     unified_offset: bool = False
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         counts = self.allocation or symmetric_split(pairs, (16, 24, 24))
         check_allocation(counts, pairs, "rotary pairs")
         axes = np.zeros(pairs, dtype=np.int64)
@@ -38,16 +36,14 @@ class TimeLast(FrequencyAllocation):
 
 @dataclass(frozen=True)
 class NoTime(TimeLast):
-    """As :class:`TimeLast`, but the pairs of time are not turned at all (HoPE, arXiv 2505.20444)."""
+    """As :class:`TimeLast`, but the pairs of time are not rotated (HoPE, arXiv 2505.20444)."""
 
     name = "hope"
 
     def axis_map(self, pairs: int, kv_heads: int, section: Allocation | None = None) -> AxisMap:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         axes = super().axis_map(pairs, kv_heads, section)
         return np.where(axes == 0, -1, axes)
 
     @property
     def rotates_every_pair(self) -> bool:
-        """See :class:`~evalkit.rope.frequencies.FrequencyAllocation`."""
         return False

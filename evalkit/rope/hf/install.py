@@ -26,7 +26,7 @@ from evalkit.rope.hf.position_ids import PositionIdBuilder
 from evalkit.rope.hf.signature import CallSignature
 from evalkit.rope.layout import Segment
 from evalkit.rope.parameters import BadParameter
-from evalkit.rope.positions import PositionDesign, SequencePositions, position_ids
+from evalkit.rope.positions import PositionDesign
 from evalkit.rope.rotary import VariantRotary, apply_per_head
 from evalkit.rope.scaling import model_spectrum
 from evalkit.rope.variants import RopeVariant
@@ -50,10 +50,6 @@ class Installed:
     resolved: RopeVariant
     position_id_builder: PositionIdBuilder = field(repr=False, compare=False)
     _before: list[tuple[Any, str, Any]] = field(default_factory=list, repr=False, compare=False)
-
-    def position_ids(self, segments: Sequence[Segment]) -> SequencePositions:
-        """Positions of one unpadded sequence, as this model computes them."""
-        return position_ids(self.resolved.position, segments)
 
     def position_batch(self, sequences: Sequence[Sequence[Segment]], width: int) -> BatchPositions:
         """Positions of a batch of sequences that are padded on the left to ``width`` tokens.

@@ -69,7 +69,9 @@ def text_forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         return _forward(self, position_ids=position_ids, **inputs)
     axes = len(rotary.text_step)
     if len(position_ids) not in (1, axes, axes + 1):
-        raise ValueError(f"position ids have {len(position_ids)} rows; the installed variant has {axes} axes")
+        raise ValueError(
+            f"position ids are on {len(position_ids)} axes, those of the installed variant on {axes}"
+        )
     text = None if len(position_ids) == axes else position_ids[0].long()
     rotary.pending_position_ids = position_ids if len(position_ids) == 1 else position_ids[-axes:]
     try:
@@ -100,8 +102,8 @@ def expand_inputs(
     own = inspect.getattr_static(type(self), "_expand_inputs_for_generation").__get__(self)
     ids, expanded = own(expand_size, *args, **kwargs)
     if positions is not None:
-        rows = 1 if positions.ndim == 3 else 0
-        expanded["position_ids"] = positions.repeat_interleave(expand_size, dim=rows)
+        batch_dim = 1 if positions.ndim == 3 else 0
+        expanded["position_ids"] = positions.repeat_interleave(expand_size, dim=batch_dim)
     return ids, expanded
 
 

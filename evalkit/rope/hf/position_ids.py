@@ -40,9 +40,9 @@ class PositionIdBuilder:
     ) -> BatchPositions:
         """Positions of the whole prompts that a call holds; kept for the calls that follow."""
         mask = mask if mask is not None and mask.shape == input_ids.shape else None
-        rows = self.layout.batch_segments(self.config, input_ids, mask, inputs)
+        sequences = self.layout.batch_segments(self.config, input_ids, mask, inputs)
         kept = np.ones(tuple(input_ids.shape), bool) if mask is None else mask.bool().cpu().numpy()
-        self.last_prompts = position_batch(self.designs, rows, kept)
+        self.last_prompts = position_batch(self.designs, sequences, kept)
         return self.last_prompts
 
     def for_generate(self, inputs_tensor: Tensor, model_kwargs: Mapping[str, Any]) -> Tensor:
@@ -72,8 +72,8 @@ class PositionIdBuilder:
             return self._after(_token_index(tokens, mask, past), tokens.device, self._cached_prompts(inputs))
         if tokens.is_floating_point():  # embeddings without ids: nothing says where media are
             kept = np.ones(tuple(tokens.shape[:2]), bool) if mask is None else mask.bool().cpu().numpy()
-            rows = [[TextRun(int(length))] for length in kept.sum(axis=1)]
-            self.last_prompts = position_batch(self.designs, rows, kept)
+            text = [[TextRun(int(length))] for length in kept.sum(axis=1)]
+            self.last_prompts = position_batch(self.designs, text, kept)
         else:
             self.for_prompts(tokens, mask, inputs)
         assert self.last_prompts is not None
@@ -112,18 +112,18 @@ class PositionIdBuilder:
             ValueError: the batch is no multiple of the prompts, or the cache was cut within a prompt.
         """
         if prompts is None:  # nothing but text, counted from the first token
-            step, rows = torch.tensor(self.text_steps(), dtype=torch.float64), len(index)
-            origin = torch.zeros(len(step), rows, dtype=torch.float64)
-            found = positions_after(origin, step, torch.zeros(rows), index.cpu()).to(device)
+            step, batch = torch.tensor(self.text_steps(), dtype=torch.float64), len(index)
+            origin = torch.zeros(len(step), batch, dtype=torch.float64)
+            found = positions_after(origin, step, torch.zeros(batch), index.cpu()).to(device)
             return found.long() if bool((step == step.floor()).all()) else found
-        rows, left = divmod(len(index), len(prompts.lengths))  # beams of one prompt stand side by side
-        if left or not rows:
+        beams, left = divmod(len(index), len(prompts.lengths))  # those of one prompt are next to each other
+        if left or not beams:
             raise ValueError(
                 f"{len(index)} rows go on after {len(prompts.lengths)} prompts: which of them can't be told; "
                 "give `position_ids`"
             )
-        order = torch.arange(len(prompts.lengths)).repeat_interleave(rows)
-        prompts = prompts.select(order.tolist())
+        own = torch.arange(len(prompts.lengths)).repeat_interleave(beams)
+        prompts = prompts.select(own.tolist())
         found = prompts.after(index.cpu())
         _check_cut(prompts, found[:, :, known:])
         return found.to(device)
@@ -135,19 +135,19 @@ class PositionIdBuilder:
         step = torch.tensor([1.0, *self.text_steps()], dtype=torch.float64, device=before.device)[:, None]
         first = before[:, :, -1] + step
         if self.last_prompts is not None and self._match_last_prompts(before):
-            rows = before.shape[1] // self.last_prompts.prompt.shape[1]
-            first[1:] = self.last_prompts.next_position.repeat_interleave(rows, dim=1).to(first.device)
+            beams = before.shape[1] // self.last_prompts.prompt.shape[1]
+            first[1:] = self.last_prompts.next_position.repeat_interleave(beams, dim=1).to(first.device)
         found = first[:, :, None] + step[:, :, None] * torch.arange(count, device=before.device)
         integer = not before.is_floating_point() and bool((found == found.floor()).all())
         return found.long() if integer else found
 
     def _match_last_prompts(self, positions: Tensor) -> bool:
-        """Whether positions are those of the last prompts, each once or several times over (beams)."""
+        """Whether positions are those of the last prompts, each once or several times (beams)."""
         assert self.last_prompts is not None
-        known, rows = self.last_prompts.prompt, positions.shape[1]
-        if known.shape[2] != positions.shape[2] or rows % known.shape[1]:
+        known, batch = self.last_prompts.prompt, positions.shape[1]
+        if known.shape[2] != positions.shape[2] or batch % known.shape[1]:
             return False
-        known = known.repeat_interleave(rows // known.shape[1], dim=1)
+        known = known.repeat_interleave(batch // known.shape[1], dim=1)
         return torch.equal(known.to(positions.device), positions)
 
     def text_steps(self) -> list[float]:
@@ -168,11 +168,11 @@ def _check_cut(prompts: BatchPositions, new: Tensor) -> None:
     Raises:
         ValueError: the first of the ``new [1 + R, B, S]`` positions differs from the one in its prompt.
     """
-    for row, length in enumerate(prompts.lengths.tolist()):
-        number = int(new[0, row, 0])
+    for sequence, length in enumerate(prompts.lengths.tolist()):
+        number = int(new[0, sequence, 0])
         if number < length:
-            place = int((prompts.prompt[0, row] == number).nonzero()[-1])
-            if not torch.equal(prompts.prompt[:, row, place], new[:, row, 0]):
+            place = int((prompts.prompt[0, sequence] == number).nonzero()[-1])
+            if not torch.equal(prompts.prompt[:, sequence, place], new[:, sequence, 0]):
                 raise ValueError(
                     f"the cache was cut to {number} of its prompt's {length} tokens, before an image or a "
                     "video ends: where text goes on can't be told; give `position_ids`"

@@ -200,12 +200,12 @@ def positions_dtype(plans: Iterable[SequencePlan]) -> type[np.int64 | np.float64
 
 
 def _spread(window: npt.NDArray[Any], block: VisualBlock, placed: BlockPositions) -> None:
-    order = None if block.tile is None else block.order()
+    indices = None if block.tile is None else block.token_indices()
     for axis, coordinates in enumerate(placed.coordinates):
-        if order is None:
+        if indices is None:
             window[axis].reshape(block.grid)[...] = coordinates
         else:
-            window[axis][order] = np.broadcast_to(coordinates, block.grid)
+            window[axis][indices] = np.broadcast_to(coordinates, block.grid)
 
 
 def grid_indices(block: VisualBlock) -> Iterator[Coordinates]:

@@ -65,7 +65,6 @@ class Circle(PositionDesign):
             )
 
     def layer_groups(self, layers: int) -> tuple[tuple[PositionDesign, ...], tuple[int, ...]]:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         if self.age == "none":
             return super().layer_groups(layers)
         plain = Grid(absolute_time=self.absolute_time, tokens_per_second=self.tokens_per_second)
@@ -78,7 +77,6 @@ class Circle(PositionDesign):
         return (self, plain), tuple(uses[self.age])
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = grid_indices(block)
         z = self.temporal_stride * t
         # Evenly spaced: the last is the largest, and the mean lies half way.

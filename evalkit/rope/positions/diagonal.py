@@ -26,7 +26,6 @@ class Diagonal(PositionDesign):
         require_positive("temporal_stride", self.temporal_stride)
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         frames, rows, columns = block.grid
         t, h, w = grid_indices(block)
         line = at.start + self.temporal_stride * t

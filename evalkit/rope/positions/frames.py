@@ -18,7 +18,6 @@ class Frames(PositionDesign):
     name = "frames"
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, _, _ = grid_indices(block)
         line = at.start + t
         return BlockPositions((line, line, line), at.start + block.grid[0])

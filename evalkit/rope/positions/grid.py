@@ -45,7 +45,6 @@ class Grid(PositionDesign):
             require_positive("tokens_per_second", self.tokens_per_second)
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         _, h, w = grid_indices(block)
         times = self._times(block)
         _, rows, columns = block.grid
@@ -56,7 +55,6 @@ class Grid(PositionDesign):
         return BlockPositions((t, at.start + h, at.start + w), at.start + extent + 1)
 
     def generation_start(self, next_position: float, largest: Callable[[], float]) -> float:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         return max(next_position, largest() + 1) if "hf5" in self.compat else next_position
 
     def _times(self, block: VisualBlock) -> Coordinates:

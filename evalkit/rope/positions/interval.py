@@ -28,7 +28,6 @@ class Interval(PositionDesign):
         require_positive("temporal_stride", self.temporal_stride)
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = grid_indices(block)
         frames, rows, columns = block.grid
         extent = max(self.temporal_stride * (frames - 1) + 1, rows, columns)

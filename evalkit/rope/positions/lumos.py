@@ -22,7 +22,6 @@ class Lumos(ScaledGrid):
     scale: tuple[float, float, float] = (4.0, 8.0, 8.0)
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         t, h, w = grid_indices(block)
         time, height, width = self.scale
         return BlockPositions(

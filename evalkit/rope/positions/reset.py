@@ -30,11 +30,9 @@ class SpatialReset(PositionDesign):
 
     @property
     def text_step(self) -> tuple[float, ...]:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         return (1.0, 1.0, 1.0) if self.text == "copy" else (1.0, 0.0, 0.0)
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         frames, rows, columns = block.grid
         t, h, w = grid_indices(block)
         origin = 0.0 if self.spatial_reset else at.start

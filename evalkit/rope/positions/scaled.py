@@ -25,7 +25,6 @@ class ScaledGrid(PositionDesign):
             require_positive("scale", value)
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         scaled = zip(self.scale, grid_indices(block), strict=True)
         coordinates = tuple(at.start + scale * index for scale, index in scaled)
         largest = max(scale * (size - 1) for scale, size in zip(self.scale, block.grid, strict=True))

@@ -15,6 +15,5 @@ class Sequential(PositionDesign):
     name = "sequential"
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
-        line = block.order() + at.start
+        line = block.token_indices() + at.start
         return BlockPositions((line, line, line), at.start + block.length)

@@ -30,12 +30,11 @@ class SmallSteps(PositionDesign):
             require_positive("span", self.span)
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
-        """See :class:`~evalkit.rope.positions.PositionDesign`."""
         count = block.length
         step = self.step if self.span is None else self.span / count
         last_text = at.start - 1
         # Products, not sums of steps: they are exact where the step is a power of two.
-        line = last_text + step * (block.order() + 1.0)
+        line = last_text + step * (block.token_indices() + 1.0)
         # A block of `span` ends where its length says, whatever rounding did to span / N * N.
         extent = step * count if self.span is None else self.span
         return BlockPositions((line, line, line), math.ceil(last_text + extent) + 1.0)

@@ -1,14 +1,12 @@
-"""``evalkit run --dry-run``: what would run, without running any of it."""
+"""``evalkit run --dry-run``: the prompts of a run, without running it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from evalkit.api import with_default_data_root
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.errors import MediaError
-from evalkit.core.strict_json import to_json
 from evalkit.core.task import Task
 from evalkit.core.types import Request, Sample
 from evalkit.models import describe_model
@@ -19,13 +17,11 @@ from evalkit.runner.inputs import load_inputs, load_tasks
 from evalkit.runner.requests import build_request
 from evalkit.runner.system_run import system_name
 
-_LISTED = 5
 
-
-def describe(spec: RunSpec, as_json: bool) -> str:
-    """Samples, prompt tokens and one rendered prompt for every system and task."""
+def plan_run(spec: RunSpec) -> dict[str, Any]:
+    """The run directory; samples, prompt tokens, problems and the first prompt of every system and task."""
     output = spec.run_path()
-    spec = with_all_steps(with_default_data_root(spec))
+    spec = with_all_steps(spec)
     tasks = load_tasks(spec)
     inputs = load_inputs(spec, tasks)
     found: list[dict[str, Any]] = []
@@ -34,20 +30,7 @@ def describe(spec: RunSpec, as_json: bool) -> str:
         for task in tasks:
             chosen = [each.sample for each in inputs.samples[task.name]]
             found.append({"arm": system_name(model), **_plan(model, task, chosen, spec)})
-    if as_json:
-        return to_json({"output": str(output), "plan": found})
-    lines = [f"would write to {output}"]
-    for entry in found:
-        lines.append(
-            f"{entry['arm']}  {entry['task']}: {entry['samples']} samples, "
-            f"{entry['prompt_tokens']} prompt tokens (longest {entry['longest_prompt']}), "
-            f"at most {entry['max_new_tokens']} new tokens each"
-        )
-        lines.extend(f"    can't be asked: {problem}" for problem in entry["errors"][:_LISTED])
-        if len(entry["errors"]) > _LISTED:
-            lines.append(f"    and {len(entry['errors']) - _LISTED} more")
-        lines.extend(f"    {line}" for line in entry["prompt"].splitlines())
-    return "\n".join(lines)
+    return {"output": str(output), "plan": found}
 
 
 def _plan(model: ModelInfo, task: Task, samples: Sequence[Sample], spec: RunSpec) -> dict[str, Any]:
