@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_decoder import RULES
+from test_decoder import TOKENS
 from tiny_qwen import PROMPTS, make_model
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
@@ -29,7 +29,7 @@ def logits(model: Any, item: Prepared | None = None) -> torch.Tensor:
     with torch.inference_mode():
         if item is None:
             return model(input_ids=TEXT).logits
-        return model(**prefill(model, installed_in(model), [item], RULES, qwen_inputs)[1]).logits
+        return model(**prefill(model, installed_in(model), [item], TOKENS, qwen_inputs)[1]).logits
 
 
 @pytest.mark.parametrize("heads", [4, 8])
@@ -93,7 +93,7 @@ def test_mrope_without_a_video_is_what_transformers_computes() -> None:
     (item,) = [item for item in PROMPTS if item.key == "two images"]
     install(model, VARIANTS["mrope"])
     ours = logits(model, item)
-    inputs = prefill(model, installed_in(model), [item], RULES, qwen_inputs)[1]
+    inputs = prefill(model, installed_in(model), [item], TOKENS, qwen_inputs)[1]
     uninstall(model)
     types = torch.from_numpy(item.token_types).int()[None]
     with torch.inference_mode():
@@ -105,7 +105,7 @@ def test_mrope_without_a_video_is_what_transformers_computes() -> None:
 def test_rope_index_of_a_left_padded_batch(text: str) -> None:
     model = make_model()
     installed = install(model, parse_variant(text))
-    _, inputs = prefill(model, installed, PROMPTS, RULES, qwen_inputs)
+    _, inputs = prefill(model, installed, PROMPTS, TOKENS, qwen_inputs)
     width = inputs["input_ids"].shape[1]
     types = torch.zeros_like(inputs["input_ids"])
     for row, item in enumerate(PROMPTS):
