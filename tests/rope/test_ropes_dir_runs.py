@@ -168,7 +168,7 @@ def test_a_model_is_loaded_from_python(tmp_path: Path, ropes: Path) -> None:
     model = load_model(str(folder), rope="half-i", ropes_dirs=[str(ropes)])
     assert str(installed_in(model.module).variant) == "half-i"
     model.module.save_pretrained(folder)
-    assert str(load_model(str(folder), ropes_dirs=[str(ropes)]).variant) == "half-i"
+    assert str(load_model(str(folder), ropes_dirs=[str(ropes)]).info.variant) == "half-i"
     with pytest.raises(UsageError, match="the checkpoint's `rope_variant` `half-i`"):
         load_model(str(folder))
 
