@@ -50,6 +50,7 @@ def command() -> None:
     metavar="NAMES",
     help="Measure without each of these, too; or `none`.",
 )
+@click.option("--deterministic", is_flag=True, help="Measure with `run --deterministic`, too.")
 @click.option("--compiled", is_flag=True, help="Measure with a compiled model, too.")
 @click.option("--lmms-python", metavar="PATH", help="Interpreter with lmms-eval, to measure that as well.")
 @click.option("--folder", metavar="DIR", help="Keep made checkpoints and media there.")

@@ -104,6 +104,11 @@ if TYPE_CHECKING:
 )
 @click.option("--compile", is_flag=True, help="Compile parts of the model first; pays in long runs.")
 @click.option(
+    "--deterministic",
+    is_flag=True,
+    help="In 16 bits too, give the same answers whatever is answered at the same time; slower.",
+)
+@click.option(
     "--mc-logits",
     is_flag=True,
     help="Of multiple-choice questions, take the likeliest letter instead of generating an answer.",

@@ -115,6 +115,7 @@ class RunSpec(BaseModel):
             are loaded together; None (or ``auto``) leaves it to the free memory.
         batch_size: upper limit on samples answered at a time; None leaves it to the budget.
         compile: compile the layers first, all but their attention.
+        deterministic: in 16 bits too, an answer depends on nothing but its prompt; slower.
         mc_logits: multiple-choice questions are answered by the likeliest of the options' letters.
         reasoning: rule that separates reasoning from answers before they are scored: ``tags``, or ``none``.
         audit: answers with a margin (in logits) below this are generated again, each alone, and compared.
@@ -161,6 +162,7 @@ class RunSpec(BaseModel):
     ] = None
     batch_size: Count | None = None
     compile: bool = False
+    deterministic: bool = False
     mc_logits: bool = False
     reasoning: str = TAGS
     audit: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evalkit.data.media import MEDIA_SECONDS
 from evalkit.engine.optimizations import Optimizations
@@ -18,6 +18,7 @@ class EngineConfig:
             together; None leaves it to the free memory.
         batch_size: upper limit on the samples that each model answers at a time.
         optimizations: what the engine may do to be fast.
+        deterministic: an answer depends on nothing but its prompt, in 16 bits too, which takes longer.
         media_seconds: how long reading a medium may take until its samples get an error.
     """
 
@@ -25,4 +26,12 @@ class EngineConfig:
     batch_tokens: int | None = None
     batch_size: int | None = None
     optimizations: Optimizations = field(default_factory=Optimizations)
+    deterministic: bool = False
     media_seconds: float = MEDIA_SECONDS
+
+    @property
+    def enabled(self) -> Optimizations:
+        """The optimizations that are used: a deterministic engine shares no prompt's computation."""
+        if not self.deterministic:
+            return self.optimizations
+        return replace(self.optimizations, prefix=False, packing=False, graphs=False)

@@ -44,6 +44,7 @@ def run_requests(
     batch_tokens: int | None = None,
     batch_size: int | None = None,
     optimizations: Optimizations | None = None,
+    deterministic: bool = False,
     stats: EngineCounters | None = None,
 ) -> None:
     """Answer every request exactly once; ``on_batch`` gets responses as they are finished.
@@ -60,6 +61,7 @@ def run_requests(
         batch_tokens: limit on tokens.
         batch_size: limit on samples.
         optimizations: all of them unless told otherwise.
+        deterministic: see :class:`~evalkit.engine.config.EngineConfig`.
         stats: counts are added to it.
 
     Raises:
@@ -70,6 +72,7 @@ def run_requests(
         batch_tokens=batch_tokens,
         batch_size=batch_size,
         optimizations=optimizations or Optimizations(),
+        deterministic=deterministic,
     )
     groups = plan_requests(model.info.preprocessor, [requests], config)
     # Closed here and now if the run is interrupted: its worker processes must not outlive it.
@@ -96,7 +99,8 @@ def generate_groups(
             Scheduler(
                 model=model,
                 budget=_budget(model, config, len(models)),
-                optimizations=config.optimizations,
+                optimizations=config.enabled,
+                deterministic=config.deterministic,
                 stats=stats,
                 incoming=map(partial(_for_model, number), own),
             )
@@ -153,6 +157,7 @@ class Scheduler:
         waiting: groups that are not prefilled yet.
         sequences: all that is waiting or running, by the identity of its prepared prompt.
         undelivered: finished responses.
+        deterministic: see :class:`EngineConfig`.
         admitting: whether groups may join the running batch.
         running_peak: sequences running after the last prefill.
     """
@@ -160,6 +165,7 @@ class Scheduler:
     model: Model
     budget: Budget
     optimizations: Optimizations
+    deterministic: bool = False
     stats: EngineCounters
     incoming: Iterator[list[KeyedPreparation]]
     groups_taken: int = 0
@@ -327,7 +333,12 @@ class Scheduler:
 
     def _new_decoder(self) -> Decoder:
         enabled = self.optimizations
-        return self.model.decoder(self.stats, uncached_vision=not enabled.vision, graphs=enabled.graphs)
+        return self.model.decoder(
+            self.stats,
+            uncached_vision=not enabled.vision,
+            graphs=enabled.graphs,
+            deterministic=self.deterministic,
+        )
 
     def _fail(self, item: Prepared, problem: str) -> None:
         self._finish(self.sequences[id(item)], Generation("", (), "error", error=problem))

@@ -10,7 +10,7 @@ is laid out.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -26,6 +26,12 @@ from evalkit.inference.base import MAX_PREFILL_TOKENS, Finished, PrefixGroup
 from evalkit.inference.compile import uncompiled
 from evalkit.inference.counters import EngineCounters
 from evalkit.inference.cuda_graphs import Capture, GraphRunner, all_sequences, last_tokens
+from evalkit.inference.fixed_shapes import (
+    SingleDecodeAttention,
+    fixed_batches,
+    next_cache_slots,
+    padded,
+)
 from evalkit.inference.kv_cache import DecodeAttention, KVCache, kv_caches_of, merge_kv_caches
 from evalkit.inference.prefill import PrefillBatch, prefill_batch_of, split_by_tokens
 from evalkit.inference.sampler import select_tokens
@@ -84,7 +90,8 @@ class HfDecoder:
     """See :class:`evalkit.inference.base.Decoder`.
 
     ``uncached_vision`` encodes every medium anew and alone, for comparison. ``capture`` captures decode steps
-    as CUDA graphs; with None, every kernel is launched.
+    as CUDA graphs; with None, every kernel is launched. ``deterministic`` computes every medium, prompt and
+    decode step in shapes that depend on the sequence alone, so that its answer does, too, in 16 bits.
     """
 
     model: Any
@@ -95,6 +102,7 @@ class HfDecoder:
     stats: EngineCounters = field(default_factory=EngineCounters)
     uncached_vision: bool = False
     capture: Capture | None = None
+    deterministic: bool = False
     _kv_caches: list[KVCache] = field(default_factory=list)
     _pending_prefills: list[_PendingPrefill] = field(default_factory=list)
 
@@ -118,7 +126,14 @@ class HfDecoder:
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
         """See :class:`evalkit.inference.base.Decoder`."""
         self._graph_runner.release()  # it would hold caches that are about to be merged
-        new = [self._prefill(batch) for batch in split_by_tokens(prefix_groups, MAX_PREFILL_TOKENS)]
+        if self.deterministic:
+            prefix_groups = [
+                PrefixGroup((item,), item.prefix)
+                for prefix_group in prefix_groups
+                for item in prefix_group.items
+            ]
+        batches = split_by_tokens(prefix_groups, 1 if self.deterministic else MAX_PREFILL_TOKENS)
+        new = [self._prefill(batch) for batch in batches]
         sequences = self._finish_prefills()
         self._pending_prefills = new
         return self._finished(sequences)
@@ -131,7 +146,8 @@ class HfDecoder:
         with self.stats.stage("decode"):
             self._compact()
             sequences = self._decoding()
-            self._accept(sequences, self._select_tokens(sequences, self._decode(sequences)))
+            for batch, hidden in self._decode(sequences):
+                self._accept(batch, self._select_tokens(batch, hidden))
             self.stats.counts["steps"] += 1
         for kv_cache in self._kv_caches:
             kv_cache.advance()
@@ -161,7 +177,7 @@ class HfDecoder:
         with self.stats.stage("vision"):
             first_items = [prefix_group.items[0] for prefix_group in prefix_groups]
             features = self.vision_encoder.features(
-                first_items, self.stats, uncached_vision=self.uncached_vision
+                first_items, self.stats, uncached_vision=self.uncached_vision, alone=self.deterministic
             )
         with self.stats.stage("prefill"):
             ids = to_device(batch.token_ids, self.model.device)
@@ -197,8 +213,11 @@ class HfDecoder:
         self._pending_prefills = []
         return sequences
 
-    def _decode(self, sequences: Sequence[SequenceState]) -> Tensor:
-        """Hidden states ``[m, hidden]`` after the last token of every running sequence."""
+    def _decode(self, sequences: Sequence[SequenceState]) -> Iterator[tuple[Sequence[SequenceState], Tensor]]:
+        """Batches of running sequences, with hidden states ``[m, hidden]`` after the last token of each."""
+        if self.deterministic:
+            yield from self._decode_in_fixed_shapes(sequences)
+            return
         hidden = self._graph_runner.step(self._kv_caches, self._forward_tokens, self._positions)
         if hidden is None:
             metadata = [
@@ -207,7 +226,18 @@ class HfDecoder:
             attend = DecodeAttention(self._kv_caches, metadata).attend
             ids = to_device(last_tokens(sequences), self.model.device)
             hidden = self._forward_tokens(ids, self._positions(sequences), attend)
-        return hidden
+        yield sequences, hidden
+
+    def _decode_in_fixed_shapes(
+        self, sequences: Sequence[SequenceState]
+    ) -> Iterator[tuple[Sequence[SequenceState], Tensor]]:
+        """See :mod:`evalkit.inference.fixed_shapes`; hidden states beyond the sequences are padding."""
+        slots = next_cache_slots(self._kv_caches)
+        for part in fixed_batches(len(sequences)):
+            batch = sequences[part]
+            ids = to_device(padded(last_tokens(batch)), self.model.device)
+            attend = SingleDecodeAttention(slots[part]).attend
+            yield batch, self._forward_tokens(ids, padded(self._positions(batch)), attend)
 
     def _forward_tokens(self, ids: Tensor, positions: Tensor, attend: AttentionFn) -> Tensor:
         """Hidden states ``[m, hidden]`` of one token of each sequence."""

@@ -18,9 +18,11 @@ def select_tokens(
     """For each sequence the likeliest token (of equals, the lowest id), its margin over the next one, and
     whether all its logits are finite. A sequence with ``choices`` gets one of these.
 
-    ``head``: the language model's head; ``hidden [m, hidden]``: states after the last token of each.
+    ``head``: the language model's head; ``hidden [m, hidden]``: states after the last token of each, and
+    beyond them padding.
     """
     logits = _logits(head, hidden.to(head.weight.device))  # a model may be spread over devices
+    logits = logits[: len(sequences)]
     finite = are_finite(logits)
     banned = torch.tensor(banned_token_ids, dtype=torch.long)
     logits.index_fill_(1, to_device(banned, logits.device), -torch.inf)

@@ -36,11 +36,17 @@ class VisionEncoder:
     _cache: OrderedDict[Hashable, Features] = field(default_factory=OrderedDict)
 
     def features(
-        self, items: Sequence[Prepared], stats: EngineCounters, *, uncached_vision: bool = False
+        self,
+        items: Sequence[Prepared],
+        stats: EngineCounters,
+        *,
+        uncached_vision: bool = False,
+        alone: bool = False,
     ) -> list[Features]:
         """Features of all media of prompts, in the order of their appearance.
 
-        ``uncached_vision``: encode every medium anew and alone, for comparison.
+        ``uncached_vision``: encode every medium anew and alone, for comparison. ``alone``: in a call of its
+        own, so that its features depend on no other medium or model.
         """
         media = [
             (_cache_key(item, number), each) for item in items for number, each in enumerate(item.vision)
@@ -49,7 +55,7 @@ class VisionEncoder:
             stats.counts["media"] += len(media)
             return [self.encode(self.model, [each], self.normalise)[0] for _, each in media]
         missing = {key: each for key, each in media if key not in self._cache}
-        found = self._encode_missing(missing, stats)
+        found = self._encode_alone(missing, stats) if alone else self._encode_missing(missing, stats)
         found |= {key: self._cache[key] for key, _ in media if key in self._cache}
         self._store(found)
         return [found[key] for key, _ in media]
@@ -58,6 +64,12 @@ class VisionEncoder:
         """Empty the cache, and those of the encoders that share the tower."""
         for encoder in self.shared_with or [self]:
             encoder._cache.clear()
+
+    def _encode_alone(
+        self, missing: dict[Hashable, VisionInput], stats: EngineCounters
+    ) -> dict[Hashable, Features]:
+        stats.counts["media"] += len(missing)
+        return {key: self.encode(self.model, [each], self.normalise)[0] for key, each in missing.items()}
 
     def _encode_missing(
         self, missing: dict[Hashable, VisionInput], stats: EngineCounters

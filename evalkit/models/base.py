@@ -195,9 +195,15 @@ class Model(Protocol):
         ...
 
     def decoder(
-        self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
+        self,
+        stats: EngineCounters | None = None,
+        *,
+        uncached_vision: bool = False,
+        graphs: bool = True,
+        deterministic: bool = False,
     ) -> Decoder:
         """A new, empty decoder, which counts into ``stats``; ``uncached_vision`` encodes every medium of
-        every request anew; ``graphs`` captures decode steps as CUDA graphs where that is possible.
+        every request anew; ``graphs`` captures decode steps as CUDA graphs where that is possible;
+        ``deterministic``: answers depend on nothing but their prompt, in 16 bits too.
         """
         ...

@@ -294,7 +294,12 @@ class HfModel:
         )
 
     def decoder(
-        self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
+        self,
+        stats: EngineCounters | None = None,
+        *,
+        uncached_vision: bool = False,
+        graphs: bool = True,
+        deterministic: bool = False,
     ) -> HfDecoder:
         """See :class:`evalkit.models.base.Model`."""
         captured = graphs and [each.type for each in devices_of(self.module)] == ["cuda"]
@@ -306,6 +311,7 @@ class HfModel:
             text=self.detokenize,
             stats=stats or EngineCounters(),
             uncached_vision=uncached_vision,
+            deterministic=deterministic,
             capture=cuda_graph if captured else None,
         )
 

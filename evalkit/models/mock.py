@@ -147,7 +147,12 @@ class MockModel:
         """No limit."""
 
     def decoder(
-        self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
+        self,
+        stats: EngineCounters | None = None,
+        *,
+        uncached_vision: bool = False,
+        graphs: bool = True,
+        deterministic: bool = False,
     ) -> OneShotDecoder:
         """See :class:`evalkit.models.base.Model`."""
         return OneShotDecoder(self.generate)

@@ -70,12 +70,15 @@ def engine_config_of(spec: RunSpec, executor: Executor) -> EngineConfig:
         batch_tokens=spec.batch_tokens,
         batch_size=spec.batch_size,
         optimizations=Optimizations.without(*spec.without),
+        deterministic=spec.deterministic,
         media_seconds=spec.media_timeout,
     )
 
 
 def _batching(spec: RunSpec) -> tuple[str, ...]:
     """The options that decide which requests share a computation, as the user would write them."""
+    if spec.deterministic:
+        return ("deterministic",)
     limits = {"batch size": spec.batch_size, "batch tokens": spec.batch_tokens}
     enabled = Optimizations.without(*spec.without)
     # Preprocessing together or alone gives the same bytes.

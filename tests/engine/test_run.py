@@ -60,7 +60,12 @@ class FakeModel:
         pass
 
     def decoder(
-        self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
+        self,
+        stats: EngineCounters | None = None,
+        *,
+        uncached_vision: bool = False,
+        graphs: bool = True,
+        deterministic: bool = False,
     ) -> OneShotDecoder:
         return OneShotDecoder(self.generate)
 

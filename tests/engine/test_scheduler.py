@@ -102,7 +102,12 @@ class SteppingModel:
         pass
 
     def decoder(
-        self, stats: EngineCounters | None = None, *, uncached_vision: bool = False, graphs: bool = True
+        self,
+        stats: EngineCounters | None = None,
+        *,
+        uncached_vision: bool = False,
+        graphs: bool = True,
+        deterministic: bool = False,
     ) -> WordByWord:
         self.decoders.append(WordByWord(self.fits))
         return self.decoders[-1]

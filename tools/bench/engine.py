@@ -51,6 +51,7 @@ class EngineBench:
             all; None means all.
         workers: preprocessing processes of the engine; None means none on a CPU, else one per free core.
         optimizations: names of those without each of which the engine is measured too; None means all.
+        deterministic: whether to measure the engine with `--deterministic` too.
         compiled: whether to measure the engine with a compiled model too.
         lmms_python: interpreter of an environment with lmms-eval.
         folder: where generated checkpoints and media are kept; None means for this run only.
@@ -68,6 +69,7 @@ class EngineBench:
     data_root: str | None = None
     workers: int | None = None
     optimizations: tuple[str, ...] | None = None
+    deterministic: bool = False
     compiled: bool = False
     lmms_python: str | None = None
     folder: str | None = None
@@ -129,6 +131,8 @@ class _Bench:
         engine = self.engine("engine")
         rows = [SystemResult("naive", *naive(self.model, self.baseline_requests)), *self.lmms(), one, engine]
         rows += self.ablations()
+        if self.options.deterministic:
+            rows.append(self.engine("engine, deterministic", deterministic=True))
         report = self.summary(engine)
         if self.options.compiled:
             seconds = compile_parts(self.model.module, self.model.info.adapter.compile_tower)
@@ -168,6 +172,7 @@ class _Bench:
         *,
         workers: int | None = None,
         batch_size: int | None = None,
+        deterministic: bool = False,
     ) -> SystemResult:
         responses: list[Response] = []
         stats = EngineCounters()
@@ -180,6 +185,7 @@ class _Bench:
                 workers=self.workers if workers is None else workers,
                 batch_size=batch_size,
                 optimizations=optimizations,
+                deterministic=deterministic,
                 stats=stats,
             )
         return SystemResult(name, usage, {each.key: each.text for each in responses}, responses, stats)
