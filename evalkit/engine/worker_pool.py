@@ -13,6 +13,7 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -33,8 +34,11 @@ PRELOADED = (
 
 WORKER_DIED = "the worker process that read it died (out of memory, or a crash in a decoder library)"
 
-START_ATTEMPTS = 3
-"""How often a worker process is started until its job is given up."""
+START_ATTEMPTS = 5
+FIRST_RETRY_SECONDS = 0.2
+"""How often a worker process is started until its job is given up; the second attempt waits so long, and each
+further one twice as long. A fork server that was just killed takes a while to be gone.
+"""
 
 START_SECONDS = 600.0
 """How long a process may take to start, and to import what a job needs."""
@@ -192,6 +196,7 @@ class ProcessRunner:
                 self.end()
                 if attempt == START_ATTEMPTS:
                     raise (error if isinstance(error, OSError) else WorkerDied) from None
+                time.sleep(FIRST_RETRY_SECONDS * 2 ** (attempt - 1))
             else:
                 return
 

@@ -238,6 +238,7 @@ def test_a_process_that_never_starts_is_said(error: Exception, monkeypatch: pyte
         raise error
 
     monkeypatch.setattr(multiprocessing.get_context("forkserver").Process, "start", fail)
+    monkeypatch.setattr("evalkit.engine.worker_pool.START_ATTEMPTS", 2)
     with WorkerPool(1) as pool:
         found = pool.submit(partial(steps, 5), 60)
         if isinstance(error, OSError):
