@@ -24,8 +24,8 @@ FEATURE_CACHE_BYTES = 2 << 30
 class VisionEncoder:
     """The vision tower and connector of a transformers model, and the features of the media encoded last.
 
-    ``connector``: see :class:`~evalkit.models.hf_model.FamilyAdapter`. ``shared_with``: encoders of the
-    models that share the tower, this one included, in a fixed order; what one encodes is cached for all.
+    ``connector``: see :class:`~evalkit.models.families.adapter.FamilyAdapter`. ``shared_with``: encoders of
+    the models that share the tower, this one included, in a fixed order; what one encodes is cached for all.
     """
 
     model: Any

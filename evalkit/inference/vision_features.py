@@ -53,7 +53,7 @@ def encode_for_models(
 
     Variants that were trained from one base with a frozen tower differ in their connectors: each model's
     own computes its features, by the same operations as if it were alone. ``connector``: see
-    :class:`~evalkit.models.hf_model.FamilyAdapter`.
+    :class:`~evalkit.models.families.adapter.FamilyAdapter`.
     """
     by_weights: dict[object, list[int]] = {}
     for number, model in enumerate(models):

@@ -22,9 +22,10 @@ from evalkit.inference.sequence import segments_of
 from evalkit.models.base import LoadConfig
 from evalkit.models.checkpoints.folder_kind import describe_folder
 from evalkit.models.checkpoints.source import Source
+from evalkit.models.families.adapter import FamilyAdapter
 from evalkit.models.families.registry import adapter_of
 from evalkit.models.generation_config import generation_note
-from evalkit.models.hf_model import FamilyAdapter, OpenedCheckpoint, open_checkpoint
+from evalkit.models.hf_model import OpenedCheckpoint, open_checkpoint
 from evalkit.models.loading import find_model
 from evalkit.models.processor import quietly
 from evalkit.models.processor_reference import film, our_pixels, picture, pixel_names, processor_inputs

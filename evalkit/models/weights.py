@@ -31,7 +31,7 @@ def load_weights(
 ) -> Any:
     """A transformers model in evaluation mode. All its weights come from the checkpoint, and all of those are
     used; an adapter is merged; there is an embedding for every token of the tokenizer. ``model_class``: see
-    :func:`class_of`; ``pad_modules``: see :class:`~evalkit.models.hf_model.FamilyAdapter`.
+    :func:`class_of`; ``pad_modules``: see :class:`~evalkit.models.families.adapter.FamilyAdapter`.
 
     Raises:
         UsageError: there is no such device map.

@@ -16,7 +16,7 @@ from torch import nn
 
 from evalkit.core.types import Prepared, VisionInput
 from evalkit.engine.scheduler import MAX_RUNNING_SEQUENCES
-from evalkit.models.hf_model import FamilyAdapter
+from evalkit.models.families.adapter import FamilyAdapter
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Reader:
     def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
         reader = self._open(path)
-        check_places(path, "decord", len(reader), known)
+        check_places(path, "decord", len(reader), known.container, len(known.timestamps))
         pending = deque(indices)
         # Not `get_batch` or `skip_frames`: past a keyframe they may give other pictures (open GOPs, intra
         # refresh), without a word.

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from evalkit.core.errors import EnvironmentProblem, MediaError
-
-if TYPE_CHECKING:
-    from evalkit.data.video.probe import VideoInfo
 
 
 def damaged(path: str, why: str) -> MediaError:
@@ -31,16 +26,16 @@ def missing(backend: str, why: str) -> EnvironmentProblem:
     )
 
 
-def check_places(path: str, backend: str, counted: int, known: VideoInfo) -> None:
+def check_places(path: str, backend: str, counted: int, container: str, packets: int) -> None:
     """Make sure that a decoder which is asked for frames by their place counts as the packets do.
 
     Raises:
         MediaError: it doesn't, and would show other frames.
     """
-    if known.container == "mpegts":
+    if container == "mpegts":
         why = f"{backend} leaves out frames of transport streams, so its count of them can't be relied on"
-    elif counted != len(known.timestamps):
-        why = f"{backend} counts {counted} frames in it, and its packets make {len(known.timestamps)}"
+    elif counted != packets:
+        why = f"{backend} counts {counted} frames in it, and its packets make {packets}"
     else:
         return
     raise MediaError(f"video `{path}` can't be read with {backend}", why, "use the video backend `pyav`")

@@ -34,7 +34,7 @@ class Reader:
     def read(self, path: str, known: VideoInfo, indices: Sequence[int]) -> Iterator[npt.NDArray[np.uint8]]:
         """See :class:`evalkit.data.video.VideoReader`."""
         decoder = self._open(path)
-        check_places(path, "torchcodec", len(decoder), known)
+        check_places(path, "torchcodec", len(decoder), known.container, len(known.timestamps))
         pending, length = deque(indices), indices[-1] + 1
         # Every frame up to the last one wanted: where torchcodec skips, it seeks, and past a keyframe some
         # streams then decode to other pictures (open GOPs, intra refresh), without a word.

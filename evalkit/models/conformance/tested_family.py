@@ -15,8 +15,9 @@ from evalkit.core.types import MediaRef, Prepared, Request, Text
 from evalkit.inference.base import PrefixGroup, generate_all
 from evalkit.models.base import LoadConfig
 from evalkit.models.conformance.checkpoint import END, PAD, TinyCheckpoint
+from evalkit.models.families.adapter import FamilyAdapter
 from evalkit.models.families.registry import FAMILIES, adapter_of
-from evalkit.models.hf_model import FamilyAdapter, HfModel
+from evalkit.models.hf_model import HfModel
 from evalkit.models.loading import describe_model
 from evalkit.models.processor_reference import film, our_pixels, picture, pixel_names, processor_inputs
 from evalkit.rope.hf.install import install

@@ -19,7 +19,7 @@ from evalkit.models import families
 from evalkit.models.families.family import Family
 
 if TYPE_CHECKING:
-    from evalkit.models.hf_model import FamilyAdapter
+    from evalkit.models.families.adapter import FamilyAdapter
     from evalkit.rope.hf.layouts import TokenLayout
 
 ENTRY_POINTS = "evalkit.families"

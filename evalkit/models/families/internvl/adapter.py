@@ -10,6 +10,7 @@ from evalkit.core.types import VisionInput
 from evalkit.inference.normalisation import Normalisations, normalised
 from evalkit.inference.vision_features import Features
 from evalkit.models import hf_model, tiles
+from evalkit.models.families.adapter import FamilyAdapter
 from evalkit.models.families.internvl import FAMILY
 from evalkit.models.families.internvl.layout import LAYOUT
 from evalkit.models.families.internvl.preprocess import InternVLPreprocessor
@@ -26,7 +27,7 @@ def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) 
     return found
 
 
-FAMILY_ADAPTER = hf_model.FamilyAdapter(
+FAMILY_ADAPTER = FamilyAdapter(
     family=FAMILY,
     model_class="InternVLForConditionalGeneration",
     placeholders=InternVLPreprocessor.placeholders,

@@ -13,6 +13,7 @@ from evalkit.core.types import VisionInput
 from evalkit.inference.normalisation import Normalisations, normalised
 from evalkit.inference.vision_features import Features
 from evalkit.models import hf_model, tiles
+from evalkit.models.families.adapter import FamilyAdapter
 from evalkit.models.families.llava_onevision import FAMILY
 from evalkit.models.families.llava_onevision.layout import LAYOUT
 from evalkit.models.families.llava_onevision.preprocess import LlavaPreprocessor
@@ -66,7 +67,7 @@ def _video(model: Any, video: VisionInput, normalise: Normalisations) -> Tensor:
     return torch.cat([frames, model.model.image_newline[None]])  # transformers before 5.20 adds it elsewhere
 
 
-FAMILY_ADAPTER = hf_model.FamilyAdapter(
+FAMILY_ADAPTER = FamilyAdapter(
     family=FAMILY,
     model_class="LlavaOnevisionForConditionalGeneration",
     placeholders=LlavaPreprocessor.placeholders,

@@ -16,6 +16,7 @@ from evalkit.inference.memory import max_patches_per_call
 from evalkit.inference.normalisation import Normalisations, normalised
 from evalkit.inference.vision_features import Features
 from evalkit.models import hf_model
+from evalkit.models.families.adapter import FamilyAdapter
 from evalkit.models.families.paddleocr_vl import FAMILY
 from evalkit.models.families.paddleocr_vl.preprocess import PaddleOCRPreprocessor
 from evalkit.models.tiles import media_batches
@@ -62,7 +63,7 @@ def _derived(tower: Any, grids: Tensor, device: torch.device) -> dict[str, Any]:
     return moved | {"max_seqlen": int(cu_seqlens.diff().max())}
 
 
-FAMILY_ADAPTER = hf_model.FamilyAdapter(
+FAMILY_ADAPTER = FamilyAdapter(
     family=FAMILY,
     model_class="PaddleOCRVLForConditionalGeneration",
     placeholders=PaddleOCRPreprocessor.placeholders,

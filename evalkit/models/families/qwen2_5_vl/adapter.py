@@ -10,6 +10,7 @@ from typing import Any
 from evalkit.models import hf_model
 from evalkit.models.families._qwen.preprocess import QwenPreprocessor
 from evalkit.models.families._qwen.vision import compile_tower, encode
+from evalkit.models.families.adapter import FamilyAdapter
 from evalkit.models.families.qwen2_5_vl import FAMILY
 from evalkit.rope.hf.layouts.grid_inputs import GRIDS
 
@@ -22,7 +23,7 @@ def _time_in_seconds(config: Any) -> dict[str, Any]:
     return {"absolute_time": True, "tokens_per_second": float(config.vision_config.tokens_per_second)}
 
 
-FAMILY_ADAPTER = hf_model.FamilyAdapter(
+FAMILY_ADAPTER = FamilyAdapter(
     family=FAMILY,
     model_class="Qwen2_5_VLForConditionalGeneration",
     placeholders=QwenPreprocessor.placeholders,

@@ -8,6 +8,7 @@ from typing import Any
 from evalkit.models import hf_model
 from evalkit.models.families._qwen.preprocess import QwenPreprocessor
 from evalkit.models.families._qwen.vision import compile_tower, encode
+from evalkit.models.families.adapter import FamilyAdapter
 from evalkit.models.families.qwen2_vl import FAMILY
 from evalkit.rope.hf.layouts.grid_inputs import GRIDS
 
@@ -17,7 +18,7 @@ def _vision_width(config: Any) -> tuple[int, int]:
     return vision.embed_dim, int(vision.embed_dim * vision.mlp_ratio)
 
 
-FAMILY_ADAPTER = hf_model.FamilyAdapter(
+FAMILY_ADAPTER = FamilyAdapter(
     family=FAMILY,
     model_class="Qwen2VLForConditionalGeneration",
     placeholders=QwenPreprocessor.placeholders,

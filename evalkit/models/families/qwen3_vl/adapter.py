@@ -7,6 +7,7 @@ from functools import partial
 from evalkit.models import hf_model
 from evalkit.models.families._qwen.preprocess import QwenPreprocessor
 from evalkit.models.families._qwen.vision import compile_tower, encode
+from evalkit.models.families.adapter import FamilyAdapter
 from evalkit.models.families.qwen3_vl import FAMILY
 from evalkit.models.processor import Processor
 from evalkit.rope.hf.layouts.grid_inputs import GRIDS_BY_FRAME
@@ -23,7 +24,7 @@ def _video_limits_note(processor: Processor) -> str | None:
     )
 
 
-FAMILY_ADAPTER = hf_model.FamilyAdapter(
+FAMILY_ADAPTER = FamilyAdapter(
     family=FAMILY,
     model_class="Qwen3VLForConditionalGeneration",
     placeholders=QwenPreprocessor.placeholders,
