@@ -139,6 +139,7 @@ def test_runs_of_any_batch_size_store_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("name", TINY)
 def test_an_answer_depends_on_its_prompt_alone_on_a_gpu(name: str) -> None:
     family = TINY[name]
