@@ -34,6 +34,9 @@ ROPES = ("vanilla", "mrope")
 LIMIT_SECONDS = 300.0
 """A command that is neither done nor killed by then hangs."""
 
+HUNG = -1000
+"""Its exit code here."""
+
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 
@@ -131,44 +134,64 @@ def memory_of(process: psutil.Process) -> int:
     return max(sizes)
 
 
-def live(soak: Soak, fault: str, alive_seconds: float) -> Life:
-    """Start the run, do ``fault`` to it after a while, and wait for its end."""
+def live(soak: Soak, fault: str) -> Life:
+    """Start the run and, from the first answers on, do ``fault`` to it now and then; after some seconds it is
+    killed. ``none`` leaves it to its end.
+    """
     clock = soak.folder / "clock" if fault == "clock jumps" else None
     if clock:
         clock.write_text("+0")
     more = ["--devices", "cpu,cpu"] if fault == "engine killed" else ["--workers", "2"]
-    began = time.monotonic()
+    began, written = time.monotonic(), _journal_bytes(soak.run)
     child = soak.start(*more, clock=clock)
     process, peak, done = psutil.Process(child.pid), 0, []
-    act_at, ballast = began + alive_seconds, soak.disk / "ballast"
+    ballast, act_at, end_at = soak.disk / "ballast", float("inf"), float("inf")
     try:
         while child.poll() is None and time.monotonic() - began < LIMIT_SECONDS:
-            peak = max(peak, memory_of(process))
-            if time.monotonic() >= act_at and (happened := _act(soak, fault, process, ballast, clock)):
+            peak, now = max(peak, memory_of(process)), time.monotonic()
+            if act_at == float("inf") and fault != "none" and _journal_bytes(soak.run) > written:
+                act_at, end_at = now + soak.random.uniform(0, 3), now + soak.random.uniform(4, 9)
+            if now >= end_at:
+                process.kill()
+                done.append("driver killed")
+                break
+            if now >= act_at and (happened := _act(soak, fault, process, ballast, clock)):
                 done.append(happened)
-                act_at = time.monotonic() + soak.random.uniform(1, 4)
-            time.sleep(0.2)
-        hung = child.poll() is None
-        if hung:
+                act_at = now + soak.random.uniform(0.5, 2)
+            time.sleep(0.1)
+        if hung := child.poll() is None and "driver killed" not in done:
             os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
     finally:
         ballast.unlink(missing_ok=True)
-    said = child.communicate()[0]
-    for each in psutil.process_iter(
-        ["pid"]
-    ):  # what a killed driver left behind ends by itself, but not at once
+    said = _end_session(child)
+    return Life(
+        faults=done,
+        exit_code=HUNG if hung else child.returncode,
+        records=len(journalled(soak.run)),
+        peak_bytes=peak,
+        seconds=time.monotonic() - began,
+        said=said,
+    )
+
+
+def _end_session(child: subprocess.Popen[str]) -> str:
+    """What was printed; whatever a killed driver left behind ends by itself, but not at once."""
+    for each in psutil.process_iter(["pid"]):
         with suppress(psutil.Error, ProcessLookupError):
             if os.getsid(each.pid) == child.pid:
                 each.kill()
-    code = -1 if hung else child.returncode
-    return Life(done, code, len(journalled(soak.run)), peak, time.monotonic() - began, said)
+    return child.communicate()[0]
+
+
+def _journal_bytes(run: Path) -> int:
+    return sum(path.stat().st_size for path in (run / "journal").glob("*.jsonl"))
 
 
 def _act(soak: Soak, fault: str, process: psutil.Process, ballast: Path, clock: Path | None) -> str | None:
     """Do something to a run; what was done, or None if it is too early for it."""
-    if fault == "driver killed":
-        process.kill()
-        return fault
+    if fault in ("driver killed", "none"):
+        return None  # that comes at its time, whatever else is done
     if fault in ("worker killed", "engine killed"):
         targets = descendants(process, is_worker if fault == "worker killed" else is_engine)
         if not targets:
@@ -211,12 +234,14 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 def differences(run: Path, undisturbed: Path) -> list[str]:
-    """What a run has that another has not, by their records; times of answering are not compared."""
+    """How the records of two runs differ, but for the times of answering and the checksum over them."""
     kept: list[dict[str, Any]] = [{}, {}]
     for found, each in zip(kept, (run, undisturbed), strict=True):
         for line in (each / "records.jsonl").read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
-            found[record["key"]] = {key: value for key, value in record.items() if key != "seconds"}
+            found[record["key"]] = {
+                key: value for key, value in record.items() if key not in ("seconds", "crc32")
+            }
     mine, theirs = kept
     problems = [f"{len(set(theirs) - set(mine))} records are lost"] if set(theirs) - set(mine) else []
     problems += [f"{len(set(mine) - set(theirs))} records are invented"] if set(mine) - set(theirs) else []
@@ -241,11 +266,11 @@ def soak(folder: Path, samples: int, lives: int, seed: int) -> int:
         say(f"{size * len(TASKS) * len(ROPES):,} samples; faults: {', '.join(kinds)}")
         for number in range(lives):
             fault = kinds[number % len(kinds)]
-            state.lives.append(live(state, fault, state.random.uniform(3, 12)))
+            state.lives.append(live(state, fault))
             _print(number, state.lives[-1])
-            if state.lives[-1].exit_code == 0 and number > len(kinds):
+            if state.lives[-1].exit_code == 0:
                 break
-        state.lives.append(live(state, "none", LIMIT_SECONDS))
+        state.lives.append(live(state, "none"))
         _print(len(state.lives) - 1, state.lives[-1])
         return _verdict(state)
 
@@ -268,7 +293,7 @@ def _verdict(state: Soak) -> int:
         f"{count} keys twice" for count in [sum(n > 1 for n in journalled(state.run).values())] if count
     ]
     problems += ["the last life did not finish it"] if state.lives[-1].exit_code != 0 else []
-    problems += ["a life hung"] if any(each.exit_code == -1 for each in state.lives) else []
+    problems += ["a life hung"] if any(each.exit_code == HUNG for each in state.lives) else []
     problems += ["a traceback was printed"] if any("Traceback" in each.said for each in state.lives) else []
     problems += differences(state.run, state.folder / "undisturbed") if not problems else []
     faults = Counter(name for each in state.lives for name in each.faults)
