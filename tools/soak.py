@@ -245,8 +245,12 @@ def differences(run: Path, undisturbed: Path) -> list[str]:
     mine, theirs = kept
     problems = [f"{len(set(theirs) - set(mine))} records are lost"] if set(theirs) - set(mine) else []
     problems += [f"{len(set(mine) - set(theirs))} records are invented"] if set(mine) - set(theirs) else []
-    changed = sum(mine[key] != theirs[key] for key in set(mine) & set(theirs))
-    return problems + ([f"{changed} records differ"] if changed else [])
+    changed = [
+        {name for name in mine[key] if mine[key][name] != theirs[key].get(name)}
+        for key in mine.keys() & theirs
+    ]
+    fields = ", ".join(sorted(set().union(*changed)))
+    return problems + ([f"{sum(map(bool, changed))} records differ in {fields}"] if fields else [])
 
 
 def soak(folder: Path, samples: int, lives: int, seed: int) -> int:
