@@ -158,14 +158,21 @@ def sample_ids(tmp_path: Path) -> list[str]:
     return [record.sample_id for record in records(output)]
 
 
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ("The current node timed out during startup.\nMore.", "The current node timed out during startup."),
+        ("", "Exception"),
+    ],
+)
 def test_ray_that_does_not_start_is_said_in_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    says: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(**options: object) -> None:
-        raise Exception("The current node timed out during startup.\nMore.")  # as Ray words it, and as bare
+        raise Exception(says)  # as Ray words it, and as bare
 
     monkeypatch.setattr("ray.init", fail)
     words = ["run", "--model", "mock", "--tasks", "mini", "--devices", "cpu,cpu"]
     words += ["--output", str(tmp_path / "o")]
     assert run_cli(words) == 4
-    assert "why: The current node timed out during startup.\n" in capsys.readouterr().err
+    assert f"why: {why}\n" in capsys.readouterr().err

@@ -91,7 +91,7 @@ class RayExecutor:
             self.stop(0)
             raise EnvironmentProblem(
                 f"the engine died while it loaded `{spec.model}`",
-                str(error).splitlines()[0],
+                _first_line(error),
                 "give it more memory, or run with `--executor local` to see why",
             ) from None
 
@@ -219,7 +219,7 @@ class _Dispatch:
             return self._restart(engine, f"{type(cause).__name__}: {cause}")
         except ray.exceptions.RayError as error:
             del self.streams[stream]
-            return self._restart(engine, str(error).splitlines()[0])
+            return self._restart(engine, _first_line(error))
         self.fruitless[engine] = 0
         self.work_queue.complete.remote(engine, [(number, response.key) for response in batch])
         return [(number, batch)]
@@ -291,8 +291,8 @@ def _connect(ray: Any, cluster: bool) -> None:
         except Exception as error:  # noqa: BLE001 - Ray raises a bare one when its own processes don't start
             raise EnvironmentProblem(
                 "Ray, which the engines run on, did not start",
-                str(error).splitlines()[0],
-                "repeat the command; see the logs in /tmp/ray/session_latest/logs",
+                _first_line(error),
+                "repeat the command; the logs in Ray's session folder say more",
             ) from None
         return
     address = os.environ.get("RAY_ADDRESS", "auto")
@@ -307,7 +307,7 @@ def _connect(ray: Any, cluster: bool) -> None:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise EnvironmentProblem(
             f"no Ray cluster at `{address}`",
-            str(error).splitlines()[0],
+            _first_line(error),
             "start one by `ray start --head`, and say where it is in RAY_ADDRESS",
         ) from None
 
@@ -324,10 +324,15 @@ def _cluster_device_groups(ray: Any, gpus: int) -> list[DeviceGroup]:
     return [DeviceGroup("cuda", gpus=gpus)] * (total // gpus)
 
 
+def _first_line(error: BaseException) -> str:
+    """What an error says in one line; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _ray_failure(error: BaseException) -> EnvironmentProblem:
     return EnvironmentProblem(
         "Ray, which the engines run on, broke down",
-        str(error).splitlines()[0],
+        _first_line(error),
         "give the same command again: what was answered is kept",
     )
 
