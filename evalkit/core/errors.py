@@ -54,6 +54,10 @@ class RunGone(EnvironmentProblem):
     """A run's folder was removed or renamed while its command ran (exit code 4); nothing can be stored."""
 
 
+class DeviceLost(EnvironmentProblem):
+    """The device of an engine answers no more (exit code 4); only another process can use it again."""
+
+
 class MediaError(EvalkitError):
     """An image or video that can't be decoded; becomes an error record of its sample."""
 

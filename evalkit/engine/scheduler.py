@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import tee
 
-from evalkit.core.errors import OutOfMemory
+from evalkit.core.errors import DeviceLost, OutOfMemory
 from evalkit.core.types import Generation, Prepared, Request, Response
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.optimizations import Optimizations
@@ -92,6 +92,10 @@ def generate_groups(
     Each request is prepared once for all models that ask it, and the model that is furthest behind goes on
     first, so that little has to be kept for the others. Groups are taken from ``groups`` when there is room
     for them, not before.
+
+    Raises:
+        DeviceLost: a model failed, and nothing can be computed on its device any more, whatever the sample.
+        EnvironmentProblem: what every request needs is missing, such as the video decoder.
     """
     first, stats = models[0].info.preprocessor, stats or EngineCounters()
     with closing(prepare_all(first, groups, config.workers, config.media_seconds)) as prepared:
@@ -257,6 +261,7 @@ class Scheduler:
         except OutOfMemory as error:
             problem, memory = str(error), True
         except Exception as error:  # noqa: BLE001 - a sample that breaks the model must not take others with it
+            self._check_device()
             problem, memory = f"{type(error).__name__}: {error}", False
         else:
             for group in prefix_groups:
@@ -327,9 +332,21 @@ class Scheduler:
             except OutOfMemory as error:
                 self._fail(item, f"it does not fit into memory alone: {error}")
             except Exception as error:  # noqa: BLE001 - this one it was
+                self._check_device()
                 self._fail(item, f"{type(error).__name__}: {error}")
             else:
                 self._collect(finished, [item], time.perf_counter() - began)
+
+    def _check_device(self) -> None:
+        """See :func:`generate_groups` for what it raises."""
+        problem = self.model.device_problem()
+        if problem is not None:
+            raise DeviceLost(
+                "the device that the model computes on is lost",
+                f"nothing can be computed on it by this process any more: {problem}",
+                "give the same command again: what was answered is kept. If it stops again, `--executor ray` "
+                "(after `ray start --head`) starts the engine anew and leaves out a sample that breaks it",
+            ) from None
 
     def _new_decoder(self) -> Decoder:
         enabled = self.optimizations

@@ -1,7 +1,8 @@
-"""Free memory, and the token budget: how many tokens of keys and values fit into it."""
+"""Devices: whether they answer, their free memory, and the token budget: how many keys and values fit into it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,24 @@ def max_patches_per_call(device: torch.device) -> int:
 def devices_of(model: Any) -> list[torch.device]:
     """All devices that a model's weights are on, each once."""
     return list(dict.fromkeys(each.device for each in model.parameters()))
+
+
+def device_problem(devices: Iterable[torch.device]) -> str | None:
+    """What the first of the devices that can't be computed on any more says; None if all can.
+
+    An illegal address, an uncorrectable error of its memory or a GPU that fell off the bus ends the CUDA
+    context of the process: whatever is asked of it afterwards raises the same.
+    """
+    for device in devices:
+        if device.type == "cpu":
+            continue
+        try:
+            torch.ones(1, device=device).add(1).item()
+        except torch.OutOfMemoryError:
+            continue
+        except RuntimeError as error:
+            return f"{device}: {(str(error).strip() or type(error).__name__).splitlines()[0]}"
+    return None
 
 
 def free_bytes(device: torch.device) -> int:

@@ -188,6 +188,10 @@ class Model(Protocol):
         """
         ...
 
+    def device_problem(self) -> str | None:
+        """What a device of its weights says to a small computation, if that fails there; None if it doesn't."""
+        ...
+
     def token_budget(self, models: int) -> int | None:
         """Tokens that each of ``models`` like this one may hold in its KV cache, in the memory that is free
         now; None for no limit.

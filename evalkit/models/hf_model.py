@@ -16,7 +16,7 @@ from evalkit.inference.compile import compile_parts
 from evalkit.inference.counters import EngineCounters
 from evalkit.inference.cuda_graphs import cuda_graph
 from evalkit.inference.decoder import HfDecoder
-from evalkit.inference.memory import devices_of, free_bytes, token_budget
+from evalkit.inference.memory import device_problem, devices_of, free_bytes, token_budget
 from evalkit.inference.stopping import GenerationTokens
 from evalkit.inference.vision_encoder import FEATURE_CACHE_BYTES, VisionEncoder
 from evalkit.inference.vision_features import has_same_tower, share_weights
@@ -238,6 +238,10 @@ class HfModel:
             shared_with = [*(first.vision_encoder.shared_with or [first.vision_encoder]), self.vision_encoder]
             for vision in shared_with:
                 vision.shared_with = shared_with
+
+    def device_problem(self) -> str | None:
+        """See :class:`evalkit.models.base.Model`."""
+        return device_problem(devices_of(self.module))
 
     def token_budget(self, models: int) -> int:
         """See :class:`evalkit.models.base.Model`."""

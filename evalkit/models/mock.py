@@ -9,6 +9,7 @@
 * ``oom=N``: a batch of more than N samples runs out of memory
 * ``slow=SECONDS``: every batch takes that long
 * ``die=PART``: the process is killed at samples whose id contains PART, as it is when memory is short
+* ``lose=PART``: at samples whose id contains PART its pretended GPU is lost, until the process ends
 
 It decodes its images and probes its videos, so that a damaged file is as much an error as with a real
 model. A token is a word.
@@ -109,6 +110,7 @@ class MockModel:
     capacity: float = float("inf")
     seconds: float = 0.0
     loops: bool = False
+    device_error: Callable[[], str | None] = lambda: None
     preprocessor: MockPreprocessor = MockPreprocessor()
     family: str = FAMILY.name
     box_space: str = FAMILY.box_space
@@ -142,6 +144,10 @@ class MockModel:
 
     def share_weights_with(self, first: Model) -> None:
         """There is nothing to share."""
+
+    def device_problem(self) -> str | None:
+        """See :class:`evalkit.models.base.Model`."""
+        return self.device_error()
 
     def token_budget(self, models: int) -> None:
         """No limit."""
@@ -252,6 +258,19 @@ def _die(value: str) -> dict[str, Any]:
     return {"answer": answer}
 
 
+def _lose(value: str) -> dict[str, Any]:
+    said: list[str] = []
+
+    def answer(request: Request) -> str:
+        if value in request.sample_id:
+            said.append("CUDA error: an illegal memory access was encountered")
+        if said:
+            raise RuntimeError(said[0])
+        return _echo(request)
+
+    return {"answer": answer, "device_error": lambda: next(iter(said), None)}
+
+
 _BEHAVIOURS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "": lambda value: {},
     "fixed": _fixed,
@@ -260,6 +279,7 @@ _BEHAVIOURS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "loop": lambda value: {"answer": lambda request: "1 " * request.max_new_tokens, "loops": True},
     "oom": lambda value: {"capacity": int(value)},
     "die": _die,
+    "lose": _lose,
     "slow": lambda value: {"seconds": float(value)},
 }
 

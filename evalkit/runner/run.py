@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evalkit.config.run_spec import RunSpec
 from evalkit.core import provenance
-from evalkit.core.errors import EvalkitError, RunGone
+from evalkit.core.errors import DeviceLost, EvalkitError, RunGone
 from evalkit.engine.executors.base import Executor, ModelSpec
 from evalkit.engine.optimizations import Optimizations
 from evalkit.engine.worker_pool import start_fork_server
@@ -93,7 +93,7 @@ class _Problems:
         """Report a problem of the block, and go on behind it."""
         try:
             yield
-        except RunGone:  # other systems could not be stored, either
+        except (RunGone, DeviceLost):  # other systems could not be stored, or not be run, either
             raise
         except EvalkitError as error:
             if self.raised:

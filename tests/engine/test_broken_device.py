@@ -1,4 +1,4 @@
-"""A GPU that breaks down, once or for good, costs the samples concerned, and each is answered once."""
+"""A GPU that breaks down: once costs nothing, in one model's answers its samples; one that is lost no sample."""
 
 from __future__ import annotations
 
@@ -7,28 +7,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
+import torch
 from test_run import FakeModel, request
 
-from evalkit.core.errors import OutOfMemory
+from evalkit.core.errors import DeviceLost, OutOfMemory
 from evalkit.core.types import Generation, Prepared, Response
 from evalkit.engine.scheduler import run_requests
+from evalkit.inference.memory import device_problem
 
 FAULTS = [
     "CUDA error: device-side assert triggered",
     "CUDA error: unspecified launch failure",
     "CUDA error: an illegal memory access was encountered",
+    "CUDA error: uncorrectable ECC error encountered",
 ]
 
 
 @dataclass
 class Broken(FakeModel):
-    """Its device fails at the calls from ``first`` on, at most ``times`` of them."""
+    """Fails at the calls from ``first`` on, at most ``times`` of them; ``lost``: its device with it."""
 
     says: str = ""
     first: int = 2
     times: int = 1
     calls: int = 0
     memory: bool = False
+    lost: bool = False
 
     def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
         self.calls += 1
@@ -36,12 +40,17 @@ class Broken(FakeModel):
             raise OutOfMemory(self.says) if self.memory else RuntimeError(self.says)
         return super().generate(batch)
 
+    def device_problem(self) -> str | None:  # type: ignore[override]
+        return self.says if self.lost and self.calls >= self.first else None
+
+
+REQUESTS = [request(number, "ab" * (number + 1)) for number in range(12)]
+
 
 def answered(model: Broken, workers: int) -> list[Response]:
-    requests = [request(number, "ab" * (number + 1)) for number in range(12)]
     found: list[Response] = []
-    run_requests(model, requests, on_batch=found.extend, workers=workers, batch_size=3)  # type: ignore[arg-type]
-    assert Counter(each.key for each in found) == Counter(each.key for each in requests)
+    run_requests(model, REQUESTS, on_batch=found.extend, workers=workers, batch_size=3)  # type: ignore[arg-type]
+    assert Counter(each.key for each in found) == Counter(each.key for each in REQUESTS)
     return found
 
 
@@ -52,12 +61,32 @@ def test_once(says: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("says", FAULTS)
-def test_for_good(says: str, workers: int) -> None:
-    found = answered(Broken(says=says, times=10**6), workers)
+def test_a_model_that_fails_for_good_on_a_device_that_works(workers: int) -> None:
+    found = answered(Broken(says=FAULTS[0], times=10**6), workers)
     failed = [each for each in found if each.error]
     assert len(failed) == 12 - 3  # what was answered before stays
-    assert all(says in str(each.error) and each.text == "" for each in failed)
+    assert all(FAULTS[0] in str(each.error) and each.text == "" for each in failed)
+
+
+@pytest.mark.parametrize("first", [1, 2, 4])
+@pytest.mark.parametrize("says", FAULTS)
+def test_a_lost_device_ends_the_engine_and_is_no_sample_s_error(says: str, first: int) -> None:
+    found: list[Response] = []
+    model = Broken(says=says, first=first, times=10**6, lost=True)
+    with pytest.raises(DeviceLost, match=says):
+        run_requests(model, REQUESTS, on_batch=found.extend, workers=0, batch_size=3)  # type: ignore[arg-type]
+    assert model.calls == first  # nothing more was tried on it
+    assert len(found) == 3 * (first - 1)  # and what was finished was handed over
+    assert not any(each.error for each in found)
+
+
+def test_a_device_that_is_lost_while_a_batch_is_taken_apart() -> None:
+    model = Broken(says=FAULTS[0], times=10**6, lost=False)
+    model.device_problem = lambda: FAULTS[0] if model.calls >= 4 else None  # type: ignore[method-assign]
+    found: list[Response] = []
+    with pytest.raises(DeviceLost):
+        run_requests(model, REQUESTS, on_batch=found.extend, workers=0, batch_size=3)  # type: ignore[arg-type]
+    assert [bool(each.error) for each in found] == [False, False, False, True]
 
 
 def test_out_of_memory_for_good() -> None:
@@ -65,3 +94,28 @@ def test_out_of_memory_for_good() -> None:
     failed = [each for each in found if each.error]
     assert len(failed) == 12 - 3
     assert all("does not fit into memory alone" in str(each.error) for each in failed)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (None, None),
+        (torch.OutOfMemoryError("CUDA out of memory"), None),
+        (RuntimeError(f"{FAULTS[3]}\nCUDA kernel errors might be reported later"), f"cuda:0: {FAULTS[3]}"),
+        (RuntimeError(), "cuda:0: RuntimeError"),
+    ],
+)
+def test_a_device_is_asked_by_computing_on_it(
+    error: Exception | None, lost: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def ones(size: int, device: torch.device) -> torch.Tensor:
+        asked.append(device)
+        if error is not None:
+            raise error
+        return torch.zeros(size)
+
+    monkeypatch.setattr(torch, "ones", ones)
+    assert device_problem([torch.device("cpu"), torch.device("cuda", 0)]) == lost
+    assert asked == [torch.device("cuda", 0)]  # the processor is not asked

@@ -56,6 +56,9 @@ class FakeModel:
     def info(self) -> Self:
         return self
 
+    def device_problem(self) -> None:
+        pass
+
     def token_budget(self, models: int) -> None:
         pass
 

@@ -98,6 +98,9 @@ class SteppingModel:
     def info(self) -> Self:
         return self
 
+    def device_problem(self) -> None:
+        pass
+
     def token_budget(self, models: int) -> None:
         pass
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evalkit.core.errors import EnvironmentProblem, EvalkitError, UsageError
+from evalkit.core.errors import DeviceLost, EnvironmentProblem, EvalkitError, UsageError
 from evalkit.core.provenance import usable_cores
 from evalkit.core.types import Request, Response
 from evalkit.engine.config import EngineConfig
@@ -29,6 +29,9 @@ Batch = tuple[int, list[Response]]
 
 MAX_FRUITLESS_DEATHS = 4
 """Deaths of an engine in a row, without an answer between, until it is not started again."""
+
+MAX_GIVEN_UP = 8
+"""Requests given up in a row, without an answer between, until the engines rather than these are the cause."""
 
 STORE_BYTES = 512 << 20
 """Shared memory of a Ray of our own: requests and answers pass through it, pixels don't."""
@@ -172,7 +175,8 @@ class RayExecutor:
 @dataclass(kw_only=True)
 class _Dispatch:
     """One call of :meth:`RayExecutor.generate`: which engines are at work (by their streams), how often each
-    died, and how often in a row without an answer.
+    died, and how often in a row without an answer; requests ``given_up`` since the last answer, and why the
+    last engine died.
     """
 
     engines: RayExecutor
@@ -182,6 +186,8 @@ class _Dispatch:
     streams: dict[Any, int] = field(default_factory=dict)
     incarnations: dict[int, int] = field(default_factory=dict)
     fruitless: dict[int, int] = field(default_factory=dict)
+    given_up: int = 0
+    why: str = ""
     problem: EvalkitError | None = None
 
     def batches(self, left: int) -> ResponseStream:
@@ -191,11 +197,7 @@ class _Dispatch:
         self._start_idle()
         while left:
             if not self.streams:
-                raise self.problem or EnvironmentProblem(
-                    "all engines died again and again",
-                    "out of memory, or a crash in a library",
-                    "see the logs of Ray's workers, or run with `--executor local`",
-                )
+                raise self.problem or self._death_of_all()
             stream = ray.wait(list(self.streams), num_returns=1)[0][0]
             for number, batch in self._receive(stream):
                 left -= len(batch)
@@ -214,24 +216,34 @@ class _Dispatch:
         except ray.exceptions.RayTaskError as error:
             del self.streams[stream]
             cause = _cause(error)
+            if isinstance(cause, DeviceLost):  # a new process may use it again
+                return self._restart(engine, cause.why)
             if isinstance(cause, EvalkitError):
                 return self._drop(engine, cause)
             return self._restart(engine, f"{type(cause).__name__}: {cause}")
         except ray.exceptions.RayError as error:
             del self.streams[stream]
             return self._restart(engine, _first_line(error))
-        self.fruitless[engine] = 0
+        if not all(response.error for response in batch):
+            self.fruitless[engine] = self.given_up = 0
         self.work_queue.complete.remote(engine, [(number, response.key) for response in batch])
         return [(number, batch)]
 
     def _restart(self, engine: int, why: str) -> list[Batch]:
         """Start an engine again and return its groups to the queue; a request that killed it too often gets
         an error.
+
+        Raises:
+            EnvironmentProblem: so did one request after the other: no engine answers any.
         """
         given_up: list[Consumer] = _imported().get(self.work_queue.release.remote(engine))
         self.incarnations[engine] += 1
         self.fruitless[engine] = 0 if given_up else self.fruitless.get(engine, 0) + 1
+        self.given_up += len(given_up)
+        self.why = why
         self.engines.stop(engine)
+        if self.given_up > MAX_GIVEN_UP:
+            raise self._death_of_all()
         if self.fruitless[engine] >= MAX_FRUITLESS_DEATHS:
             warnings.warn(f"engine {engine} died again and is given up: {why}", stacklevel=2)
             del self.incarnations[engine]
@@ -240,6 +252,14 @@ class _Dispatch:
         self._start_idle()
         text = f"an engine died whenever it was answered (out of memory, or a crash in a library): {why}"
         return [(number, [error_of(key, text)]) for number, key in given_up]
+
+    def _death_of_all(self) -> EnvironmentProblem:
+        return EnvironmentProblem(
+            "all engines died again and again",
+            f"none answers anything more; the last said: {self.why}",
+            "see to the device and to the logs of Ray's workers, and give the same command again: what was "
+            "answered is kept",
+        )
 
     def _drop(self, engine: int, problem: EvalkitError) -> list[Batch]:
         """Go on without an engine whose machine lacks something."""
