@@ -1,4 +1,4 @@
-"""Devices: whether they answer, their free memory, and the token budget: how many keys and values fit into it."""
+"""Whether devices answer, their free memory, and the token budget: how many keys and values fit into it."""
 
 from __future__ import annotations
 

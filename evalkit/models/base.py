@@ -189,7 +189,7 @@ class Model(Protocol):
         ...
 
     def device_problem(self) -> str | None:
-        """What a device of its weights says to a small computation, if that fails there; None if it doesn't."""
+        """What a device of its weights says where a small computation fails on it; None if it doesn't."""
         ...
 
     def token_budget(self, models: int) -> int | None:

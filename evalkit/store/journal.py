@@ -27,6 +27,7 @@ from pydantic import ValidationError
 
 from evalkit.core.atomic_files import is_same, list_files, make_folder, write_atomic
 from evalkit.core.errors import RunGone
+from evalkit.core.strict_json import finite_json
 from evalkit.core.validation import describe_validation_error
 from evalkit.store.records import DERIVED, Record
 
@@ -196,9 +197,33 @@ def _journalled(record: Record) -> dict[str, object]:
 
 
 def format_line(fields: Mapping[str, object]) -> bytes:
-    """A record as a line, which begins with a checksum of the rest of it."""
+    """A record as a line of standard JSON, which begins with a checksum of the rest of it. Numbers that are
+    not finite, as which a data set's empty cells may come, are null in it.
+    """
+    try:
+        return _strict_line(fields)
+    except ValueError:
+        return _strict_line(finite_json(fields))
+
+
+def lines_of(records: Iterable[Record]) -> tuple[list[Record], bytes]:
+    """Records as they will be read back, and their lines."""
+    kept, lines = [], []
+    for record in records:
+        fields = record.to_json()
+        try:
+            lines.append(_strict_line(fields))
+        except ValueError:
+            fields = finite_json(fields)
+            lines.append(_strict_line(fields))
+            record = Record.from_json(fields)
+        kept.append(record)
+    return kept, b"".join(lines)
+
+
+def _strict_line(fields: Mapping[str, object]) -> bytes:
     # Lone surrogates are legal in JSON, and may come out of a model or a data set.
-    body = json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    body = json.dumps(fields, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
     return b'{"crc32": "%08x", %s\n' % (zlib.crc32(body), body[1:])
 
 
@@ -217,13 +242,14 @@ def parse_line(line: bytes) -> Record:
         found = json.loads(line)
         if line.count(b"[") + line.count(b"{") > DEEPEST and _depth(found) > DEEPEST:
             raise ValueError(f"it is nested more than {DEEPEST} levels deep")
-        return Record.from_json(found)
+        return Record.from_json(finite_json(found) if _NOT_FINITE.search(line) else found)
     except ValidationError as error:
         raise ValueError(f"it is no record: {': '.join(describe_validation_error(error))}") from None
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no record: {error}") from None
 
 
+_NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?[0-9]{3}")
 _SUMMED = re.compile(rb'\{"crc32": "([0-9a-f]{8})", (.*)', re.DOTALL)
 
 

@@ -16,6 +16,9 @@ from pydantic import ConfigDict, TypeAdapter
 from evalkit.core.types import FinishReason, MediaInfo
 from evalkit.metrics.base import Answer, Score
 
+LARGEST = 2**63 - 1
+"""The largest whole number that a column holds."""
+
 DERIVED = ("score", "flags", "reasoning", "final")
 """Fields of a record that scoring fills in."""
 
@@ -119,6 +122,10 @@ def _check(record: Record) -> None:
     size = record.meta.get("image_size")
     if size and not (isinstance(size, list | tuple) and len(size) == 2):
         raise TypeError("`meta.image_size` is no width and height")
+    numbers = [record.index, record.prompt_tokens, record.visual_tokens, *record.token_ids]
+    numbers += [number for each in record.media for number in (each.tokens, *each.size, *each.frames)]
+    if min(numbers) < -LARGEST - 1 or max(numbers) > LARGEST:
+        raise ValueError("a whole number in it has more than 64 bits")
     hash(tuple(record.groups.values()))  # breakdowns are counted by them
 
 

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from evalkit.core.atomic_files import is_temporary, list_files, write_atomic
 from evalkit.core.errors import EvalkitError, RunGone, UsageError
 from evalkit.core.validation import describe_validation_error
-from evalkit.store.journal import Journal, JournalWriter, format_line, parse_line, read_journal
+from evalkit.store.journal import Journal, JournalWriter, lines_of, parse_line, read_journal
 from evalkit.store.locks import FOLDER as LOCKS
 from evalkit.store.locks import exclusive, system_locks
 from evalkit.store.manifest import FORMAT, Evaluation, Manifest, plan_digest, tuples
@@ -170,7 +170,7 @@ class RunDir:
 
     def write_records(self, records: Sequence[Record]) -> None:
         """Replace ``records.jsonl``, and then the same by column. Of a kill in between the digests tell."""
-        lines = b"".join(format_line(record.to_json()) for record in records)
+        records, lines = lines_of(records)
         columns = io.BytesIO()
         write_columns(records, columns)
         self._replace("records.jsonl", lines)

@@ -1,4 +1,4 @@
-"""A GPU that breaks down: once costs nothing, in one model's answers its samples; one that is lost no sample."""
+"""A GPU that breaks down once costs nothing, and one that is lost no sample."""
 
 from __future__ import annotations
 

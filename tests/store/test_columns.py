@@ -50,6 +50,7 @@ def test_every_kind_of_value_is_read_back(tmp_path: Path) -> None:
     records = varied()
     run = stored(tmp_path, records)
     by_line = run.records()
+    assert by_line == [*records[:3], replace(records[3], margin=None), *records[4:]]  # no infinity in JSON
     table = run.table()
     places = list(range(len(records)))
     assert list(StoredRecords(table, places)) == by_line
@@ -124,7 +125,7 @@ def test_columns_of_another_version_are_made_anew(tmp_path: Path, monkeypatch: p
 def test_a_number_that_no_column_holds_is_a_message(tmp_path: Path) -> None:
     run = stored(tmp_path, varied())
     (run.path / "records.jsonl").write_text(json.dumps({**record(0).to_json(), "index": 10**30}) + "\n")
-    assert "can't be stored by column" in complaint(run.table)
+    assert "has more than 64 bits" in complaint(run.table)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from evalkit.store import JournalWriter, Record, read_journal
 
 IMAGE = MediaInfo("image", "ab12", (640, 480), (644, 476), 391)
 VIDEO = MediaInfo("video", "cd34", (320, 240), (308, 252), 99, (0, 15, 30), (0.0, 0.5, 1.0))
+MEDIUM = {"kind": "image", "digest": "ab", "size": [6, 4], "input_size": [6, 4], "tokens": 3}
 
 
 def record(number: int = 0, **fields: object) -> Record:
@@ -54,7 +55,7 @@ def failed(number: int = 0, why: str = "broken image") -> Record:
     return record(number, raw="", finish_reason="error", error=why, token_ids=())
 
 
-@given(raw=st.text(), reference=st.text() | st.lists(st.floats(allow_nan=False)))
+@given(raw=st.text(), reference=st.text() | st.lists(st.floats(allow_nan=False, allow_infinity=False)))
 def test_a_record_reads_back_as_it_was_written(raw: str, reference: object) -> None:
     written = record(raw=raw, reference=reference)
     scored = replace(written, score=Score(0.5, [1], "why", {"iou": 0.25}), flags=("empty",))
@@ -149,6 +150,15 @@ def test_a_changed_bit_is_found_wherever_it_is(tmp_path: Path) -> None:
         {"seconds": {"a": []}},
         {"finish_reason": "never"},
         {"extra": 1},
+        {"index": 2**63},
+        {"prompt_tokens": -(2**63) - 1},
+        {"visual_tokens": 10**400},
+        {"token_ids": [1, 2**64]},
+        {"seconds": {"prepare": float("inf")}},
+        {"media": [MEDIUM | {"tokens": 2**63}]},
+        {"media": [MEDIUM | {"size": [1, 2**63]}]},
+        {"media": [MEDIUM | {"frames": [2**63]}]},
+        {"media": [MEDIUM | {"timestamps": [float("nan")]}]},
     ],
 )
 @pytest.mark.parametrize("summed", [True, False])
@@ -159,6 +169,28 @@ def test_what_would_break_a_command_later_is_no_record(
     line = b'{"crc32": "%08x", %s\n' % (zlib.crc32(body), body[1:]) if summed else body + b"\n"
     (tmp_path / "worker-000.jsonl").write_bytes(line)
     assert read_journal(tmp_path).unreadable == 1
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), -0.0, 1e308, 5e-324])
+def test_numbers_at_the_edge_are_kept(tmp_path: Path, number: float) -> None:
+    kept = replace(record(0), reference=[number], meta={"x": {"y": number}}, margin=float(number))
+    with JournalWriter(tmp_path) as journal:
+        journal.append([kept])
+    assert str(read_journal(tmp_path).records["key0"]) == str(kept)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_written_is_standard_json(tmp_path: Path, number: float) -> None:
+    odd = replace(record(0), reference=[number], meta={"x": number}, groups={"g": number}, margin=number)
+    with JournalWriter(tmp_path) as journal:
+        journal.append([odd])
+    json.loads(journal.path.read_text(), parse_constant=pytest.fail)
+    found = read_journal(tmp_path).records["key0"]
+    assert (found.reference, found.meta, found.groups) == ([None], {"x": None}, {"g": None})
+    # An earlier version wrote such numbers as they are: they are read as the same.
+    body = json.dumps(odd.to_json()).encode()
+    journal.path.write_bytes(b'{"crc32": "%08x", %s\n' % (zlib.crc32(body), body[1:]))
+    assert read_journal(tmp_path).records["key0"] == found
 
 
 def test_a_full_disk_leaves_whole_lines_and_what_comes_later_is_stored(

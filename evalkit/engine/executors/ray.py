@@ -18,6 +18,7 @@ from evalkit.core.types import Request, Response
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.device_groups import DeviceGroup
+from evalkit.engine.executors.ray_watch import SETTINGS, START_SECONDS, RayWatch, ray_failure, time_limit
 from evalkit.engine.executors.worker import DriverFiles, Worker, blocking_call
 from evalkit.engine.planner import Consumer, plan_requests
 from evalkit.engine.responses import error_of
@@ -31,7 +32,7 @@ MAX_FRUITLESS_DEATHS = 4
 """Deaths of an engine in a row, without an answer between, until it is not started again."""
 
 MAX_GIVEN_UP = 8
-"""Requests given up in a row, without an answer between, until the engines rather than these are the cause."""
+"""Requests given up in a row, without an answer between, until not they but the engines are the cause."""
 
 STORE_BYTES = 512 << 20
 """Shared memory of a Ray of our own: requests and answers pass through it, pixels don't."""
@@ -51,6 +52,7 @@ class RayExecutor:
     cluster: bool = False
     gpus_per_engine: int = 1
     _started: bool = False
+    _watch: RayWatch | None = None
     _actors: dict[int, Any] = field(default_factory=dict)
     _specs: list[ModelSpec] = field(default_factory=list)
     _model_infos: list[ModelInfo] = field(default_factory=list)
@@ -58,8 +60,11 @@ class RayExecutor:
     @property
     def cores(self) -> float:
         """See :class:`evalkit.engine.executors.base.Executor`; a cluster's machines are taken to be alike."""
-        ray = self._ray()
-        cores = ray.cluster_resources().get("CPU", 1) if self.cluster else usable_cores()
+        if self.cluster:
+            with time_limit("asking for the cluster's processors", START_SECONDS):
+                cores = self._ray().cluster_resources().get("CPU", 1)
+        else:
+            cores = usable_cores()
         return float(cores / len(self.device_groups))
 
     def load(self, specs: Sequence[ModelSpec], *, lockstep: bool) -> list[ModelInfo]:
@@ -87,7 +92,7 @@ class RayExecutor:
         """What the first engine returns."""
         ray = self._ray()
         try:
-            return ray.get(getattr(self._actor(0), method).remote(*words))
+            return self.watch.get(getattr(self._actor(0), method).remote(*words))
         except ray.exceptions.RayTaskError as error:
             raise _cause(error) from None
         except ray.exceptions.RayActorError as error:
@@ -111,7 +116,7 @@ class RayExecutor:
             for number in list(self._actors):
                 self.stop(number)
             if isinstance(error, _imported().exceptions.RayError):
-                raise _ray_failure(error) from None
+                raise ray_failure(_first_line(error)) from None
             raise
 
     def close(self) -> None:
@@ -119,8 +124,10 @@ class RayExecutor:
         for number in list(self._actors):
             self.stop(number)
         if self._started:
-            self._ray().shutdown()
-            self._started = False
+            self.watch.stop()
+            with time_limit("ending it", START_SECONDS):
+                _imported().shutdown()
+            self._started, self._watch = False, None
 
     def start_stream(
         self, number: int, config: EngineConfig, *, work_queue: Any, files: Any, incarnation: int
@@ -160,15 +167,23 @@ class RayExecutor:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         return ray.remote(num_cpus=0, scheduling_strategy=here)(kind).remote(*words)
 
+    @property
+    def watch(self) -> RayWatch:
+        """What waits for Ray, running."""
+        ray = self._ray()
+        if self._watch is None:
+            self._watch = RayWatch(ray)
+        return self._watch
+
     def _ray(self) -> Any:
         """Ray, running."""
         ray = _imported()
-        if not ray.is_initialized():
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # clusters have no internet
-            _connect(ray, self.cluster)
-            self._started = True
-        if not self.device_groups:
-            self.device_groups = _cluster_device_groups(ray, self.gpus_per_engine)
+        with time_limit("starting it", START_SECONDS):
+            if not ray.is_initialized():
+                _connect(ray, self.cluster)
+                self._started = True
+            if not self.device_groups:
+                self.device_groups = _cluster_device_groups(ray, self.gpus_per_engine)
         return ray
 
 
@@ -192,14 +207,12 @@ class _Dispatch:
 
     def batches(self, left: int) -> ResponseStream:
         """Batches of all engines, as they come, until ``left`` answers are there."""
-        ray = _imported()
         self.incarnations = dict.fromkeys(range(len(self.engines.device_groups)), 0)
         self._start_idle()
         while left:
             if not self.streams:
                 raise self.problem or self._death_of_all()
-            stream = ray.wait(list(self.streams), num_returns=1)[0][0]
-            for number, batch in self._receive(stream):
+            for number, batch in self._receive(self.engines.watch.wait(list(self.streams))):
                 left -= len(batch)
                 yield number, batch
 
@@ -207,10 +220,12 @@ class _Dispatch:
         """The next batch of one engine, or what comes of its end."""
         ray, engine = _imported(), self.streams[stream]
         try:
-            number, batch = ray.get(next(stream))
+            number, batch = self.engines.watch.get(next(stream))
         except StopIteration:
             del self.streams[stream]
-            if ray.get(self.work_queue.unleased.remote()):  # what another engine held when it died
+            if self.engines.watch.get(
+                self.work_queue.unleased.remote()
+            ):  # what another engine held when it died
                 self._start_idle()
             return []
         except ray.exceptions.RayTaskError as error:
@@ -236,7 +251,7 @@ class _Dispatch:
         Raises:
             EnvironmentProblem: so did one request after the other: no engine answers any.
         """
-        given_up: list[Consumer] = _imported().get(self.work_queue.release.remote(engine))
+        given_up: list[Consumer] = self.engines.watch.get(self.work_queue.release.remote(engine))
         self.incarnations[engine] += 1
         self.fruitless[engine] = 0 if given_up else self.fruitless.get(engine, 0) + 1
         self.given_up += len(given_up)
@@ -263,7 +278,7 @@ class _Dispatch:
 
     def _drop(self, engine: int, problem: EvalkitError) -> list[Batch]:
         """Go on without an engine whose machine lacks something."""
-        _imported().get(self.work_queue.release.remote(engine, count_death=False))
+        self.engines.watch.get(self.work_queue.release.remote(engine, count_death=False))
         del self.incarnations[engine]
         self.problem = problem
         if self.incarnations:
@@ -287,6 +302,8 @@ class _Dispatch:
 
 
 def _imported() -> Any:
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
@@ -347,14 +364,6 @@ def _cluster_device_groups(ray: Any, gpus: int) -> list[DeviceGroup]:
 def _first_line(error: BaseException) -> str:
     """What an error says in one line; its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _ray_failure(error: BaseException) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        "Ray, which the engines run on, broke down",
-        _first_line(error),
-        "give the same command again: what was answered is kept",
-    )
 
 
 def _cause(error: Any) -> BaseException:
