@@ -11,6 +11,7 @@ from evalkit.core.task import Row
 from evalkit.data.archives import extracted, is_inside, is_unpacked
 from evalkit.data.cache import cache_root
 from evalkit.data.mirror import how_to_get
+from evalkit.data.regular_files import open_regular
 from evalkit.data.tarballs import extracted_tar, grouped, is_tar, tar_stem
 
 PathTemplates = tuple[str, ...] | Callable[[Row], tuple[str, ...]]
@@ -93,14 +94,32 @@ class FileColumns:
         return next((str(path) for path in there), None)
 
 
-def check_json(path: Path) -> None:
-    """Raise if a file can't hold rows; readers of JSON crash on some such files.
+_COMPRESSED = (
+    b"\x1f\x8b",
+    b"PK\x03\x04",
+    b"BZh",
+    b"\xfd7zXZ\x00",
+    b"\x28\xb5\x2f\xfd",
+    b"\x04\x22\x4d\x18",
+    b"7z\xbc\xaf",
+)
+
+
+def check_text(path: Path, *, json: bool) -> None:
+    """Raise if a file of JSON or CSV can't hold rows; readers of JSON crash on some such files, and unpack
+    what is compressed whatever it grows to.
 
     Raises:
-        ValueError: it is empty, or begins with something that is neither an object nor a list of them.
+        ValueError: it is compressed; of JSON: it is empty, or begins with something that is neither an object
+            nor a list of them.
     """
-    with open(path, "rb") as file:
-        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    with open_regular(path) as file:
+        start = file.read(4096)
+    if start.startswith(_COMPRESSED):
+        raise ValueError(f"`{path.name}` is compressed, which only archives of media may be: unpack it")
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not json:
+        return
     if not start:
         raise ValueError(f"`{path.name}` is empty: it has no rows")
     if start[:1] not in (b"{", b"[") or start.startswith(b"[[["):

@@ -14,6 +14,9 @@ from evalkit.data.regular_files import check_regular
 if TYPE_CHECKING:
     from PIL import Image
 
+MOST_PIXELS = 100_000_000
+"""Pixels of an image or of a film's frame that are decoded: with a copy in RGB, about a gigabyte."""
+
 IMAGES = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of formats."""
 

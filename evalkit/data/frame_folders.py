@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.core.atomic_files import atomic_path
+from evalkit.data.formats import MOST_PIXELS
 
 _CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg", ".png": "png"}
 
@@ -49,7 +50,7 @@ def as_video(folder: Path, rate: float, cache: Path) -> Path | None:
         try:
             with atomic_path(target, durable=False) as place:
                 _mux(files, Fraction(rate).limit_denominator(1001), str(place))
-        except (av.error.InvalidDataError, StopIteration):
+        except (av.error.InvalidDataError, av.error.ArgumentError, StopIteration):
             return None
     return target
 
@@ -76,6 +77,7 @@ def _mux(files: list[Path], rate: Fraction, target: str) -> None:
         stream: Any = container.add_stream(codec, rate=rate)
         # Said by name: by the file's, FFmpeg would take its number for a pattern and read those beside it.
         with av.open(str(files[0].absolute()), format=_DEMUXERS[codec], options=_LIMITS) as first:
+            first.streams.video[0].codec_context.options = {"max_pixels": str(MOST_PIXELS)}
             frame = next(first.decode(video=0))
             stream.width, stream.height = frame.width, frame.height
             stream.pix_fmt = frame.format.name

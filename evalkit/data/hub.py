@@ -24,18 +24,16 @@ from evalkit.core.columns import (
 )
 from evalkit.core.errors import EnvironmentProblem, did_you_mean
 from evalkit.core.task import Row
-from evalkit.data.file_columns import FileColumns, PathTemplates, check_json
+from evalkit.data.file_columns import FileColumns, PathTemplates, check_text
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
 from evalkit.data.mirror import find_mirror, how_to_get
+from evalkit.data.parquet_limits import BATCH_ROWS, safe_batch_rows
 from evalkit.data.remote import find_repository
 
 # Formats that hold data only. `datasets` reads more, none of which a benchmark here needs.
 _FORMATS = ("parquet", "arrow", "json", "csv", "imagefolder")
 _KINDS = {".parquet": "parquet", ".arrow": "arrow", ".json": "json", ".jsonl": "json", ".csv": "csv"}
-
-_BATCH = 256
-"""Rows of a Parquet file that are read at a time."""
 
 _HEAD = 64
 """How many rows are read ahead to infer types where the file has no schema."""
@@ -185,11 +183,12 @@ class HubDataset(DeclaredColumns):
             if builder.name not in _FORMATS:
                 raise ValueError(f"it holds `{builder.name}` files; evalkit reads {', '.join(_FORMATS)}")
             self._check_split(builder.config.data_files)
+            files = builder.config.data_files[self.split] if local and builder.config.data_files else []
             if builder.name == "parquet" and builder.config.batch_size is None:
-                builder.config.batch_size = _BATCH  # by default the size of the first group, which may be 0
-            if local and builder.name == "json":
-                for path in builder.config.data_files[self.split]:
-                    check_json(Path(path))
+                # By default the size of the first group, which may be 0.
+                builder.config.batch_size = min(map(safe_batch_rows, map(Path, files)), default=BATCH_ROWS)
+            for path in files if builder.name in ("json", "csv") else ():
+                check_text(Path(path), json=builder.name == "json")
             if local:
                 # Streaming reads the mirror's files in place; otherwise they'd be copied to the cache.
                 rows = builder.as_streaming_dataset(split=self.split)

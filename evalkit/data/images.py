@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from evalkit.core.errors import MediaError
 from evalkit.core.types import MediaRef
-from evalkit.data.formats import open_image
+from evalkit.data.formats import MOST_PIXELS, open_image
 from evalkit.data.media import unreadable
 from evalkit.data.png import strip_metadata
 from evalkit.data.regular_files import open_regular
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
-MOST_PIXELS = 100_000_000
-"""Pixels of an image that are decoded: with a copy in RGB, about a gigabyte of memory."""
-
-
 _TOO_LARGE = f"it has {{size}}; at most {MOST_PIXELS // 10**6} megapixels are decoded"
 
 

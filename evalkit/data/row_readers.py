@@ -19,15 +19,13 @@ from evalkit.core.columns import (
 )
 from evalkit.core.task import Row
 from evalkit.data.delimited import records
+from evalkit.data.parquet_limits import safe_batch_rows
 
 Columns = Mapping[str, ColumnType | None]
 Reader = Callable[[Path, str, Columns], Iterator[Row]]
 
 PROBLEM = "evalkit: problem"
 """The only column of a row that can't be read: the reason."""
-
-_BATCH = 256
-"""Records of a Parquet file that are read at a time."""
 
 _IMAGES = frozenset({"image", "list of image"})
 _WIDE = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
@@ -176,7 +174,7 @@ def read_parquet(path: Path, encoding: str, columns: Columns) -> Iterator[Row]:
             features = dict(Features.from_arrow_schema(file.schema_arrow))
             _check_features(features, columns)
             mixed = {name: feature for name, feature in features.items() if is_json_feature(feature)}
-            for batch in file.iter_batches(_BATCH):
+            for batch in file.iter_batches(safe_batch_rows(path)):
                 for row in batch.to_pylist():
                     yield {**row, **{name: parse_json_cell(each, row[name]) for name, each in mixed.items()}}
     except (pa.ArrowException, ValueError, RuntimeError, NotImplementedError) as error:

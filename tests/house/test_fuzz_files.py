@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -156,6 +159,13 @@ def scored(path: Path) -> None:
     score_file(path, find_metric=lambda name: Anls())
 
 
+def _parquet() -> bytes:
+    file = io.BytesIO()
+    columns = {"id": [1, 2], "question": ["What?", "Who?"], "image": [{"bytes": b"x" * 50, "path": None}] * 2}
+    pq.write_table(pa.table(columns), file)
+    return file.getvalue()
+
+
 FORMATS = (
     Format(
         "policy.yaml", b"tier: close\nidentical: 0.9\ntasks:\n  a: {tier: loose, drop: 0.05}\n", policy, 0.04
@@ -203,6 +213,7 @@ FORMATS = (
         lambda path: list(Rows(str(path)).rows(None)),
         0.02,
     ),
+    Format("rows.parquet", _parquet(), lambda path: list(Rows(str(path)).rows(None)), 0.02),
     Format("config.json", b'{"model_type": "qwen2_5_vl", "vocab_size": 8}', read_json, 0.02),
     Format("model.safetensors", save({"a": np.zeros((2, 3)), "b": np.ones(1)}), tensors_of, 0.03),
     Format(

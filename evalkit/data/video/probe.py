@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.data.formats import open_video
+from evalkit.data.formats import MOST_PIXELS, open_video
 from evalkit.data.video.errors import damaged
 
 # How much of a header's promise may be missing before a file counts as cut short. Matroska headers speak of
 # the longest stream, rounded; AVI headers also count frames that the encoder dropped.
 _SLACK_SECONDS = 0.5
 _SLACK_SHARE = 0.02
+
+MOST_FRAMES = 3_000_000
+"""Frames of a film: 13 hours at 60 a second."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ def probe(path: str) -> VideoInfo:
             decoded.
     """
     with opened(path) as (container, stream):
-        packets = _scan(container, stream)
+        packets = _scan(path, container, stream)
         _check_whole(path, container, stream, packets)
         times = _times(path, container, stream, packets)
         name = container.format.name
@@ -88,9 +91,19 @@ def opened(path: str) -> Iterator[tuple[Any, Any]]:
             if stream is None:
                 raise damaged(path, "it has no video stream")
             stream.thread_type = "AUTO"
+            _limit_pixels(path, stream)
             yield container, stream
     except (av.FFmpegError, OSError) as error:
         raise damaged(path, getattr(error, "strerror", None) or str(error)) from None
+
+
+def _limit_pixels(path: str, stream: Any) -> None:
+    """Refuse a film of frames that are too large, by its header, and have the decoder refuse later ones."""
+    codec = stream.codec_context
+    if codec.width * codec.height > MOST_PIXELS:
+        size = f"{codec.width} x {codec.height} pixels"
+        raise damaged(path, f"its frames have {size}; at most {MOST_PIXELS // 10**6} megapixels are decoded")
+    codec.options = {"max_pixels": str(MOST_PIXELS)}
 
 
 def decoded(container: Any, stream: Any) -> Iterator[Any]:
@@ -105,7 +118,7 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
         yield from frames
 
 
-def _scan(container: Any, stream: Any) -> _Packets:
+def _scan(path: str, container: Any, stream: Any) -> _Packets:
     """Read every packet once."""
     found = _Packets([])
     # A Matroska header states the length of the longest stream, which may be the sound.
@@ -117,6 +130,8 @@ def _scan(container: Any, stream: Any) -> _Packets:
         if packet.stream is not stream or not packet.size:
             continue
         found.count += 1
+        if found.count > MOST_FRAMES:
+            raise damaged(path, f"it has more than {MOST_FRAMES} frames")
         if packet.is_discard or _hidden(stream, packet):
             continue
         if packet.pts is None:

@@ -147,7 +147,8 @@ class RayExecutor:
             device_group = self.device_groups[number]
             cpus = int(self.cluster)
             maker = self._ray().remote(num_cpus=cpus, num_gpus=device_group.gpus, max_restarts=0)(Worker)
-            self._actors[number] = maker.remote(device_group.visible_devices, self._threads(device_group))
+            with time_limit("starting an engine", START_SECONDS):
+                self._actors[number] = maker.remote(device_group.visible_devices, self._threads(device_group))
         return self._actors[number]
 
     def _threads(self, device_group: DeviceGroup) -> int | None:
@@ -157,7 +158,8 @@ class RayExecutor:
 
     def stop(self, number: int) -> None:
         """End an engine, however it is; the next thing asked of it starts it anew."""
-        self._ray().kill(self._actors.pop(number))
+        with time_limit("ending an engine", START_SECONDS):
+            self._ray().kill(self._actors.pop(number))
 
     def _on_driver(self, kind: type, *words: Any) -> Any:
         """An actor on the driver's machine, which reserves no processor."""
@@ -165,7 +167,8 @@ class RayExecutor:
 
         ray = self._ray()
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        return ray.remote(num_cpus=0, scheduling_strategy=here)(kind).remote(*words)
+        with time_limit("starting the work queue", START_SECONDS):
+            return ray.remote(num_cpus=0, scheduling_strategy=here)(kind).remote(*words)
 
     @property
     def watch(self) -> RayWatch:

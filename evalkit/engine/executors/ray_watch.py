@@ -19,7 +19,7 @@ SILENT_SECONDS = 60.0
 """How long its control service may be silent."""
 
 START_SECONDS = 240.0
-"""How long Ray may take to start, or to say what a cluster has."""
+"""How long Ray may take to start, to say what a cluster has, to start an engine's process or to end one."""
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # clusters have no internet
