@@ -70,7 +70,7 @@ def _margin(sums: Sequence[float], total: float) -> float:
     return t_quantile((1 + LEVEL) / 2, groups - 1) * math.sqrt(variance)
 
 
-# Not out of scipy: importing its distributions takes longer than most comparisons, `scipy.special` half as long.
+# Not out of scipy: importing its distributions takes longer than most comparisons do.
 @cache
 def normal_quantile(share: float) -> float:
     """The quantile of the standard normal distribution."""
@@ -97,7 +97,7 @@ def t_quantile(share: float, freedom: int) -> float:
 
 
 def _t_within(bound: float, freedom: int) -> float:
-    """The probability that Student's t lies within ``bound`` of 0 (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    """The probability that Student's t lies within ``bound`` of 0 (Abramowitz and Stegun 26.7.3, 26.7.4)."""
     angle = math.atan(bound / math.sqrt(freedom))
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = freedom % 2

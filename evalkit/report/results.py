@@ -39,9 +39,8 @@ class Results:
     """Evaluations of one run, at most one of each arm and task.
 
     ``records`` has the records of each evaluation by its id, in the order of its samples; ``metrics`` caches
-    the metrics that were loaded, by task and ``--tasks-dir``. ``figures`` are those that were computed when the
-    records were scored, by :meth:`figures_key`: an official script's figures of a whole file take all answers
-    to compute.
+    the metrics that were loaded, by task and ``--tasks-dir``. ``figures`` are the :meth:`file_figures` that
+    were computed when the records were scored, by :meth:`figures_key`.
     """
 
     run: RunDir

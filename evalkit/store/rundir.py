@@ -171,8 +171,8 @@ class RunDir:
     def write_records(
         self, records: Sequence[Record], figures: Mapping[str, Mapping[str, float]] | None = None
     ) -> None:
-        """Replace ``records.jsonl``, and then the same by column, with named ``figures`` about them. Of a kill
-        in between the digests tell.
+        """Replace ``records.jsonl``, and then the same by column, with named ``figures`` about them.
+        Of a kill in between the digests tell.
         """
         lines = b"".join(format_line(record.to_json()) for record in records)
         columns = io.BytesIO()

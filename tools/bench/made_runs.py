@@ -147,9 +147,8 @@ def _asked(task: Task, sample: str) -> tuple[str, object]:
 def _wrong(task: Task, chance: random.Random) -> str:
     if _kind(task) == "letter":
         return chance.choice("ABCD")
-    return {"box": "[1, 2, 30, 40]", "span": "from 40 to 41 seconds"}.get(_kind(task)) or chance.choice(
-        _WORDS
-    )
+    fixed = {"box": "[1, 2, 30, 40]", "span": "from 40 to 41 seconds"}
+    return fixed.get(_kind(task)) or chance.choice(_WORDS)
 
 
 @cache

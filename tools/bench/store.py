@@ -1,7 +1,7 @@
 """``evalkit bench store``: time and memory to write, resume, score and compare stored runs.
 
-Ratios are to reading the same bytes; how a stage grows from the smallest to the largest runs is beside them, and
-last comes a table of the size of a paper's.
+Ratios are to reading the same bytes. How each stage grows from the smallest to the largest runs comes after
+them, and last a table of the size of a paper's.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class StoreBench:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a stage in a process of its own: seconds, those of a processor among them, and memory before and
-    at most, in bytes.
+    """Cost of a stage in a process of its own: seconds, those of a processor, and memory before and at
+    most, in bytes.
     """
 
     seconds: float
