@@ -9,35 +9,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.atomic_files import write_atomic
 from evalkit.core.errors import UsageError
-from evalkit.data.cache import MediaCache, cache_root
-from evalkit.integrations.interchange.detect import is_foreign
-from evalkit.integrations.interchange.import_run import ImportSpec, read_answers, store
-from evalkit.integrations.interchange.scores import score_answers
 from evalkit.metrics.reasoning import TAGS
-from evalkit.report.advice import Advice
-from evalkit.report.advice import advise as rank
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather
-from evalkit.report.leaderboard.check import unsupported
-from evalkit.report.leaderboard.page import leaderboard_page
-from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, write
-from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
 from evalkit.report.results import Results, open_run
-from evalkit.report.thumbnails import thumbnails
-from evalkit.runner.dry_run import plan_run
-from evalkit.runner.reporter import Reporter, SilentReporter
-from evalkit.runner.run import run_spec
-from evalkit.scoring.finalize import RunResult, rescore, score_from_journal
-from evalkit.scoring.predictions import score_file as score_predictions
 from evalkit.store import RunDir
+
+if TYPE_CHECKING:
+    from evalkit.report.advice import Advice
+    from evalkit.runner.reporter import Reporter
+    from evalkit.scoring.finalize import RunResult
+
+# Each function imports what it alone needs: reading stored runs must not wait for what makes them.
 
 PathLike = str | Path
 
@@ -66,6 +57,9 @@ def run(spec: RunSpec, reporter: Reporter | None = None) -> RunResult:
     Raises:
         EvalkitError: the spec or its data can't be used.
     """
+    from evalkit.runner.reporter import SilentReporter
+    from evalkit.runner.run import run_spec
+
     return run_spec(with_default_data_root(spec), reporter or SilentReporter())
 
 
@@ -73,6 +67,8 @@ def plan(spec: RunSpec) -> dict[str, Any]:
     """What :func:`run` would do: the run directory as ``output``, and as ``plan`` the samples, prompt tokens,
     problems and first prompt of every system and task.
     """
+    from evalkit.runner.dry_run import plan_run
+
     return plan_run(with_default_data_root(spec))
 
 
@@ -92,6 +88,8 @@ def score_run(
     draw an answer where they can read none; ``reasoning`` is another rule that separates reasoning from
     answers.
     """
+    from evalkit.scoring.finalize import rescore
+
     return rescore(RunDir.open(Path(run)), tuple(tasks_dirs), official_random, reasoning)
 
 
@@ -111,6 +109,11 @@ def score_file(
     Raises:
         UsageError: the file can't be read, or is another program's and ``task`` is not given.
     """
+    from evalkit.integrations.interchange.detect import is_foreign
+    from evalkit.integrations.interchange.import_run import ImportSpec
+    from evalkit.integrations.interchange.scores import score_answers
+    from evalkit.scoring.predictions import score_file as score_predictions
+
     place, dirs = Path(path), tuple(tasks_dirs)
     if not is_foreign(place):
         return score_predictions(
@@ -133,6 +136,8 @@ def import_results(*files: PathLike, task: str, model: str, output: PathLike, **
     Raises:
         EvalkitError: a file can't be read, or is not about the task.
     """
+    from evalkit.integrations.interchange.import_run import ImportSpec, read_answers, store
+
     run = RunDir.create(Path(output))
     rule = run.manifest().scoring.reasoning if run.begun else TAGS
     return store(read_answers(ImportSpec([Path(path) for path in files], task, model, **options), rule), run)
@@ -187,6 +192,8 @@ def advise(
     Raises:
         UsageError: as for :func:`compare`, or a weight matches no benchmark.
     """
+    from evalkit.report.advice import advise as rank
+
     gathered = gather(runs, allow_mismatch)
     return rank(gathered.comparison, gathered.records, gathered.metric, weights)
 
@@ -208,6 +215,10 @@ def report(
     Raises:
         UsageError: as for :func:`compare`.
     """
+    from evalkit.data.cache import MediaCache, cache_root
+    from evalkit.report.page import report_page
+    from evalkit.report.thumbnails import thumbnails
+
     gathered = gather(runs, allow_mismatch)
     found = gathered.comparison
     if reference:
@@ -228,6 +239,9 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
     """Write the systems of finished runs into a leaderboard CSV, and all of it into an HTML ``page``; return
     its number of rows.
     """
+    from evalkit.report.leaderboard.page import leaderboard_page
+    from evalkit.report.leaderboard.table import write
+
     count = write(Path(target), _leaderboard_rows(open_run(RunDir.open(Path(path))) for path in runs))
     if page is not None:
         write_atomic(Path(page), leaderboard_page(Path(target)))
@@ -236,11 +250,16 @@ def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | Non
 
 def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
     """The claims of a leaderboard CSV that the runs, scored anew from their journals, don't support."""
+    from evalkit.report.leaderboard.check import unsupported
+    from evalkit.scoring.finalize import score_from_journal
+
     scored = (score_from_journal(RunDir.open(Path(path))) for path in runs)
     return unsupported(Path(target), _leaderboard_rows(scored))
 
 
 def _leaderboard_rows(runs: Iterable[Results]) -> list[dict[str, Any]]:
+    from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources
+
     return [
         row for results in runs for source in leaderboard_sources(results) for row in leaderboard_rows(source)
     ]

@@ -119,6 +119,14 @@ def ropes(
 @command.command("store")
 @click.option("--records", default="10000,100000", show_default=True, type=_counts, help="Of each run.")
 @click.option("--runs", default=4, show_default=True, type=click.IntRange(min=1), help="That are compared.")
+@click.option(
+    "--table",
+    default=200,
+    show_default=True,
+    type=click.IntRange(min=0),
+    metavar="SAMPLES",
+    help="Of each benchmark of a table like the paper's; 0 for no table.",
+)
 @click.option("--folder", metavar="DIR", help="Keep made runs there.")
 @click.pass_context
 def store(ctx: click.Context, /, **options: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.layout import room, show
 from evalkit.core.console import say
@@ -10,8 +10,10 @@ from evalkit.core.errors import ExitCode
 from evalkit.core.strict_json import to_json
 from evalkit.report import tables
 from evalkit.report.comparison import Comparison
-from evalkit.scoring.finalize import RunResult
 from evalkit.store import IMPORTED
+
+if TYPE_CHECKING:
+    from evalkit.scoring.finalize import RunResult
 
 _LISTED = 5
 

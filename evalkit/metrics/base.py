@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -265,10 +264,16 @@ def breakdown_means(
     name: str, items: Sequence[Scored], figure: Callable[[Score], float | None]
 ) -> dict[str, float]:
     """The same of any ``figure`` of the scores; nothing where none has it."""
-    members: dict[str, list[float]] = defaultdict(list)
+    members: dict[str, list[float]] = {}
+    counted: dict[int, list[list[float]]] = {}  # samples with the same labels often share the mapping of them
     for item in items:
         value = figure(item.score)
-        if value is not None:
-            for label in ("", *breakdown_suffixes(item.groups)):
-                members[name + label].append(value)
+        if value is None:
+            continue
+        known = counted.get(id(item.groups))
+        if known is None:
+            labels = ("", *breakdown_suffixes(item.groups))
+            known = counted[id(item.groups)] = [members.setdefault(name + label, []) for label in labels]
+        for values in known:
+            values.append(value)
     return {key: mean(values) for key, values in members.items()}

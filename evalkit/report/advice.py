@@ -15,7 +15,7 @@ from evalkit.metrics.base import Metric
 from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row, value_of
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import FindMetric, RecordsByTask, pairs
-from evalkit.report.intervals import LEVEL
+from evalkit.report.intervals import LEVEL, normal_quantile
 from evalkit.report.paired import POWER
 from evalkit.store.records_table import ScoreRow, score_rows
 
@@ -165,8 +165,6 @@ def _means(sums: Floats) -> Floats:
 
 
 def _advice(arms: Sequence[str], scores: Floats, total: Floats, weights: Mapping[str, float]) -> Advice:
-    from scipy.stats import norm
-
     top = total.max(axis=1, keepdims=True)
     ties = total >= top - 1e-12
     best = (ties / ties.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -180,6 +178,6 @@ def _advice(arms: Sequence[str], scores: Floats, total: Floats, weights: Mapping
         first, second = order[:2]
         lead = float(scores[first] - scores[second])
         spread = float((total[:, first] - total[:, second]).std())
-        needed = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) * spread
+        needed = (normal_quantile((1 + LEVEL) / 2) + normal_quantile(POWER)) * spread
         factor = math.inf if lead <= 0 else max(1.0, (needed / lead) ** 2)
     return Advice(ranked, weights, ranked[0].best >= LEVEL, factor)

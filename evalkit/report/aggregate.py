@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.core.types import Category
-from evalkit.metrics.base import FileMetric, Metric, Scored, ScoringUnit, UnitMetric, group_labels
+from evalkit.metrics.base import (
+    FileMetric,
+    MeanMetric,
+    Metric,
+    Scored,
+    ScoringUnit,
+    UnitMetric,
+    group_labels,
+    mean,
+)
 from evalkit.report.intervals import interval
 from evalkit.store.records import Record
 from evalkit.store.records_table import ScoreRow, filtered, score_rows
@@ -83,33 +91,29 @@ def make_cell(
     metric: Metric,
     seed: int | None = None,
     limits: Mapping[str, float] | None = None,
+    of_file: Mapping[str, float] | None = None,
 ) -> Cell:
     """Aggregate one arm's scored records of one benchmark, in the data set's order.
 
     ``seed`` is that of official scripts which draw an answer where they can read none; ``limits`` are the
-    shares of samples above which a flag makes the score unreliable.
+    shares of samples above which a flag makes the score unreliable. ``of_file`` are the
+    :func:`file_figures` of these records, where they are known.
     """
     every = score_rows(records)
-    known = [value_of(each) is not None for each in every]
-    scored = [each for each, has in zip(every, known, strict=True) if has]
+    scored = [each for each in every if value_of(each) is not None]
     figures = metric.summarise(_items(scored))
-    if isinstance(metric, FileMetric) and scored:
-        scores = [each.score for each in scored if each.score is not None]
-        answers = [record.answer() for record in filtered(records, known)]
-        figures |= metric.file_figures(answers, scores, seed)
-    members: dict[str, dict[str, list[ScoreRow]]] = defaultdict(lambda: defaultdict(list))
-    for record in scored:
-        for group, labels in record.groups.items():
-            for label in group_labels(labels):
-                members[group][label].append(record)
+    figures |= file_figures(records, metric, seed) if of_file is None else of_file
+    plain = _is_mean(metric) and figures.get(metric.name) == mean(_values(scored))
     breakdown = {
-        group: {label: _estimate(metric, found, column.limits) for label, found in sorted(labels.items())}
-        for group, labels in members.items()
+        group: {
+            label: _estimate(metric, found, column.limits, plain) for label, found in sorted(labels.items())
+        }
+        for group, labels in by_label(scored).items()
     }
     return Cell(
         arm=arm,
         task=column.task,
-        estimate=_estimate(metric, scored, column.limits),
+        estimate=_estimate(metric, scored, column.limits, plain),
         expected=expected,
         counts={
             rate: sum(not set(flags).isdisjoint(each.flags) for each in every)
@@ -119,6 +123,34 @@ def make_cell(
         breakdown=breakdown,
         unreliable=_unreliable(every, limits or {}),
     )
+
+
+def by_label(rows: Iterable[ScoreRow]) -> dict[str, dict[str, list[ScoreRow]]]:
+    """The samples of each label of each breakdown."""
+    members: dict[str, dict[str, list[ScoreRow]]] = {}
+    counted: dict[int, list[list[ScoreRow]]] = {}  # samples with the same labels share the mapping of them
+    for row in rows:
+        known = counted.get(id(row.groups))
+        if known is None:
+            known = counted[id(row.groups)] = [
+                members.setdefault(group, {}).setdefault(label, [])
+                for group, labels in row.groups.items()
+                for label in group_labels(labels)
+            ]
+        for found in known:
+            found.append(row)
+    return members
+
+
+def file_figures(records: Sequence[Record], metric: Metric, seed: int | None) -> dict[str, float]:
+    """The figures of an official script that reads the whole file: for these every answer is decoded."""
+    if not isinstance(metric, FileMetric):
+        return {}
+    every = score_rows(records)
+    known = [value_of(each) is not None for each in every]
+    scores = [each.score for each in every if each.score is not None and each.score.value is not None]
+    answers = [record.answer() for record in filtered(records, known)]
+    return metric.file_figures(answers, scores, seed) if answers else {}
 
 
 def value_of(row: ScoreRow) -> float | None:
@@ -184,10 +216,25 @@ def _fraction(cell: Cell | None, columns: Sequence[BenchmarkColumn]) -> float | 
     return (cell.estimate.value - low) / (high - low)
 
 
-def _estimate(metric: Metric, records: Sequence[ScoreRow], limits: tuple[float, float]) -> Estimate:
+def _is_mean(metric: Metric) -> bool:
+    """Whether a metric says that its primary figure is the mean of the answers' values."""
+    return isinstance(metric, MeanMetric) and not isinstance(metric, UnitMetric)
+
+
+def _values(records: Iterable[ScoreRow]) -> list[float]:
+    return [record.score.value or 0.0 for record in records if record.score is not None]
+
+
+def _estimate(
+    metric: Metric, records: Sequence[ScoreRow], limits: tuple[float, float], plain: bool = False
+) -> Estimate:
     """The primary figure over some records, with its interval: over the answers, or over what the
-    metric takes the mean of.
+    metric takes the mean of. ``plain``: the figure is known to be the mean of the answers' values.
     """
+    if plain:
+        values = _values(records)
+        low, high = interval(values, [record.cluster_id for record in records], limits)
+        return Estimate(mean(values), low, high, len(records))
     items = _items(records)
     if isinstance(metric, UnitMetric):
         units = metric.units(items)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from evalkit.core.errors import UsageError, did_you_mean
-from evalkit.metrics.base import Metric, Scored, UnitMetric, group_labels
-from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row, value_of
+from evalkit.metrics.base import Metric, Scored, UnitMetric
+from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, by_label, tasks_by_row, value_of
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.paired import (
     Correction,
@@ -43,7 +44,6 @@ def with_differences(
     base = find_arm(comparison.arms, baseline)
     others = [arm.name for arm in comparison.arms if arm.name != base.name]
     found: dict[str, dict[str, Difference]] = {name: {} for name in others}
-    parts: dict[str, dict[tuple[str, str, str], Difference]] = {name: {} for name in others}
     for column in comparison.columns:
         first = score_rows(records[base.name].get(column.task, ()))
         for name in others:
@@ -52,9 +52,12 @@ def with_differences(
             result = difference(pairs(metric, *pair))
             if result is not None:
                 found[name][column.task] = result
-            parts[name] |= _by_label(metric, column.task, *pair, correction)
     differences = {name: corrected(each, correction) for name, each in found.items()}
     means = {name: _means(comparison.columns, each) for name, each in differences.items()}
+    sides = {column.task: records[base.name].get(column.task, ()) for column in comparison.columns}
+    parts = {
+        name: LabelDifferences(partial(metric_of, name), sides, records[name], correction) for name in others
+    }
     return replace(
         comparison,
         baseline=base.name,
@@ -63,6 +66,39 @@ def with_differences(
         parts=parts,
         mean_differences=means,
     )
+
+
+class LabelDifferences(Mapping[tuple[str, str, str], Difference]):
+    """One arm's differences by (task, group, label), p values corrected over the labels of each group.
+
+    A task's are computed when they are first asked for: most tables show none, and there are many times as
+    many of them as benchmarks.
+    """
+
+    def __init__(
+        self, metric: Callable[[str], Metric], base: RecordsByTask, own: RecordsByTask, correction: Correction
+    ) -> None:
+        self._metric = metric
+        self._sides = {task: (side, own.get(task, ())) for task, side in base.items()}
+        self._correction = correction
+        self._known: dict[str, dict[tuple[str, str, str], Difference]] = {}
+
+    def __getitem__(self, place: tuple[str, str, str]) -> Difference:
+        return self._of(place[0])[place]
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        return (place for task in self._sides for place in self._of(task))
+
+    def __len__(self) -> int:
+        return sum(len(self._of(task)) for task in self._sides)
+
+    def _of(self, task: str) -> dict[tuple[str, str, str], Difference]:
+        if task not in self._sides:
+            return {}
+        if task not in self._known:
+            first, second = map(score_rows, self._sides[task])
+            self._known[task] = _by_label(self._metric(task), task, first, second, self._correction)
+        return self._known[task]
 
 
 def find_arm(arms: Sequence[Arm], name: str) -> Arm:
@@ -108,15 +144,14 @@ def _by_label(
     metric: Metric, task: str, first: Sequence[ScoreRow], second: Sequence[ScoreRow], correction: Correction
 ) -> dict[tuple[str, str, str], Difference]:
     """Differences by label of every breakdown, p values corrected over the labels of each."""
-    members: dict[str, dict[str, tuple[list[ScoreRow], list[ScoreRow]]]] = {}
-    for place, records in enumerate((first, second)):
-        for record in records:
-            for group, labels in record.groups.items():
-                for label in group_labels(labels):
-                    members.setdefault(group, {}).setdefault(label, ([], []))[place].append(record)
+    sides = [by_label(rows) for rows in (first, second)]
     found: dict[tuple[str, str, str], Difference] = {}
-    for group, sides in members.items():
-        plain = {label: difference(pairs(metric, *side)) for label, side in sides.items()}
+    for group in dict.fromkeys(group for side in sides for group in side):
+        members = [side.get(group, {}) for side in sides]
+        labels = dict.fromkeys(label for side in members for label in side)
+        plain = {
+            label: difference(pairs(metric, *(side.get(label, ()) for side in members))) for label in labels
+        }
         known = {label: each for label, each in plain.items() if each is not None}
         found |= {(task, group, label): each for label, each in corrected(known, correction).items()}
     return found

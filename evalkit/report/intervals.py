@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 
 LEVEL = 0.95
 
@@ -56,9 +57,7 @@ def wilson(share: float, trials: int) -> tuple[float, float]:
     """Wilson's score interval of a share of ``trials``; the share need not be a whole number of
     them (equal to ``scipy.stats.binomtest(...).proportion_ci(method="wilson")`` where it is).
     """
-    from scipy.stats import norm
-
-    z = float(norm.ppf((1 + LEVEL) / 2))
+    z = normal_quantile((1 + LEVEL) / 2)
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     margin = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
     return (max(0.0, centre - margin) if share > 0 else 0.0, min(1.0, centre + margin) if share < 1 else 1.0)
@@ -66,8 +65,44 @@ def wilson(share: float, trials: int) -> tuple[float, float]:
 
 def _margin(sums: Sequence[float], total: float) -> float:
     """Half the width of the t interval; ``sums`` are the clusters' summed deviations."""
-    from scipy.stats import t
-
     groups = len(sums)
     variance = groups / (groups - 1) * sum(each * each for each in sums) / total**2
-    return float(t.ppf((1 + LEVEL) / 2, groups - 1)) * math.sqrt(variance)
+    return t_quantile((1 + LEVEL) / 2, groups - 1) * math.sqrt(variance)
+
+
+# Not out of scipy: importing its distributions takes longer than most comparisons do.
+@cache
+def normal_quantile(share: float) -> float:
+    """The quantile of the standard normal distribution."""
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(share)
+
+
+@cache
+def t_quantile(share: float, freedom: int) -> float:
+    """The quantile above the median of Student's t with a whole number of degrees of freedom, by Newton's
+    method from the normal one (Abramowitz and Stegun 26.7.5).
+    """
+    found = z = normal_quantile(share)
+    found += (z**3 + z) / (4 * freedom)
+    log_scale = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - math.log(freedom * math.pi) / 2
+    for _ in range(50):
+        density = math.exp(log_scale - (freedom + 1) / 2 * math.log1p(found**2 / freedom))
+        step = ((1 + _t_within(found, freedom)) / 2 - share) / density
+        found = max(found - step, found / 2)
+        if abs(step) <= 1e-9 * found:  # the next step would be its square
+            break
+    return found
+
+
+def _t_within(bound: float, freedom: int) -> float:
+    """The probability that Student's t lies within ``bound`` of 0 (Abramowitz and Stegun 26.7.3, 26.7.4)."""
+    angle = math.atan(bound / math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = freedom % 2
+    term, total = cosine if odd else 1.0, 0.0
+    for place in range(2 + odd, freedom + 1, 2):
+        total += term
+        term *= cosine * cosine * (place - 1) / place
+    return (angle + sine * total) * 2 / math.pi if odd else sine * total

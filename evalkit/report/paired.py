@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.report.intervals import LEVEL
+from evalkit.report.intervals import LEVEL, normal_quantile
 
 Correction = Literal["holm", "bh", "none"]
 POWER = 0.8
@@ -179,28 +179,26 @@ def _bootstrap(sums: Floats, weights: Floats, seed: int) -> tuple[float, float]:
 
 def _mcnemar(discordant: Sequence[ScorePair]) -> float:
     """The exact test: of the discordant pairs, a fair coin decides."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     better = sum(pair.second > pair.first for pair in discordant)
     fewer = min(better, len(discordant) - better)
-    return min(1.0, 2 * float(binom.cdf(fewer, len(discordant), 0.5)))
+    return min(1.0, 2 * float(bdtr(float(fewer), len(discordant), 0.5)))
 
 
 def _clustered_t(value: float, deviation: float, groups: int) -> float:
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     if groups < 2:
         return math.nan
     if deviation == 0:
         return 1.0 if value == 0 else 0.0
-    return float(2 * t.sf(abs(value) / deviation, groups - 1))
+    return float(2 * stdtr(groups - 1, -abs(value) / deviation))
 
 
 def _detectable(deviation: float, weights: Floats, groups: int) -> float:
     """``(z_{0.975} + z_{0.8})`` standard errors; where the arms never differ, as if one cluster did."""
-    from scipy.stats import norm
-
     if groups < 2:
         return math.nan
     error = deviation or float(weights.max()) / float(weights.sum())
-    return float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER)) * error
+    return (normal_quantile((1 + LEVEL) / 2) + normal_quantile(POWER)) * error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evalkit.config.run_spec import RATE_LIMITS
 from evalkit.core.registry import load_task
 from evalkit.metrics.base import Answer, Metric, Score, Scored
-from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, make_cell
+from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, file_figures, make_cell
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
 from evalkit.store.records_table import StoredRecords
@@ -38,7 +39,8 @@ class Results:
     """Evaluations of one run, at most one of each arm and task.
 
     ``records`` has the records of each evaluation by its id, in the order of its samples; ``metrics`` caches
-    the metrics that were loaded, by task and ``--tasks-dir``.
+    the metrics that were loaded, by task and ``--tasks-dir``. ``figures`` are the :meth:`file_figures` that
+    were computed when the records were scored, by :meth:`figures_key`.
     """
 
     run: RunDir
@@ -48,6 +50,7 @@ class Results:
     metrics: dict[tuple[str, tuple[str, ...]], Metric] = field(
         default_factory=dict, repr=False, compare=False
     )
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
     def flat(self) -> list[Record]:
         """All records, evaluation by evaluation."""
@@ -122,6 +125,7 @@ class Results:
                     self.metric(evaluation),
                     scoring.official_random,
                     limits,
+                    self.figures.get(self.figures_key(evaluation)),
                 )
                 for task, evaluation in self._of(arm.name)
                 if task in columns
@@ -130,6 +134,23 @@ class Results:
         }
         notes = [note for arm in self.arms(run) for note in self.import_notes(arm.name, arm.name)]
         return Comparison(self.arms(run or self.run.name), list(columns.values()), cells, notes=notes)
+
+    def figures_key(self, evaluation: Evaluation) -> str:
+        """What an evaluation's figures depend on beside its records' scores: the samples that it has, and the
+        seed.
+        """
+        found = len(self.records[evaluation.id])
+        seed = self.manifest.scoring.official_random
+        return json.dumps([evaluation.arm, evaluation.task.name, evaluation.plan, found, seed])
+
+    def file_figures(self) -> dict[str, dict[str, float]]:
+        """The figures that take all answers of a task to compute, by :meth:`figures_key`."""
+        seed = self.manifest.scoring.official_random
+        return {
+            self.figures_key(each): file_figures(self.records[each.id], self.metric(each), seed)
+            for each in self.evaluations
+            if not each.task.submission
+        }
 
     def import_notes(self, arm: str, shown: str) -> list[str]:
         """Footnotes about an arm's imported answers; ``shown`` is the arm's name in the table."""
@@ -164,9 +185,8 @@ def open_run(run: RunDir, invocation: str | None = None) -> Results:
         each.id: [places[each.arm, key] for key in keys if (each.arm, key) in places]
         for each, keys in zip(evaluations, run.keys(evaluations), strict=True)
     }
-    return Results(
-        run, manifest, evaluations, {each: StoredRecords(table, found) for each, found in rows.items()}
-    )
+    records = {each: StoredRecords(table, found) for each, found in rows.items()}
+    return Results(run, manifest, evaluations, records, figures=table.figures)
 
 
 def metric_name(task: TaskEntry) -> str:

@@ -253,8 +253,9 @@ def _score_externally(
 
 def _write_views(results: Results) -> None:
     """Write the views, which can be made again from the journal: the records, and the table as JSON."""
-    results.run.write_records(results.flat())
-    results.run.write_scores(results.comparison().to_json())
+    figures = results.file_figures()
+    results.run.write_records(results.flat(), figures)
+    results.run.write_scores(replace(results, figures=figures).comparison().to_json())
 
 
 def _write_submissions(run: RunDir, tasks: Sequence[Task], results: Results) -> dict[Path, str]:

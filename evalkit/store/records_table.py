@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
+from evalkit.core.strict_json import finite_json
 from evalkit.core.types import MediaInfo
 from evalkit.metrics.base import Score
 from evalkit.store.records import Record
@@ -22,6 +24,7 @@ from evalkit.store.records import Record
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_FIGURES = b"figures"
 FORMAT = b"1"  # of the columns; raise it when their meaning changes
 _GROUP = 2048  # rows that are decoded together
 _ERRORS = "surrogatepass"
@@ -74,6 +77,15 @@ class RecordsTable:
 
         self._file = pq.ParquetFile(file, page_checksum_verification=True)
         self._group: tuple[int, dict[str, list[Any]]] | None = None
+
+    @cached_property
+    def figures(self) -> Mapping[str, Mapping[str, float]]:
+        """The figures that were stored with the records, by the name given to :func:`write_columns`."""
+        stored = json.loads((self._file.schema_arrow.metadata or {}).get(_FIGURES, b"{}"))
+        return {
+            name: {figure: math.nan if value is None else value for figure, value in figures.items()}
+            for name, figures in stored.items()
+        }
 
     @property
     def current(self) -> bool:
@@ -152,8 +164,9 @@ class StoredRecords(Sequence[Record]):
     def score_rows(self) -> list[ScoreRow]:
         """The part of each record that scores add up from."""
         found = self._of(self._table.score_columns)
-        columns = [_values(found.column(name)) for name in found.column_names]
-        return [_score_row(*values) for values in zip(*columns, strict=True)]
+        columns = {name: _values(found.column(name)) for name in found.column_names}
+        columns["parsed"] = _decoded(columns["parsed"])
+        return [_score_row(*values) for values in zip(*columns.values(), strict=True)]
 
     def _of(self, table: pa.Table) -> pa.Table:
         rows = self._rows
@@ -186,8 +199,10 @@ def filtered(records: Sequence[Record], kept: Sequence[bool]) -> Sequence[Record
     return [record for record, keep in zip(records, kept, strict=True) if keep]
 
 
-def write_columns(records: Iterable[Record], file: BinaryIO) -> None:
-    """Write records as Parquet.
+def write_columns(
+    records: Iterable[Record], file: BinaryIO, figures: Mapping[str, Mapping[str, float]] | None = None
+) -> None:
+    """Write records as Parquet, with named ``figures`` about them.
 
     Raises:
         ValueError: a number is beyond 64 bits.
@@ -195,7 +210,9 @@ def write_columns(records: Iterable[Record], file: BinaryIO) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    stored = json.dumps(finite_json(figures or {})).encode("utf-8", _ERRORS)
     schema = _schema()
+    schema = schema.with_metadata({**schema.metadata, _FIGURES: stored})
     with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         remaining = iter(records)
         while batch := list(islice(remaining, _GROUP)):
@@ -260,15 +277,25 @@ def _fields(row: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+_MISSING = object()
+
+
+def _decoded(texts: Sequence[str | None]) -> list[Any]:
+    """The values of a column of JSON; ``_MISSING`` where there is none."""
+    values = json.loads(f"[{','.join(text for text in texts if text is not None)}]")
+    found = iter(values)
+    return [_MISSING if text is None else next(found) for text in texts]
+
+
 def _score_row(
-    sample_id: str, cluster_id: str, value: float | None, parsed: str | None, parse_error: str | None,
+    sample_id: str, cluster_id: str, value: float | None, parsed: Any, parse_error: str | None,
     detail: str | None, rule: str | None, flags: str, groups: str, links: str, finish_reason: str,
     visual_tokens: int, video_seconds: float | None,
 ) -> ScoreRow:  # fmt: skip
     own, labels = _labels(groups, links)
     score = None
-    if parsed is not None:
-        score = Score(value, json.loads(parsed), parse_error, _mapping(detail or "{}"), rule)
+    if parsed is not _MISSING:
+        score = Score(value, parsed, parse_error, _mapping(detail or "{}"), rule)
     return ScoreRow(sample_id, cluster_id, score, _flags(flags), own, labels, finish_reason == "error",
                    visual_tokens, video_seconds)  # fmt: skip
 

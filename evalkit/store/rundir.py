@@ -168,11 +168,15 @@ class RunDir:
         except OSError:
             return False
 
-    def write_records(self, records: Sequence[Record]) -> None:
-        """Replace ``records.jsonl``, and then the same by column. Of a kill in between the digests tell."""
+    def write_records(
+        self, records: Sequence[Record], figures: Mapping[str, Mapping[str, float]] | None = None
+    ) -> None:
+        """Replace ``records.jsonl``, and then the same by column, with named ``figures`` about them.
+        Of a kill in between the digests tell.
+        """
         records, lines = lines_of(records)
         columns = io.BytesIO()
-        write_columns(records, columns)
+        write_columns(records, columns, figures)
         self._replace("records.jsonl", lines)
         self._replace("records.parquet", columns.getvalue())
         digests = (hashlib.sha256(content).hexdigest() for content in (lines, columns.getvalue()))

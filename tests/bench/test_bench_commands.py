@@ -12,7 +12,8 @@ from evalkit.api import score_run
 from evalkit.cli import run_cli
 from evalkit.core.types import MediaRef
 from evalkit.models import describe_model
-from tools.bench.store import STAGES, Cost, generate_run, stage_cost
+from tools.bench.made_runs import generate_run
+from tools.bench.store import STAGES, Cost, stage_cost
 from tools.bench.workloads import WORKLOADS, bench_prompts, random_model
 
 
@@ -155,9 +156,16 @@ def test_stored_runs_are_measured_stage_by_stage(tmp_path: Path, capsys: pytest.
 def test_what_is_printed_of_stored_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.bench.store.stage_cost", lambda stage, runs, folder: Cost(2.0, 1, 2**20))
-    assert run_cli(["bench", "store", "--records", "20", "--runs", "2", "--folder", str(tmp_path)]) == 0
+    monkeypatch.setattr("tools.bench.store.stage_cost", lambda stage, runs, folder: Cost(2.0, 1.5, 1, 2**20))
+    words = ["--records", "20,40", "--runs", "2", "--table", "1", "--folder", str(tmp_path)]
+    assert run_cli(["bench", "store", *words]) == 0
     said = capsys.readouterr().out
     assert "2 runs of 20 records" in said
-    assert re.search(r"compare +1\.0 x reading +20 records/s +1 MiB", said)
+    assert re.search(r"compare +1\.0 x reading +20 records/s +1\.5 s CPU +1 MiB", said)
+    assert re.search(
+        r"2\.0 times the records take\n(.*\n)* +compare +1\.0 times the CPU time +1\.0 times", said
+    )
+    assert re.search(
+        r"a table of 11 systems, 25 benchmarks, 1 samples of each\n(.*\n)* +report +1\.0 x", said
+    )
     assert "resume of a finished run: 1.00 x scoring it" in said

@@ -1,36 +1,31 @@
-"""``evalkit bench store``: time and memory to write, resume, score and compare stored runs."""
+"""``evalkit bench store``: time and memory to write, resume, score and compare stored runs.
+
+Ratios are to reading the same bytes. How each stage grows from the smallest to the largest runs comes after
+them, and last a table of the size of a paper's.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
-import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from evalkit import api
-from evalkit.config.run_spec import RunSpec
 from evalkit.core.console import say
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.core.provenance import hardware, versions
-from evalkit.core.registry import load_task
-from evalkit.core.types import MediaInfo
-from evalkit.report.results import metric_name
 from evalkit.scoring.finalize import rescore, stored_result
-from evalkit.store import Evaluation, Invocation, Manifest, Protocol, Record, RunDir, SystemEntry, TaskEntry
+from evalkit.store import RunDir
+from tools.bench.made_runs import COMMAND, ROPES, TABLE_ROPES, generate_run, table_tasks
 
-TASKS = ("chartqa", "docvqa_val", "textvqa_val", "refcoco_val", "mvbench")
-ROPES = ("mrope", "mrope-i")
 MIB = 2**20
 _BATCH = 32
+_READ_ALL = "read all"
 _OF_ALL_RUNS = ("compare", "compare, no baseline", "advise", "leaderboard", "report")
-_COMMAND = "made"
-_WORDS = ("red", "green", "blue", "seven", "twelve", "a house", "a dog", "the left one", "none of them")
 
 
 @dataclass(frozen=True)
@@ -39,14 +34,18 @@ class StoreBench:
 
     records: tuple[int, ...] = (10_000, 100_000)
     runs: int = 4
+    table: int = 200
     folder: str | None = None
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a stage in a process of its own: seconds, and memory before and at most, in bytes."""
+    """Cost of a stage in a process of its own: seconds, those of a processor, and memory before and at
+    most, in bytes.
+    """
 
     seconds: float
+    processor: float
     before: int
     peak: int
 
@@ -54,38 +53,71 @@ class Cost:
 def bench_store(options: StoreBench) -> int:
     """Generate runs, measure every stage, and print it against reading the same bytes."""
     say(f"{versions()}\n{hardware()}")
+    known: dict[int, Mapping[str, Cost]] = {}
     with tempfile.TemporaryDirectory() as temporary:
+        top = Path(options.folder or temporary)
         for count in options.records:
-            folder = Path(options.folder or temporary) / str(count)
-            for line in _measured(folder, count, options):
-                say(line)
+            runs = _made(top / str(count), count, options.runs)
+            say(f"{options.runs} runs of {count:,} records, {_size(runs) / MIB:,.0f} MiB of answers")
+            known[count] = _measured(top / str(count), runs, STAGES)
+            _show(known[count], count, runs)
+        if len(known) > 1:
+            _show_growth(known)
+        if options.table:
+            _bench_table(top / "table", options.table)
     return 0
 
 
-def _measured(folder: Path, count: int, options: StoreBench) -> Iterator[str]:
-    runs = [folder / f"run{number}" for number in range(options.runs)]
-    for number, run in enumerate(runs):
+def _made(folder: Path, count: int, number: int) -> list[Path]:
+    runs = [folder / f"run{place}" for place in range(number)]
+    for place, run in enumerate(runs):
         if not run.is_dir():
-            generate_run(run, count, f"made{number}")
-    scored = stage_cost("score", runs[:1], folder)
-    for run in runs[1:]:
+            generate_run(run, count, f"made{place}")
+    for run in runs[1:]:  # the first is scored as a stage
         rescore(RunDir.open(run))
-    yield f"{options.runs} runs of {count:,} records, {_size(runs) / MIB:,.0f} MiB of answers"
-    read = {len(part): stage_cost("read", part, folder) for part in (runs[:1], runs)}
-    known = {"score": scored}
-    for name in STAGES:
-        if name in ("read", "score"):
-            continue
-        known[name] = stage_cost(name, _runs_of(name, runs), folder)
+    return runs
+
+
+def _measured(folder: Path, runs: Sequence[Path], stages: Iterable[str]) -> dict[str, Cost]:
+    """The cost of each stage, and of reading the records that it reads: of all runs, or of the first."""
+    known = {name: stage_cost(name, _runs_of(name, runs), folder) for name in stages}
+    return {**known, _READ_ALL: stage_cost("read", runs, folder)}
+
+
+def _show(known: Mapping[str, Cost], count: int, runs: Sequence[Path]) -> None:
     for name, cost in known.items():
         among = _runs_of(name, runs)
-        ratio = cost.seconds / max(read[len(among)].seconds, 1e-9)
-        rate = count * len(among) / cost.seconds
-        yield (
-            f"  {name:<20} {ratio:>9.1f} x reading {rate:>11,.0f} records/s "
-            f"{cost.peak / MIB:>7,.0f} MiB ({cost.before / MIB:,.0f} before)"
+        read = known[_READ_ALL if len(among) > 1 else "read"]
+        ratio = cost.seconds / max(read.seconds, 1e-9)
+        say(
+            f"  {name:<20} {ratio:>9.1f} x reading {count * len(among) / cost.seconds:>11,.0f} records/s "
+            f"{cost.processor:>7.1f} s CPU {cost.peak / MIB:>7,.0f} MiB ({cost.before / MIB:,.0f} before)"
         )
-    yield f"  resume of a finished run: {known['resume'].seconds / scored.seconds:.2f} x scoring it"
+    if "resume" in known:
+        ratio = known["resume"].seconds / known["score"].seconds
+        say(f"  resume of a finished run: {ratio:.2f} x scoring it")
+
+
+def _show_growth(known: Mapping[int, Mapping[str, Cost]]) -> None:
+    """How much more the largest runs take than the smallest."""
+    few, many = min(known), max(known)
+    say(f"{many / few:.1f} times the records take")
+    for name, cost in known[many].items():
+        before = known[few][name]
+        more = (cost.peak - cost.before) / max(before.peak - before.before, 1)
+        ratio = cost.processor / max(before.processor, 1e-9)
+        say(f"  {name:<20} {ratio:>9.1f} times the CPU time {more:>9.1f} times the added memory")
+
+
+def _bench_table(folder: Path, samples: int) -> None:
+    """One run of the size of a paper's table."""
+    tasks = table_tasks()
+    run = folder / "run0"
+    count = len(TABLE_ROPES) * len(tasks) * samples
+    if not run.is_dir():
+        generate_run(run, count, "made0", tasks, TABLE_ROPES)
+    say(f"a table of {len(TABLE_ROPES)} systems, {len(tasks)} benchmarks, {samples} samples of each")
+    _show(_measured(folder, [run], ("score", "read", *_OF_ALL_RUNS)), count, [run])
 
 
 def stage_cost(stage: str, runs: Sequence[Path], folder: Path) -> Cost:
@@ -111,100 +143,9 @@ def stage_cost(stage: str, runs: Sequence[Path], folder: Path) -> Cost:
     return found
 
 
-def generate_run(path: Path, count: int, model: str) -> RunDir:
-    """A run of about ``count`` records by our own store: the same samples for every ``model``."""
-    run = RunDir.create(path)
-    systems = [SystemEntry(arm=f"{model}@{rope}", model=model, rope=rope, family="mock", fingerprint=model,
-                     box_space="norm1000") for rope in ROPES]  # fmt: skip
-    samples = max(1, count // (len(ROPES) * len(TASKS)))
-    records = {
-        (system.arm, task): list(generate_records(system, task, samples))
-        for system, task in product(systems, TASKS)
-    }
-    with run.writer() as journal:
-        for part in records.values():
-            journal.append(part)
-    evaluations = [
-        Evaluation(
-            id=number, invocation=_COMMAND, arm=arm, task=_entry(task), protocol=Protocol(limit=samples),
-            samples=samples, plan=run.write_plan([each.key for each in part]),
-        )
-        for number, ((arm, task), part) in enumerate(records.items())
-    ]  # fmt: skip
-    entry = Invocation(
-        id=_COMMAND, command="evalkit bench store", started="2026-01-01T00:00:00+00:00", status="complete",
-        spec=RunSpec(models=model, tasks=TASKS), evaluations=tuple(each.id for each in evaluations),
-    )  # fmt: skip
-
-    made = Manifest(
-        created=entry.started, arms=tuple(systems), invocations=(entry,), evaluations=tuple(evaluations)
-    )
-    run.update(lambda _: made, entry.started)
-    return run
-
-
-def generate_records(system: SystemEntry, task: str, samples: int) -> Iterator[Record]:
-    """Answers of a system, about seven in ten of them right; the same in every process."""
-    chance = random.Random(f"{system.arm} {task}")  # noqa: S311 - made data
-    for index in range(samples):
-        sample = hashlib.sha256(f"{task} {index}".encode()).hexdigest()
-        right, reference = _asked(task, sample)
-        wrong = chance.choice(_WORDS) if task != "refcoco_val" else "[1, 2, 30, 40]"
-        yield Record(
-            arm=system.arm,
-            model=system.model,
-            rope=system.rope,
-            task=task,
-            sample_id=f"{task}-{index}",
-            index=index,
-            key=hashlib.sha256(f"{system.arm} {sample}".encode()).hexdigest(),
-            cluster_id=sample[:16] if index % 3 else f"{task}-{index // 30}",
-            prompt=f"<|image|>Question {sample}: what is shown here, and how many of them are there?",
-            reference=reference,
-            raw=right if chance.random() < 0.7 else wrong,
-            finish_reason="stop" if chance.random() < 0.99 else "length",
-            token_ids=tuple(chance.randrange(150_000) for _ in range(6)),
-            prompt_tokens=300 + index % 50,
-            visual_tokens=256 + index % 40,
-            groups={"kind": _WORDS[int(sample[0], 16) % 5]},
-            meta={"question": f"Question {sample}", **_OPTIONS.get(task, {})},
-            box_space=system.box_space,
-            media=(MediaInfo("image", sample, (640, 480), (644, 476), 256),),
-            seconds={"prepare": chance.random(), "generate": chance.random()},
-            margin=chance.random(),
-        )
-
-
-_OPTIONS: Mapping[str, Mapping[str, object]] = {
-    "mvbench": {"options": {"A": "red", "B": "green", "C": "blue", "D": "none of them"}}
-}
-
-
-def _asked(task: str, sample: str) -> tuple[str, object]:
-    """The text of a right answer, and the reference."""
-    number = int(sample[:6], 16)
-    if task == "refcoco_val":
-        box = [number % 200, number % 150, 220 + number % 300, 180 + number % 200]
-        wide = [box[0] / 0.64, box[1] / 0.48, box[2] / 0.64, box[3] / 0.48]
-        return str([round(each) for each in wide]), box
-    if task == "mvbench":
-        return "ABCD"[number % 4], "ABCD"[number % 4]
-    word = _WORDS[number % len(_WORDS)]
-    return word, word if task == "chartqa" else [word] * 10 if task == "textvqa_val" else [word]
-
-
-def _entry(name: str) -> TaskEntry:
-    task = load_task(name)
-    low, high = task.metric.range
-    entry = TaskEntry(name=name, title=task.title, category=task.category, paper_row=task.paper_row,
-                      metric=task.metric.name, range=(float(low), float(high)),
-                      max_new_tokens=task.max_new_tokens)  # fmt: skip
-    return entry.model_copy(update={"metric": metric_name(entry)})
-
-
 def _runs_of(stage: str, runs: Sequence[Path]) -> Sequence[Path]:
     """The runs that a stage reads: all of them, or the first."""
-    return runs if stage in _OF_ALL_RUNS else runs[:1]
+    return runs if stage in (*_OF_ALL_RUNS, _READ_ALL) else runs[:1]
 
 
 def _size(runs: Sequence[Path]) -> int:
@@ -213,9 +154,10 @@ def _size(runs: Sequence[Path]) -> int:
 
 def _child(stage: str, runs: Sequence[Path], folder: Path, answer: Connection) -> None:
     work = STAGES[stage](runs, folder)
-    before, began = _memory("VmRSS"), time.perf_counter()
+    before, began, busy = _memory("VmRSS"), time.perf_counter(), time.process_time()
     work()
-    answer.send(Cost(time.perf_counter() - began, before, _memory("VmHWM")))
+    seconds, processor = time.perf_counter() - began, time.process_time() - busy
+    answer.send(Cost(seconds, processor, before, _memory("VmHWM")))
     answer.close()
 
 
@@ -258,10 +200,10 @@ def _appending(size: int | None) -> Callable[[Sequence[Path], Path], Callable[[]
 
 
 STAGES: Mapping[str, Callable[[Sequence[Path], Path], Callable[[], object]]] = {
+    "score": lambda runs, folder: lambda: rescore(RunDir.open(runs[0])),
     "read": _reading,
     "append, each synced": _appending(_BATCH),
     "append, synced once": _appending(None),
-    "score": lambda runs, folder: lambda: rescore(RunDir.open(runs[0])),
     "read the journal": lambda runs, folder: lambda: RunDir.open(runs[0]).journal(),
     "resume": lambda runs, folder: lambda: _resumed(RunDir.open(runs[0])),
     "compare": lambda runs, folder: lambda: api.compare(*runs, baseline=f"made0@{ROPES[0]}"),
@@ -275,5 +217,5 @@ STAGES: Mapping[str, Callable[[Sequence[Path], Path], Callable[[], object]]] = {
 
 def _resumed(run: RunDir) -> object:
     """What a finished command reads and shows when it is given again."""
-    result = stored_result(run, run.manifest().invocation(_COMMAND))
+    result = stored_result(run, run.manifest().invocation(COMMAND))
     return result.missing, result.failed, result.comparison
