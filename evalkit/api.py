@@ -37,6 +37,7 @@ from evalkit.runner.reporter import Reporter, SilentReporter
 from evalkit.runner.run import run_spec
 from evalkit.scoring.finalize import RunResult, rescore, score_from_journal
 from evalkit.scoring.predictions import score_file as score_predictions
+from evalkit.scoring.verify import Verification, verify_run
 from evalkit.store import RunDir
 
 PathLike = str | Path
@@ -93,6 +94,13 @@ def score_run(
     answers.
     """
     return rescore(RunDir.open(Path(run)), tuple(tasks_dirs), official_random, reasoning)
+
+
+def verify(run: PathLike, tasks_dirs: Sequence[str] = (), stored_tasks: bool = False) -> Verification:
+    """Compute every figure of a stored run again, and compare what scores with what scored it; nothing is
+    written. ``stored_tasks`` executes the run's own copies of task files.
+    """
+    return verify_run(RunDir.open(Path(run)), tuple(tasks_dirs), stored_tasks=stored_tasks)
 
 
 def score_file(

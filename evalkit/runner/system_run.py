@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
@@ -310,7 +311,7 @@ class SystemRun:
                 protocol=protocol_of(self.spec),
                 samples=len(self.inputs.samples[name]),
                 plan=plan,
-                tasks_dirs=self.spec.tasks_dirs,
+                tasks_dirs=tuple(map(os.path.abspath, self.spec.tasks_dirs)),
             )
             known = next((each for each in manifest.evaluations if each.same(entry)), None)
             if known is None:
