@@ -15,7 +15,7 @@ from evalkit.engine.optimizations import Optimizations
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.models.checkpoints.series import with_all_steps
 from evalkit.runner.engine_options import executor_of, load_config_of
-from evalkit.runner.inputs import load_inputs, load_tasks
+from evalkit.runner.inputs import load_inputs, load_tasks, open_tasks
 from evalkit.runner.manifest_entries import new_invocation, scoring_of
 from evalkit.runner.repeat import InputWatch, reuse_finished
 from evalkit.runner.reporter import Reporter
@@ -52,7 +52,7 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
         start_fork_server()
     tasks = load_tasks(spec)
     watch = InputWatch.start(spec, tasks)
-    tasks = [task.open(spec.data_root) for task in tasks]
+    tasks = open_tasks(tasks, spec.data_root)
     system_run = SystemRun(
         spec=spec,
         inputs=load_inputs(spec, tasks),
