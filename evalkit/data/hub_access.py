@@ -23,5 +23,7 @@ def _asked(endpoint: str) -> str | None:
     try:
         get_session().head(endpoint, timeout=_SECONDS)
     except Exception as error:  # noqa: BLE001 - the hub's HTTP client changes
-        return f"the hub ({endpoint}) can't be reached: {' '.join(str(error).split()) or type(error).__name__}"
+        return (
+            f"the hub ({endpoint}) can't be reached: {' '.join(str(error).split()) or type(error).__name__}"
+        )
     return None

@@ -101,9 +101,7 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     asked = [(who, each.task) for who, each in evaluated]
     scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
     origins = origin_differences(evaluated)
-    protocols = chain(
-        protocol_differences(asked), metric_differences(evaluated), scoring_differences(scored)
-    )
+    protocols = chain(protocol_differences(asked), metric_differences(evaluated), scoring_differences(scored))
     notes: list[str] = []
     if allow_mismatch:
         notes = restrict_to_shared(arms, records)

@@ -57,7 +57,7 @@ class Results:
         """The arms, in the order of the manifest; ``run`` is the run's name."""
         having = {each.arm for each in self.evaluations}
         return [
-            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run)
+            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run, each.trained_with)
             for each in self.manifest.arms
             if each.arm in having
         ]

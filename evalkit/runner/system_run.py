@@ -289,6 +289,7 @@ class SystemRun:
             identity=dict(identity),
             revision=model_info.revision,
             notes=tuple(model_info.notes),
+            trained_with=model_info.trained_with,
         )
 
     def _identity(self, model_info: ModelInfo) -> tuple[str, Mapping[str, str]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from evalkit import __version__
+from evalkit.core import provenance
 from evalkit.core.errors import UsageError
 from evalkit.core.registry import load_task, task_source
 from evalkit.core.task import Task
@@ -48,6 +48,11 @@ def scoring_code() -> str:
         total.update(f"{path.relative_to(_PACKAGE).as_posix()}\n".encode())
         total.update(path.read_bytes())
     return total.hexdigest()
+
+
+def evalkit_version() -> str:
+    """The installed version."""
+    return provenance.versions().get("evalkit", "unknown")
 
 
 def registry_scorer(run: RunDir, tasks_dirs: Sequence[str] = (), *, needed: bool = True) -> ScorerOf:
@@ -114,7 +119,7 @@ def scored_with(
     ]
     source = scorer.source
     return ScoredWith(
-        evalkit=__version__,
+        evalkit=evalkit_version(),
         code=scoring_code(),
         task=source.digest if source else known.task if known else None,
         file=source.file if source else known.file if known else None,
@@ -129,7 +134,7 @@ def scored_with(
 
 def _figures(
     metric: Metric, items: Sequence[Scored], records: Sequence[Record], seed: int | None
-) -> Mapping[str, float]:
+) -> dict[str, float]:
     found = metric.summarise(items)
     if isinstance(metric, FileMetric) and items:
         answered = [each for each in records if each.score and each.score.value is not None]

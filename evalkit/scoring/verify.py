@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from evalkit import __version__
 from evalkit.core.atomic_files import write_atomic
 from evalkit.core.errors import EvalkitError, ExitCode, UsageError
 from evalkit.core.registry import load_stored_task, load_task, task_source
@@ -19,7 +18,7 @@ from evalkit.metrics.base import Metric
 from evalkit.metrics.description import metric_name, parameters_of
 from evalkit.report.results import Results
 from evalkit.scoring.finalize import score_evaluations
-from evalkit.scoring.scorers import Scorer, scorer_of, scoring_code, stored_scorer
+from evalkit.scoring.scorers import Scorer, evalkit_version, scorer_of, scoring_code, stored_scorer
 from evalkit.store import Evaluation, Record, RunDir, ScoredWith
 
 State = Literal["same", "different", "not checked"]
@@ -118,7 +117,7 @@ class _Check:
         if known is None:
             self._note("code", "not checked", evaluation, "an earlier evalkit did not store what scored it")
         elif known.code != scoring_code():
-            now = f"evalkit {__version__} (code {scoring_code()[:12]})"
+            now = f"evalkit {evalkit_version()} (code {scoring_code()[:12]})"
             why = f"evalkit {known.evalkit} (code {known.code[:12]}) scored it; this is {now}"
             self.findings.append(Finding("code", "different", "evalkit", why))
         place = (task.name, known.task if known else None)
@@ -199,7 +198,9 @@ def _record_differences(again: Results, stored: Sequence[Record]) -> Iterator[Fi
     known = {(each.arm, each.key): each for each in stored}
     for evaluation in again.evaluations:
         own = again.records[evaluation.id]
-        wrong = [each for each in own if finite_json(each.to_json()) != _json(known.get((each.arm, each.key)))]
+        wrong = [
+            each for each in own if finite_json(each.to_json()) != _json(known.get((each.arm, each.key)))
+        ]
         if wrong:
             first = wrong[0]
             what = _first_difference(first, known.get((first.arm, first.key)))

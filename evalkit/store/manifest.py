@@ -44,7 +44,8 @@ class ManifestModel(BaseModel):
 class SystemEntry(ManifestModel):
     """A model with a RoPE variant under one name. ``identity`` names everything that can change its answers;
     ``fingerprint`` is the hash over that. ``revision`` is the hub commit that was loaded, ``notes`` what a
-    reader must know of the checkpoint, such as generation settings that are ignored.
+    reader must know of the checkpoint, such as generation settings that are ignored. ``trained_with`` is the
+    variant that the checkpoint's config names, if it is another than ``rope``.
     """
 
     arm: Typed
@@ -56,6 +57,7 @@ class SystemEntry(ManifestModel):
     identity: dict[str, Typed] = Field(default_factory=dict)
     revision: str | None = None
     notes: tuple[Typed, ...] = ()
+    trained_with: Typed | None = None
 
 
 class TaskEntry(ManifestModel):

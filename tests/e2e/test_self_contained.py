@@ -86,8 +86,17 @@ def run(tmp_path: Path, own_metric: bool, name: str = "run") -> Path:
     tasks = tmp_path / "tasks"
     if not tasks.exists():
         write_tasks(tasks, own_metric)
-    evaluate("mock", "mine", ropes=["mrope", "vanilla"], output=str(tmp_path / name), workers=0,
-             tasks_dirs=(os.path.relpath(tasks),), rate_limits={"unparsed": 1.0, "repeating": 1.0})  # fmt: skip
+    limits = {"unparsed": 1.0, "repeating": 1.0}
+    folder = os.path.relpath(tasks)
+    evaluate(
+        "mock",
+        "mine",
+        ropes=["mrope", "vanilla"],
+        output=str(tmp_path / name),
+        workers=0,
+        tasks_dirs=(folder,),
+        rate_limits=limits,
+    )
     (tasks / "executed").unlink()
     return tmp_path / name
 
@@ -105,9 +114,7 @@ def verdict(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[
 
 
 @pytest.mark.parametrize("own_metric", [False, True])
-def test_tables_need_no_task(
-    tmp_path: Path, own_metric: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_need_no_task(tmp_path: Path, own_metric: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     done = run(tmp_path, own_metric)
     before = json.loads((done / "scores.json").read_text())
     shutil.move(tmp_path / "tasks", tmp_path / "elsewhere")
