@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from evalkit.report.advice import Advice
     from evalkit.runner.reporter import Reporter
     from evalkit.scoring.finalize import RunResult
+    from evalkit.scoring.verify import Verification
 
 # Each function imports what it alone needs: reading stored runs must not wait for what makes them.
 
@@ -91,6 +92,15 @@ def score_run(
     from evalkit.scoring.finalize import rescore
 
     return rescore(RunDir.open(Path(run)), tuple(tasks_dirs), official_random, reasoning)
+
+
+def verify(run: PathLike, tasks_dirs: Sequence[str] = (), stored_tasks: bool = False) -> Verification:
+    """Compute every figure of a stored run again, and compare what scores with what scored it; nothing is
+    written. ``stored_tasks`` executes the run's own copies of task files.
+    """
+    from evalkit.scoring.verify import verify_run
+
+    return verify_run(RunDir.open(Path(run)), tuple(tasks_dirs), stored_tasks=stored_tasks)
 
 
 def score_file(

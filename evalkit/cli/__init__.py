@@ -21,6 +21,7 @@ _COMMANDS = {
     "report": "Write one HTML page with tables, plots and every answer.",
     "advise": "Rank variants for your own tasks, with the probability that each is the best.",
     "score": "Score a predictions file, or re-score a stored run.",
+    "verify": "Compute a run's figures again, and say whether what scored it is the same.",
     "import": "Make a run of results of lmms-eval, VLMEvalKit or Inspect.",
     "export": "Write a run as logs of Inspect.",
     "ci": "Store what models answer on small subsets, and check that it stays so.",

@@ -168,8 +168,8 @@ def command(
     from evalkit.cli.outcome import show_result
     from evalkit.cli.progress import make_reporter, slow_files_shown
 
-    with slow_files_shown(quiet or as_json):
-        outcome = run(spec, make_reporter(quiet or as_json))
+    with slow_files_shown(quiet or as_json), make_reporter(quiet or as_json) as reporter:
+        outcome = run(spec, reporter)
     return show_result(outcome, as_json)
 
 

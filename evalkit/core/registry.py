@@ -18,12 +18,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.machinery import SourceFileLoader
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import CodeType
 from typing import TYPE_CHECKING, Any, get_args
 
 from evalkit.core.atomic_files import list_files
 from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.core.task_source import TaskSource, read_source
 from evalkit.core.types import Category
 
 if TYPE_CHECKING:
@@ -125,26 +126,64 @@ def load_task(name: str, tasks_dirs: Sequence[str] = ()) -> Task:
     Raises:
         UsageError: there is no such task, its file fails, or it is not what it declares to be.
     """
-    from evalkit.core.dataset import RelativeSource
-    from evalkit.core.task import Task
-
     infos = {info.name: info for info in declared(tasks_dirs)}
     if name not in infos:
         raise _unknown(name, list(infos))
-    info = infos[name]
-    module = load_module(info.path)
+    source = _source(infos[name], tasks_dirs)
+    return _loaded(infos[name].path, name, source)
+
+
+def task_source(name: str, tasks_dirs: Sequence[str] = ()) -> TaskSource | None:
+    """The source of a task as it is now, without executing it; None if there is none of that name. Folders
+    that don't exist are left out.
+
+    Raises:
+        UsageError: a file is no task, or two files share a name.
+    """
+    there = [folder for folder in tasks_dirs if Path(folder).is_dir()]
+    info = next((each for each in declared(there) if each.name == name), None)
+    return None if info is None else _source(info, there)
+
+
+def load_stored_task(name: str, folder: Path, source: TaskSource) -> Task:
+    """Execute a stored copy of a task's file, which is below ``folder``, and return its task.
+
+    Raises:
+        UsageError: it fails, or is not what it declares to be.
+    """
+    # A helper may be loaded already, from the place that it was copied from.
+    names = {PurePosixPath(each).stem for each in source.files if each != source.file}
+    before = {each: sys.modules.pop(each) for each in list(sys.modules) if each.partition(".")[0] in names}
+    try:
+        return _loaded(folder / source.file, name, source)
+    finally:
+        sys.modules.update(before)
+
+
+def _source(info: TaskInfo, tasks_dirs: Sequence[str]) -> TaskSource:
+    folders = [builtin_dir(), *map(Path, tasks_dirs)]
+    folder = next(each for each in folders if info.path.is_relative_to(each))
+    try:
+        return read_source(info.path, folder, "built-in" if folder == folders[0] else "tasks-dir")
+    except OSError as error:
+        raise _bad_file(info.path, error.strerror or str(error), "give the right to read it") from None
+
+
+def _loaded(path: Path, name: str, source: TaskSource) -> Task:
+    from evalkit.core.dataset import RelativeSource
+    from evalkit.core.task import Task
+
+    module = load_module(path)
     made = [module.task] if hasattr(module, "task") else list(getattr(module, "tasks", ()))
     if not all(isinstance(each, Task) for each in made):
-        raise _bad_file(
-            info.path, "`task` is not an `evalkit.task.Task`", f"write `task = Task(...)`; {_HOW}"
-        )
+        raise _bad_file(path, "`task` is not an `evalkit.task.Task`", f"write `task = Task(...)`; {_HOW}")
     task: Task | None = next((each for each in made if each.name == name), None)
     if task is None:
         others = ", ".join(f"`{each.name}`" for each in made)
-        raise _bad_file(info.path, f"it declares `{name}` and makes {others}", "name them alike")
+        raise _bad_file(path, f"it declares `{name}` and makes {others}", "name them alike")
     if isinstance(task.dataset, RelativeSource):
-        return replace(task, dataset=task.dataset.declared_in(info.path.parent))
-    return task
+        task = replace(task, dataset=task.dataset.declared_in(path.parent))
+    return replace(task, source=source)
 
 
 def _matches(pattern: str, infos: Sequence[TaskInfo]) -> list[str]:

@@ -28,6 +28,7 @@ from evalkit.core.row_checks import (
     describe_exception,
 )
 from evalkit.core.submission import Submission
+from evalkit.core.task_source import TaskSource
 from evalkit.core.types import Category, Locate, MediaRef, Part, Sample, Text
 from evalkit.metrics.base import Answer, Metric
 
@@ -60,7 +61,7 @@ class Task:
     ``size`` is the number of samples; ``ci`` that of the fixed subset for CI runs. ``lmms_eval_notes`` says
     where lmms-eval scores the same outputs differently, and which of both follows the official protocol.
     ``submission`` writes the answers of a split without public references. ``example`` is a made-up row in
-    the data set's schema, for ``evalkit tasks show``.
+    the data set's schema, for ``evalkit tasks show``. ``source`` is set when the task's file is loaded.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Task:
     ci: int = 100
     submission: Submission | None = None
     example: Row = field(default_factory=dict)
+    source: TaskSource | None = field(default=None, repr=False, compare=False)
 
     def check_declaration(self) -> None:
         """Check the types of a task's fields before any of them is used.

@@ -38,18 +38,37 @@ def check(spec: PullSpec) -> MirrorProblems:
     """
     locked = read_lock(spec.data_root / NAME)
     found = MirrorProblems()
-    for names in dict.fromkeys(dataset.names for _, dataset in hub_tasks(spec.tasks)):
+    users: dict[tuple[str, ...], list[str]] = {}
+    for task, dataset in hub_tasks(spec.tasks):
+        users.setdefault(dataset.names, []).append(task.name)
+    absent: dict[str, list[str]] = {}
+    for names, tasks in users.items():
         try:
             there = only_mirror(spec.data_root, names)
         except EvalkitError:  # reading the rows says so
             continue
+        if there is None and not any(name in locked for name in names):
+            absent[names[0]] = tasks
+            continue
         if there and names[1:]:
             found.taken.append(f"{names[0]}: taken from `{there.name}`, commit {there.held}")
         found.missing += _wrong_files(spec.data_root, there.name if there else names[0], locked)
+    found.missing += _absent_lines(spec.data_root, absent, len(users))
+    unread = {task for tasks in absent.values() for task in tasks}
     for task in spec.tasks:
-        if "mini" not in task.tags:  # drawn on the spot
+        if "mini" not in task.tags and task.name not in unread:  # mini tasks are drawn on the spot
             _check_rows(spec, task, found)
     return found
+
+
+def _absent_lines(root: Path, absent: Mapping[str, Sequence[str]], wanted: int) -> Iterator[str]:
+    """A line for each repository that is not there; a single one where none of several is."""
+    if len(absent) == wanted > 1:
+        why = "has none of" if root.is_dir() else "does not exist; it should have"
+        yield f"`{root}` {why} the {wanted} data sets: {', '.join(absent)}"
+        return
+    for repo, tasks in absent.items():
+        yield f"{repo}: `{root / repo}` does not exist ({', '.join(tasks)})"
 
 
 def _wrong_files(root: Path, repo: str, locked: Mapping[str, LockedRepo]) -> Iterator[str]:

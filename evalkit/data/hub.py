@@ -27,6 +27,7 @@ from evalkit.core.task import Row
 from evalkit.data.file_columns import FileColumns, PathTemplates, check_text
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
+from evalkit.data.hub_access import unreachable
 from evalkit.data.mirror import find_mirror, how_to_get
 from evalkit.data.parquet_limits import BATCH_ROWS, safe_batch_rows
 from evalkit.data.remote import find_repository
@@ -39,6 +40,10 @@ _HEAD = 64
 """How many rows are read ahead to infer types where the file has no schema."""
 
 _VAGUE = ("null", "anything")
+
+
+class HubUnreachable(EnvironmentProblem):
+    """The hub is needed and can't be reached (exit code 4)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ class HubDataset(DeclaredColumns):
         """The same, found below ``data_root``, or on the hub without one.
 
         Raises:
-            EnvironmentProblem: there is no such mirror, or there are two that may differ.
+            EnvironmentProblem: there is no such mirror, or there are two that may differ; or the hub can't be
+                reached, or has no such repository.
         """
         return replace(self, found=self._find(data_root))
 
@@ -243,22 +249,23 @@ class HubDataset(DeclaredColumns):
         return EnvironmentProblem(f"data set `{self.repo}`{part}, split `{self.split}`{where}", why, fix)
 
     def _offline_fix(self) -> str:
-        target = f"DIR/{self.repo}"
         return (
-            "check the network, HF_HUB_OFFLINE and (for gated data) HF_TOKEN; or make a local mirror and "
-            f"give it with `--data-root DIR`: {how_to_get(self.repo, target)}"
+            "check the network, HF_HUB_OFFLINE and (for gated data) HF_TOKEN; or make a local mirror where "
+            "there is a network (`evalkit data pull TASKS --data-root DIR`), and give it with `--data-root DIR`"
         )
 
+    def _unreached(self, reason: str) -> HubUnreachable:
+        return HubUnreachable(f"data set `{self.repo}`", reason, self._offline_fix())
+
     def _find(self, data_root: str | None) -> FoundRepository:
-        """The mirror, or the repository on the hub at the commit that its revision is now, if it answers."""
+        """The mirror, or the repository on the hub at the commit that its revision is now."""
         if data_root:
             mirror = find_mirror(data_root, self.names)
             return FoundRepository(mirror.name, str(mirror.folder), mirror.held)
-        try:
-            name, commit = find_repository(self.names, self.revision, timeout=10)
-        except EnvironmentProblem:  # loading meets it too and can say more
-            unknown = "unknown (the hub could not be asked)"
-            return FoundRepository(self.repo, self.repo, unknown, self.revision)
+        reason = unreachable()
+        if reason is not None:
+            raise self._unreached(reason)
+        name, commit = find_repository(self.names, self.revision, timeout=10)
         return FoundRepository(name, name, commit, commit)
 
     def _files(self, found: FoundRepository, data_root: str | None) -> FileColumns | None:

@@ -11,6 +11,10 @@ from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import LockedRepo, read_lock
 
 
+class NoMirror(EnvironmentProblem):
+    """A data root has no folder of a data set (exit code 4)."""
+
+
 @dataclass(frozen=True)
 class Mirror:
     """A repository's folder: its name there, and its commit (None: unknown)."""
@@ -45,7 +49,7 @@ def find_mirror(data_root: str, names: Sequence[str]) -> Mirror:
         return found
     siblings = sorted(f"{path.parent.name}/{path.name}" for path in root.glob("*/*") if path.is_dir())
     others = "".join(f", nor does `{root / name}`" for name in names[1:])
-    raise EnvironmentProblem(
+    raise NoMirror(
         f"data set `{names[0]}`",
         f"`{root / names[0]}` does not exist{others}.{did_you_mean(names[0], siblings)}",
         how_to_get(names[0], str(root / names[0])),

@@ -132,6 +132,11 @@ class ModelInfo(Protocol):
         ...
 
     @property
+    def trained_with(self) -> str | None:
+        """The RoPE variant that the checkpoint's config names, if it is another than ``variant``."""
+        ...
+
+    @property
     def revision(self) -> str | None:
         """Commit on the hub that was loaded; ``base+adapter`` with an adapter, where a folder is ``local``;
         ``+processor:commit`` if a model of the hub lent its processor. None if nothing is from the hub.

@@ -127,6 +127,7 @@ class HfModelInfo:
     generation_tokens: GenerationTokens
     processor: Processor
     preprocessor: ChatPreprocessor
+    trained_with: str | None = None
     compile_seconds: float = 0.0
 
     @property

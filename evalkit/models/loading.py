@@ -63,11 +63,29 @@ def describe_model(name: str, rope: str = "auto", load_config: LoadConfig | None
     )
     # Other contents of a file are another variant, whatever it is called.
     outside = rope_catalog(load_config.rope_files).sources(variant)
-    found: ModelInfo = model_info
     if outside:
         identity = {f"RoPE file {file}": digest for file, digest in outside.items()}
-        found = replace(model_info, identity={**model_info.identity, **identity})
+        model_info = replace(model_info, identity={**model_info.identity, **identity})
+    found: ModelInfo = model_info
+    trained = _trained_with_another(source, variant, load_config.rope_files)
+    if trained is not None:
+        note = f"its config says that it was trained with {trained}, and it runs with {variant}: mispaired?"
+        found = replace(model_info, trained_with=trained, notes=(*model_info.notes, note))
     return found
+
+
+def _trained_with_another(
+    source: Source | None, variant: RopeVariant, files: tuple[RopeFile, ...]
+) -> str | None:
+    """The variant that a checkpoint's config names, if it is another than that which it runs with."""
+    trained = source.rope if source else None
+    if not trained:
+        return None
+    try:
+        known = str(rope_catalog(files).parse(str(trained)))
+    except ValueError:  # evalkit has no such variant: it is another
+        known = str(trained)
+    return None if known == str(variant) else known
 
 
 def find_model(

@@ -117,6 +117,7 @@ class MockModel:
     bytes: int = 0
     compile_seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    trained_with: None = None
     revision: None = None
     files: tuple[Path, ...] = ()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from evalkit.core.errors import UsageError
 from evalkit.report.comparison import Arm
-from evalkit.store import IMPORTED, Evaluation, Scoring, TaskEntry
+from evalkit.store import IMPORTED, Evaluation, ScoredWith, Scoring, TaskEntry
 from evalkit.store.records import Record
 from evalkit.store.records_table import StoredRecords, filtered, sample_ids
 
@@ -85,6 +85,29 @@ def protocol_differences(tasks: Iterable[tuple[str, TaskEntry]]) -> Iterator[tup
             one, two = getattr(known, field), getattr(task, field)
             if one != two:
                 yield f"{task.name} of `{other}` and `{who}`", f"their {words} differs: {one} and {two}"
+
+
+def metric_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterator[tuple[str, str]]:
+    """Tasks whose metrics have one name and other parameters, or code of their own that differs; each
+    evaluation comes with its arm and run.
+    """
+    first: dict[str, tuple[str, ScoredWith]] = {}
+    for who, each in evaluations:
+        found = each.scored_with
+        if found is None:
+            continue
+        other, known = first.setdefault(each.task.name, (who, found))
+        where = f"{each.task.name} of `{other}` and `{who}`"
+        one, two = ((by.metric, by.parameters) for by in (known, found))
+        if one != two:
+            yield where, f"their metrics differ: {_spelled(known)} and {_spelled(found)}"
+        elif found.parameters is None and known.task != found.task:
+            yield where, f"their metric `{found.metric}` is of the task's own code, which differs"
+
+
+def _spelled(known: ScoredWith) -> str:
+    given = ", ".join(f"{name}={value!r}" for name, value in (known.parameters or {}).items())
+    return f"{known.metric}({given})"
 
 
 def restrict_to_shared(arms: Sequence[Arm], records: dict[str, dict[str, Sequence[Record]]]) -> list[str]:

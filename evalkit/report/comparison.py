@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from evalkit.core.strict_json import finite_json
@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MISPAIRED = "‡"
+"""The mark of a checkpoint that runs with another variant than it says it was trained with."""
+
+
 @dataclass(frozen=True)
 class Arm:
-    """One model with one variant, from one run: a column of the printed table."""
+    """One model with one variant, from one run: a column of the printed table. ``trained_with`` is the variant
+    that the checkpoint says it was trained with, if it is another.
+    """
 
     name: str
     model: str
@@ -25,6 +31,7 @@ class Arm:
     family: str
     fingerprint: str
     run: str
+    trained_with: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,10 +74,13 @@ class Comparison:
     reference_notes: Sequence[str] = ()
 
     def shown(self) -> list[Arm | Published]:
-        """The arms in order, each published column after the last arm that it belongs to."""
+        """The arms in order, each published column after the last arm that it belongs to; a mispaired arm's
+        name has a mark.
+        """
         found: list[Arm | Published] = []
         for arm in self.arms:
-            found += [arm, *(each for each in self.published if each.beside[-1] == arm.name)]
+            marked = replace(arm, name=f"{arm.name} {MISPAIRED}") if arm.trained_with else arm
+            found += [marked, *(each for each in self.published if each.beside[-1] == arm.name)]
         return found
 
     def means(self, arm: str) -> dict[str, float | None]:
@@ -89,6 +99,11 @@ class Comparison:
     def footnotes(self) -> list[str]:
         """The footnotes of single cells: incomplete or unreliable scores, failure rates, official figures."""
         notes = list(self.notes)
+        notes += [
+            f"{MISPAIRED} {arm.name}: its config says it was trained with {arm.trained_with}, not {arm.rope}"
+            for arm in self.arms
+            if arm.trained_with
+        ]
         for arm in self.arms:
             for column in self.columns:
                 cell = self.cells[arm.name].get(column.task)
@@ -155,6 +170,7 @@ class Comparison:
             "arm": arm.name,
             "model": arm.model,
             "rope": arm.rope,
+            "trained_with": arm.trained_with or "",
             "run": arm.run,
             "task": column.task,
             "category": column.category,

@@ -9,11 +9,12 @@ from itertools import chain
 from pathlib import Path
 
 from evalkit.core.console import scrub
-from evalkit.core.registry import load_task
+from evalkit.core.registry import load_task, task_source
 from evalkit.core.task import Task
 from evalkit.metrics.base import Metric
 from evalkit.report.comparability import (
     check_comparable,
+    metric_differences,
     origin_differences,
     protocol_differences,
     refuse_differences,
@@ -22,7 +23,7 @@ from evalkit.report.comparability import (
 )
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.results import RecordsByTask, Results, open_run
-from evalkit.store import RunDir
+from evalkit.store import Evaluation, RunDir
 from evalkit.store.records_table import sample_ids
 
 _COMPARE_ANSWERS = "compare the answers all the same, with that said beside the table: `--allow-mismatch`"
@@ -57,11 +58,11 @@ class CombinedRuns:
         return set(list(ids)[:count])
 
     def tasks(self, name: str) -> list[Task]:
-        """The task of a name, as a list; empty if another program scored it."""
+        """The task of a name, as a list; empty if another program scored it, or its file is gone or another."""
         for results, _ in self.origin.values():
             for each in results.evaluations:
                 if each.task.name == name:
-                    return [] if each.task.scored_by else [load_task(name, each.tasks_dirs)]
+                    return [] if each.task.scored_by else _task_there(results.run, each)
         return []
 
     def sizes(self) -> dict[str, dict[str, int | None]]:
@@ -80,8 +81,7 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     """
     runs = list({path.resolve(): path for path in map(Path, paths)}.values())
     names = run_names(runs)
-    metrics: dict[tuple[str, tuple[str, ...]], Metric] = {}
-    parts = [replace(open_run(RunDir.open(path)), metrics=metrics) for path in runs]
+    parts = [open_run(RunDir.open(path)) for path in runs]
     arms: list[Arm] = []
     records: dict[str, RecordsByTask] = {}
     origin: dict[str, tuple[Results, str]] = {}
@@ -101,7 +101,7 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     asked = [(who, each.task) for who, each in evaluated]
     scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
     origins = origin_differences(evaluated)
-    protocols = chain(protocol_differences(asked), scoring_differences(scored))
+    protocols = chain(protocol_differences(asked), metric_differences(evaluated), scoring_differences(scored))
     notes: list[str] = []
     if allow_mismatch:
         notes = restrict_to_shared(arms, records)
@@ -133,6 +133,13 @@ def run_names(paths: Sequence[Path]) -> list[str]:
     hidden = list(map(scrub, names))
     earlier = [hidden[:place].count(name) for place, name in enumerate(hidden)]
     return [f"{name} ({count + 1})" if count else name for name, count in zip(hidden, earlier, strict=True)]
+
+
+def _task_there(run: RunDir, evaluation: Evaluation) -> list[Task]:
+    folders, known = run.outside(evaluation.tasks_dirs), evaluation.scored_with
+    source = task_source(evaluation.task.name, folders)
+    changed = source and known and known.task not in (None, source.digest) and source.origin != "built-in"
+    return [] if source is None or changed else [load_task(evaluation.task.name, folders)]
 
 
 def _free(name: str, run: str, taken: Mapping[str, object]) -> str:

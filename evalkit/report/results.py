@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evalkit.config.run_spec import RATE_LIMITS
+from evalkit.core.errors import UsageError
 from evalkit.core.registry import load_task
-from evalkit.metrics.base import Answer, Metric, Score, Scored
+from evalkit.metrics.base import Metric
 from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, file_figures, make_cell
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.stored_metric import StoredFigures, stored_metric
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
 from evalkit.store.records_table import StoredRecords
 
@@ -18,28 +20,11 @@ RecordsByTask = dict[str, Sequence[Record]]
 
 
 @dataclass(frozen=True)
-class StoredFigures:
-    """A metric whose figures were computed, and stored, when the run was scored."""
-
-    name: str
-    range: tuple[float, float]
-    figures: Mapping[str, float] = field(default_factory=dict)
-
-    def score(self, answer: Answer) -> Score:
-        """Return no score: the record has it."""
-        return Score(None)
-
-    def summarise(self, items: Sequence[Scored]) -> dict[str, float]:
-        """Return the stored figures."""
-        return dict(self.figures)
-
-
-@dataclass(frozen=True)
 class Results:
     """Evaluations of one run, at most one of each arm and task.
 
-    ``records`` has the records of each evaluation by its id, in the order of its samples; ``metrics`` caches
-    the metrics that were loaded, by task and ``--tasks-dir``. ``figures`` are the :meth:`file_figures` that
+    ``records`` has the records of each evaluation by its id, in the order of its samples; ``metrics`` the
+    metrics that have just scored them, or are known already. ``figures`` are the :meth:`file_figures` that
     were computed when the records were scored, by :meth:`figures_key`.
     """
 
@@ -47,9 +32,7 @@ class Results:
     manifest: Manifest
     evaluations: Sequence[Evaluation]
     records: Mapping[int, Sequence[Record]]
-    metrics: dict[tuple[str, tuple[str, ...]], Metric] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    metrics: dict[int, Metric] = field(default_factory=dict, repr=False, compare=False)
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict, repr=False, compare=False)
 
     def flat(self) -> list[Record]:
@@ -77,7 +60,7 @@ class Results:
         """The arms, in the order of the manifest; ``run`` is the run's name."""
         having = {each.arm for each in self.evaluations}
         return [
-            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run)
+            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run, each.trained_with)
             for each in self.manifest.arms
             if each.arm in having
         ]
@@ -101,14 +84,30 @@ class Results:
         ]
 
     def metric(self, evaluation: Evaluation) -> Metric:
-        """The metric of an evaluation; the figures of a task that another program scored are stored ones."""
+        """The metric of an evaluation; the figures of a task that another program scored are stored ones.
+
+        Raises:
+            UsageError: a run of an earlier evalkit doesn't say what scored it, and its task is gone.
+        """
         task = evaluation.task
         if task.scored_by is not None:
             return StoredFigures(task.metric, self._range(evaluation), evaluation.figures or {})
-        place = (task.name, evaluation.tasks_dirs)
-        if place not in self.metrics:
-            self.metrics[place] = load_task(*place).metric
-        return self.metrics[place]
+        if evaluation.id not in self.metrics:
+            self.metrics[evaluation.id] = self._stored_metric(evaluation)
+        return self.metrics[evaluation.id]
+
+    def _stored_metric(self, evaluation: Evaluation) -> Metric:
+        known = evaluation.scored_with
+        if known is None:
+            return load_task(evaluation.task.name, evaluation.tasks_dirs).metric
+        try:
+            return stored_metric(evaluation, known)
+        except ValueError as error:
+            raise UsageError(
+                f"run `{self.run.path}`, task `{evaluation.task.name}`",
+                f"{error}; evalkit {known.evalkit} scored it",
+                "use that version or a later one, or score it with yours: `evalkit score RUN`",
+            ) from None
 
     def comparison(self, run: str = "") -> Comparison:
         """The table of these evaluations."""

@@ -178,6 +178,7 @@ def csv(comparison: Comparison) -> str:
                 "arm": arm.name,
                 "model": arm.model,
                 "rope": arm.rope,
+                **({"trained_with": arm.trained_with} if arm.trained_with else {}),
                 "category": column.category,
                 "task": column.task,
                 "metric": column.metric,

@@ -13,7 +13,7 @@ from evalkit.models import describe_model
 from evalkit.models.base import ModelInfo
 from evalkit.models.checkpoints.series import with_all_steps
 from evalkit.runner.engine_options import load_config_of
-from evalkit.runner.inputs import load_inputs, load_tasks
+from evalkit.runner.inputs import load_inputs, load_tasks, open_tasks
 from evalkit.runner.requests import build_request
 from evalkit.runner.system_run import system_name
 
@@ -22,7 +22,7 @@ def plan_run(spec: RunSpec) -> dict[str, Any]:
     """The run directory; samples, prompt tokens, problems and the first prompt of every system and task."""
     output = spec.run_path()
     spec = with_all_steps(spec)
-    tasks = load_tasks(spec)
+    tasks = open_tasks(load_tasks(spec), spec.data_root)
     inputs = load_inputs(spec, tasks)
     found: list[dict[str, Any]] = []
     for system in spec.systems():

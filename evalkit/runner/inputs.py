@@ -12,6 +12,8 @@ from evalkit.core.registry import load_task, resolve
 from evalkit.core.task import Task
 from evalkit.core.types import MediaDigest, MediaRef, Part, Sample
 from evalkit.data.cache import MediaCache, cache_root
+from evalkit.data.hub import HubUnreachable
+from evalkit.data.mirror import NoMirror
 from evalkit.data.selection import IndexedSample, choose_samples, selected_ids
 from evalkit.engine.media_scan import MAX_READERS, digest_files
 from evalkit.integrations.lmms_eval import task as lmms
@@ -35,6 +37,31 @@ def load_tasks(spec: RunSpec) -> list[Task]:
         for task in _matching(pattern, spec):
             found.setdefault(task.name, task)
     return list(found.values())
+
+
+def open_tasks(tasks: Sequence[Task], data_root: str | None) -> list[Task]:
+    """The tasks with their data found; what is missing of several is one error, which says how to get it.
+
+    Raises:
+        EnvironmentProblem: data of a task are not there.
+    """
+    opened: list[Task] = []
+    lacking: dict[str, NoMirror | HubUnreachable] = {}
+    for task in tasks:
+        try:
+            opened.append(task.open(data_root))
+        except (NoMirror, HubUnreachable) as error:
+            lacking[task.name] = error
+    if not lacking:
+        return opened
+    first = next(iter(lacking.values()))
+    folder = data_root or "DIR"
+    fix = f"evalkit data pull {' '.join(lacking)} --data-root {folder}"
+    if data_root is None:
+        fix = f"where there is a network: `{fix}`; then give `--data-root DIR` here"
+    what = first.what if len(lacking) == 1 else f"data of {len(lacking)} of the {len(tasks)} tasks"
+    more = f" (of {', '.join(lacking)})" if len(lacking) > 1 and data_root else ""
+    raise type(first)(what, f"{first.why}{more}", fix)
 
 
 def load_inputs(spec: RunSpec, tasks: Sequence[Task]) -> RunInputs:

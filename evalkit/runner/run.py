@@ -15,11 +15,12 @@ from evalkit.engine.optimizations import Optimizations
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.models.checkpoints.series import with_all_steps
 from evalkit.runner.engine_options import executor_of, load_config_of
-from evalkit.runner.inputs import load_inputs, load_tasks
+from evalkit.runner.inputs import load_inputs, load_tasks, open_tasks
 from evalkit.runner.manifest_entries import new_invocation, scoring_of
 from evalkit.runner.repeat import InputWatch, reuse_finished
 from evalkit.runner.reporter import Reporter
 from evalkit.runner.system_run import PlannedSystem, SystemRun
+from evalkit.runner.work import work_of
 from evalkit.scoring.finalize import RunResult, finalize
 from evalkit.store import RunDir
 
@@ -52,7 +53,8 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
         start_fork_server()
     tasks = load_tasks(spec)
     watch = InputWatch.start(spec, tasks)
-    tasks = [task.open(spec.data_root) for task in tasks]
+    reporter.phase(f"reading the samples of {len(tasks)} tasks")
+    tasks = open_tasks(tasks, spec.data_root)
     system_run = SystemRun(
         spec=spec,
         inputs=load_inputs(spec, tasks),
@@ -64,9 +66,11 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
     with closing(executor_of(spec)) as executor:
         planned = plan_systems(system_run, executor, specs, problems)
         watch.set_checkpoints([system.model_info for system in planned])
+        reporter.planned(work_of(planned, _answered(run)))
         with pending_systems(system_run, planned) as pending:
             while pending:
                 loaded = 1
+                reporter.phase(f"loading {pending[0].name}{' and compiling it' if spec.compile else ''}")
                 with problems.collected():
                     systems = system_run.load(executor, pending)
                     loaded = len(systems)
@@ -76,8 +80,13 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
         raise type(problems.found[0])(
             "nothing was run", f"none of the {len(specs)} systems could be loaded", "see above"
         )
+    reporter.phase("scoring")
     inputs = None if problems.found else watch.unchanged()
     return finalize(run, tasks, system_run.invocation, problems=problems.found, inputs=inputs)
+
+
+def _answered(run: RunDir) -> set[str]:
+    return {key for key, record in run.journal().records.items() if not record.failed}
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
@@ -288,6 +289,7 @@ class SystemRun:
             identity=dict(identity),
             revision=model_info.revision,
             notes=tuple(model_info.notes),
+            trained_with=model_info.trained_with,
         )
 
     def _identity(self, model_info: ModelInfo) -> tuple[str, Mapping[str, str]]:
@@ -310,7 +312,7 @@ class SystemRun:
                 protocol=protocol_of(self.spec),
                 samples=len(self.inputs.samples[name]),
                 plan=plan,
-                tasks_dirs=self.spec.tasks_dirs,
+                tasks_dirs=tuple(map(os.path.abspath, self.spec.tasks_dirs)),
             )
             known = next((each for each in manifest.evaluations if each.same(entry)), None)
             if known is None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.core.console import scrub
 from evalkit.core.errors import EvalkitError
-from evalkit.core.registry import load_task
 from evalkit.core.submission import SubmissionEntry, file_name
 from evalkit.core.task import Task
 from evalkit.integrations.lmms_eval import task as lmms
@@ -19,15 +17,13 @@ from evalkit.metrics.base import ExternalMetric, Metric
 from evalkit.report.comparison import Comparison
 from evalkit.report.results import Results, open_run
 from evalkit.scoring.score import score_records
+from evalkit.scoring.scorers import Scorer, ScorerOf, registry_scorer, scored_with, scorer_of
 from evalkit.store import Evaluation, Inputs, Invocation, Manifest, Record, RunDir
 from evalkit.store.records_frame import records_frame
 from evalkit.store.records_table import score_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Returns the metric of an evaluation; None if another program scores it, which may not be installed.
-MetricOf = Callable[[Evaluation], Metric | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,15 +98,14 @@ def rescore(
         run.update(lambda manifest: manifest.with_scoring(scoring), now())
     with run.view_lock():
         manifest = run.manifest()
-        own = _registry_metric(tasks_dirs)
+        own = registry_scorer(run, tasks_dirs)
 
-        def metric(evaluation: Evaluation) -> Metric | None:
+        def scorer(evaluation: Evaluation) -> Scorer | None:
             never = evaluation.task.scored_by is not None and evaluation.figures is None
-            return _lmms_metric(manifest, evaluation) if never else own(evaluation)
+            return Scorer(_lmms_metric(manifest, evaluation)) if never else own(evaluation)
 
-        found, damaged = _score_evaluations(run, manifest.results(), metric)
-        judged = [each for each in found.evaluations if each.figures is not None]
-        manifest = run.update(lambda known: known.with_evaluations(judged), now())
+        found, damaged = score_evaluations(run, manifest.results(), scorer, stores=True)
+        manifest = run.update(lambda known: known.with_evaluations(found.evaluations), now())
         found = replace(found, manifest=manifest)
         _write_views(found)
     return RunResult(results=found, damaged=damaged)
@@ -134,8 +129,8 @@ def finalize(
         inputs: state of the files that the command depends on; None if it is not known.
     """
     run.check_there()
-    loaded = {task.name: task.metric for task in tasks}
-    elsewhere = _registry_metric(())
+    loaded = {task.name: scorer_of(task) for task in tasks}
+    elsewhere = registry_scorer(run, needed=False)
     with run.view_lock():
         manifest = run.manifest()
         own = {each.id for each in manifest.evaluations_of(invocation.id)}
@@ -144,10 +139,10 @@ def finalize(
             *(each for each in manifest.results() if each.id not in own),
         ]
 
-        def metric(evaluation: Evaluation) -> Metric | None:
+        def scorer(evaluation: Evaluation) -> Scorer | None:
             return loaded[evaluation.task.name] if evaluation.id in own else elsewhere(evaluation)
 
-        found, damaged = _score_evaluations(run, wanted, metric)
+        found, damaged = score_evaluations(run, wanted, scorer, stores=True)
         asked = found.only(each for each in wanted if each.id in own)
         failed = sum(record.failed for record in asked.flat())
         complete = not (asked.missing or failed or problems)
@@ -159,9 +154,9 @@ def finalize(
                 "inputs": inputs if complete else None,
             }
         )
-        judged = [each for each in asked.evaluations if each.figures is not None]
         manifest = run.update(
-            lambda known: known.with_evaluations(judged).with_invocation(invocation), invocation.started
+            lambda known: known.with_evaluations(found.evaluations).with_invocation(invocation),
+            invocation.started,
         )
         _write_views(replace(found, manifest=manifest).only(manifest.results()))
     asked = replace(asked, manifest=manifest)
@@ -181,22 +176,7 @@ def stored_result(run: RunDir, invocation: Invocation) -> RunResult:
 
 def score_from_journal(run: RunDir) -> Results:
     """A stored run's results, scored from its journal; nothing is written."""
-    return _score_evaluations(run, run.manifest().results(), _registry_metric(()))[0]
-
-
-def _registry_metric(tasks_dirs: Sequence[str]) -> MetricOf:
-    """Metrics of the tasks that evalkit itself scores, each loaded once."""
-
-    @cache
-    def load(name: str, folders: Sequence[str]) -> Metric:
-        return load_task(name, folders).metric
-
-    def find(evaluation: Evaluation) -> Metric | None:
-        if evaluation.task.scored_by is not None:
-            return None
-        return load(evaluation.task.name, tuple(tasks_dirs) or evaluation.tasks_dirs)
-
-    return find
+    return score_evaluations(run, run.manifest().results(), registry_scorer(run))[0]
 
 
 def _lmms_metric(manifest: Manifest, evaluation: Evaluation) -> Metric:
@@ -205,35 +185,41 @@ def _lmms_metric(manifest: Manifest, evaluation: Evaluation) -> Metric:
     return lmms.load(evaluation.task.name, spec.lmms_python, spec.lmms_include)[0].metric
 
 
-def _score_evaluations(
-    run: RunDir, evaluations: Sequence[Evaluation], metric: MetricOf
+def score_evaluations(
+    run: RunDir, evaluations: Sequence[Evaluation], scorer_of: ScorerOf, *, stores: bool = False
 ) -> tuple[Results, tuple[str, ...]]:
     """Evaluations with their records from the journal, scored; and the journal's lines that can't be read.
 
-    What another program has scored stays as it is stored, unless ``metric`` returns that program.
+    What another program has scored stays as it is stored, unless ``scorer_of`` returns that program, and so
+    does what nothing here scores. With ``stores``, the sources of the tasks are stored, and the evaluations
+    say what scored them.
     """
     journal, manifest = run.journal(), run.manifest()
-    rule = manifest.scoring.reasoning
+    rule, seed = manifest.scoring.reasoning, manifest.scoring.official_random
     stored: dict[tuple[str, str], Record] = {}
-    metrics = [metric(each) for each in evaluations]
-    if None in metrics and (run.path / "records.jsonl").is_file():
+    scorers = [scorer_of(each) for each in evaluations]
+    if None in scorers and (run.path / "records.jsonl").is_file():
         stored = {(each.arm, each.key): each for each in run.records()}
     judged: list[Evaluation] = []
     records: dict[int, Sequence[Record]] = {}
-    for evaluation, keys, by in zip(evaluations, run.keys(evaluations), metrics, strict=True):
+    metrics: dict[int, Metric] = {}
+    for evaluation, keys, by in zip(evaluations, run.keys(evaluations), scorers, strict=True):
         # Copies of one checkpoint have the same keys: whichever answered, the record counts for every arm.
         own = [replace(journal.records[key], arm=evaluation.arm) for key in keys if key in journal.records]
         if by is None:
             own = [stored.get((each.arm, each.key), each) for each in own]
-        elif isinstance(by, ExternalMetric):
-            own, evaluation = _score_externally(
-                score_records(own, {evaluation.task.name: by}, rule), evaluation, by
-            )
+        elif isinstance(by.metric, ExternalMetric):
+            flagged = score_records(own, {evaluation.task.name: by.metric}, rule)
+            own, evaluation = _score_externally(flagged, evaluation, by.metric)
         else:
-            own = score_records(own, {evaluation.task.name: by}, rule)
+            own = score_records(own, {evaluation.task.name: by.metric}, rule)
+            metrics[evaluation.id] = by.metric
+            if stores:
+                found = scored_with(run, evaluation, by, own, seed)
+                evaluation = evaluation.model_copy(update={"scored_with": found})
         judged.append(evaluation)
         records[evaluation.id] = own
-    return Results(run, manifest, judged, records), journal.damaged
+    return Results(run, manifest, judged, records, metrics), journal.damaged
 
 
 def _score_externally(

@@ -44,7 +44,8 @@ class ManifestModel(BaseModel):
 class SystemEntry(ManifestModel):
     """A model with a RoPE variant under one name. ``identity`` names everything that can change its answers;
     ``fingerprint`` is the hash over that. ``revision`` is the hub commit that was loaded, ``notes`` what a
-    reader must know of the checkpoint, such as generation settings that are ignored.
+    reader must know of the checkpoint, such as generation settings that are ignored. ``trained_with`` is the
+    variant that the checkpoint's config names, if it is another than ``rope``.
     """
 
     arm: Typed
@@ -56,6 +57,7 @@ class SystemEntry(ManifestModel):
     identity: dict[str, Typed] = Field(default_factory=dict)
     revision: str | None = None
     notes: tuple[Typed, ...] = ()
+    trained_with: Typed | None = None
 
 
 class TaskEntry(ManifestModel):
@@ -117,10 +119,30 @@ class Imported(ManifestModel):
     notes: tuple[Typed, ...] = ()
 
 
+class ScoredWith(ManifestModel):
+    """What scored an evaluation: evalkit's version and the hash over its scoring ``code``; the task's source,
+    stored in ``tasks/<task>/``, whose own ``file`` is in it; and the metric, with its parameters if it is one
+    of evalkit's. Of another metric, which only the task's code has, ``figures`` are those over the ``count``
+    answers with a score; ``by_units`` says that these are no means over answers.
+    """
+
+    evalkit: str
+    code: str
+    task: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    file: str | None = None
+    origin: str | None = None
+    metric: str
+    parameters: dict[str, Any] | None = None
+    figures: dict[str, float] | None = None
+    count: int = 0
+    by_units: bool = False
+
+
 class Evaluation(ManifestModel):
     """One system on one task under one protocol: the requests in the plan file ``plans/<plan>.json``.
 
-    ``figures`` are those of another program that scored the answers (``task.scored_by``).
+    ``figures`` are those of another program that scored the answers (``task.scored_by``); ``scored_with`` is
+    what of evalkit scored them last.
     """
 
     id: Annotated[int, Field(ge=0)]
@@ -133,6 +155,7 @@ class Evaluation(ManifestModel):
     tasks_dirs: tuple[Typed, ...] = ()
     figures: dict[str, float] | None = None
     imported: Imported | None = None
+    scored_with: ScoredWith | None = None
 
     def same(self, other: Evaluation) -> bool:
         """Whether it is the same system, task, protocol and set of requests."""
@@ -261,7 +284,7 @@ class Manifest(ManifestModel):
         return self._with(invocations=tuple(found.values()))
 
     def with_evaluations(self, entries: Iterable[Evaluation]) -> Manifest:
-        """Add evaluations, or replace figures of ones that are there."""
+        """Add evaluations, or replace what scoring wrote into ones that are there."""
         found = {each.id: each for each in self.evaluations} | {each.id: each for each in entries}
         return self._with(evaluations=tuple(found.values()))
 

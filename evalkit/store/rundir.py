@@ -1,4 +1,4 @@
-"""A run on disk: ``manifest.json``, ``plans/``, ``journal/``, ``records.jsonl``, ``scores.json``.
+"""A run on disk: ``manifest.json``, ``plans/``, ``tasks/``, ``journal/``, ``records.jsonl``, ``scores.json``.
 
 The journal is the truth; ``records.jsonl``, the same by column (``records.parquet``, with
 ``records.sha256`` over both) and ``scores.json`` are views that can be made again at any time
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from evalkit.core.atomic_files import is_temporary, list_files, write_atomic
 from evalkit.core.errors import EvalkitError, RunGone, UsageError
+from evalkit.core.task_source import TaskSource
 from evalkit.core.validation import describe_validation_error
 from evalkit.store.journal import Journal, JournalWriter, lines_of, parse_line, read_journal
 from evalkit.store.locks import FOLDER as LOCKS
@@ -137,6 +138,27 @@ class RunDir:
             self._replace(f"plans/{name}.json", json.dumps(list(keys)))
         return name
 
+    def write_task(self, source: TaskSource) -> None:
+        """Store the source of a task, if it isn't there; it lies in ``tasks/<digest>/``."""
+        if self.stored_task(source.digest) != dict(source.files):
+            for name, content in source.files.items():
+                self._replace(f"tasks/{source.digest}/{name}", content)
+
+    def stored_task(self, digest: str) -> dict[str, bytes]:
+        """The stored files of a task's source, by their names; none if there is no such source. They are not
+        checked.
+        """
+        folder = self.path / "tasks" / digest
+        found = list_files(folder, "*", deep=True)
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+    def outside(self, folders: Iterable[str]) -> tuple[str, ...]:
+        """Those of the folders that are there and not within this run: nothing in a run is executed unasked."""
+        place = self.path.resolve()
+        return tuple(
+            each for each in folders if Path(each).is_dir() and not Path(each).resolve().is_relative_to(place)
+        )
+
     def check_there(self) -> None:
         """Look whether what a command wrote before is still there.
 
@@ -251,6 +273,14 @@ class RunDir:
         """Replace ``scores.json``."""
         self._replace("scores.json", json.dumps(scores, indent=2, ensure_ascii=False))
 
+    def scores(self) -> Any:
+        """The content of ``scores.json``.
+
+        Raises:
+            UsageError: it is missing or damaged.
+        """
+        return self._load("scores.json")
+
     def write_submission(self, name: str, content: bytes) -> Path:
         """Replace a file of answers to be scored elsewhere; return where it is."""
         return self._replace(f"submissions/{name}", content)
@@ -306,7 +336,7 @@ class RunDir:
 
     def _damaged(self, name: str, why: str) -> UsageError:
         again = f"make it again from the journal: evalkit score {self.path}"
-        if name != "records.jsonl":
+        if name not in ("records.jsonl", "scores.json"):
             again = "delete it and repeat the run's command; the answers in its journal are kept"
         return UsageError(f"`{self.path / name}` is damaged", why, again)
 

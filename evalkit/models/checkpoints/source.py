@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.core.errors import EnvironmentProblem, UsageError, did_you_mean
+from evalkit.data.hub_access import unreachable
 from evalkit.models.checkpoints.files import CheckpointFiles, is_adapter, read_config
 from evalkit.models.checkpoints.folder_kind import check_folder, describe_folder
 from evalkit.models.checkpoints.peft_adapters import base_of, check_base, read_adapter
@@ -199,8 +200,13 @@ def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     asked = hub_id if revision is None else f"{hub_id}@{revision}"
+    offline = unreachable()
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(files)))
+        return Path(
+            snapshot_download(
+                hub_id, revision=revision, allow_patterns=list(files), local_files_only=offline is not None
+            )
+        )
     except GatedRepoError:
         why, fix = "the repository is gated", "accept its licence on the hub and log in with `hf auth login`"
     except RevisionNotFoundError:
@@ -216,7 +222,8 @@ def _download(hub_id: str, revision: str | None, files: Sequence[str]) -> Path:
             "check the spelling; for a private repository log in with `hf auth login`",
         ) from None
     except Exception as error:  # noqa: BLE001 - offline or no network; the hub's HTTP client changes
-        why = f"there is no folder of that name, and the hub can't be reached ({type(error).__name__})"
+        reason = offline or f"the hub can't be reached ({type(error).__name__})"
+        why = f"there is no folder of that name, it is not in the hub's cache, and {reason}"
         fix = "check the spelling and the network, or give the folder of a downloaded checkpoint"
     raise EnvironmentProblem(f"model `{asked}` can't be downloaded", why, fix)
 
