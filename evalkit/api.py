@@ -19,6 +19,7 @@ from evalkit.integrations.interchange.detect import is_foreign
 from evalkit.integrations.interchange.import_run import ImportSpec, read_answers, store
 from evalkit.integrations.interchange.scores import score_answers
 from evalkit.metrics.reasoning import TAGS
+from evalkit.report.about import about_runs
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
 from evalkit.report.comparison import Comparison
@@ -221,7 +222,8 @@ def report(
             pictures |= thumbnails(task, ids, data_root, cache)
     title = f"evalkit: {', '.join(dict.fromkeys(arm.run for arm in found.arms))}"
     target = Path(output)
-    return write_atomic(target, report_page(found, gathered.records, pictures, title))
+    about = about_runs(gathered.origin)
+    return write_atomic(target, report_page(found, gathered.records, pictures, title, about))
 
 
 def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:
