@@ -61,7 +61,6 @@ def report_page(
         "heads": ("category", "benchmark"),
         "columns": [each.name for each in comparison.shown()],
         "lines": [_line(line) for line in table_rows(comparison)],
-        "grouped": True,
         "arms": [arm.name for arm in comparison.arms],
         "short": plots.short_names(comparison.arms),
         "focus": plots.standing_out(comparison),
@@ -74,7 +73,7 @@ def report_page(
         **samples.data(),
     }
     runs, systems = about
-    return _page("report.html", title, legend(comparison), data, runs=runs, systems=systems)
+    return _page("report.html", title, legend(comparison), data, runs=runs, systems=systems, facts=())
 
 
 def table_page(
@@ -83,10 +82,13 @@ def table_page(
     columns: Sequence[str],
     table: Sequence[TableRow],
     notes: Sequence[str],
+    facts: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """A page with one table to sort and filter; ``heads`` are the headings of its first two columns."""
+    """A page with one table to sort and filter; ``heads`` name what rows are grouped by, and what a row is.
+    ``facts`` are names and texts of its header.
+    """
     data = {"heads": heads, "columns": list(columns), "lines": [_line(line) for line in table]}
-    return _page("page.html", title, notes, data)
+    return _page("page.html", title, notes, data, facts=facts)
 
 
 def _page(template: str, title: str, notes: Sequence[str], data: Mapping[str, Any], **more: Any) -> str:

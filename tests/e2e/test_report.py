@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import tempfile
 from html import unescape
 from pathlib import Path
 
 import fork_server
 import pytest
+import report_page
+from report_page import opened
 
 from evalkit.core.registry import load_task
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> "
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def evalkit(*words: str) -> subprocess.CompletedProcess[str]:
@@ -27,10 +26,7 @@ def evalkit(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    return found
+    return report_page.browser()
 
 
 @pytest.fixture(scope="module")
@@ -54,22 +50,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evalkit("run", *models, *order, "--output", str(folder / "run"))
     evalkit("report", str(folder / "run"), "-o", str(folder / "report.html"))
     return folder / "report.html"
-
-
-def opened(browser: str, page: Path, fragment: str = "", *options: str) -> str:
-    """The document after its script has run."""
-    with tempfile.TemporaryDirectory() as profile:
-        words = [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--dump-dom",
-            f"--user-data-dir={profile}",
-        ]
-        words += ["--virtual-time-budget=4000", *options, f"{page.as_uri()}#{fragment}"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    return re.sub(r'<script type="application/json".*?</script>', "", done.stdout, flags=re.DOTALL)
 
 
 @pytest.mark.slow

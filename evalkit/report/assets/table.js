@@ -24,14 +24,14 @@ function columnHead(name, place, now) {
 function table() {
   const box = document.getElementById("table");
   const now = state(), sort = now.get("sort"), down = now.get("down") === "1", wanted = (now.get("rows") || "").toLowerCase();
-  const intervals = now.get("plain") !== "1", grouped = data.grouped && sort === null;
+  const intervals = now.get("plain") !== "1", grouped = sort === null;
   let lines = data.lines.filter(line => !wanted || `${line.category} ${line.label}`.toLowerCase().includes(wanted));
   if (sort !== null) {
     const value = line => line.values[Number(sort)] ?? -Infinity;
     lines = lines.filter(line => !line.mean).sort((a, b) => (down ? 1 : -1) * (value(b) - value(a)) || 0);
     if (down) lines.sort((a, b) => (value(a) === -Infinity) - (value(b) === -Infinity));
   }
-  const first = make("th", { scope: "col", class: "name" }, make("button", { type: "button", "data-key": "sort", title: "in the order of the paper", onclick: () => change({ sort: "", down: "" }) }, data.grouped ? data.heads[1] : data.heads.join(" and ")));
+  const first = make("th", { scope: "col", class: "name" }, make("button", { type: "button", "data-key": "sort", title: "in the first order", onclick: () => change({ sort: "", down: "" }) }, data.heads[1]));
   const head = make("tr", {}, first, ...data.columns.map((name, place) => columnHead(name, place, now)));
   const bodies = [];
   let group = null;
@@ -47,8 +47,8 @@ function table() {
 function groupRow(name) { return make("tr", { class: "group" }, make("th", { scope: "rowgroup", colspan: data.columns.length + 1 }, make("span", {}, name))); }
 
 function rowHead(line, grouped) {
-  if (data.grouped) return make("th", { scope: "row", class: "name" }, ...breakable(line.label), ...(grouped ? [] : [make("span", { class: "interval" }, line.category)]));
-  return make("th", { scope: "row", class: "name" }, ...breakable(line.category), make("span", { class: "interval" }, line.label));
+  const [label, ...more] = line.label.split("\n");
+  return make("th", { scope: "row", class: "name" }, ...breakable(label), ...[...more, ...(grouped ? [] : [line.category])].map(text => make("span", { class: "interval" }, text)));
 }
 
 function tableControls() {
