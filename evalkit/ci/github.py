@@ -24,7 +24,7 @@ def in_github_actions(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("GITHUB_ACTIONS") == "true"
 
 
-def annotations(found: Sequence[tuple[Path, TaskVerdict]], workspace: Path | None = None) -> list[str]:
+def workflow_commands(found: Sequence[tuple[Path, TaskVerdict]], workspace: Path | None = None) -> list[str]:
     """A workflow command for each verdict that is not GO: an error, or of an advisory task a warning.
 
     ``found`` has each verdict with its baseline's folder. The critical ones are first, since GitHub shows ten

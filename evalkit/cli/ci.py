@@ -98,6 +98,6 @@ def check_command(
     say(to_json(found) if as_json else text, nl=as_json)
     if github.in_github_actions():
         workspace = os.environ.get("GITHUB_WORKSPACE")
-        for line in github.annotations(judged, Path(workspace) if workspace else None):
+        for line in github.workflow_commands(judged, Path(workspace) if workspace else None):
             say(line, err=True)
     return int(EXIT[overall(verdicts)])

@@ -71,12 +71,12 @@ def _facts(results: Results) -> Iterable[tuple[str, str]]:
     ids = dict.fromkeys(manifest.latest(each.id).id for each in evaluations)
     found = [each for each in manifest.invocations if each.id in ids]
     yield "date", _listed(_day(each) for each in found)
-    yield "recipe", _listed(_recipe(each) for each in (*evaluations, *found))
+    yield "recipe", _listed([*map(_recipe, evaluations), *map(_recipe, found)])
     yield "samples", _listed(str(each.protocol) for each in evaluations)
     yield "dtype", _listed(_dtype(each) for each in manifest.arms if each.arm in used)
     yield "engine", _listed(each.engine for each in found)
     yield "versions", "; ".join(dict.fromkeys(_versions(each) for each in found))
-    yield "hardware", _listed("; ".join(each.hardware.values()) for each in found)
+    yield "hardware", _listed(_hardware(each) for each in found)
     yield "command", "\n".join(dict.fromkeys(each.command for each in found))
 
 
@@ -89,6 +89,10 @@ def _recipe(of: Evaluation | Invocation) -> str:
 def _versions(invocation: Invocation) -> str:
     known = {name: invocation.versions[name] for name in _PACKAGES if name in invocation.versions}
     return ", ".join(f"{name} {version}" for name, version in known.items())
+
+
+def _hardware(invocation: Invocation) -> str:
+    return "; ".join(f"{name} {value}" for name, value in invocation.hardware.items())
 
 
 def _dtype(entry: SystemEntry) -> str:

@@ -61,13 +61,16 @@ def difference_groups(comparison: Comparison) -> list[dict[str, Any]]:
         return []
     categories = [name for name in CATEGORIES if any(each.category == name for each in comparison.columns)]
     means = [_panel(name, "out of 100", _mean_rows(comparison, name)) for name in _means(comparison)]
-    groups = [{"name": "means", "panels": means}]
+    groups: list[dict[str, Any]] = [{"name": "means", "panels": _with_rows(means)}]
     for category in categories:
         columns = [column for column in comparison.columns if column.category == category]
         panels = [_panel(each.task, _unit(each), _task_rows(comparison, each)) for each in columns]
-        groups.append({"name": category, "panels": panels})
-    shown = [{**group, "panels": [panel for panel in group["panels"] if panel["rows"]]} for group in groups]
-    return [group for group in shown if group["panels"]]
+        groups.append({"name": category, "panels": _with_rows(panels)})
+    return [group for group in groups if group["panels"]]
+
+
+def _with_rows(panels: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [panel for panel in panels if panel["rows"]]
 
 
 def _panel(title: str, unit: str, rows: Iterator[dict[str, Any]]) -> dict[str, Any]:
@@ -199,7 +202,7 @@ def training_steps(comparison: Comparison) -> dict[str, Any] | None:
 def _means(comparison: Comparison) -> list[str]:
     """The names of the means that have several benchmarks behind them."""
     counts = [(name, sum(each.category == name for each in comparison.columns)) for name in CATEGORIES]
-    several = [name for name, count in counts if count > 1]
+    several: list[str] = [name for name, count in counts if count > 1]
     return ["overall", *several] if sum(count > 0 for _, count in counts) > 1 else several
 
 
@@ -262,7 +265,7 @@ def _weights(comparison: Comparison, name: str) -> dict[str, float]:
     """
     categories = list(dict.fromkeys(column.category for column in comparison.columns))
     chosen = categories if name == "overall" else [name]
-    found = {}
+    found: dict[str, float] = {}
     for category in chosen:
         rows = tasks_by_row([column for column in comparison.columns if column.category == category])
         for tasks in rows.values():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from evalkit.ci import baseline
 from evalkit.ci.baseline import BaselineAnswer
-from evalkit.ci.github import annotations, in_github_actions
+from evalkit.ci.github import in_github_actions, workflow_commands
 from evalkit.ci.policy import Limits, Policy, TaskPolicy, Tier
 from evalkit.ci.verdict import TaskVerdict, judge
 from evalkit.config.run_spec import RunSpec
@@ -62,7 +62,7 @@ def stored(folder: Path, verdicts: list[TaskVerdict]) -> Path:
 def test_a_regression_is_annotated_at_the_line_of_its_first_worse_sample(tmp_path: Path) -> None:
     verdicts = judged()
     folder = stored(tmp_path / "repo" / "base", verdicts)
-    (line,) = annotations([(folder, verdicts[0])], tmp_path / "repo")
+    (line,) = workflow_commands([(folder, verdicts[0])], tmp_path / "repo")
     level, properties, message = parsed(line)
     assert level == "error"
     assert properties["file"] == "base/tiny@mrope/docs.tsv"
@@ -76,7 +76,7 @@ def test_a_regression_is_annotated_at_the_line_of_its_first_worse_sample(tmp_pat
 def test_each_regression_has_one_the_critical_first_and_advisory_ones_are_warnings(tmp_path: Path) -> None:
     found = [*judged("advisory", task="a"), *judged("supporting", task="b"), *judged("critical", task="c")]
     good = judged(limits=Limits(identical=0, flips=5, drop=0.5), task="d")
-    lines = [parsed(line) for line in annotations([(tmp_path, each) for each in [*found, *good]])]
+    lines = [parsed(line) for line in workflow_commands([(tmp_path, each) for each in [*found, *good]])]
     assert [level for level, *_ in lines] == ["error", "error", "warning"]
     assert [properties["title"].split(" on ")[1] for _, properties, _ in lines] == [
         "c (critical)",
@@ -87,7 +87,7 @@ def test_each_regression_has_one_the_critical_first_and_advisory_ones_are_warnin
 
 def test_what_was_not_run_is_annotated_without_a_line(tmp_path: Path) -> None:
     verdicts = judge({("a@b", "t"): {"1": BaselineAnswer(1.0, "x")}}, {}, Policy(), ["a@b (no such folder)"])
-    ((level, properties, message),) = map(parsed, annotations([(tmp_path, verdicts[0])]))
+    ((level, properties, message),) = map(parsed, workflow_commands([(tmp_path, verdicts[0])]))
     assert (level, set(properties)) == ("error", {"file", "title"})
     assert properties["title"].startswith("INCONCLUSIVE")
     assert "no such folder" in message
@@ -100,7 +100,7 @@ ODD = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map("".join)
 @given(arm=ODD, task=ODD, text=ODD)
 def test_any_name_and_answer_arrives_as_it_is(arm: str, task: str, text: str) -> None:
     verdicts = judged(arm=arm, task=task, text=text)
-    ((level, properties, message),) = map(parsed, annotations([(Path("base"), verdicts[0])]))
+    ((level, properties, message),) = map(parsed, workflow_commands([(Path("base"), verdicts[0])]))
     assert level == "error"
     assert set(properties) == {"file", "title"}
     assert properties["title"] == f"NO-GO: {arm} on {task} (critical)"
@@ -109,7 +109,7 @@ def test_any_name_and_answer_arrives_as_it_is(arm: str, task: str, text: str) ->
 
 def test_a_secret_is_hidden() -> None:
     verdicts = judged(arm="m@b", text="HF_TOKEN=abcdefgh")
-    (line,) = annotations([(Path("base"), verdicts[0])])
+    (line,) = workflow_commands([(Path("base"), verdicts[0])])
     assert "abcdefgh" not in line
 
 

@@ -205,7 +205,7 @@ def test_the_header_says_how_runs_were_made(tmp_path: Any) -> None:
         "dtype": "bfloat16, float32",
         "engine": "evalkit 1",
         "versions": "evalkit 0.1.0, torch 2.15.0, transformers 5.24.0",
-        "hardware": "H100",
+        "hardware": "gpu H100",
         "command": "evalkit run --model 'a b' --tasks doc",
     }
     assert [(each.name, each.model, each.rope, each.dtype, each.revision) for each in systems] == [

@@ -71,7 +71,7 @@ function logTicks(low, high) {
   const found = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) for (const factor of [1, 2, 5]) found.push(factor * 10 ** power);
   const inside = found.filter(value => value >= low * 0.999 && value <= high * 1.001);
-  return inside.length > 6 ? inside.filter(value => /^1/.test(String(value))) : inside.length > 1 ? inside : [low, high];
+  return inside.length > 6 ? inside.filter(value => /^1/.test(String(value))) : inside.length > 1 ? inside : ticks(low, high, 3);
 }
 
 function short(value) {

@@ -12,7 +12,8 @@ function differences() {
   const parts = [differenceKey(), ...(groups[0].name === "means" ? [grid(groups[0], reach(groups[0].panels))] : [])];
   if (panels.length > 1) parts.push(make("h3", {}, "Every benchmark"), matrix(groups));
   const wide = reach(panels);
-  for (const group of own) parts.push(folded(`${group.name}: ${counted(group.panels.length, "benchmark")}, with 95% intervals`, rows <= 60, grid(group, wide)));
+  if (panels.length <= 8) parts.push(grid({ panels }, wide));
+  else for (const group of own) parts.push(folded(`${group.name}: ${counted(group.panels.length, "benchmark")}, with 95% intervals`, rows <= 60, grid(group, wide)));
   box.replaceChildren(...parts);
 }
 
@@ -21,6 +22,8 @@ function differenceKey() {
   return make("p", { class: "legend" }, item(STYLE.better, "better than the baseline"), item(STYLE.worse, "worse"), item(STYLE.level, "not told apart"),
     make("span", { class: "note" }, `Differences to ${data.baseline}, with 95% intervals. Better and worse: p < 0.05 after correction over the benchmarks; of means, an interval without 0.`));
 }
+
+function caption(panel) { return make("figcaption", {}, panel.title, " ", make("span", {}, panel.unit)); }
 
 function counted(count, noun) { return `${count} ${noun}${count === 1 ? "" : "s"}`; }
 
@@ -37,14 +40,14 @@ function differencePanel(panel, wide) {
   const height = top + panel.rows.length * row + bottom, x = value => left + 8 + (width - left - 16) * (value + wide) / (2 * wide);
   const floor = height - bottom + 2, parts = [];
   for (const value of ticks(-wide, wide, 4)) parts.push(make("line", { class: value ? "axis" : "zero", x1: x(value), x2: x(value), y1: top, y2: floor }), make("text", { class: "soft", x: x(value), y: floor + 12, "text-anchor": "middle" }, value ? short(value).replace("-", "−") : "0"));
-  parts.push(make("text", { class: "soft", x: (left + width) / 2, y: height - 3, "text-anchor": "middle" }, `difference (${panel.unit})`));
+  parts.push(make("text", { class: "soft", x: (left + width) / 2, y: height - 3, "text-anchor": "middle" }, "difference"));
   panel.rows.forEach((each, n) => {
     const y = top + row * n + row / 2, style = direction(each), name = data.short[each.arm];
     const said = `${data.arms[each.arm]}: ${signed(each.value)} (${signed(each.low)} to ${signed(each.high)})${each.significant ? ", significant" : ""}${each.unreliable ? ", UNRELIABLE" : ""}`;
     parts.push(make("g", {}, make("title", {}, said), make("text", { x: left, y: y + 4, "text-anchor": "end", class: each.unreliable ? "soft" : "" }, cut(name, 20) + (each.unreliable ? " (!)" : "")), ...dot(x(each.value), y, x(each.low), x(each.high), style)));
   });
   const label = `${panel.title}: ${panel.rows.map(each => `${data.short[each.arm]} ${signed(each.value)}${each.significant ? " significant" : ""}`).join(", ")}`;
-  return make("figure", {}, make("figcaption", {}, panel.title), make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...parts));
+  return make("figure", {}, caption(panel), make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...parts));
 }
 
 function cut(text, length) { return text.length > length ? `${text.slice(0, length / 2 - 1)}…${text.slice(-length / 2)}` : text; }
@@ -90,10 +93,10 @@ function curves(id, panels, names, label, logarithmic, usual) {
   const box = document.getElementById(id);
   if (!panels.length) return box.replaceChildren(nothing("Nothing of the kind in these runs."));
   const chosen = shown(id, names, usual), categories = [...new Set(panels.map(panel => panel.category))];
-  const parts = categories.map(category => {
+  const parts = panels.length <= 8 ? [make("div", { class: "panels" }, ...panels.map(panel => curvePanel(panel, names, label, logarithmic, chosen)))] : categories.map(category => {
     const own = panels.filter(panel => panel.category === category);
     const drawn = make("div", { class: "panels" }, ...own.map(panel => curvePanel(panel, names, label, logarithmic, chosen)));
-    return categories.length > 1 ? folded(`${category} (${own.length})`, openIn(box, category, panels.length <= 12 || category === categories[0]), drawn) : drawn;
+    return folded(`${category} (${own.length})`, openIn(box, category, panels.length <= 12 || category === categories[0]), drawn);
   });
   refill(box, chooser(id, names, chosen), ...parts);
 }
@@ -117,7 +120,7 @@ function chooser(id, names, chosen) {
 }
 
 function curvePanel(panel, names, label, logarithmic, chosen) {
-  const width = 300, height = 196, left = 34, right = 10, top = 20, bottom = 34, front = panel.curves.filter(each => chosen.includes(each.arm));
+  const width = 300, height = 186, left = 34, right = 10, top = 8, bottom = 34, front = panel.curves.filter(each => chosen.includes(each.arm));
   const points = panel.curves.flatMap(each => each.points), seen = (front.length ? front : panel.curves).flatMap(each => each.points);
   const bounds = [...seen.flatMap(point => [point[2], point[3]]), ...points.map(point => point[1])].filter(value => Number.isFinite(value));
   const steps = ticks(Math.min(...bounds), Math.max(...bounds), 5), step = steps.length > 1 ? steps[1] - steps[0] : 1;
@@ -127,11 +130,11 @@ function curvePanel(panel, names, label, logarithmic, chosen) {
   const y = value => top + (height - top - bottom) * (1 - (value - least) / (most - least || 1)), floor = height - bottom, parts = [];
   for (const value of ticks(least, most, 5)) parts.push(make("line", { class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value) }), make("text", { class: "soft", x: left - 5, y: y(value) + 4, "text-anchor": "end" }, short(value)));
   for (const value of logarithmic ? logTicks(Math.max(low, 1e-3), high) : ticks(low, high, 4)) parts.push(make("line", { class: "axis", x1: x(value), x2: x(value), y1: floor, y2: floor + 4 }), make("text", { class: "soft", x: x(value), y: floor + 15, "text-anchor": "middle" }, short(value)));
-  parts.push(make("text", { class: "soft", x: 2, y: 11 }, panel.unit), make("text", { class: "soft", x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, label));
+  parts.push(make("text", { class: "soft", x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, label));
   for (const each of panel.curves) if (!chosen.includes(each.arm)) parts.push(make("polyline", { class: "behind", points: each.points.map(point => `${x(point[0]).toFixed(1)},${y(point[1]).toFixed(1)}`).join(" ") }, make("title", {}, names[each.arm])));
   front.forEach((each, n) => parts.push(...standingOut(each, names, label, (n - (front.length - 1) / 2) * 2.4, x, y)));
   const said = `${panel.title} by ${label}: ${front.map(each => `${names[each.arm]} from ${each.points[0][1].toFixed(1)} to ${each.points.at(-1)[1].toFixed(1)}`).join(", ")}`;
-  return make("figure", {}, make("figcaption", {}, panel.title), make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said }, ...parts));
+  return make("figure", {}, caption(panel), make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said }, ...parts));
 }
 
 function standingOut(each, names, label, aside, x, y) {
