@@ -1,4 +1,5 @@
 // The table of scores: sorted and filtered, with its head and first column always in sight.
+const WIDTHS = [[26, "widest"], [13, "wider"], [-1, ""]]; // columns that need smaller letters on paper
 const UNRELIABLE = /\s*UNRELIABLE$/;
 
 function scoreCell(entry, intervals) {
@@ -31,7 +32,7 @@ function table() {
     lines = lines.filter(line => !line.mean).sort((a, b) => (down ? 1 : -1) * (value(b) - value(a)) || 0);
     if (down) lines.sort((a, b) => (value(a) === -Infinity) - (value(b) === -Infinity));
   }
-  const first = make("th", { scope: "col", class: "name" }, make("button", { type: "button", "data-key": "sort", title: "in the first order", onclick: () => change({ sort: "", down: "" }) }, data.heads[1]));
+  const first = make("th", { scope: "col", class: "name" }, make("button", { type: "button", "data-key": "sort", title: "in the first order", onclick: () => change({ sort: "", down: "" }) }, data.heads[1]), make("span", { class: "printed", "aria-hidden": "true" }, data.heads[1]));
   const head = make("tr", {}, first, ...data.columns.map((name, place) => columnHead(name, place, now)));
   const bodies = [];
   let group = null;
@@ -41,7 +42,7 @@ function table() {
     bodies.at(-1).append(make("tr", line.mean ? { class: "mean" } : {}, rowHead(line, grouped), ...line.entries.map(entry => scoreCell(entry, intervals))));
   }
   if (!lines.length) bodies.push(make("tbody", {}, make("tr", {}, make("td", { colspan: data.columns.length + 1, class: "none" }, "No row has this text."))));
-  refill(box, make("table", { class: "scores" }, make("caption", { class: "unseen" }, "Scores"), make("thead", {}, head), ...bodies));
+  refill(box, make("table", { class: `scores ${WIDTHS.find(([least]) => data.columns.length > least)[1]}` }, make("caption", { class: "unseen" }, "Scores"), make("thead", {}, head), ...bodies));
 }
 
 function groupRow(name) { return make("tr", { class: "group" }, make("th", { scope: "rowgroup", colspan: data.columns.length + 1 }, make("span", {}, name))); }
