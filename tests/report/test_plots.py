@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,7 +194,21 @@ def results(run: RunDir, *entries: SystemEntry) -> Results:
     return Results(run, manifest, evaluations, records)
 
 
-def test_the_header_says_how_runs_were_made(tmp_path: Any) -> None:
+class SpecWithRecipe(RunSpec):
+    recipe: str | None = None
+
+
+@pytest.mark.parametrize("recipe", [None, "qwen2.5-vl"])
+def test_a_recipe_is_named_where_the_manifest_names_it(recipe: str | None, tmp_path: Path) -> None:
+    plain = results(RunDir.create(tmp_path / "one"), entry("a", "mrope", "bfloat16"))
+    spec = SpecWithRecipe(models="a", tasks="doc", recipe=recipe)
+    (made,) = plain.manifest.invocations
+    named = plain.manifest.model_copy(update={"invocations": (made.model_copy(update={"spec": spec}),)})
+    ((run,), _) = about_runs({"a@mrope": (replace(plain, manifest=named), "a@mrope")})
+    assert dict(run.facts).get("recipe") == recipe
+
+
+def test_the_header_says_how_runs_were_made(tmp_path: Path) -> None:
     a, b = entry("a", "mrope", "bfloat16", "0123456789abcdef"), entry("b", "mrope-i", "float32")
     one = results(RunDir.create(tmp_path / "one"), a, b)
     runs, systems = about_runs({"Ours": (one, "a@mrope"), "b@mrope-i": (one, "b@mrope-i")})

@@ -7,7 +7,7 @@ function folded(title, open, ...children) { return make("details", open ? { open
 
 function differences() {
   const box = document.getElementById("differences-plots"), groups = data.differences;
-  if (!groups.length) return box.replaceChildren(nothing("No baseline was given, or it is alone: no differences."));
+  if (!groups.length) return box.replaceChildren(nothing(data.arms.length > 1 ? "The systems have no benchmark in common: no differences." : "One system alone has no differences."));
   const own = groups.filter(each => each.name !== "means"), panels = own.flatMap(group => group.panels), rows = panels.reduce((sum, panel) => sum + panel.rows.length, 0);
   const parts = [differenceKey(), ...(groups[0].name === "means" ? [grid(groups[0], reach(groups[0].panels))] : [])];
   if (panels.length > 1) parts.push(make("h3", {}, "Every benchmark"), matrix(groups));

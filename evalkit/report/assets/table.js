@@ -19,7 +19,7 @@ function columnHead(name, place, now) {
   const order = sorted ? (down ? "ascending" : "descending") : "none";
   const button = make("button", { type: "button", "data-key": `sort ${place}`, title: `sort by ${name}`, onclick: () => change({ sort: place, down: sorted && !down ? "1" : "" }) },
     ...breakable(name), make("span", { class: "arrow", "aria-hidden": "true" }, sorted ? (down ? " ▲" : " ▼") : ""));
-  return make("th", { scope: "col", "aria-sort": order }, ...(arm >= 0 ? [key(arm)] : []), button, make("span", { class: "printed", "aria-hidden": "true" }, ...breakable(name)), ...(name === data.baseline ? [make("span", { class: "interval" }, "baseline")] : []));
+  return make("th", { scope: "col", "aria-sort": order }, ...(arm >= 0 ? [key(arm)] : []), button, make("span", { class: "printed", "aria-hidden": "true" }, ...breakable(name)), ...(name === data.baseline && data.arms.length > 1 ? [make("span", { class: "interval" }, "baseline")] : []));
 }
 
 function table() {
@@ -41,7 +41,7 @@ function table() {
     group = line.category;
     bodies.at(-1).append(make("tr", line.mean ? { class: "mean" } : {}, rowHead(line, grouped), ...line.entries.map(entry => scoreCell(entry, intervals))));
   }
-  if (!lines.length) bodies.push(make("tbody", {}, make("tr", {}, make("td", { colspan: data.columns.length + 1, class: "none" }, "No row has this text."))));
+  if (!lines.length) bodies.push(make("tbody", {}, make("tr", {}, make("td", { colspan: data.columns.length + 1, class: "none" }, wanted ? "No row has this text." : "No benchmark has a score."))));
   refill(box, make("table", { class: `scores ${WIDTHS.find(([least]) => data.columns.length > least)[1]}` }, make("caption", { class: "unseen" }, "Scores"), make("thead", {}, head), ...bodies));
 }
 
