@@ -48,9 +48,13 @@ function mark(n, x, y, ...children) {
   return make("path", { class: `mark c${n % COLOURS}${hollow}`, d: SHAPES[n % SHAPES.length], transform: `translate(${x.toFixed(1)},${y.toFixed(1)})` }, ...children);
 }
 
+function dashes(n, factor = 1) {
+  const found = DASHES[(n + Math.floor(n / SHAPES.length)) % DASHES.length];
+  return found === "none" ? found : found.split(" ").map(length => length * factor).join(" ");
+}
+
 function curve(n, points) {
-  const dashes = DASHES[(n + Math.floor(n / SHAPES.length)) % DASHES.length];
-  return make("polyline", { class: `curve c${n % COLOURS}`, "stroke-dasharray": dashes, points: points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ") });
+  return make("polyline", { class: `curve c${n % COLOURS}`, "stroke-dasharray": dashes(n), points: points.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ") });
 }
 
 function key(n) {

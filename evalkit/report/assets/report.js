@@ -65,11 +65,11 @@ function picture(s) {
   const image = data.thumbs[s.thumb];
   if (!s.size || (!s.box && !s.answers.some(each => each && each[3]))) return make("img", { src: image, alt: s.media, loading: "lazy" });
   const [width, height] = s.size, stroke = Math.max(width, height) / 150;
-  const rect = (box, style, dashes, name) => make("rect", { x: Math.min(box[0], box[2]), y: Math.min(box[1], box[3]), width: Math.abs(box[2] - box[0]), height: Math.abs(box[3] - box[1]),
-    class: style, fill: "none", "stroke-width": stroke, "stroke-dasharray": dashes }, make("title", {}, name));
-  const boxes = s.answers.map((each, n) => each && each[3] ? rect(each[3], `box c${n % COLOURS}`, "", data.arms[n]) : null).filter(Boolean);
+  const rect = (box, style, thick, dashed, name) => make("rect", { x: Math.min(box[0], box[2]), y: Math.min(box[1], box[3]), width: Math.abs(box[2] - box[0]), height: Math.abs(box[3] - box[1]),
+    class: style, fill: "none", "stroke-width": thick, "stroke-dasharray": dashed }, make("title", {}, name));
+  const boxes = s.answers.map((each, n) => each && each[3] ? rect(each[3], `box c${n % COLOURS}`, stroke, dashes(n, stroke / 2), data.arms[n]) : null).filter(Boolean);
   return make("svg", { viewBox: `0 0 ${width} ${height}`, width: 280, role: "img", "aria-label": s.media }, make("image", { href: image, width, height, preserveAspectRatio: "none" }),
-    ...(s.box ? [rect(s.box, "truth", `${4 * stroke} ${2 * stroke}`, "reference")] : []), ...boxes);
+    ...(s.box ? [rect(s.box, "truth", 3.5 * stroke, "none", "reference")] : []), ...boxes);
 }
 
 function card(s) {
