@@ -226,6 +226,7 @@ def report(
         UsageError: as for :func:`compare`.
     """
     from evalkit.data.cache import MediaCache, cache_root
+    from evalkit.report.about import about_runs
     from evalkit.report.page import report_page
     from evalkit.report.thumbnails import thumbnails
 
@@ -242,7 +243,8 @@ def report(
             pictures |= thumbnails(task, ids, data_root, cache)
     title = f"evalkit: {', '.join(dict.fromkeys(arm.run for arm in found.arms))}"
     target = Path(output)
-    return write_atomic(target, report_page(found, gathered.records, pictures, title))
+    about = about_runs(gathered.origin)
+    return write_atomic(target, report_page(found, gathered.records, pictures, title, about))
 
 
 def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from evalkit.ci.policy import TIERS, Policy
+from evalkit.ci.policy import PRESETS, TIERS, Policy
 from evalkit.config.run_spec import SHORT_NAMES, RunSpec
 from evalkit.data.lock import LockFile
 from evalkit.store import Manifest, Record
@@ -53,10 +53,24 @@ def _run_yaml(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _policy_yaml(limits: dict[str, Any]) -> dict[str, Any]:
-    """Limits for every task, and for single ones; each may start from a tier."""
-    fields = {**limits["properties"], "tier": {"enum": list(TIERS)}}
-    one = {"type": "object", "properties": fields, "additionalProperties": False}
-    return {**one, "properties": {**fields, "tasks": {"type": "object", "additionalProperties": one}}}
+    """Limits and tier of every task, limits of tiers, both for single tasks; limits may name a preset."""
+    fields = {name: _without_none(field) for name, field in limits["properties"].items()}
+    fields["limits"] = {"enum": list(PRESETS)}
+    of_tier: dict[str, Any] = {"type": "object", "properties": fields, "additionalProperties": False}
+    own = {**fields, "tier": {"enum": list(TIERS)}}
+    of_task = {**of_tier, "properties": own}
+    more = {
+        "tiers": {**of_tier, "properties": dict.fromkeys(TIERS, of_tier)},
+        "tasks": {"type": "object", "additionalProperties": of_task},
+    }
+    return {**of_task, "properties": {**own, **more}}
+
+
+def _without_none(field: dict[str, Any]) -> dict[str, Any]:
+    """A field that may be absent, but not null."""
+    kinds = [each for each in field.get("anyOf", ()) if each.get("type") != "null"]
+    rest = {name: value for name, value in field.items() if name not in ("anyOf", "default")}
+    return {**rest, **kinds[0]} if kinds else field
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def _fill(folder: Path, spec: RunSpec, found: Baseline) -> None:
         for name, answered in sorted(samples.items()):
             score = "failed" if answered.score is None else repr(answered.score)
             lines.append("\t".join((_quoted(name), score, _quoted(answered.text))))
-        path = folder / _file_name(arm) / f"{_file_name(task)}.tsv"
+        path = answers_file(folder, arm, task)
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
@@ -165,6 +165,21 @@ def read(folder: Path, found: Baseline) -> dict[tuple[str, str], dict[str, Basel
         names.get((path.parent.name, path.stem), (path.parent.name, path.stem)): _read_file(path)
         for path in _files(_current(folder))
     }
+
+
+def answers_file(folder: Path, arm: str, task: str) -> Path:
+    """The file of a baseline with the answers of an arm on a task."""
+    return folder / _file_name(arm) / f"{_file_name(task)}.tsv"
+
+
+def line_of(path: Path, sample: str) -> int | None:
+    """The number of a sample's line, from 1 on; None if it has none."""
+    start = f"{_quoted(sample)}\t"
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError:
+        return None
+    return next((number for number, line in enumerate(lines, 1) if line.startswith(start)), None)
 
 
 def baselines_in(place: Path) -> list[Path]:

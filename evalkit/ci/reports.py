@@ -16,21 +16,24 @@ from evalkit.core.escapes import markdown as md
 Form = Callable[[str], str]
 _SHOWN = 20
 _TEXT = 80
+_JUNIT_COUNTS = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def markdown(verdicts: Sequence[TaskVerdict]) -> str:
     """A table of all verdicts, then reasons and changed answers."""
-    lines = [
-        f"## {overall(verdicts)}",
-        "",
-        "| arm | task | verdict | n | same answer | worse | better | score before | now |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|",
+    lines = [f"## {overall(verdicts)}", ""]
+    if advisory := sum(each.only_reported for each in verdicts):
+        lines += [f"Beside it, not GO and only reported: {advisory} advisory.", ""]
+    lines += [
+        "| arm | task | tier | verdict | n | same answer | worse | better | score before | now |",
+        "|---|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for each in verdicts:
         cells = (
             md(each.arm),
             md(each.task),
+            each.tier,
             each.outcome,
             str(each.n),
             f"{each.identical:.1%}",
@@ -42,7 +45,7 @@ def markdown(verdicts: Sequence[TaskVerdict]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     for each in verdicts:
         if each.reasons or each.changes:
-            lines += ["", f"### {md(each.arm)} {md(each.task)}: {each.outcome}", ""]
+            lines += ["", f"### {md(each.arm)} {md(each.task)}: {_headed(each)}", ""]
             lines += [f"- {md(reason)}" for reason in each.reasons]
             lines += [f"- {_described(change, code, md)}" for change in _most_telling(each.changes)]
             if len(each.changes) > _SHOWN:
@@ -51,20 +54,37 @@ def markdown(verdicts: Sequence[TaskVerdict]) -> str:
 
 
 def write_junit(path: Path, verdicts: Sequence[TaskVerdict]) -> None:
-    """One test case for each arm and task; NO-GO is a failure, INCONCLUSIVE an error."""
-    failures = sum(each.outcome == "NO-GO" for each in verdicts)
-    errors = sum(each.outcome == "INCONCLUSIVE" for each in verdicts)
-    counts = {"tests": str(len(verdicts)), "failures": str(failures), "errors": str(errors)}
-    suite = ElementTree.Element("testsuite", {"name": "evalkit ci", **counts})
-    for each in verdicts:
+    """One test case for each arm and task; NO-GO is a failure, INCONCLUSIVE an error; an advisory task that
+    is either counts as skipped.
+    """
+    kinds = [_junit_kind(each) for each in verdicts]
+    counts = {name: str(kinds.count(kind)) for name, kind in _JUNIT_COUNTS.items()}
+    suite = ElementTree.Element("testsuite", {"name": "evalkit ci", "tests": str(len(verdicts)), **counts})
+    for each, kind in zip(verdicts, kinds, strict=True):
         case = ElementTree.SubElement(
             suite, "testcase", {"classname": _xml(each.arm), "name": _xml(each.task)}
         )
-        if each.outcome != "GO":
-            kind = "failure" if each.outcome == "NO-GO" else "error"
-            problem = ElementTree.SubElement(case, kind, {"message": _xml("; ".join(each.reasons))})
-            problem.text = _xml("\n".join(map(_described, _most_telling(each.changes))))
+        if kind is not None:
+            why = "; ".join(each.reasons)
+            message = f"{_headed(each)}: {why}" if kind == "skipped" else why
+            problem = ElementTree.SubElement(case, kind, {"message": _xml(message)})
+            problem.text = _xml("\n".join(described(each)))
     write_atomic(path, ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
+
+
+def _junit_kind(verdict: TaskVerdict) -> str | None:
+    if verdict.only_reported:
+        return "skipped"
+    return {"GO": None, "NO-GO": "failure", "INCONCLUSIVE": "error"}[verdict.outcome]
+
+
+def described(verdict: TaskVerdict, count: int = _SHOWN) -> list[str]:
+    """The changed answers in words, the most telling first."""
+    return list(map(_described, _most_telling(verdict.changes)[:count]))
+
+
+def _headed(verdict: TaskVerdict) -> str:
+    return f"{verdict.outcome} (advisory, only reported)" if verdict.only_reported else verdict.outcome
 
 
 def _most_telling(changes: Sequence[AnswerChange]) -> list[AnswerChange]:

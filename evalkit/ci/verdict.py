@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from evalkit.ci.baseline import Baseline, BaselineAnswer
-from evalkit.ci.policy import Limits, Policy
+from evalkit.ci.policy import Limits, Policy, TaskPolicy, Tier
 from evalkit.core.errors import ExitCode
 
 Decision = Literal["GO", "NO-GO", "INCONCLUSIVE"]
@@ -30,10 +31,11 @@ class AnswerChange:
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """One arm on one task; ``reasons`` say why it is not GO."""
+    """One arm on one task; ``reasons`` say why it is not GO, ``tier`` whether that fails the check."""
 
     arm: str
     task: str
+    tier: Tier
     outcome: Decision
     n: int
     identical: float
@@ -46,6 +48,11 @@ class TaskVerdict:
         """The changes of one kind."""
         return [change for change in self.changes if change.kind == kind]
 
+    @property
+    def only_reported(self) -> bool:
+        """Whether something changed that the check doesn't fail for."""
+        return self.tier == "advisory" and self.outcome != "GO"
+
 
 def judge(
     stored: Baseline, found: Baseline, policy: Policy, problems: Sequence[str] = ()
@@ -53,24 +60,24 @@ def judge(
     """A verdict for every arm and task of the run or the baseline; ``problems`` say why some weren't run."""
     places = dict.fromkeys([*found, *stored])
     return [
-        _judge_task(place, stored.get(place, {}), found.get(place, {}), policy.limits(place[1]), problems)
+        _judge_task(place, stored.get(place, {}), found.get(place, {}), policy.of(place[1]), problems)
         for place in places
     ]
 
 
 def overall(verdicts: Sequence[TaskVerdict]) -> Decision:
-    """NO-GO if any task is, else INCONCLUSIVE if any is (or there is none)."""
-    outcomes = {verdict.outcome for verdict in verdicts}
+    """NO-GO if a critical or supporting task is; else INCONCLUSIVE if one of these is, or without tasks."""
+    outcomes = {verdict.outcome for verdict in verdicts if verdict.tier != "advisory"}
     if "NO-GO" in outcomes:
         return "NO-GO"
-    return "INCONCLUSIVE" if "INCONCLUSIVE" in outcomes or not outcomes else "GO"
+    return "INCONCLUSIVE" if "INCONCLUSIVE" in outcomes or not verdicts else "GO"
 
 
 def _judge_task(
     place: tuple[str, str],
     stored: Mapping[str, BaselineAnswer],
     found: Mapping[str, BaselineAnswer],
-    limits: Limits,
+    policy: TaskPolicy,
     problems: Sequence[str],
 ) -> TaskVerdict:
     arm, task = place
@@ -82,10 +89,19 @@ def _judge_task(
     identical = 1 - len(changes) / len(whole) if whole else 0.0
     before, after = (_mean([side[name] for name in whole]) for side in (stored, found))
     unclear = _unclear(stored, found, shared, whole) if found else _missing(stored, problems)
-    broken = _broken(limits, changes, identical, before - after) if whole else []
+    broken = _broken(policy.limits, changes, identical, before, after) if whole else []
     outcome: Decision = "NO-GO" if broken else "INCONCLUSIVE" if unclear else "GO"
     return TaskVerdict(
-        arm, task, outcome, len(whole), identical, before, after, changes, tuple(broken + unclear)
+        arm=arm,
+        task=task,
+        tier=policy.tier,
+        outcome=outcome,
+        n=len(whole),
+        identical=identical,
+        before=before,
+        after=after,
+        changes=changes,
+        reasons=tuple(broken + unclear),
     )
 
 
@@ -113,7 +129,10 @@ def _unclear(
     return reasons
 
 
-def _broken(limits: Limits, changes: Sequence[AnswerChange], identical: float, drop: float) -> list[str]:
+def _broken(
+    limits: Limits, changes: Sequence[AnswerChange], identical: float, before: float, after: float
+) -> list[str]:
+    drop = before - after
     worse = sum(change.kind == "worse" for change in changes)
     reasons = []
     if worse > limits.flips:
@@ -122,7 +141,21 @@ def _broken(limits: Limits, changes: Sequence[AnswerChange], identical: float, d
         reasons.append(f"{identical:.1%} of the answers are the same, {limits.identical:.1%} must be")
     if drop > limits.drop + 1e-12:
         reasons.append(f"the mean score fell by {100 * drop:.1f} points, {100 * limits.drop:.1f} are allowed")
+    if limits.relative_drop is not None and _relative(drop, before) > limits.relative_drop + 1e-12:
+        below = limits.relative_below
+        if below is None or before < below:
+            reasons.append(
+                f"the mean score fell by {_relative(drop, before):.1%} of the baseline's {100 * before:.1f}, "
+                f"{limits.relative_drop:.1%} are allowed"
+            )
     return reasons
+
+
+def _relative(drop: float, before: float) -> float:
+    """A fall as a share of what was there before: of nothing, any is without bounds."""
+    if drop <= 0:
+        return 0.0
+    return drop / abs(before) if before else math.inf
 
 
 def _change(name: str, before: BaselineAnswer, after: BaselineAnswer) -> AnswerChange | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,10 @@ def check_command(
 ) -> int:
     """Run baselines again and compare every answer (by default, all in results/baselines).
 
-    Exit code 0: GO, nothing changed beyond the policy. 1: NO-GO. 3: INCONCLUSIVE.
+    Exit code 0: GO, nothing changed beyond the policy. 1: NO-GO. 3: INCONCLUSIVE. Advisory tasks are
+    reported and change neither. In GitHub Actions each regression is annotated.
     """
-    from evalkit.ci import reports
+    from evalkit.ci import github, reports
     from evalkit.ci.check import check, folders
     from evalkit.ci.verdict import EXIT, overall
     from evalkit.cli.progress import make_reporter
@@ -80,9 +82,12 @@ def check_command(
             "no baseline", "there is none in results/baselines", "make one: evalkit ci update FOLDER"
         )
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    verdicts = [
-        verdict for folder in chosen for verdict in check(folder, make_reporter(as_json), workers=0, **given)
+    judged = [
+        (folder, verdict)
+        for folder in chosen
+        for verdict in check(folder, make_reporter(as_json), workers=0, **given)
     ]
+    verdicts = [verdict for _, verdict in judged]
     text = reports.markdown(verdicts)
     if junit:
         reports.write_junit(junit, verdicts)
@@ -91,4 +96,8 @@ def check_command(
             file.write(text)
     found = {"verdict": overall(verdicts), "tasks": [asdict(each) for each in verdicts]}
     say(to_json(found) if as_json else text, nl=as_json)
+    if github.in_github_actions():
+        workspace = os.environ.get("GITHUB_WORKSPACE")
+        for line in github.workflow_commands(judged, Path(workspace) if workspace else None):
+            say(line, err=True)
     return int(EXIT[overall(verdicts)])

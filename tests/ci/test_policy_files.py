@@ -25,7 +25,7 @@ def refused(path: Path, content: bytes | str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["identical", "flips", "drop"])
+@pytest.mark.parametrize("name", ["identical", "flips", "drop", "relative_drop", "relative_below"])
 @pytest.mark.parametrize(
     "value",
     [
@@ -46,7 +46,8 @@ def refused(path: Path, content: bytes | str) -> str:
     ],
 )
 def test_a_limit_that_allows_anything_is_refused_by_name(name: str, value: str, tmp_path: Path) -> None:
-    for text in (f"{name}: {value}\n", f"tasks: {{t: {{{name}: {value}}}}}\n"):
+    more = "relative_drop: 0.1\n" if name == "relative_below" else ""
+    for text in (f"{more}{name}: {value}\n", f"{more}tasks: {{t: {{{name}: {value}}}}}\n"):
         said = refused(tmp_path / "policy.yaml", text)
         assert name in said or "not valid YAML" in said
 
@@ -65,6 +66,7 @@ def test_a_limit_that_allows_anything_is_refused_by_name(name: str, value: str, 
         ("tasks: [1, 2]\n", "`tasks` is no mapping"),
         ("tasks: {a: 3}\n", "3 are no limits"),
         ("tier: [close]\n", "there is no tier"),
+        ("limits: [close]\n", "there are no limits"),
         ("!!python/object/apply:os.system [x]\n", "YAML"),
     ],
 )
@@ -75,9 +77,10 @@ def test_other_files_are_refused_with_their_reason(content: bytes | str, why: st
 def test_a_mark_of_byte_order_and_merges_are_read(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_bytes(b"\xef\xbb\xbfdrop: 0.1\n")
-    assert read_policy(path).default.drop == 0.1
+    assert read_policy(path).default.limits.drop == 0.1
     path.write_text("tasks:\n  a: &a {drop: 0.1, flips: 3}\n  b: {<<: *a, flips: 4}\n")
-    assert (read_policy(path).limits("b").drop, read_policy(path).limits("b").flips) == (0.1, 4)
+    found = read_policy(path).of("b").limits
+    assert (found.drop, found.flips) == (0.1, 4)
 
 
 def test_a_run_s_file_with_a_key_twice_is_refused(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from evalkit.ci import baseline
 from evalkit.ci.baseline import BaselineAnswer
-from evalkit.ci.policy import TIERS, Limits, Policy, read_policy
+from evalkit.ci.policy import PRESETS, Limits, Policy, TaskPolicy, Tier, read_policy
 from evalkit.ci.reports import markdown, write_junit
 from evalkit.ci.verdict import judge, overall
 from evalkit.config.run_spec import RunSpec
@@ -43,7 +43,7 @@ def samples(*scores: float | None, text: str = "x") -> dict[str, BaselineAnswer]
 def verdict(
     before: dict[str, BaselineAnswer], after: dict[str, BaselineAnswer], **limits: float
 ) -> tuple[str, str]:
-    policy = Policy(Limits(**limits))  # type: ignore[arg-type]
+    policy = Policy(TaskPolicy(Limits(**limits)))  # type: ignore[arg-type]
     (found,) = judge({PLACE: before}, {PLACE: after}, policy)
     return found.outcome, "; ".join(found.reasons)
 
@@ -86,8 +86,8 @@ def test_a_looser_policy_never_objects_to_more(
 ) -> None:
     ranks = {"GO": 0, "INCONCLUSIVE": 1, "NO-GO": 2}
     baseline_answers = [
-        ranks[judge({PLACE: before}, {PLACE: after}, Policy(TIERS[tier]))[0].outcome]
-        for tier in ("exact", "close", "loose")
+        ranks[judge({PLACE: before}, {PLACE: after}, Policy(TaskPolicy(PRESETS[name])))[0].outcome]
+        for name in ("exact", "close", "loose")
     ]
     assert baseline_answers == sorted(baseline_answers, reverse=True)
 
@@ -162,7 +162,7 @@ def test_an_update_that_is_killed_at_any_point_is_all_or_nothing(tmp_path: Path)
     while True:
         folder = tmp_path / str(point) / "base"
         baseline.write(folder, before, old)
-        (folder / "policy.yaml").write_text("tier: loose\n")
+        (folder / "policy.yaml").write_text("limits: loose\n")
         with killed_at(point) as done, suppress(Killed):
             baseline.write(folder, after, new)
         found = baseline.read(folder, new)
@@ -184,18 +184,115 @@ def test_an_update_that_is_killed_at_any_point_is_all_or_nothing(tmp_path: Path)
 
 def test_policies(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
-    assert read_policy(path) == Policy(TIERS["exact"])
-    path.write_text("tier: close\ntasks:\n  a: {flips: 5}\n  b: {tier: loose, drop: 0.1}\n")
+    assert read_policy(path) == Policy(TaskPolicy(PRESETS["exact"], "critical"))
+    path.write_text("limits: close\ntasks:\n  a: {flips: 5}\n  b: {limits: loose, drop: 0.1}\n")
     policy = read_policy(path)
-    assert policy.limits("other") == TIERS["close"]
-    assert policy.limits("a") == Limits(identical=0.95, flips=5, drop=0.02)
-    assert policy.limits("b") == Limits(identical=0.0, flips=10, drop=0.1)
+    assert policy.of("other") == TaskPolicy(PRESETS["close"])
+    assert policy.of("a").limits == Limits(identical=0.95, flips=5, drop=0.02)
+    assert policy.of("b").limits == Limits(identical=0.0, flips=10, drop=0.1)
+
+
+def test_a_task_has_the_policy_s_limits_then_its_tier_s_then_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        "flips: 1\ntier: supporting\n"
+        "tiers: {supporting: {drop: 0.03}, advisory: {limits: loose, flips: 20}}\n"
+        "tasks: {a: {tier: critical}, b: {flips: 7}, c: {tier: advisory, drop: 0.2}}\n"
+    )
+    policy = read_policy(path)
+    assert policy.of("other") == TaskPolicy(Limits(flips=1, drop=0.03), "supporting")
+    assert policy.of("a") == TaskPolicy(Limits(flips=1), "critical")
+    assert policy.of("b") == TaskPolicy(Limits(flips=7, drop=0.03), "supporting")
+    assert policy.of("c") == TaskPolicy(Limits(identical=0.0, flips=20, drop=0.2), "advisory")
+
+
+@pytest.mark.parametrize("where", ["tier: close\n", "tasks: {a: {tier: close}}\n"])
+def test_a_policy_of_old_never_silently_means_something_else(where: str, tmp_path: Path) -> None:
+    """`tier` was the name of what is `limits` now."""
+    (tmp_path / "policy.yaml").write_text(where)
+    with pytest.raises(UsageError, match=r"`tier: close` is now written `limits: close`"):
+        read_policy(tmp_path / "policy.yaml")
+
+
+WORSE = (samples(1, 0, 1), samples(1, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("tiers", "outcome"),
+    [
+        (("critical", "critical"), "NO-GO"),
+        (("critical", "supporting"), "NO-GO"),
+        (("critical", "advisory"), "GO"),
+        (("advisory", "advisory"), "GO"),
+    ],
+)
+def test_an_advisory_task_is_reported_and_fails_nothing(
+    tiers: tuple[Tier, Tier], outcome: str, tmp_path: Path
+) -> None:
+    """The first task stays as it is, the second gets worse."""
+    places = (PLACE, ("tiny@mrope", "charts"))
+    before, after = (dict(zip(places, (WORSE[0], side), strict=True)) for side in WORSE)
+    tasks = {task: TaskPolicy(Limits(), tier) for (_, task), tier in zip(places, tiers, strict=True)}
+    verdicts = judge(before, after, Policy(tasks=tasks))
+    assert [each.outcome for each in verdicts] == ["GO", "NO-GO"]
+    assert overall(verdicts) == outcome
+    text = markdown(verdicts)
+    assert text.startswith(f"## {outcome}\n")
+    assert "1 samples got worse" in text
+    assert ("only reported: 1 advisory" in text) == (outcome == "GO")
+    write_junit(tmp_path / "junit.xml", verdicts)
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot().attrib
+    assert (suite["failures"], suite["skipped"]) == (("0", "1") if outcome == "GO" else ("1", "0"))
+
+
+def test_an_advisory_task_that_could_not_be_run_is_not_inconclusive_for_all() -> None:
+    before = {PLACE: samples(1), ("tiny@mrope", "charts"): samples(1)}
+    verdicts = judge(before, {PLACE: samples(1)}, Policy(tasks={"charts": TaskPolicy(tier="advisory")}))
+    assert (overall(verdicts), verdicts[1].outcome) == ("GO", "INCONCLUSIVE")
+    assert overall(judge(before, {PLACE: samples(1)}, Policy())) == "INCONCLUSIVE"
+
+
+ANY = {"identical": 0.0, "flips": 1000, "drop": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("right", "limits", "why"),
+    [
+        ((10, 9), {"relative_drop": 0.1}, ""),
+        ((10, 8), {"relative_drop": 0.1}, "fell by 20.0% of the baseline's 10.0, 10.0% are allowed"),
+        ((80, 78), {"relative_drop": 0.1}, ""),
+        ((80, 60), {"relative_drop": 0.1, "relative_below": 0.5}, ""),
+        ((40, 30), {"relative_drop": 0.1, "relative_below": 0.5}, "fell by 25.0% of the baseline's 40.0"),
+        ((50, 40), {"relative_drop": 0.1, "relative_below": 0.5}, ""),
+        ((10, 12), {"relative_drop": 0.0}, ""),
+        ((80, 60), {"relative_drop": 0.5, "drop": 0.1}, "fell by 20.0 points"),
+    ],
+)
+def test_a_fall_may_be_limited_as_a_share_of_the_baseline(
+    right: tuple[int, int], limits: dict[str, float], why: str
+) -> None:
+    before, after = (samples(*(float(n < count) for n in range(100))) for count in right)
+    found = verdict(before, after, **{**ANY, **limits})
+    assert found[0] == ("NO-GO" if why else "GO")
+    assert why in found[1]
+
+
+def test_a_fall_from_nothing_is_over_any_relative_limit() -> None:
+    """Scores that may be negative, with a mean of 0."""
+    found = verdict(samples(1, -1), samples(1, -2), **{**ANY, "relative_drop": 1.0})
+    assert found[0] == "NO-GO"
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("tier: clos", "Did you mean `close`"),
+        ("limits: clos", "Did you mean `close`"),
+        ("tier: critcal", "Did you mean `critical`"),
+        ("tiers: {critcal: {drop: 0.1}}", "Did you mean `critical`"),
+        ("tiers: {critical: {tier: advisory}}", "unknown key `tier`"),
+        ("tiers: {critical: 3}", "no limits"),
+        ("tiers: [critical]", "`tiers` is no mapping"),
+        ("relative_below: 0.2", "there is none"),
         ("flip: 3", "Did you mean `flips`"),
         ("flips: many", "must be a whole number"),
         ("drop: -1", "greater than or equal to 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_a_change_is_found_named_and_accepted_on_purpose(tmp_path: Path) -> None
     assert (tmp_path / "summary.md").read_text() == worse.stdout
     assert ElementTree.parse(tmp_path / "junit.xml").getroot().attrib["failures"] == "1"
 
-    (tmp_path / "base/policy.yaml").write_text("tier: loose\n")
+    (tmp_path / "base/policy.yaml").write_text("limits: loose\n")
     assert evalkit("ci", "check", "base", cwd=tmp_path).returncode == 0
     (tmp_path / "base/policy.yaml").unlink()
     again = evalkit("ci", "update", "base", cwd=tmp_path)
@@ -74,6 +75,32 @@ def test_what_can_t_be_told_is_inconclusive(tmp_path: Path) -> None:
     assert "evalkit ci update" in nothing.stderr
 
 
+def test_github_annotates_regressions_and_advisory_ones_fail_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = answers(tmp_path / "answers.json", wrong=0)
+    order = ("--model", model, "--tasks", "mini_chartqa", "--limit", "8")
+    assert evalkit("ci", "update", "base", *order, cwd=tmp_path).returncode == 0
+    answers(tmp_path / "answers.json", wrong=240)
+    plain = evalkit("ci", "check", "base", cwd=tmp_path)
+    assert plain.returncode == 1
+    assert "::error" not in plain.stderr
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    worse = evalkit("ci", "check", "base", "--json", cwd=tmp_path)
+    assert worse.returncode == 1
+    assert json.loads(worse.stdout)["tasks"][0]["tier"] == "critical"
+    (line,) = [each for each in worse.stderr.splitlines() if each.startswith("::")]
+    assert re.match(r"::error file=base/mock[^,]*/mini_chartqa\.tsv,line=2,title=NO-GO%3A mock", line)
+    assert "8 samples got worse, 0 may%0A" in line
+    (tmp_path / "base/policy.yaml").write_text("tasks: {mini_chartqa: {tier: advisory}}\n")
+    advisory = evalkit("ci", "check", "base", cwd=tmp_path)
+    assert advisory.returncode == 0
+    assert advisory.stdout.startswith("## GO")
+    assert "1 advisory" in advisory.stdout
+    assert "::warning file=base/" in advisory.stderr
+
+
 def test_the_pytest_fixture(tmp_path: Path) -> None:
     order = ("--model", "mock:fixed=A", "--tasks", "mini_docvqa", "--limit", "5")
     assert evalkit("ci", "update", "base", *order, cwd=tmp_path).returncode == 0
@@ -87,6 +114,11 @@ def test_the_pytest_fixture(tmp_path: Path) -> None:
     broken = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert broken.returncode == 1
     assert "0.0% of the answers are the same" in broken.stdout
+    (tmp_path / "base/policy.yaml").write_text("tier: advisory\n")
+    reported = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert reported.returncode == 0
+    assert "1 warning" in reported.stdout
+    assert "0.0% of the answers are the same" in reported.stdout
 
 
 @pytest.mark.slow

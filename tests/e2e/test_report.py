@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import tempfile
 from html import unescape
 from pathlib import Path
 
 import fork_server
 import pytest
+import report_page
+from report_page import opened
 
 from evalkit.core.registry import load_task
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> "
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def evalkit(*words: str) -> subprocess.CompletedProcess[str]:
@@ -27,10 +26,7 @@ def evalkit(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    return found
+    return report_page.browser()
 
 
 @pytest.fixture(scope="module")
@@ -56,30 +52,22 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-def opened(browser: str, page: Path, fragment: str = "", *options: str) -> str:
-    """The document after its script has run."""
-    with tempfile.TemporaryDirectory() as profile:
-        words = [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--dump-dom",
-            f"--user-data-dir={profile}",
-        ]
-        words += ["--virtual-time-budget=4000", *options, f"{page.as_uri()}#{fragment}"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    return re.sub(r'<script type="application/json".*?</script>', "", done.stdout, flags=re.DOTALL)
-
-
 @pytest.mark.slow
 def test_it_opens_from_disk_with_everything_drawn(browser: str, page: Path) -> None:
     dom = opened(browser, page)
     assert "<title>evalkit: run</title>" in dom
     assert "120 of 120 samples, page 1 of 5" in dom
     assert dom.count('class="sample"') == 25
-    assert re.search(r'<div[^>]*id="forest"[^>]*><svg', dom)
-    assert dom.count("<circle") >= 2
+    panels = re.findall(
+        r'<figcaption>(\S+) <span>[^<]*</span></figcaption><svg[^>]*role="img" aria-label="([^"]*)"', dom
+    )
+    titles = [title for title, _ in panels]
+    assert {"overall", "mini_docvqa", "mini_refcoco"} <= set(titles)
+    assert re.search(r"mock\S* [+−]\d+\.\d significant", dict(panels)["mini_docvqa"])
+    assert re.search(r"<dt>date</dt><dd>20\d\d-\d\d-\d\d</dd><dt>samples</dt><dd>limit-60</dd>", dom)
+    assert re.search(
+        r"<dt>versions</dt><dd>evalkit \d[^<]*</dd>.*<dt>command</dt><dd><code>[^<]+</code>", dom
+    )
     assert "mini_refcoco by expression" in dom
     assert dom.count("data:image/jpeg") >= 20
     assert "mean of categories" in dom
@@ -125,7 +113,7 @@ def test_filters_sorting_and_boxes(browser: str, page: Path) -> None:
     assert grounding.count("<image") == grounding.count('class="sample"')
     assert grounding.count("<rect") == 3 * grounding.count('class="sample"')
     up, down = (opened(browser, page, f"sort=1&down={down}") for down in ("", "1"))
-    rows = [re.findall(r"<tr><td>\w+</td><td>(mini_\w+)</td>", dom)[:2] for dom in (up, down)]
+    rows = [re.findall(r'<th scope="row" class="name">(mini_<wbr>\w+)', dom)[:2] for dom in (up, down)]
     assert rows[0] == rows[1][::-1]
     last = opened(browser, page, "page=99")
     assert "page 5 of 5" in last

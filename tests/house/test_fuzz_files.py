@@ -105,8 +105,9 @@ ROW = dict.fromkeys(FIXED, "0.5") | {
 
 def policy(path: Path) -> None:
     found = read_policy(path)
-    for limits in (found.default, *found.tasks.values()):
+    for limits in (each.limits for each in (found.default, *found.tasks.values())):
         assert isinstance(limits, Limits)
+        assert limits.relative_drop is None or 0 <= limits.relative_drop <= 1
         assert 0 <= limits.identical <= 1
         assert 0 <= limits.drop <= 1
         assert 0 <= limits.flips <= 100_000
@@ -168,7 +169,11 @@ def _parquet() -> bytes:
 
 FORMATS = (
     Format(
-        "policy.yaml", b"tier: close\nidentical: 0.9\ntasks:\n  a: {tier: loose, drop: 0.05}\n", policy, 0.04
+        "policy.yaml",
+        b"limits: close\nidentical: 0.9\ntiers: {advisory: {drop: 0.1}}\n"
+        b"tasks:\n  a: {tier: advisory, limits: loose, relative_drop: 0.05}\n",
+        policy,
+        0.04,
     ),
     Format(
         "run.yaml",

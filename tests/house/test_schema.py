@@ -36,7 +36,12 @@ def test_it_holds_for_files_that_users_write() -> None:
     check(
         "run.yaml", {"model": "tiny", "rope": ["mrope", "vanilla"], "tasks": "mini", "batch-tokens": "auto"}
     )
-    check("policy.yaml", {"tier": "close", "tasks": {"mini_video": {"tier": "loose", "drop": 0.05}}})
+    own = {"limits": "loose", "drop": 0.05, "tier": "supporting", "relative_drop": 0.1}
+    of_tiers = {"advisory": {"limits": "loose"}}
+    check("policy.yaml", {"limits": "close", "tiers": of_tiers, "tasks": {"mini_video": own}})
     for wrong in ({"modle": "tiny"}, {"workers": -1}, {"audit": "high"}):
         with pytest.raises(jsonschema.ValidationError):
             check("run.yaml", wrong)
+    for wrong in ({"tier": "close"}, {"relative_drop": None}, {"tiers": {"advisory": {"tier": "critical"}}}):
+        with pytest.raises(jsonschema.ValidationError):
+            check("policy.yaml", wrong)

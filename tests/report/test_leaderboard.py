@@ -194,14 +194,15 @@ def test_the_page_has_every_row_the_best_first(two: tuple[Path, list[Leaderboard
     board(path, facts({"doc": 0.6}, "<b>x", protocol="ci"))
     page = leaderboard_page(path)
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    assert data["heads"] == ["model", "variant"]
-    assert data["columns"] == ["overall", "image", "video", "grounding", "clip", "doc", "ref"]
-    assert [line["label"].split(" · ")[:2] for line in data["lines"]] == [
-        ["<b>x", "ci"],
-        ["mrope-i", "full"],
-        ["mrope", "full"],
+    assert data["heads"] == ["protocol", "model and variant"]
+    assert data["columns"] == ["overall", "image", "video", "grounding", "doc", "clip", "ref"]
+    assert [(line["category"], line["label"]) for line in data["lines"]] == [
+        ("ci", "tiny@<b>x\nabc · 2026-11-23"),
+        ("full", "tiny@mrope-i\nabc · 2026-11-23"),
+        ("full", "tiny@mrope\nabc · 2026-11-23"),
     ]
-    doc = [line["entries"][5] for line in data["lines"]]
+    assert "<dt>rows</dt><dd>3</dd><dt>runs of</dt><dd>2026-11-23</dd><dt>evalkit</dt><dd>0.1.0</dd>" in page
+    doc = [line["entries"][4] for line in data["lines"]]
     assert [(each["score"], each["rank"]) for each in doc] == [("60.0", 1), ("50.0", 1), ("33.3", 2)]
     assert data["lines"][2]["entries"][0]["rank"] == 1  # alone: the other row has other benchmarks
     assert "<b>x" not in page

@@ -20,7 +20,8 @@ from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
-from evalkit.report.page import _binned, report_page, table_page
+from evalkit.report.page import report_page, table_page
+from evalkit.report.plots import _bins
 from evalkit.report.samples import PIECE, PageSamples
 from evalkit.store import Record
 from evalkit.store.records_table import RecordsTable, StoredRecords, write_columns
@@ -77,7 +78,8 @@ def test_everything_is_in_the_page() -> None:
     data = data_of(page)
     assert data["arms"] == ["tiny@mrope", "tiny@mrope-i"]
     assert [line["label"] for line in data["lines"]] == ["doc"]
-    assert data["forest"][0]["arm"] == 1
+    (group,) = data["differences"]
+    assert group["panels"][0]["rows"][0]["arm"] == 1
     assert [(task["name"], task["size"]) for task in data["tasks"]] == [("doc", 6)]
     assert len(samples_of(page)) == 6
     first = samples_of(page)[0]
@@ -89,9 +91,9 @@ def test_everything_is_in_the_page() -> None:
     assert [answer[1] for answer in first["answers"]] == [0.0, 1.0]
     assert data["thumbs"] == ["data:image/jpeg;base64,AAAA"]
     assert (first["thumb"], samples_of(page)[1]["thumb"]) == (0, None)
-    assert data["heat"][0]["rows"][0]["n"] == 6
-    assert data["tokens"][0]["curves"][0]["points"]
-    assert data["duration"][0]["curves"]
+    assert data["breakdowns"][0]["rows"][0]["n"] == 6
+    assert data["sizes"][0]["curves"][0]["points"]
+    assert data["lengths"][0]["curves"]
     assert data["flags"][0]["samples"] == 6
 
 
@@ -121,10 +123,12 @@ def test_a_thousand_samples_stay_small() -> None:
 
 @pytest.mark.parametrize("count", [1, 5, 60])
 def test_bins_keep_samples_of_one_size_together(count: int) -> None:
-    points = sorted((float(n % 4), float(n % 2)) for n in range(count))
-    found = list(_binned(points))
-    assert sum(each[2] for each in found) == count
-    assert len({each[0] for each in found}) == len(found) <= 6
+    points = sorted((float(n % 4), float(n % 2), str(n)) for n in range(count))
+    found = list(_bins(points))
+    assert [each for part in found for each in part] == points
+    sizes = [{size for size, *_ in part} for part in found]
+    assert len(found) <= 6
+    assert sum(map(len, sizes)) == len(set.union(*sizes))
 
 
 def test_boxes_are_kept_for_drawing() -> None:

@@ -24,13 +24,37 @@ def leaderboard_page(target: Path) -> str:
         UsageError: ``target`` is no leaderboard, or damaged.
     """
     rows = sound_rows(target)
-    tasks = sorted({name for row in rows for name in row if name not in FIXED})
+    tasks = _by_category(rows)
     rows.sort(key=lambda row: (row["protocol"], -_or_zero(row["overall"]), row["model"], row["rope"]))
     lines = [
-        TableRow(row["model"], f"{row['rope']} · {row['protocol']} · {row['fingerprint'][:8]}", entries)
+        TableRow(
+            row["protocol"],
+            f"{row['model']}@{row['rope']}\n{row['fingerprint'][:8]} · {row['date']}",
+            entries,
+        )
         for row, entries in zip(rows, _entries(rows, tasks), strict=True)
     ]
-    return table_page("evalkit leaderboard", ("model", "variant"), [*_MEANS, *tasks], lines, _notes(rows))
+    heads = ("protocol", "model and variant")
+    return table_page("evalkit leaderboard", heads, [*_MEANS, *tasks], lines, _notes(rows), _facts(rows))
+
+
+def _by_category(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The benchmarks, those of a category side by side."""
+    names = {name for row in rows for name in row if name not in FIXED}
+    categories = {
+        task: CATEGORIES.index(found["category"])
+        for row in rows
+        for task, found in json.loads(row["tasks"]).items()
+    }
+    return sorted(names, key=lambda name: (categories.get(name, len(CATEGORIES)), name))
+
+
+def _facts(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    dates = sorted(row["date"] for row in rows if row["date"])
+    span = " to ".join(dict.fromkeys([dates[0], dates[-1]])) if dates else ""
+    versions = ", ".join(sorted({row["evalkit"] for row in rows}))
+    facts = [("rows", str(len(rows))), ("runs of", span), ("evalkit", versions)]
+    return [(name, text) for name, text in facts if text]
 
 
 def _entries(rows: Sequence[dict[str, Any]], tasks: Sequence[str]) -> list[tuple[TableCell, ...]]:
@@ -65,6 +89,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     }
     return [
         "bold and underlined are the best and the second of one protocol (means: with the same benchmarks)",
+        "rows of different protocols were asked different samples, or otherwise",
         "* some samples have no score",
         f"{UNRELIABLE}: too many answers were cut off, unreadable or repeating",
         "a mean is over the row's own benchmarks, and empty where one of them is incomplete",
