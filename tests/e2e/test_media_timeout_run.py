@@ -36,6 +36,12 @@ task = Task(
 """
 
 
+def endless_film() -> bytes:
+    """A GIF of two million frames: to count them takes many times longer than the limit here."""
+    frame = b"\x2c\0\0\0\0\1\0\1\0\0\2\2\x44\1\0"
+    return b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + frame * 2_000_000 + b";"
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A task with two pictures, one of them of 8 TB."""
@@ -80,3 +86,21 @@ def test_a_dry_run_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_times_that_make_no_sense(value: object) -> None:
     with pytest.raises(UsageError, match="media_timeout"):
         evaluate("mock", "mini", media_timeout=value)
+
+
+def test_a_report_does_not_wait_for_a_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thumbnails are drawn as media of a run are read: in worker processes, each in its time."""
+    os.truncate(folder / "endless.png", 0)
+    (folder / "endless.gif").write_bytes(endless_film())
+    Image.new("RGB", (28, 28), "red").save(
+        folder / "good.gif", save_all=True, append_images=[Image.new("RGB", (28, 28))]
+    )
+    (folder / "rows.jsonl").write_text((folder / "rows.jsonl").read_text().replace(".png", ".gif"))
+    (folder / "mine.py").write_text(
+        TASK.replace("image(row", "video(row").replace("Task, image", "Task, video")
+    )
+    order = {"output": folder / "out", "tasks_dirs": folder, "workers": 1, "media_timeout": 1}
+    assert evaluate("mock:fixed=red", "mine", **order).failed == 1
+    page = folder / "page.html"
+    assert run_cli(["report", str(folder / "out"), "-o", str(page), "--media-timeout", "1"]) == 0
+    assert page.read_text().count("data:image/jpeg") == 1
