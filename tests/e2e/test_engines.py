@@ -55,10 +55,9 @@ def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) ->
     words += ["--workers", "1", "-q", "--devices", "cpu,cpu", "--output", str(output)]
     words += ["--rate-limit", "unparsed=1"]
     run = fork_server.start(*words)
-    deadline = time.monotonic() + 240
     engines: list[int] = []
     # On a busy machine the second starts long after the first has answered.
-    while (len(engines) < 2 or not journalled(output)) and run.poll() is None and time.monotonic() < deadline:
+    while (len(engines) < 2 or not journalled(output)) and run.poll() is None:
         time.sleep(0.05)
         engines = engines_of(run.pid)
     assert len(engines) == 2
@@ -83,8 +82,7 @@ def test_a_cluster_loses_a_machine(tmp_path: Path) -> None:
     environment = os.environ | {"RAY_ADDRESS": cluster.address}
     run = fork_server.start(*words, env=environment)
     try:
-        deadline = time.monotonic() + 240
-        while journalled(output) < 6 and run.poll() is None and time.monotonic() < deadline:
+        while journalled(output) < 6 and run.poll() is None:
             time.sleep(0.05)
         cluster.remove_node(lost, allow_graceful=False)
         _, problems = run.communicate()

@@ -68,7 +68,7 @@ def opened(browser: str, page: Path, fragment: str = "", *options: str) -> str:
             f"--user-data-dir={profile}",
         ]
         words += ["--virtual-time-budget=4000", *options, f"{page.as_uri()}#{fragment}"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=500)
     return re.sub(r'<script type="application/json".*?</script>', "", done.stdout, flags=re.DOTALL)
 
 
