@@ -70,6 +70,27 @@ def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) ->
     assert not any(record.failed for record in records(output))
 
 
+@pytest.mark.every_point
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_a_ray_whose_own_processes_are_killed_ends_the_command(tmp_path: Path, name: str) -> None:
+    output = tmp_path / "out"
+    words = ["run", "--model", "mock:slow=1", "--tasks", "mini", "--limit", "40", "--batch-size", "2"]
+    words += ["--workers", "1", "-q", "--devices", "cpu,cpu", "--output", str(output)]
+    run = fork_server.start(*words)
+    while not journalled(output) and run.poll() is None:
+        time.sleep(0.05)
+    for each in psutil.Process(run.pid).children(recursive=True):
+        with suppress(psutil.Error, IndexError):
+            if Path(each.cmdline()[0]).name == name:
+                each.kill()
+    os.kill(engines_of(run.pid)[0], signal.SIGKILL)  # one that would have to be started again
+    _, problems = run.communicate()
+    assert run.wait() == 4, problems
+    assert "Ray, which the engines run on, broke down" in problems
+    assert "the same command again: what was answered is kept" in problems
+    assert journalled(output) > 0
+
+
 def test_a_cluster_loses_a_machine(tmp_path: Path) -> None:
     from ray.cluster_utils import Cluster
 
