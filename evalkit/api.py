@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.atomic_files import write_atomic
 from evalkit.core.errors import UsageError
+from evalkit.data.media import MEDIA_SECONDS
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
@@ -24,6 +26,8 @@ from evalkit.report.results import Results, open_run
 from evalkit.store import RunDir
 
 if TYPE_CHECKING:
+    from evalkit.core.types import MediaRef
+    from evalkit.data.cache import MediaCache
     from evalkit.report.advice import Advice
     from evalkit.runner.reporter import Reporter
     from evalkit.scoring.finalize import RunResult
@@ -216,11 +220,13 @@ def report(
     allow_mismatch: bool = False,
     data_root: str | None = None,
     media: int = 200,
+    media_timeout: float = MEDIA_SECONDS,
 ) -> Path:
     """Write one self-contained HTML page about finished runs, and return where.
 
     Differences are to ``baseline``, by default the first system. ``media`` samples of each task get a
-    picture, where their data are available (under ``data_root``, or generated).
+    picture, where their data are available (under ``data_root``, or generated); one whose media take more
+    than ``media_timeout`` seconds each to read has none.
 
     Raises:
         UsageError: as for :func:`compare`.
@@ -240,11 +246,23 @@ def report(
     for column in found.columns if media else ():
         ids = gathered.first_ids(column.task, media)
         for task in gathered.tasks(column.task):
-            pictures |= thumbnails(task, ids, data_root, cache)
+            pictures |= thumbnails(task, ids, data_root, cache, partial(_draw, cache, media_timeout))
     title = f"evalkit: {', '.join(dict.fromkeys(arm.run for arm in found.arms))}"
     target = Path(output)
     about = about_runs(gathered.origin)
     return write_atomic(target, report_page(found, gathered.records, pictures, title, about))
+
+
+def _draw(cache: MediaCache, seconds: float, media: Sequence[tuple[MediaRef, ...]]) -> list[str]:
+    """Pictures of samples' media, made in worker processes; empty where that takes too long or ends one."""
+    from evalkit.core.provenance import usable_cores
+    from evalkit.engine.media_scan import MAX_READERS, map_with_timeout
+    from evalkit.report.thumbnails import picture
+
+    limit = seconds * max(map(len, media), default=1)
+    workers = min(MAX_READERS, usable_cores())
+    drawn = map_with_timeout(media, partial(picture, cache=cache), workers, limit)
+    return [each if isinstance(each, str) else "" for each in drawn]
 
 
 def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:

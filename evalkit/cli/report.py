@@ -28,6 +28,9 @@ from evalkit.core.console import say
 @click.option(
     "--media", default=200, show_default=True, help="Samples of each task with a picture; 0 for none."
 )
+@click.option(
+    "--media-timeout", type=float, default=120.0, show_default=True, help="Seconds to read a medium for it."
+)
 def command(runs: tuple[Path, ...], **options: Any) -> int:
     """Write one HTML page that opens without a network: table, plots, and every answer side by side."""
     from evalkit.api import report

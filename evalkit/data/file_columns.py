@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from evalkit.core.errors import EnvironmentProblem
@@ -105,13 +107,17 @@ _COMPRESSED = (
 )
 
 
+_DEEPEST = 100
+_NO_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[^\[\]{}"]++', re.DOTALL)
+
+
 def check_text(path: Path, *, json: bool) -> None:
     """Raise if a file of JSON or CSV can't hold rows; readers of JSON crash on some such files, and unpack
     what is compressed whatever it grows to.
 
     Raises:
-        ValueError: it is compressed; of JSON: it is empty, or begins with something that is neither an object
-            nor a list of them.
+        ValueError: it is compressed; of JSON: it is empty, begins with something that is neither an object
+            nor a list of them, or is nested too deeply.
     """
     with open_regular(path) as file:
         start = file.read(4096)
@@ -124,6 +130,24 @@ def check_text(path: Path, *, json: bool) -> None:
         raise ValueError(f"`{path.name}` is empty: it has no rows")
     if start[:1] not in (b"{", b"[") or start.startswith(b"[[["):
         raise ValueError(f"`{path.name}` holds no rows: it begins with {start[:20]!r}")
+    with open_regular(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        if _is_deep(content):
+            raise ValueError(f"`{path.name}` is nested more than {_DEEPEST} levels deep")
+
+
+def _is_deep(content: mmap | bytes) -> bool:
+    """Whether lists and objects are nested too deeply; in each pass the innermost are removed.
+
+    >>> _is_deep(b'{"a": [1, {"b": "[[["}]}' * 300), _is_deep(b'{"a":' * 300 + b"1" + b"}" * 300)
+    (False, True)
+    """
+    brackets = _NO_BRACKETS.sub(b"", content)
+    for _ in range(_DEEPEST):
+        left = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(left) in (0, len(brackets)):
+            break
+        brackets = left
+    return len(left) > _DEEPEST
 
 
 def named_files(templates: Mapping[str, PathTemplates], row: Row) -> dict[str, list[str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,65 +22,91 @@ USUAL_DICTIONARY = 1 << 24
 
 _WINDOW = 1 << 16
 _LONGEST_HEADER = 1 << 24
-_DEEPEST = 8
-_VARINT, _BINARY, _STRUCT = (3, 4, 5, 6), 8, 12  # types of Thrift's compact protocol; 3 is a single byte
+_DEEPEST = 12
+_MAGIC = b"PAR1"
 
 
 def safe_batch_rows(path: Path) -> int:
     """How many rows of a Parquet file may be read at a time.
 
+    Its footer is read here, since pyarrow's own view of a damaged one may end the process. What is no footer
+    is left to pyarrow, which says so.
+
     Raises:
         ValueError: a column grows too much when it is decompressed, or its pages grow to more than its
             footer says; names it.
-        OSError, pyarrow.ArrowException: the file can't be read.
+        OSError: the file can't be read.
     """
-    import pyarrow.parquet as pq
-
     rows = BATCH_ROWS
     with open_regular(path) as file:
-        metadata = pq.read_metadata(file)
-        for group in range(metadata.num_row_groups):
-            for number in range(metadata.row_group(group).num_columns):
-                column = metadata.row_group(group).column(number)
-                reason = _problem(file, column)
-                if reason:
-                    raise ValueError(f"column `{column.path_in_schema[:80]}` {reason}")
-                if column.has_dictionary_page and column.total_uncompressed_size > USUAL_DICTIONARY:
-                    rows = min(rows, max(1, BATCH_BYTES // column.total_uncompressed_size))
+        for column in _columns(file):
+            reason = _problem(file, column)
+            if reason:
+                raise ValueError(f"column `{column.name[:80]}` {reason}")
+            if column.dictionary and column.unpacked > USUAL_DICTIONARY:
+                rows = min(rows, max(1, BATCH_BYTES // column.unpacked))
     return rows
 
 
-def _problem(file: BinaryIO, column: Any) -> str | None:
+@dataclass(frozen=True)
+class _Column:
+    """A column of a row group as the footer states it, in bytes; ``dictionary``: whether it has one."""
+
+    name: str
+    start: int
+    packed: int
+    unpacked: int
+    dictionary: bool
+
+
+def _columns(file: BinaryIO) -> list[_Column]:
+    """The columns of all row groups; none where there is no footer."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 8))
+    last = file.read(8)
+    length = int.from_bytes(last[:4], "little")
+    if last[4:] != _MAGIC or length + 8 > end:
+        return []
+    file.seek(end - 8 - length)
+    try:
+        footer, _ = _struct(file.read(length), 0, _DEEPEST)
+        return [_column(chunk[3]) for group in footer[4] for chunk in group[1]]
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError):
+        return []
+
+
+def _column(fields: dict[int, Any]) -> _Column:
+    starts = [fields[9], fields.get(11) or fields[9]]
+    names = b".".join(fields[3]).decode("utf-8", "replace")
+    return _Column(names, min(starts), int(fields[7]), int(fields[6]), starts[0] != starts[1])
+
+
+def _problem(file: BinaryIO, column: _Column) -> str | None:
     """Why a column of a row group may not be decompressed, or None."""
-    stated = column.total_uncompressed_size
-    reason = ratio_problem(column.total_compressed_size, stated)
-    if reason or column.compression == "UNCOMPRESSED":
+    reason = ratio_problem(column.packed, column.unpacked)
+    if reason:
         return reason
-    starts = [column.data_page_offset, column.dictionary_page_offset]
-    start = min(each for each in starts if each)  # 0 or None where there is no dictionary
     grown = 0
-    for size in _page_sizes(file, start, start + column.total_compressed_size):
+    for size in _page_sizes(file, column.start, column.start + column.packed):
         grown += size
-        if grown > stated:
-            return f"has pages that grow to {grown} bytes; the file's footer says {stated}"
+        if grown > column.unpacked:
+            return f"has pages that grow to {grown} bytes; the file's footer says {column.unpacked}"
     return None
 
 
 def _page_sizes(file: BinaryIO, place: int, end: int) -> Iterator[int]:
     """What each page says that it grows to; ends at what is no page, which its reader says."""
-    while place < end:
-        header = _page_header(file, place)
-        if header is None:
+    while 0 <= place < end:
+        fields, length = _page_header(file, place)
+        unpacked, packed = fields.get(2), fields.get(3)
+        if not isinstance(unpacked, int) or not isinstance(packed, int) or min(unpacked, packed) < 0:
             return
-        fields, length = header
-        if min(fields.get(2, -1), fields.get(3, -1)) < 0:
-            return
-        yield fields[2]
-        place += length + fields[3]
+        yield unpacked
+        place += length + packed
 
 
-def _page_header(file: BinaryIO, place: int) -> tuple[dict[int, int], int] | None:
-    """The whole numbers of a page's header by field, and its length; None where there is none."""
+def _page_header(file: BinaryIO, place: int) -> tuple[dict[int, Any], int]:
+    """A page's header by field, and its length; empty where there is none."""
     window = _WINDOW
     while window <= _LONGEST_HEADER:
         file.seek(place)
@@ -87,15 +115,15 @@ def _page_header(file: BinaryIO, place: int) -> tuple[dict[int, int], int] | Non
             return _struct(content, 0, _DEEPEST)
         except IndexError:
             if len(content) < window:
-                return None
+                break
             window *= 16
         except ValueError:
-            return None
-    return None
+            break
+    return {}, 0
 
 
-def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
-    """The whole numbers of a Thrift structure by field, and where it ends (compact protocol).
+def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
+    """The fields of a Thrift structure by number, and where it ends (compact protocol).
 
     Raises:
         IndexError: it goes on behind what was read.
@@ -103,7 +131,7 @@ def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
     """
     if depth == 0:
         raise ValueError("too deep")
-    fields: dict[int, int] = {}
+    fields: dict[int, Any] = {}
     number = 0
     while content[at]:
         kind, step = content[at] & 15, content[at] >> 4
@@ -112,26 +140,41 @@ def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
             number += step
         else:
             number, at = _number(content, at)
-        value, at = _value(content, at, kind, depth)
-        if value is not None:
-            fields[number] = value
+        # The values of truths are their types, but in a list.
+        fields[number], at = (None, at) if kind in (1, 2) else _value(content, at, kind, depth)
     return fields, at + 1
 
 
-def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[int | None, int]:
-    """A value, if it is a whole number, and where it ends."""
-    if kind in (1, 2):  # true and false are types
-        return None, at
-    if kind in _VARINT:
-        return _number(content, at) if kind != 3 else (None, at + 1)
-    if kind == 7:
-        return None, at + 8
-    if kind == _BINARY:
+def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    """A value that is no field of a structure, and where it ends; None for numbers that nobody asks for."""
+    if kind in (1, 2, 3, 7):
+        return None, at + (8 if kind == 7 else 1)
+    if kind in (4, 5, 6):
+        return _number(content, at)
+    if kind == 8:
         length, at = _unsigned(content, at)
-        return None, at + length
-    if kind == _STRUCT:
-        return None, _struct(content, at, depth - 1)[1]
-    raise ValueError("headers of pages have no lists and mappings")
+        if at + length > len(content):
+            raise IndexError
+        return content[at : at + length], at + length
+    if kind in (9, 10):
+        return _list(content, at, depth)
+    if kind == 12:
+        return _struct(content, at, depth - 1)
+    raise ValueError("no type that Parquet has")
+
+
+def _list(content: bytes, at: int, depth: int) -> tuple[list[Any], int]:
+    kind, count = content[at] & 15, content[at] >> 4
+    at += 1
+    if count == 15:
+        count, at = _unsigned(content, at)
+    if count > len(content) - at:
+        raise ValueError("longer than what holds it")
+    found = []
+    for _ in range(count):
+        value, at = _value(content, at, kind, depth)
+        found.append(value)
+    return found, at
 
 
 def _number(content: bytes, at: int) -> tuple[int, int]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import glob
 import re
 import shutil
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from evalkit.core.atomic_files import atomic_path
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.data.archives import member_problem
 from evalkit.data.lock import LockedFile, file_problem
 
+T = TypeVar("T")
 _TRIES = 3
 _FIX = (
     "check the network, HF_ENDPOINT and (for gated data: accept their terms on the hub) HF_TOKEN; the same "
@@ -63,10 +66,13 @@ class Remote:
         from huggingface_hub.hf_api import RepoFile
 
         repo, commit = find_repository(names, revision)
-        with _problems(repo):
+
+        def files() -> dict[str, LockedFile]:
             found = HfApi().list_repo_tree(repo, recursive=True, revision=commit, repo_type="dataset")
-            tree = {entry.path: _locked(entry) for entry in found if isinstance(entry, RepoFile)}
-        return cls(repo, commit, tree)
+            return {entry.path: _locked(entry) for entry in found if isinstance(entry, RepoFile)}
+
+        with _problems(repo):
+            return cls(repo, commit, _in_time(files))
 
     def data_files(self, config: str | None, split: str) -> tuple[str, ...]:
         """Paths of one split's data files, by the repository's card or the files' names.
@@ -77,7 +83,7 @@ class Remote:
         from datasets import load_dataset_builder
 
         with _problems(self.repo):
-            builder = load_dataset_builder(self.repo, config, revision=self.commit)
+            builder = _in_time(lambda: load_dataset_builder(self.repo, config, revision=self.commit))
         found: Mapping[str, Iterable[str]] = builder.config.data_files or {}
         if split not in found:
             raise EnvironmentProblem(
@@ -194,10 +200,35 @@ def _patterns(wanted: Iterable[str], tree: Iterable[str]) -> list[str]:
 
 
 def _commit(name: str, revision: str, timeout: float | None) -> str:
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, constants
 
+    seconds = timeout or constants.HF_HUB_ETAG_TIMEOUT
     with _problems(name):
-        return str(HfApi().dataset_info(name, revision=revision, timeout=timeout).sha)
+        return str(HfApi().dataset_info(name, revision=revision, timeout=seconds).sha)
+
+
+def _in_time(ask: Callable[[], T]) -> T:
+    """What the hub's client answers; its lists have no time limit of their own, and a server may hang.
+
+    Raises:
+        TimeoutError: that took thirty times HF_HUB_ETAG_TIMEOUT, by default five minutes.
+    """
+    from huggingface_hub import constants
+
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(ask())
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that asked
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    seconds = 30 * constants.HF_HUB_ETAG_TIMEOUT
+    try:
+        return future.result(seconds)
+    except TimeoutError:
+        raise TimeoutError(f"the server has not answered for {seconds:g} seconds") from None
 
 
 def _is_absent(problem: EnvironmentProblem) -> bool:

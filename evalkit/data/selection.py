@@ -43,7 +43,8 @@ def choose_samples(
     cache: MediaCache,
     only: Container[str] | None = None,
 ) -> list[IndexedSample]:
-    """The samples to run, media on disk, in the data set's order; with ``only``, those with these ids.
+    """The samples to run, embedded media on disk, in the data set's order; with ``only``, those with these
+    ids.
 
     With a limit, the samples whose hashed ids are smallest: the same ones in every run, whatever
     the order of the data set, and a smaller limit takes a subset of a larger one's.
@@ -110,5 +111,8 @@ def _hash(text: str) -> str:
 
 
 def _with_media_on_disk(sample: Sample, cache: MediaCache) -> Sample:
-    parts = tuple(cache.to_file(part) if isinstance(part, MediaRef) else part for part in sample.parts)
+    parts = tuple(
+        cache.to_file(part) if isinstance(part, MediaRef) and part.data is not None else part
+        for part in sample.parts
+    )
     return replace(sample, parts=parts)

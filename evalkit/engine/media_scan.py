@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from evalkit.core.errors import MediaError
 from evalkit.core.types import MediaDigest, MediaRef
+from evalkit.data.cache import MediaCache
 from evalkit.data.file_hash import ProgressLog
 from evalkit.data.media import file_state, late, media_digest, unreadable
 from evalkit.engine.worker_pool import (
@@ -24,6 +25,9 @@ from evalkit.engine.worker_pool import (
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+FrameFolder = tuple[str | None, float | None]
+"""A folder of frames, and how many there are a second."""
 
 MAX_READERS = 4
 """Processes that read media: more are no faster on one disk."""
@@ -48,6 +52,25 @@ def digest_files(media: Iterable[MediaRef], workers: int, seconds: float) -> dic
         path: each if isinstance(each, MediaDigest) else replace(UNREADABLE, problem=_why(ref, each, seconds))
         for (path, ref), each in found
     }
+
+
+def join_frames(
+    folders: Iterable[MediaRef], cache: MediaCache, workers: int, seconds: float
+) -> dict[FrameFolder, MediaRef | str]:
+    """The film that is made of each folder of frames, as a file of the cache; or, of one that took more than
+    ``seconds`` or ended its worker, the problem.
+    """
+    refs = {frame_folder(ref): replace(ref, start=None, end=None) for ref in folders}
+    films = map_with_timeout(list(refs.values()), cache.to_file, workers, seconds)
+    return {
+        name: film if isinstance(film, MediaRef) else _why(ref, film, seconds)
+        for (name, ref), film in zip(refs.items(), films, strict=True)
+    }
+
+
+def frame_folder(ref: MediaRef) -> FrameFolder:
+    """What the film of a folder of frames depends on."""
+    return ref.path, ref.frame_rate
 
 
 def _why(ref: MediaRef, problem: JobFailure, seconds: float) -> str:

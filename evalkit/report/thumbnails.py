@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from evalkit.core.errors import EvalkitError
@@ -21,36 +22,41 @@ _SIDE = 280
 _FRAMES = 4
 
 
+Media = tuple[MediaRef, ...]
+
+
 def thumbnails(
-    task: Task, wanted: Collection[str], data_root: str | None, cache: MediaCache
+    task: Task,
+    wanted: Collection[str],
+    data_root: str | None,
+    cache: MediaCache,
+    draw: Callable[[Sequence[Media]], Sequence[str]],
 ) -> dict[tuple[str, str], str]:
     """Pictures as ``data:`` URLs by (task, sample id): images side by side, or frames of a video.
 
+    ``draw`` makes a picture of the media of each of several samples by :func:`picture`, or an empty text.
     Samples whose media or data can't be read have none.
     """
-    found: dict[tuple[str, str], str] = {}
-    made: dict[tuple[MediaRef, ...], str] = {}
-    try:
+    media: dict[str, Media] = {}
+    with suppress(EvalkitError):
         for sample in task.samples(data_root):
             refs = tuple(part for part in sample.parts if isinstance(part, MediaRef))
             if sample.id in wanted and refs:
-                if refs not in made:
-                    made[refs] = _picture([cache.to_file(ref) for ref in refs])
-                if made[refs]:
-                    found[task.name, sample.id] = made[refs]
-    except EvalkitError:
-        return found
-    return found
+                media[sample.id] = tuple(each if each.data is None else cache.to_file(each) for each in refs)
+    distinct = list(dict.fromkeys(media.values()))
+    drawn = dict(zip(distinct, draw(distinct), strict=True))
+    return {(task.name, name): drawn[refs] for name, refs in media.items() if drawn[refs]}
 
 
-def _picture(refs: Sequence[MediaRef]) -> str:
+def picture(media: Media, cache: MediaCache) -> str:
+    """One small picture of a sample's media; empty if they can't be read."""
     try:
-        images = [
-            image for ref in refs for image in (_frames(ref) if ref.kind == "video" else [load_image(ref)])
-        ]
+        refs = [cache.to_file(ref) for ref in media]
+        return _encoded(
+            [image for ref in refs for image in (_frames(ref) if ref.kind == "video" else [load_image(ref)])]
+        )
     except EvalkitError:
         return ""
-    return _encoded(images)
 
 
 def _frames(ref: MediaRef) -> list[Image.Image]:

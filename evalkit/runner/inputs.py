@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evalkit.config.run_spec import RunSpec
@@ -15,7 +15,7 @@ from evalkit.data.cache import MediaCache, cache_root
 from evalkit.data.hub import HubUnreachable
 from evalkit.data.mirror import NoMirror
 from evalkit.data.selection import IndexedSample, choose_samples, selected_ids
-from evalkit.engine.media_scan import MAX_READERS, digest_files
+from evalkit.engine.media_scan import MAX_READERS, FrameFolder, digest_files, frame_folder, join_frames
 from evalkit.integrations.lmms_eval import task as lmms
 from evalkit.runner.manifest_entries import task_entry
 from evalkit.store import TaskEntry
@@ -65,18 +65,23 @@ def open_tasks(tasks: Sequence[Task], data_root: str | None) -> list[Task]:
 
 
 def load_inputs(spec: RunSpec, tasks: Sequence[Task]) -> RunInputs:
-    """Choose the samples of every task, and hash their media; a sample whose media can't be read in time gets
-    a problem.
+    """Choose the samples of every task, make a film of each folder of frames, and hash their media; a sample
+    whose media can't be read in time gets a problem.
 
     Raises:
         EvalkitError: data are missing or not as declared, or a task has no samples.
     """
     cache = MediaCache(cache_root() / "media")
     samples = {task.name: _load_samples(spec, task, cache) for task in tasks}
-    parts = (part for own in samples.values() for each in own for part in each.sample.parts)
     workers = min(MAX_READERS, usable_cores()) if spec.workers is None else spec.workers
-    refs = (part for part in parts if isinstance(part, MediaRef))
-    digests = digest_files(refs, workers, spec.media_timeout)
+    folders = [ref for ref in _media(samples) if ref.frame_rate]
+    films = join_frames(folders, cache, workers, spec.media_timeout)
+    if films:
+        samples = {
+            name: [replace(each, sample=_with_films(each.sample, films)) for each in own]
+            for name, own in samples.items()
+        }
+    digests = digest_files(_media(samples), workers, spec.media_timeout)
     hashed = {
         name: [replace(each, sample=_with_digests(each.sample, digests)) for each in own]
         for name, own in samples.items()
@@ -101,6 +106,25 @@ def _load_samples(spec: RunSpec, task: Task, cache: MediaCache) -> list[IndexedS
             "check the mirror under `--data-root`",
         )
     return samples
+
+
+def _media(samples: Mapping[str, Sequence[IndexedSample]]) -> Iterator[MediaRef]:
+    parts = (part for own in samples.values() for each in own for part in each.sample.parts)
+    return (part for part in parts if isinstance(part, MediaRef))
+
+
+def _with_films(sample: Sample, films: Mapping[FrameFolder, MediaRef | str]) -> Sample:
+    """A sample with films in place of folders of frames, or with the problem of one."""
+    problem = sample.problem
+    parts: list[Part] = []
+    for part in sample.parts:
+        film = films.get(frame_folder(part)) if isinstance(part, MediaRef) and part.frame_rate else None
+        if isinstance(film, str):
+            problem = problem or film
+        elif film is not None and isinstance(part, MediaRef):
+            part = replace(part, path=film.path, frame_rate=None)
+        parts.append(part)
+    return replace(sample, parts=tuple(parts), problem=problem)
 
 
 def _with_digests(sample: Sample, digests: Mapping[str, MediaDigest]) -> Sample:

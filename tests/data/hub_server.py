@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,7 +25,9 @@ class Hub:
 
     ``faults`` maps a path to what goes wrong, in order, when it is fetched: ``drop`` (the connection
     closes half way), ``cut`` (fewer bytes than there are, without a word), ``garbage`` (other bytes),
-    ``stall`` (half, then nothing for a long time).
+    ``stall`` (half, then nothing for a long time), ``hang`` (nothing at all for a long time), ``html`` (a
+    page that asks for a login, as of a hotel's network), or a status such as ``429``. What is no file, such
+    as the list of files, has the path ``api``.
     """
 
     repos: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class Hub:
     faults: dict[str, list[str]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=dict)
+    over: threading.Event = field(default_factory=threading.Event)
 
     def add_folder(self, root: Path, repo: str) -> None:
         """Serve a mirror's folder."""
@@ -66,6 +68,7 @@ class Hub:
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}"
         finally:
+            self.over.set()
             server.shutdown()
             server.server_close()
 
@@ -95,6 +98,13 @@ class _Handler(BaseHTTPRequestHandler):
         )
         file = re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
         repo = (api or file)[1] if api or file else ""
+        faults = self.hub.faults.get("api" if api else file[3] if file else "", [])
+        if (
+            faults
+            and (api or self.command == "GET")
+            and (faults[0].isdigit() or faults[0] in ("hang", "html"))
+        ):
+            return self._refuse(faults.pop(0))
         if repo in self.hub.gated and "Authorization" not in self.headers:
             return self._fail(401, "GatedRepo", "Access to this data set is restricted")
         if repo not in self.hub.repos:
@@ -180,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "stall":
             self.wfile.write(part[: len(part) // 2])
             self.wfile.flush()
-            time.sleep(20)
+            self.hub.over.wait(20)
             self.close_connection = True
             return None
         if fault == "drop":
@@ -188,6 +198,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(part)
         self.hub.sent[path] = self.hub.sent.get(path, 0) + len(part)
         return None
+
+    def _refuse(self, fault: str) -> None:
+        """Answer something else than was asked for, or not at all."""
+        if fault == "hang":
+            self.hub.over.wait()
+            self.close_connection = True
+            return
+        page = b"<html><body>Log in to this network</body></html>"
+        self.send_response(200 if fault == "html" else int(fault))
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(page)
 
     def _json(self, content: Any) -> None:
         data = json.dumps(content).encode()

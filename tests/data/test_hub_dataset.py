@@ -202,7 +202,7 @@ def test_offline_without_cache(tmp_path):
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=500
     )
     assert done.stdout.startswith("data set `lmms-lab-encoder/ChartQA`")
     assert "why: HF_HUB_OFFLINE is set" in done.stdout

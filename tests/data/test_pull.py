@@ -49,11 +49,15 @@ def endpoint(hub: Hub) -> Iterator[str]:
         yield address
 
 
+SHORT: dict[str, str] = {}
+"""Time limits of the hub's client, where a test sets them."""
+
+
 def environment(tmp_path: Path, endpoint: str | None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "EVALKIT_"))}
     online = {"HF_ENDPOINT": endpoint} if endpoint else {"HF_HUB_OFFLINE": "1"}
     here = {"HF_HOME": str(tmp_path / "hf"), "EVALKIT_CACHE": str(tmp_path / "cache")}
-    return {**kept, **online, **here, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return {**kept, **online, **here, **SHORT, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 def evalkit(tmp_path: Path, endpoint: str | None, *words: str) -> subprocess.CompletedProcess[str]:
@@ -137,6 +141,65 @@ def test_a_bad_connection_is_mended(tmp_path: Path, hub: Hub, endpoint: str, fau
         "lmms-lab-encoder/ChartQA"
     ][path]
     assert hub.faults[path] == []
+
+
+CHART = "data/test-00000-of-00001.parquet"
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        ("api", "429"),
+        ("api", "hang"),
+        (CHART, "500"),
+        (CHART, "html"),
+        *(
+            pytest.param(place, fault, marks=pytest.mark.every_point)
+            for place in ("api", CHART)
+            for fault in ("429", "500", "503", "404", "html", "hang")
+        ),
+    ],
+)
+def test_a_server_that_does_not_serve_is_told_and_the_same_command_goes_on(
+    tmp_path: Path, hub: Hub, endpoint: str, place: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        monkeypatch.setitem(SHORT, name, "1")
+    hub.faults[place] = [fault]
+    done = data(tmp_path, endpoint, "pull", "chartqa")
+    assert hub.faults[place] == []
+    if done.returncode:
+        assert done.returncode == 4, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "why: " in done.stderr
+        assert "data set `lmms-lab-encoder/ChartQA`" in done.stderr
+        done = data(tmp_path, endpoint, "pull", "chartqa")
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "data/lmms-lab-encoder/ChartQA" / CHART
+    assert path.read_bytes() == hub.repos["lmms-lab-encoder/ChartQA"][CHART]
+
+
+def test_a_disk_that_is_full_is_told_and_the_same_command_goes_on(
+    tmp_path: Path, hub: Hub, endpoint: str
+) -> None:
+    hub.repos["lmms-lab-encoder/ChartQA"][CHART] += os.urandom(300_000)  # refused by nobody, and larger
+    root = tmp_path / "data"
+    line = (
+        f"trap '' XFSZ; ulimit -f 100; exec {sys.executable} -m evalkit data pull chartqa --data-root {root}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", line], env=environment(tmp_path, endpoint), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (root / "lmms-lab-encoder/ChartQA" / CHART).exists()
+    again = data(tmp_path, endpoint, "pull", "chartqa")
+    assert (root / "lmms-lab-encoder/ChartQA" / CHART).read_bytes() == hub.repos["lmms-lab-encoder/ChartQA"][
+        CHART
+    ]
+    assert not list(root.rglob("*.incomplete"))
+    assert again.returncode == 0, again.stderr
 
 
 def test_exactly_the_files_asked_for_are_fetched_whatever_their_names(

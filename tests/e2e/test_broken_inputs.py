@@ -20,6 +20,7 @@ JUNK: dict[str, bytes | None] = {
     "bytes": bytes(range(256)),
     "cut": b'{"a": 1, "b": [',
     "deep": b"[" * 100_000,
+    "deep objects": b'{"a": ' * 20_000 + b"1" + b"}" * 20_000,
     "nothing": b"",
     "a number": b"3",
     "null": b"null",
@@ -84,7 +85,7 @@ def test_files_that_commands_are_given(
         one_message(code, err)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in JUNK if kind != "deep"])
+@pytest.mark.parametrize("kind", JUNK)
 def test_files_of_a_mirror(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("test-00000-of-00001.parquet", "test.jsonl"):
         root = tmp_path / name.replace(".", "-")

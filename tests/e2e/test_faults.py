@@ -270,6 +270,27 @@ def test_a_file_that_may_not_grow_is_one_message(place: Path) -> None:
     assert [each.raw for each in RunDir.open(place / "run").records()] == ["A"] * 2
 
 
+@pytest.mark.parametrize("owner", [RunDir, JournalWriter])
+def test_memory_that_is_used_up_is_one_message(
+    owner: type, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*RUN, "--tasks-dir", str(place / "tasks"), "--output", str(place / "out")]
+    with monkeypatch.context() as patched:
+
+        def fail(*anything: object) -> None:
+            raise MemoryError
+
+        patched.setattr(owner, {RunDir: "write_records", JournalWriter: "append"}[owner], fail)
+        assert run_cli(words) == 4
+    said = capsys.readouterr().err
+    assert "the memory is used up" in said
+    assert "Traceback" not in said
+    assert run_cli(words) == 0
+    records = RunDir.open(place / "out").records()
+    assert records
+    assert len({record.key for record in records}) == len(records)
+
+
 @pytest.mark.parametrize("arms", ["mrope", "mrope,vanilla"])
 @pytest.mark.parametrize("renamed", [True, False])
 def test_a_run_whose_folder_goes_stops_at_once_and_goes_on_with_what_was_saved(

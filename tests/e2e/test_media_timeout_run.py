@@ -6,7 +6,9 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 from PIL import Image
 
@@ -47,7 +49,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "mine.py").write_text(TASK)
     yield tmp_path
-    os.truncate(tmp_path / "endless.png", 0)
+    for path in tmp_path.glob("endless.*"):
+        os.truncate(path, 0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -80,3 +83,20 @@ def test_a_dry_run_says_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_times_that_make_no_sense(value: object) -> None:
     with pytest.raises(UsageError, match="media_timeout"):
         evaluate("mock", "mini", media_timeout=value)
+
+
+def test_a_report_does_not_wait_for_a_picture(folder: Path) -> None:
+    """Thumbnails are drawn as media of a run are read: in worker processes, each in its time."""
+    for name in ("good", "endless"):
+        with av.open(str(folder / f"{name}.h264"), "w", format="h264") as film:
+            stream: Any = film.add_stream("libx264", rate=25)
+            stream.width = stream.height = 32
+            film.mux([*stream.encode(av.VideoFrame(32, 32, "yuv420p")), *stream.encode()])
+    (folder / "rows.jsonl").write_text((folder / "rows.jsonl").read_text().replace(".png", ".h264"))
+    task = TASK.replace("image(row", "video(row").replace("Task, image, text", "Task, text, video")
+    (folder / "mine.py").write_text(task)
+    assert evaluate("mock:fixed=red", "mine", output=folder / "out", tasks_dirs=folder, workers=0).failed == 0
+    os.truncate(folder / "endless.h264", 8 << 40)
+    page = folder / "page.html"
+    assert run_cli(["report", str(folder / "out"), "-o", str(page), "--media-timeout", "5"]) == 0
+    assert page.read_text().count("data:image/jpeg") == 1

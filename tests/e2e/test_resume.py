@@ -27,16 +27,14 @@ def journalled(output: Path) -> int:
 def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = fork_server.start(*words(killed))
-    deadline = time.monotonic() + 120
-    while journalled(killed) < 6 and time.monotonic() < deadline:
+    while journalled(killed) < 6 and process.poll() is None:
         time.sleep(0.02)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     children = workers.read_text().split() if workers.exists() else []
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+    while any(Path(f"/proc/{child}").exists() for child in children):
         time.sleep(0.05)  # preprocessing workers must not outlive the run
-    assert time.monotonic() < deadline
     before = journalled(killed)
     assert 6 <= before < 40
 
@@ -54,8 +52,7 @@ def test_sigkill_then_the_same_command_does_only_what_is_missing(tmp_path: Path)
 def test_ctrl_c_keeps_what_was_finished_and_says_so(tmp_path: Path) -> None:
     output = tmp_path / "out"
     process = fork_server.start(*words(output))
-    deadline = time.monotonic() + 120
-    while journalled(output) < 4 and time.monotonic() < deadline:
+    while journalled(output) < 4 and process.poll() is None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
     _, said = process.communicate()

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 
-from evalkit.cli import run_cli
+from evalkit.cli import cli, run_cli
 from evalkit.core.console import scrub
 
 # None of these is the form of another; each holds `leak` or `LEAK`, which nothing else here does.
@@ -83,8 +84,19 @@ def leaks(folder: Path) -> list[str]:
     ]
 
 
+def every_command(group: click.Group = cli, *path: str) -> list[tuple[str, ...]]:
+    """The names of all commands that there are."""
+    found = []
+    for name in group.list_commands(click.Context(group)):
+        below = group.get_command(click.Context(group), name)
+        found += every_command(below, *path, name) if isinstance(below, click.Group) else [(*path, name)]
+    return found
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_no_command_writes_or_says_a_secret(command: Command, tmp_path: Path) -> None:
+def test_no_command_writes_or_says_a_secret(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from evalkit.zoo import resolve
 
     model = f"models/{HF}"
@@ -125,6 +137,21 @@ def test_no_command_writes_or_says_a_secret(command: Command, tmp_path: Path) ->
          "--references", "file")
         for at, key in enumerate(KEYS)
     ]  # fmt: skip
+    code, said = command(
+        "ci", "update", "plain", "--model", "mock", "--tasks", "mini_chartqa", "--limit", "2"
+    )
+    assert code == 0, said
+    verdicts = ("--junit", "verdicts.xml", "--summary", "verdicts.md")
+    others += [
+        ("ci", "check", "plain", *verdicts),
+        ("ci", "check", "plain", *verdicts, "--data-root", KEYS[6]),
+        ("ci", "check", "plain", *verdicts, "--json", "--tasks-dir", KEYS[8]),
+        ("export", out, "--to", "inspect", "-o", "logs"),
+        ("leaderboard", "update", out, "--csv", "more.csv", "--html", "more.html"),
+        ("tasks", "docs"),
+        *(("bench", name, "--model", HF) for name in ("memory", "ropes", "scaling", "store")),
+        ("data", "pull", "chartqa", "--data-root", f"pulled/{HF}"),
+    ]
     others += [("report", f"in{at}", "-o", f"report{at}.html") for at in range(2)]
     for key in (KEYS[1], KEYS[6], KEYS[8]):
         others += [
@@ -143,12 +170,19 @@ def test_no_command_writes_or_says_a_secret(command: Command, tmp_path: Path) ->
             ("data", "pull", "chartqa", "--data-root", f"root/{key}", "--dry-run"),
             ("ropes", "show", key),
             ("ropes", "check", key),
+            ("ropes", "group", key),
+            ("ropes", "plot", key, "-o", "plot.png"),
             ("models", "show", key),
             ("models", "check", key),
             ("export", key, "--to", "inspect", "-o", "logs"),
             ("bench", "engine", "--model", key),
             (key,),
         ]
+    # A server whose address holds a password, and a token that it doesn't take.
+    monkeypatch.setenv("HF_ENDPOINT", f"http://user:{HF}@127.0.0.1:1")
+    monkeypatch.setenv("HF_TOKEN", HF)
+    tried = {words[:length] for words in [run, *others] for length in (1, 2)}
+    assert {name for name in every_command() if name not in tried} == set()
     for words in others:
         _, said = command(*words)
         assert "leak" not in said.lower(), (words, said)

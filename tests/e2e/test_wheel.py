@@ -23,7 +23,7 @@ def build(source: Path, folder: Path, *kinds: str) -> None:
     """Build with hatchling itself, which pyproject.toml names: nothing is fetched for an isolated build."""
     words = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
     words += [word for kind in kinds for word in ("-t", kind)]
-    subprocess.run(words, cwd=source, check=True, capture_output=True, timeout=120)
+    subprocess.run(words, cwd=source, check=True, capture_output=True, timeout=500)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     else:
         words = [sys.executable, "-m", "pip", "--python", str(python), "install"]
     words += ["--quiet", "--offline" if uv else "--no-index", "--no-deps", str(wheel)]
-    subprocess.run(words, check=True, timeout=120)
+    subprocess.run(words, check=True, timeout=500)
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True,
@@ -80,7 +80,7 @@ def call(environment: Path, empty: Path, words: Sequence[str]) -> str:
         env=around,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from test_run import FakeModel, request
 
+from evalkit.cli import run_cli
 from evalkit.core.errors import DeviceLost, OutOfMemory
 from evalkit.core.types import Generation, Prepared, Response
 from evalkit.engine.scheduler import run_requests
 from evalkit.inference.memory import device_problem
+from evalkit.store import RunDir
 
 FAULTS = [
     "CUDA error: device-side assert triggered",
@@ -119,3 +122,24 @@ def test_a_device_is_asked_by_computing_on_it(
     monkeypatch.setattr(torch, "ones", ones)
     assert device_problem([torch.device("cpu"), torch.device("cuda", 0)]) == lost
     assert asked == [torch.device("cuda", 0)]  # the processor is not asked
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_command_whose_device_is_lost_says_so_and_goes_on_from_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 4; no sample is an error, and no other model is tried on the device."""
+    output = tmp_path / "out"
+    words = ["run", "--tasks", "mini_chartqa", "--limit", "6", "-q", "--workers", "0", "--batch-size", "1"]
+    assert run_cli([*words, "--model", "mock", "--output", str(tmp_path / "names")]) == 0
+    names = [record.sample_id for record in RunDir.open(tmp_path / "names").records()]
+    capsys.readouterr()
+    lost = f"mock:lose={names[2]}"
+    assert run_cli([*words, "--model", lost, "--model", "mock", "--output", str(output)]) == 4
+    said = capsys.readouterr().err
+    assert "the device that the model computes on is lost" in said
+    assert FAULTS[2] in said
+    assert "give the same command again: what was answered is kept" in said
+    stored = RunDir.open(output).journal().records.values()
+    assert not any(record.failed or record.sample_id == names[2] for record in stored)
+    assert {record.model for record in stored} <= {lost}

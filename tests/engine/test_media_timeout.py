@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,14 @@ from typing import Any
 
 import psutil
 import pytest
+from PIL import Image
 from test_run import FakeModel, FakePreprocessor
 
 from evalkit.core.types import MediaRef, Prepared, Request, Response
+from evalkit.data.cache import MediaCache
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.local import LocalExecutor
-from evalkit.engine.media_scan import UNREADABLE, digest_files, map_with_timeout
+from evalkit.engine.media_scan import UNREADABLE, digest_files, join_frames, map_with_timeout
 from evalkit.engine.worker_pool import (
     JobResult,
     JobRunner,
@@ -246,3 +249,27 @@ def test_a_process_that_never_starts_is_said(error: Exception, monkeypatch: pyte
                 found.result()
         else:
             assert isinstance(found.result().problem, WorkerDied)
+
+
+class SlowCache(MediaCache):
+    """A cache whose disk doesn't answer for some folders."""
+
+    def to_file(self, ref: MediaRef) -> MediaRef:
+        if "slow" in str(ref.path):
+            threading.Event().wait()
+        return super().to_file(ref)
+
+
+def test_folders_of_frames_have_their_time_too(tmp_path: Path) -> None:
+    for name in ("slow", "good"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (28, 28)).save(tmp_path / name / "1.png")
+    clips = [
+        MediaRef("video", path=str(tmp_path / name), start=start, frame_rate=3.0)
+        for name in ("slow", "good")
+        for start in (0.0, 1.0)
+    ]
+    found = join_frames(clips, SlowCache(tmp_path / "cache"), 0, 1.0)
+    slow, good = (found[str(tmp_path / name), 3.0] for name in ("slow", "good"))
+    assert "took more than 1 seconds" in slow
+    assert Path(good.path).suffix == ".mp4"
