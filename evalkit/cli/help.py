@@ -1,7 +1,7 @@
 """How help pages look: options in groups, examples line by line, summaries in full.
 
-:func:`with_help` is applied to every command when it is imported (``evalkit/cli/__init__.py``); a command's own
-module says nothing of it.
+:func:`with_help` is applied to every command when it is imported (``evalkit/cli/__init__.py``); a command's
+own module says nothing of it.
 """
 
 from __future__ import annotations
