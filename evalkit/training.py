@@ -127,7 +127,7 @@ def _without_peft(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-class RopeCallback(TrainerCallback):
+class RopeCallback(TrainerCallback):  # type: ignore[misc]
     """Installs a RoPE variant into the model of a Trainer when that is made, and sees to it that it stays.
 
     For programs that make model and Trainer themselves. Arguments are those of :func:`install_rope`.
@@ -155,7 +155,7 @@ class RopeCallback(TrainerCallback):
                 "something replaced the model, or uninstalled it, after the Trainer was made",
                 "use `evalkit.install_rope(model, ...)` where the model is loaded",
             )
-        collator = getattr(kwargs.get("train_dataloader"), "collate_fn", None)
+        collator: Any = getattr(kwargs.get("train_dataloader"), "collate_fn", None)
         collator = getattr(collator, "data_collator", collator)
         own = getattr(collator, "get_rope_func", None)
         if own is not None and getattr(own, "__func__", None) is not get_rope_index:
