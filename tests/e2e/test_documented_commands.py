@@ -90,6 +90,15 @@ def shown() -> Iterator[tuple[str, str]]:
                 yield path.name, command
 
 
+def mentioned() -> Iterator[tuple[str, str]]:
+    """Pages, and what their sentences and tables call a command of evalkit, often without all it needs."""
+    for path in PAGES:
+        sentences = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for command in re.findall(r"`(evalkit [^`]+)`", sentences):
+            yield path.name, re.sub(r"\s+", " ", command)
+
+
+MENTIONED = sorted(set(mentioned()))
 COMMANDS = sorted(set(shown()))
 RUNNABLE = sorted(
     {
@@ -103,6 +112,7 @@ RUNNABLE = sorted(
 
 def test_all_are_found() -> None:
     assert len(COMMANDS) > 60
+    assert len(MENTIONED) > 60
     assert len(RUNNABLE) >= 15
     assert {"README.md", "install.md", "quickstart.md", "train.md"} <= {page for page, _ in COMMANDS}
 
@@ -126,11 +136,39 @@ def parsed_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("parsed_only")
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
-def test_a_command_is_understood(page: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_is_understood(
+    page: str,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Its options exist, and take such values."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("my_ropes", "my_tasks"):
+        (tmp_path / folder).mkdir()
     for pattern, instead in OPEN:
         command = re.sub(pattern, instead, command)
     assert run_cli(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("page", "command"), MENTIONED)
+def test_a_command_that_is_mentioned_exists(page: str, command: str) -> None:
+    """So do its options."""
+    found: click.Command = cli
+    words = command.split()[1:]
+    while isinstance(found, click.Group) and words and not words[0].startswith("-"):
+        below_it = found.get_command(click.Context(found), words[0])
+        if below_it is None:
+            assert found is not cli, words[0]
+            break
+        found = below_it
+        words.pop(0)
+    inner = [found, *below(found)] if isinstance(found, click.Group) else [found]
+    known = {
+        name for each in inner for option in each.get_params(click.Context(each)) for name in option.opts
+    }
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
 
 
 @pytest.mark.usefixtures("parsed_only")
