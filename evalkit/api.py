@@ -45,43 +45,23 @@ PathLike = str | Path
 Several = str | Path | Sequence[str | Path | int]
 
 
+# Several parameters in a line, by what they are about: all of them on one screen.
+# fmt: off
 @takes_run_options
 def evaluate(  # noqa: D417 (the decorator documents them)
-    models: Several,
-    tasks: Several,
-    ropes: Several = (),
-    *,
-    processor: PathLike | None = None,
-    limit: int | None = None,
-    subset: Literal["ci"] | None = None,
-    official_random: int | None = None,
-    rate_limits: Mapping[str, float] | None = None,
-    lmms_python: PathLike | None = None,
-    lmms_include: Several = (),
-    output: PathLike | None = None,
-    wait: bool = False,
-    data_root: PathLike | None = None,
-    tasks_dirs: Several = (),
-    ropes_dirs: Several = (),
-    dtype: str = "auto",
-    device: str = "auto",
-    device_map: str | None = None,
-    devices: Several = (),
-    executor: str = "auto",
-    gpus_per_engine: int | None = None,
-    max_frames: int | None = None,
-    visual_tokens: int | None = None,
-    video_backend: Literal["pyav", "decord", "torchcodec"] = "pyav",
-    workers: int | None = None,
-    media_timeout: float = MEDIA_SECONDS,
-    batch_tokens: int | Literal["auto"] | None = None,
-    batch_size: int | None = None,
-    compile: bool = False,
-    deterministic: bool = False,
-    mc_logits: bool = False,
-    reasoning: str = TAGS,
-    audit: float | None = None,
-    without: Several = (),
+    models: Several, tasks: Several, ropes: Several = (), *,
+    limit: int | None = None, subset: Literal["ci"] | None = None, processor: PathLike | None = None,
+    output: PathLike | None = None, wait: bool = False, data_root: PathLike | None = None,
+    tasks_dirs: Several = (), ropes_dirs: Several = (),
+    max_frames: int | None = None, visual_tokens: int | None = None,
+    video_backend: Literal["pyav", "decord", "torchcodec"] = "pyav", media_timeout: float = MEDIA_SECONDS,
+    mc_logits: bool = False, reasoning: str = TAGS, official_random: int | None = None,
+    rate_limits: Mapping[str, float] | None = None, audit: float | None = None,
+    dtype: str = "auto", device: str = "auto", devices: Several = (), device_map: str | None = None,
+    executor: str = "auto", gpus_per_engine: int | None = None, workers: int | None = None,
+    batch_tokens: int | Literal["auto"] | None = None, batch_size: int | None = None,
+    without: Several = (), compile: bool = False, deterministic: bool = False,
+    lmms_python: PathLike | None = None, lmms_include: Several = (),
     reporter: Reporter | None = None,
 ) -> RunResult:
     """Run models with RoPE variants on tasks, as ``evalkit run`` does.
@@ -100,6 +80,7 @@ def evaluate(  # noqa: D417 (the decorator documents them)
     options = {name: value for name, value in locals().items() if name != "reporter"}
     options["rate_limits"] = dict(rate_limits or {})
     return run(RunSpec(**changed(options)), reporter)
+# fmt: on
 
 
 def run(spec: RunSpec, reporter: Reporter | None = None) -> RunResult:

@@ -20,10 +20,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Where things are": ("--output", "--data-root", "--tasks-dir", "--ropes-dir", "--folder"),
     "Prompts, media and answers": (
         *("--max-frames", "--visual-tokens", "--video-backend", "--media-timeout", "--mc-logits"),
-        *("--thinking", "--template-arg", "--max-new-tokens", "--max-thinking-tokens", "--temperature"),
-        *("--top-p", "--top-k", "--seed", "--n"),
+        *("--thinking", "--template-arg", "--max-new-tokens", "--max-reasoning-tokens", "--temperature"),
+        *("--top-p", "--top-k", "--presence-penalty", "--seed", "--n"),
     ),
-    "Scoring": ("--reasoning", "--official-random", "--rate-limit", "--audit"),
+    "Scoring": ("--stored-tasks", "--reasoning", "--official-random", "--rate-limit", "--audit"),
     "Hardware and speed": (
         *("--dtype", "--device", "--devices", "--executor", "--gpus-per-engine", "--device-map"),
         *("--engine", "--engine-args", "--vllm-python", "--workers", "--batch-tokens", "--batch-size"),
@@ -37,7 +37,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
             "--allow-mismatch",
             "--label",
             "--group-by",
-            "--weight",
+            *("--weight", "--backend-parity"),
         ),
     ),
     "Layout": ("--format", "--layout", "--breakdown", "--digits", "--standalone", "--caption"),

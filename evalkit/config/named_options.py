@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from pydantic import BaseModel
+
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.errors import unknown_name
 
@@ -33,9 +35,13 @@ def takes_run_options(function: Callable[Params, Found]) -> Callable[Params, Fou
 
 
 def _with_arguments(text: str) -> str:
-    described = inspect.cleandoc(RunSpec.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
-    arguments = "\n".join(f"    {line}".rstrip() for line in described.splitlines())
-    return inspect.cleandoc(text).replace("Args:\n", f"Args:\n{arguments}\n".replace("        ", "    "), 1)
+    """A docstring whose ``Args:`` begin with the options, as the spec's classes describe them."""
+    arguments = "".join(
+        inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0] + "\n"
+        for each in RunSpec.__mro__
+        if "Attributes:\n" in (each.__doc__ or "") and issubclass(each, BaseModel) and each is not BaseModel
+    )
+    return inspect.cleandoc(text).replace("Args:\n", f"Args:\n{arguments}", 1)
 
 
 def changed(options: dict[str, Any]) -> dict[str, Any]:
