@@ -18,7 +18,7 @@ from evalkit.config.run_spec import parse_rope_option, rope_files
 from evalkit.core.errors import UsageError
 from evalkit.models.checkpoints.files import read_config
 from evalkit.models.checkpoints.peft_adapters import merge_adapter
-from evalkit.models.checkpoints.rope_marker import is_marker, marker_name, write_note
+from evalkit.models.checkpoints.rope_marker import is_marker, marker_bytes, marker_name, write_note
 from evalkit.models.checkpoints.source import find
 from evalkit.models.families.registry import FAMILIES
 from evalkit.models.weights import every_weight
@@ -31,8 +31,8 @@ def install_rope(model: Any, rope: str, *, ropes_dirs: Sequence[str] = ()) -> In
     """Install a RoPE variant into a model that is going to be trained; what it saves says so from then on.
 
     Do it before a data collator, a Trainer or ``torch.compile`` sees the model: some take ``get_rope_index``
-    from it at once. ``save_pretrained`` stores ``rope_variant`` in config.json, and a warning for those who
-    load the folder without evalkit: a text file, and a tensor of one number whose name transformers prints.
+    from it at once. ``save_pretrained`` stores ``rope_variant`` in config.json, and a warning for those who load
+    the folder without evalkit: a text file, and a marker among the weights, whose name transformers prints.
 
     Args:
         model: a transformers model of a family that evalkit knows, or a ``PeftModel`` around one.
@@ -50,7 +50,8 @@ def install_rope(model: Any, rope: str, *, ropes_dirs: Sequence[str] = ()) -> In
         raise UsageError(f"`{rope}` can't be installed", str(error), "see `evalkit models`") from None
     for name in [name for name, _ in base.named_buffers(recurse=False) if is_marker(name)]:
         delattr(base, name)
-    base.register_buffer(marker_name(str(variant)), torch.zeros(1, device=base.device))
+    marker = torch.from_numpy(marker_bytes(str(variant))).to(base.device)
+    base.register_buffer(marker_name(str(variant)), marker)
     for each in {id(model): model, id(base): base}.values():
         each.save_pretrained = MethodType(_save_pretrained, each)
     return installed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ import torch
 from transformers import Qwen2_5_VLForConditionalGeneration, Trainer, TrainingArguments
 
 import evalkit
-from evalkit.core.errors import UsageError
-from evalkit.models.checkpoints.rope_marker import NOTE, is_marker, marker_name
+from evalkit.core.errors import EnvironmentProblem, UsageError
+from evalkit.models import describe_model
+from evalkit.models.checkpoints.rope_marker import NOTE, is_marker, marked_variant, marker_name
 from evalkit.rope.hf.install import installed_in, uninstall
+from evalkit.rope.variants import parse_variant
 from evalkit.store import RunDir
 
 VARIANT = "mhrope(temporal_stride=2)"
@@ -136,6 +139,46 @@ def test_a_folder_without_a_variant_is_no_guess(trained: tuple[Path, Any]) -> No
     installed = installed_in(evalkit.load_model(base, rope="mrope"))
     assert installed is not None
     assert str(installed.variant) == "mrope"
+
+
+def with_config(trained: tuple[Path, Any], folder: Path, **changes: Any) -> Path:
+    shutil.copytree(trained[0] / "final", folder)
+    config = json.loads((folder / "config.json").read_text()) | changes
+    kept = {name: each for name, each in config.items() if each is not None}
+    (folder / "config.json").write_text(json.dumps(kept))
+    return folder
+
+
+def test_the_weights_say_it_where_the_configuration_was_replaced(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    """As people do who copy the base's files over what a trainer left."""
+    folder = with_config(trained, tmp_path / "copied", rope_variant=None)
+    assert "rope_variant" not in json.loads((folder / "config.json").read_text())
+    assert describe_model(str(folder)).variant == parse_variant(VARIANT)
+    assert torch.equal(logits(evalkit.load_model(folder)), logits(trained[1]))
+    sharded = tmp_path / "sharded"
+    evalkit.load_model(folder).save_pretrained(sharded, max_shard_size="100KB")
+    assert len(list(sharded.glob("*.safetensors"))) > 1
+    assert marked_variant(sharded) == VARIANT
+
+
+def test_weights_and_configuration_that_disagree_are_refused(
+    trained: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder = with_config(trained, tmp_path / "odd", rope_variant="mrope")
+    with pytest.raises(EnvironmentProblem, match="contradicts itself"):
+        describe_model(str(folder))
+    with pytest.raises(EnvironmentProblem, match="contradicts itself"):
+        evalkit.load_model(folder)
+    damaged = with_config(trained, tmp_path / "damaged")
+    weights = damaged / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content.replace(VARIANT.encode(), b"\xff" * len(VARIANT)))
+    with pytest.raises(EnvironmentProblem, match="should say the RoPE variant"):
+        describe_model(str(damaged))
+    respelt = with_config(trained, tmp_path / "respelt", rope_variant="mhrope(temporal_stride=2.0)")
+    assert describe_model(str(respelt)).variant == parse_variant(VARIANT)
 
 
 def test_another_variant_than_the_stored_one_is_refused(trained: tuple[Path, Any]) -> None:

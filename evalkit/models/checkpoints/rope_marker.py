@@ -2,16 +2,25 @@
 
 transformers' ``from_pretrained`` reads a checkpoint of any variant as the family's native one, without a
 word: ``rope_variant`` in its ``config.json`` means nothing to it. Two things speak: a text file beside the
-weights, and a tensor of one number among them, whose name is the warning. transformers lists it in its load
-report as UNEXPECTED, others refuse it; nothing is executed. evalkit knows it and leaves it out.
+weights, and a marker among them, a tensor of a few bytes whose name is the warning. transformers lists it in
+its load report as UNEXPECTED, others refuse it; nothing is executed. evalkit leaves it out, and reads the
+variant from it where ``config.json`` was replaced.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from evalkit.core.atomic_files import write_atomic
+from evalkit.core.errors import EnvironmentProblem
+from evalkit.models.checkpoints.files import INDEX, SINGLE_WEIGHTS, header_of, read_json, shards
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 NOTE = "ROPE_VARIANT.txt"
 _PREFIX = "rope_variant_is_"
@@ -30,6 +39,40 @@ def marker_name(variant: str) -> str:
 def is_marker(name: str) -> bool:
     """Whether a tensor is nothing but the marker."""
     return name.startswith(_PREFIX) and name.endswith(_ENDING)
+
+
+def marker_bytes(variant: str) -> npt.NDArray[np.uint8]:
+    """What the tensor holds: the variant's text."""
+    return np.frombuffer(variant.encode(), dtype=np.uint8).copy()
+
+
+def marked_variant(folder: Path) -> str | None:
+    """The variant that a marker among a folder's weights says they were trained with, if there is one.
+
+    Raises:
+        EnvironmentProblem: the weights or their index are damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if (folder / INDEX).is_file():
+        shards(folder)  # refuses an index that is none
+        files = {str(name): str(file) for name, file in read_json(folder / INDEX)["weight_map"].items()}
+    elif (folder / SINGLE_WEIGHTS).is_file():
+        files = dict.fromkeys(header_of(folder / SINGLE_WEIGHTS), SINGLE_WEIGHTS)
+    else:
+        return None
+    name = next(filter(is_marker, files), None)
+    if name is None:
+        return None
+    try:
+        with safe_open(folder / files[name], framework="numpy") as tensors:
+            return bytes(tensors.get_tensor(name)).decode()
+    except (OSError, SafetensorError, UnicodeDecodeError) as error:
+        raise EnvironmentProblem(
+            f"`{folder / files[name]}` can't be read",
+            f"its tensor `{name}` should say the RoPE variant: {error}",
+            "copy or download the checkpoint again",
+        ) from None
 
 
 def write_note(folder: Path, variant: str) -> Path:
