@@ -31,8 +31,8 @@ def install_rope(model: Any, rope: str, *, ropes_dirs: Sequence[str] = ()) -> In
     """Install a RoPE variant into a model that is going to be trained; what it saves says so from then on.
 
     Do it before a data collator, a Trainer or ``torch.compile`` sees the model: some take ``get_rope_index``
-    from it at once. ``save_pretrained`` stores ``rope_variant`` in config.json, and a warning for those who load
-    the folder without evalkit: a text file, and a marker among the weights, whose name transformers prints.
+    from it at once. ``save_pretrained`` stores ``rope_variant`` in config.json, and a warning for those who
+    load the folder without evalkit: a text file, and a marker among the weights, whose name they are shown.
 
     Args:
         model: a transformers model of a family that evalkit knows, or a ``PeftModel`` around one.
