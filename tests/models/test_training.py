@@ -52,9 +52,10 @@ def collate(rows: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     return batch
 
 
-def trainer(model: Any, folder: Path, **options: Any) -> Trainer:
+def trainer(model: Any, folder: Path, gradient_checkpointing: bool = False, **options: Any) -> Trainer:
     settings = TrainingArguments(
-        str(folder),
+        gradient_checkpointing=gradient_checkpointing,
+        output_dir=str(folder),
         max_steps=3,
         save_steps=3,
         per_device_train_batch_size=2,
@@ -211,6 +212,14 @@ def test_another_variant_replaces_the_first_and_its_marker() -> None:
     evalkit.install_rope(model, "mrope")
     evalkit.install_rope(model, "mrope-i")
     assert [name for name in model.state_dict() if is_marker(name)] == [marker_name("mrope-i")]
+
+
+def test_gradient_checkpointing_changes_nothing(trained: tuple[Path, Any], tmp_path: Path) -> None:
+    model = tiny_qwen.make_model()
+    evalkit.install_rope(model, VARIANT)
+    trainer(model, tmp_path, gradient_checkpointing=True).train()
+    for name, weight in model.state_dict().items():
+        assert torch.allclose(weight, trained[1].state_dict()[name], atol=1e-6), name
 
 
 class Collator:
