@@ -11,7 +11,7 @@ NEWEST := .venv-newest
 # Compiled modules are kept, whatever the machine is set to: many processes start here, and each would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: audit demo test fuzz faults soak compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
+.PHONY: audit demo docs picture test fuzz faults soak compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evalkit needs Python 3.11 or newer; \`$(PYTHON)\` is older. Try: make PYTHON=python3.12"; exit 4; }
@@ -22,6 +22,24 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/evalkit run --model tiny --rope vanilla,mrope,mrope-i,mhrope --tasks mini --output results/demo
+	@printf '%s\n' '' 'Next:' '    . $(BIN)/activate        # evalkit is there; or call it as $(BIN)/evalkit' \
+		'    evalkit compare results/demo --baseline mrope' \
+		'    evalkit report results/demo --baseline mrope -o report.html' \
+		'    evalkit models check YOUR-CHECKPOINT    # then docs/quickstart.md, or: evalkit docs quickstart'
+
+# The pages of docs/ as a site that opens from disk: build/site/index.html. A link that leads nowhere is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir build/site
+	@echo 'open build/site/index.html'
+
+# The picture in README.md: the demo's report, in Chromium.
+picture: results/demo/scores.json
+	$(BIN)/evalkit report results/demo --baseline mrope -o results/demo.html
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1100,820 --virtual-time-budget=8000 \
+		--screenshot=$(CURDIR)/docs/report.png file://$(CURDIR)/results/demo.html
+
+results/demo/scores.json:
+	$(MAKE) demo
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

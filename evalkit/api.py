@@ -10,8 +10,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from evalkit.config.named_options import changed, takes_run_options
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.atomic_files import write_atomic
 from evalkit.core.errors import UsageError
@@ -36,24 +37,45 @@ if TYPE_CHECKING:
 # Each function imports what it alone needs: reading stored runs must not wait for what makes them.
 
 PathLike = str | Path
+Several = str | Path | Sequence[str | Path | int]
 
 
-def evaluate(
-    models: str | Sequence[str],
-    tasks: str | Sequence[str],
-    ropes: str | Sequence[str] = (),
-    *,
+# Several parameters in a line, by what they are about: all of them on one screen.
+# fmt: off
+@takes_run_options
+def evaluate(  # noqa: D417 (the decorator documents them)
+    models: Several, tasks: Several, ropes: Several = (), *,
+    limit: int | None = None, subset: Literal["ci"] | None = None, processor: PathLike | None = None,
+    output: PathLike | None = None, wait: bool = False, data_root: PathLike | None = None,
+    tasks_dirs: Several = (), ropes_dirs: Several = (),
+    max_frames: int | None = None, visual_tokens: int | None = None,
+    video_backend: Literal["pyav", "decord", "torchcodec"] = "pyav", media_timeout: float = MEDIA_SECONDS,
+    mc_logits: bool = False, reasoning: str = TAGS, official_random: int | None = None,
+    rate_limits: Mapping[str, float] | None = None, audit: float | None = None,
+    dtype: str = "auto", device: str = "auto", devices: Several = (), device_map: str | None = None,
+    executor: str = "auto", gpus_per_engine: int | None = None, workers: int | None = None,
+    batch_tokens: int | Literal["auto"] | None = None, batch_size: int | None = None,
+    without: Several = (), compile: bool = False, deterministic: bool = False,
+    lmms_python: PathLike | None = None, lmms_include: Several = (),
     reporter: Reporter | None = None,
-    **options: Any,
 ) -> RunResult:
-    """Run models with RoPE variants on tasks, as ``evalkit run`` does; arguments are those of ``RunSpec``.
+    """Run models with RoPE variants on tasks, as ``evalkit run`` does.
 
     The same call again does only what is missing.
+
+    Args:
+        reporter: is told how far it is; None says nothing.
+
+    Returns:
+        The scored run: ``result.comparison`` is its table, ``result.to_pandas()`` its answers.
 
     Raises:
         EvalkitError: an argument or the data can't be used.
     """
-    return run(RunSpec(models=models, tasks=tasks, ropes=ropes, **options), reporter)
+    options = {name: value for name, value in locals().items() if name != "reporter"}
+    options["rate_limits"] = dict(rate_limits or {})
+    return run(RunSpec(**changed(options)), reporter)
+# fmt: on
 
 
 def run(spec: RunSpec, reporter: Reporter | None = None) -> RunResult:
@@ -81,6 +103,34 @@ def with_default_data_root(spec: RunSpec) -> RunSpec:
     """Without a ``data_root``, data come from the folder that EVALKIT_DATA names, if it is set."""
     folder = os.environ.get("EVALKIT_DATA")
     return spec.with_options(data_root=folder) if spec.data_root is None and folder else spec
+
+
+def score(
+    what: PathLike,
+    *,
+    task: str | None = None,
+    official_random: int | None = None,
+    reasoning: str | None = None,
+    tasks_dirs: Sequence[str] = (),
+) -> RunResult | dict[str, dict[str, Any]]:
+    """Score a stored run again, or a file of predictions, as ``evalkit score`` does.
+
+    Args:
+        what: the folder of a run (:func:`score_run`), or a file (:func:`score_file`).
+        task: of a file: only its lines; whose it is, where another program wrote it.
+        official_random: seed for official scripts that draw an answer where they can read none.
+        reasoning: rule that separates reasoning from answers; None is what the run says, else ``tags``.
+        tasks_dirs: further folders with task files.
+
+    Returns:
+        The scored run; of a file scores, rates and notes by task.
+
+    Raises:
+        UsageError: it can't be read, or ``task`` is missing.
+    """
+    if Path(what).is_dir():
+        return score_run(what, official_random, reasoning, tasks_dirs)
+    return score_file(what, task, official_random, reasoning or TAGS, tasks_dirs)
 
 
 def score_run(

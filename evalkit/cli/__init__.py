@@ -7,13 +7,18 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from evalkit import __version__
+from evalkit.cli.completion import with_completion
+from evalkit.cli.help import HelpContext, with_help
 from evalkit.core.console import say
 from evalkit.core.errors import EnvironmentProblem, EvalkitError, ExitCode, did_you_mean, of_machine
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",
@@ -31,6 +36,7 @@ _COMMANDS = {
     "ropes": "List RoPE variants, show one, check them against official code.",
     "models": "List model families, or show one.",
     "bench": "Measure speed against named baselines.",
+    "docs": "Read the documentation in the terminal.",
 }
 # A module can't be called as a statement is.
 _MODULES = {"import": "import_"}
@@ -38,6 +44,8 @@ _MODULES = {"import": "import_"}
 
 class LazyGroup(click.Group):
     """A group that knows its commands' names and help, and imports one when it is needed."""
+
+    context_class = HelpContext
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return names in the order of a user's work, not of the alphabet."""
@@ -48,8 +56,16 @@ class LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"evalkit.cli.{_MODULES.get(cmd_name, cmd_name)}")
-        command: click.Command = module.command
+        command: click.Command = with_completion(with_help(module.command))
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the commands without importing them."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, text in _COMMANDS.items()]
+        own = click.Command.shell_complete(self, ctx, incomplete)
+        return [each for each in found if str(each.value).startswith(incomplete)] + own
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Add a did-you-mean to click's own error."""

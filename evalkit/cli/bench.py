@@ -84,7 +84,7 @@ def scaling(ctx: click.Context, /, **options: Any) -> None:
 
 @command.command("memory")
 @click.option("--frames", default=2048, show_default=True, type=_FRAMES, help="Of the video; all are shown.")
-@click.option("--size", default=(1280, 720), show_default=True, type=(_SIDE, _SIDE), help="Width and height.")
+@click.option("--size", default=(1280, 720), type=(_SIDE, _SIDE), metavar="WIDTH HEIGHT", help="1280 720.")
 @click.option("--visual-tokens", default=262_144, show_default=True, type=_TOKENS, help="Limit of the video.")
 @click.option("--model", default="random:qwen2_5_vl-thin", show_default=True)
 @click.option("--dtype", default="float32", show_default=True)

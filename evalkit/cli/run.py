@@ -151,7 +151,8 @@ def command(
 
     \b
     evalkit run --model tiny --rope vanilla,mrope,mrope-i,mhrope --tasks mini
-    evalkit run --model mrope=/ckpts/a --model mrope-i=/ckpts/b --tasks paper --data-root /data
+    evalkit run --model mrope=/ckpts/a --model mrope-i=/ckpts/b \
+        --tasks paper --data-root /data
     """
     if more:
         from evalkit.models.checkpoints.series import with_shell_expanded

@@ -16,6 +16,7 @@ from evalkit.inference.padded_linear import pad_gated_mlps
 from evalkit.models.checkpoints.files import CheckpointFiles
 from evalkit.models.checkpoints.peft_adapters import merge_adapter
 from evalkit.models.checkpoints.quantization import advice, check_known, quantisation
+from evalkit.models.checkpoints.rope_marker import is_marker
 from evalkit.models.preprocess import tokenizer_of
 
 
@@ -45,7 +46,7 @@ def load_weights(
     if device_map:
         _check_device_map(device_map)
     try:
-        model = _every_weight(model_class, folder, dtype, device_map)
+        model = every_weight(model_class, folder, dtype, device_map)
         if files.adapter is not None:
             model = merge_adapter(model, files.adapter)
         _check_tokens(model, tokenizer_file)
@@ -81,8 +82,12 @@ def class_of(model_class: str) -> Any:
     return getattr(import_module(module or "transformers"), name)
 
 
-def _every_weight(model_class: str, folder: Path, dtype: torch.dtype, device_map: str | None) -> Any:
-    """The model of a folder, if each of its weights found a place and no place stayed empty."""
+def every_weight(model_class: str, folder: Path, dtype: torch.dtype | str, device_map: str | None) -> Any:
+    """The model of a folder, if each of its weights found a place and no place stayed empty.
+
+    Raises:
+        ValueError: the weights are more, fewer or others than the model takes.
+    """
     with no_progress_bars():
         model, report = class_of(model_class).from_pretrained(
             folder,
@@ -102,7 +107,8 @@ def _check_keys(report: Mapping[str, Any]) -> None:
     """Every weight found its place, and no place stayed empty. What transformers leaves out knowingly (tied
     weights, buffers of older versions) is not in its report.
     """
-    missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
+    missing = sorted(report["missing_keys"])
+    unexpected = sorted(name for name in report["unexpected_keys"] if not is_marker(name))
     if missing:
         raise ValueError(f"it lacks {len(missing)} weights, {missing[0]} among them")
     if unexpected:

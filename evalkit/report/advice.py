@@ -5,7 +5,9 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,9 @@ from evalkit.report.differences import FindMetric, RecordsByTask, pairs
 from evalkit.report.intervals import LEVEL, normal_quantile
 from evalkit.report.paired import POWER
 from evalkit.store.records_table import ScoreRow, score_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESAMPLES = 4000
 _SEED = 20251023
@@ -38,7 +43,7 @@ class Ranked:
     best: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Advice:
     """Arms from best to worst.
 
@@ -50,6 +55,19 @@ class Advice:
     weights: Mapping[str, float]
     settled: bool
     factor: float
+
+    def __repr__(self) -> str:
+        return f"<Advice: {self.verdict()}>"
+
+    def _repr_html_(self) -> str:
+        """The ranking and the verdict, in a notebook."""
+        return f"{self.to_pandas().to_html(index=False)}<p>{escape(self.verdict())}</p>"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with one row for each arm, the best first; scores are fractions."""
+        import pandas as pd
+
+        return pd.DataFrame([asdict(each) for each in self.ranked])
 
     def verdict(self) -> str:
         """The advice in one or two sentences."""

@@ -51,7 +51,7 @@ class Published:
     marked: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Arms and benchmarks; ``cells`` holds scores by arm and task.
 
@@ -72,6 +72,16 @@ class Comparison:
     notes: Sequence[str] = ()
     published: Sequence[Published] = ()
     reference_notes: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        arms = ", ".join(arm.name for arm in self.arms)
+        return f"<Comparison of {arms} on {', '.join(column.task for column in self.columns)}>"
+
+    def _repr_html_(self) -> str:
+        """The table, in a notebook."""
+        from evalkit.report.tables import html
+
+        return html(self)
 
     def shown(self) -> list[Arm | Published]:
         """The arms in order, each published column after the last arm that it belongs to; a mispaired arm's

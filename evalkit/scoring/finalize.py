@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunResult:
     """The result of one command: scored records, what is missing and what went wrong.
 
@@ -69,6 +69,14 @@ class RunResult:
     def comparison(self) -> Comparison:
         """The comparison table, as far as the command got."""
         return self.results.comparison()
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.records)} answers, {self.failed} failed, {self.missing} missing"
+        return f"<RunResult {self.run.path}: {counts}>"
+
+    def _repr_html_(self) -> str:
+        """The comparison table, in a notebook."""
+        return self.comparison._repr_html_()
 
     def to_pandas(self) -> pd.DataFrame:
         """The scored records as a frame, one row each (:mod:`evalkit.store.records_frame`)."""

@@ -138,3 +138,70 @@ def test_a_file_is_scored_by_whoever_wrote_it(tmp_path: Path) -> None:
     assert (found["n"], found["scores"]["anls"], found["rates"]["missing"]) == (1, 1.0, 0.0)
     assert set(found["rates"]) == {*block["rates"], "missing"}
     assert any("references, questions and options are the file's own" in note for note in found["notes"])
+
+
+def test_the_parameters_are_the_options_of_a_run() -> None:
+    """By name, with the same defaults, with types, and documented one by one."""
+    import inspect
+    import typing
+
+    from evalkit import evaluate
+    from evalkit.config.run_spec import RunSpec
+
+    parameters = dict(inspect.signature(evaluate).parameters)
+    del parameters["reporter"]
+    assert set(parameters) == set(RunSpec.model_fields)
+    assert typing.get_type_hints(evaluate)["return"].__name__ == "RunResult"
+    for name, parameter in parameters.items():
+        field = RunSpec.model_fields[name]
+        assert parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        assert parameter.annotation is not inspect.Parameter.empty
+        assert f"\n    {name}: " in (inspect.getdoc(evaluate) or "")
+        if not field.is_required():
+            default = field.get_default(call_default_factory=True)
+            assert (parameter.default or default) == default, name
+
+
+def test_results_are_short_in_a_terminal_and_tables_in_a_notebook(tmp_path: Path) -> None:
+    import evalkit
+
+    result = evalkit.evaluate(
+        ["mock:fixed=A", "mock:fixed=B"], "mini_video", limit=4, output=tmp_path / "run", workers=0
+    )
+    found = evalkit.compare(tmp_path / "run", baseline="mock:fixed=A@mrope")
+    advice = evalkit.advise(tmp_path / "run", weights={"video": 2})
+    for each in (result, found, advice):
+        assert len(repr(each)) < 300
+        assert "\n" not in repr(each)
+        assert "<table" in each._repr_html_()
+        assert "mock:fixed=B@mrope" in each._repr_html_()
+        assert len(each.to_pandas()) >= 2
+    assert "8 answers, 0 failed, 0 missing" in repr(result)
+    assert repr(found) == "<Comparison of mock:fixed=A@mrope, mock:fixed=B@mrope on mini_video>"
+
+
+def test_what_the_commands_do_is_at_the_top(tmp_path: Path) -> None:
+    """`evalkit.report` is a function, whatever was imported before, and a room of the package too."""
+    import evalkit
+    import evalkit.report.tables
+    from evalkit import advise, compare, evaluate, report, score
+    from evalkit.core.errors import UsageError
+    from evalkit.report.tables import markdown
+
+    result = evaluate("mock:fixed=B", "mini_video", limit=3, output=tmp_path / "run", workers=0)
+    assert "mini_video" in markdown(compare(tmp_path / "run"))
+    assert evalkit.report is report
+    assert "mini_video" in report(tmp_path / "run", output=tmp_path / "page.html", media=0).read_text()
+    assert advise(tmp_path / "run").ranked[0].arm == "mock:fixed=B@mrope"
+    scored = score(tmp_path / "run")
+    assert getattr(scored, "records", None) == result.records
+    lines = {"task": "docvqa_val", "prediction": "42", "reference": ["42"]}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(lines) + "\n")
+    by_task = score(tmp_path / "mine.jsonl")
+    assert isinstance(by_task, dict)
+    assert by_task["docvqa_val"]["scores"]["anls"] == 1.0
+    with pytest.raises(UsageError):
+        score(tmp_path / "nothing")
+    assert set(evalkit.__all__) <= set(dir(evalkit))
+    for name in evalkit.__all__:
+        assert getattr(evalkit, name) is not None

@@ -108,6 +108,9 @@ def test_the_commands_work_in_an_empty_folder(environment: Path, empty: Path) ->
     call(environment, empty, ["evalkit", "report", "results/one", "-o", "report.html"])
     assert "mini_docvqa" in (empty / "report.html").read_text()
     assert sorted(path.name for path in empty.iterdir()) == ["report.html", "results"]
+    page = call(environment, empty, ["evalkit", "docs", "train", "--path"])
+    assert Path(page.strip()).is_relative_to(environment)
+    assert call(environment, empty, ["evalkit", "docs", "train"]) == (ROOT / "docs/train.md").read_text()
 
 
 def tracked(*folders: str) -> set[str]:
@@ -122,9 +125,10 @@ def names(wheel: Path) -> set[str]:
         return {name for name in archive.namelist() if ".dist-info/" not in name}
 
 
-def test_the_wheel_holds_the_package_its_tasks_and_the_published_tables(wheel: Path) -> None:
+def test_the_wheel_holds_the_package_its_tasks_its_pages_and_the_published_tables(wheel: Path) -> None:
     expected = tracked("evalkit")
     expected |= {name.replace("tasks/", "evalkit/_tasks/", 1) for name in tracked("tasks")}
+    expected |= {name.replace("docs/", "evalkit/_docs/", 1) for name in tracked("docs")}
     references = tracked("results/reference")
     expected |= {name.replace("results/reference/", "evalkit/_reference/", 1) for name in references}
     found = names(wheel)

@@ -14,6 +14,8 @@ from evalkit.models.checkpoints.files import CheckpointFiles, is_adapter, read_c
 from evalkit.models.checkpoints.folder_kind import check_folder, describe_folder
 from evalkit.models.checkpoints.peft_adapters import base_of, check_base, read_adapter
 from evalkit.models.checkpoints.processor_source import ProcessorSource, files_with
+from evalkit.models.checkpoints.rope_marker import marked_variant
+from evalkit.rope.variants import parse_variant
 
 ZOO = ("tiny",)
 
@@ -55,12 +57,23 @@ class Source:
 
     @property
     def rope(self) -> Any:
-        """The variant that the checkpoint says it was trained with, if it does."""
+        """The variant that the checkpoint says it was trained with, if it does.
+
+        Raises:
+            EnvironmentProblem: its configuration and its weights say different ones.
+        """
         if self.adapter is not None and (self.adapter / "config.json").is_file():
             own = read_config(self.adapter).get("rope_variant")
             if own:
                 return own
-        return read_config(self.folder).get("rope_variant")
+        own, marked = read_config(self.folder).get("rope_variant"), marked_variant(self.folder)
+        if own and marked and not _same_variant(str(own), marked):
+            raise EnvironmentProblem(
+                f"checkpoint `{self.folder}` contradicts itself about its RoPE variant",
+                f"config.json says `{own}`, a marker among the weights that it was trained with `{marked}`",
+                f'put `"rope_variant": "{marked}"` into config.json',
+            )
+        return own or marked
 
     def files(self) -> CheckpointFiles:
         """The files that are read.
@@ -72,6 +85,13 @@ class Source:
         if self.adapter is not None:
             check_base(self.adapter, self.folder)
         return files_with(self.folder, self.adapter, self.processor_source)
+
+
+def _same_variant(one: str, other: str) -> bool:
+    try:
+        return parse_variant(one) == parse_variant(other)
+    except ValueError:  # one from outside
+        return one == other
 
 
 def find(

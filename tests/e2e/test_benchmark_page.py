@@ -1,4 +1,4 @@
-"""The README's benchmark, made of its own blocks and run by its own commands."""
+"""The benchmark of docs/add-a-benchmark.md, made of its own blocks and run by its own commands."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ from mirrors import png
 from evalkit.cli import run_cli
 from evalkit.store import RunDir
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-
-
-def section(title: str) -> str:
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+PAGE = (Path(__file__).resolve().parents[2] / "docs/add-a-benchmark.md").read_text(encoding="utf-8")
 
 
 def block(text: str, language: str) -> str:
@@ -26,10 +22,10 @@ def block(text: str, language: str) -> str:
     return str(found[0])
 
 
-def test_the_benchmark_of_the_readme_runs_as_it_is_written_there(
+def test_the_benchmark_of_the_page_runs_as_it_is_written_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = section("Add a benchmark")
+    text = PAGE
     folder = tmp_path / "my_tasks"
     folder.mkdir()
     (folder / "my_charts.py").write_text(block(text, "python"), encoding="utf-8")
