@@ -143,7 +143,6 @@ def test_a_file_is_scored_by_whoever_wrote_it(tmp_path: Path) -> None:
 def test_the_parameters_are_the_options_of_a_run() -> None:
     """By name, with the same defaults, with types, and documented one by one."""
     import inspect
-    import typing
 
     from evalkit import evaluate
     from evalkit.config.run_spec import RunSpec
@@ -151,7 +150,7 @@ def test_the_parameters_are_the_options_of_a_run() -> None:
     parameters = dict(inspect.signature(evaluate).parameters)
     del parameters["reporter"]
     assert set(parameters) == set(RunSpec.model_fields)
-    assert typing.get_type_hints(evaluate)["return"].__name__ == "RunResult"
+    assert inspect.signature(evaluate).return_annotation == "RunResult"
     for name, parameter in parameters.items():
         field = RunSpec.model_fields[name]
         assert parameter.kind is not inspect.Parameter.VAR_KEYWORD
