@@ -43,12 +43,15 @@ class BenchmarkColumn:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of ``n`` scores with its 95% interval."""
+    """A mean of ``n`` scores with its 95% interval; ``spread`` is the standard deviation between training
+    seeds (NaN for one checkpoint).
+    """
 
     value: float
     low: float
     high: float
     n: int
+    spread: float = math.nan
 
 
 @dataclass(frozen=True)

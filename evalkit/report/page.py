@@ -17,8 +17,9 @@ from evalkit.core.strict_json import finite_json
 from evalkit.report.aggregate import RATES, BenchmarkColumn, value_of
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import RecordsByTask
-from evalkit.report.grid import TableRow, legend, scale, table_rows
+from evalkit.report.grid import TableRow, scale, table_rows
 from evalkit.report.html import render
+from evalkit.report.notes import legend
 from evalkit.report.samples import PageSamples, Thumbnails
 from evalkit.store.records_table import ScoreRow, score_rows
 
@@ -85,16 +86,9 @@ def _line(line: TableRow) -> dict[str, Any]:
         "category": line.category,
         "label": line.label,
         "mean": line.mean,
-        "entries": [vars(entry) for entry in line.entries],
-        "values": [_number(entry.score) for entry in line.entries],
+        "entries": [{**vars(entry), "score": entry.text} for entry in line.entries],
+        "values": [entry.value for entry in line.entries],
     }
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text.rstrip("*†"))
-    except ValueError:
-        return None
 
 
 def _forest(comparison: Comparison) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,7 @@ def test_a_row_that_is_the_mean_of_two_tasks_stands_below_their_mean() -> None:
     shown = {line.label: [entry.score for entry in line.entries] for line in grid.table_rows(beside(made))}
     assert shown["mmbench_en_dev"][1] == shown["mmbench_cn_dev"][1] == "–"
     assert shown["MMBench_avg"][1] == "75.04†"
-    assert not any("one of 2" in text for text in beside(made).footnotes())
+    assert not any("one of 2" in text for text in footnotes(beside(made)))
 
 
 def test_every_form_shows_it() -> None:
