@@ -26,7 +26,7 @@ from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather
 from evalkit.report.leaderboard.check import unsupported
 from evalkit.report.leaderboard.page import leaderboard_page
-from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, write
+from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, with_given_labels, write
 from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
@@ -158,18 +158,20 @@ def compare(
     correction: Correction = "holm",
     allow_mismatch: bool = False,
     reference: str | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Put the systems of finished runs side by side; with ``reference``, a published table beside them.
 
-    With a ``baseline`` (a system's name or variant), every other one's paired differences to it are added.
-    ``allow_mismatch`` compares the samples that all systems share, and says so, instead of refusing.
+    ``labels`` are what tables call systems, by name, variant or model; for display alone. With a ``baseline``
+    (a system's name or variant), every other one's paired differences to it are added. ``allow_mismatch``
+    compares the samples that all systems share, and says so, instead of refusing.
 
     Raises:
         UsageError: a run is missing or unscored, two systems were asked different questions, or there is
             no such baseline or reference.
     """
     published = load_reference(reference) if reference else None
-    gathered = gather(runs, allow_mismatch)
+    gathered = gather(runs, allow_mismatch, labels or {})
     found = gathered.comparison
     if published:
         found = with_reference(found, published, gathered.sizes())
@@ -179,7 +181,10 @@ def compare(
 
 
 def advise(
-    *runs: PathLike, weights: Mapping[str, float] | None = None, allow_mismatch: bool = False
+    *runs: PathLike,
+    weights: Mapping[str, float] | None = None,
+    allow_mismatch: bool = False,
+    labels: Mapping[str, str] | None = None,
 ) -> Advice:
     """Rank the systems of finished runs; ``weights`` maps names, globs or categories of benchmarks to their
     weight.
@@ -187,7 +192,7 @@ def advise(
     Raises:
         UsageError: as for :func:`compare`, or a weight matches no benchmark.
     """
-    gathered = gather(runs, allow_mismatch)
+    gathered = gather(runs, allow_mismatch, labels or {})
     return rank(gathered.comparison, gathered.records, gathered.metric, weights)
 
 
@@ -199,6 +204,7 @@ def report(
     allow_mismatch: bool = False,
     data_root: str | None = None,
     media: int = 200,
+    labels: Mapping[str, str] | None = None,
 ) -> Path:
     """Write one self-contained HTML page about finished runs, and return where.
 
@@ -208,7 +214,7 @@ def report(
     Raises:
         UsageError: as for :func:`compare`.
     """
-    gathered = gather(runs, allow_mismatch)
+    gathered = gather(runs, allow_mismatch, labels or {})
     found = gathered.comparison
     if reference:
         found = with_reference(found, load_reference(reference), gathered.sizes())
@@ -224,11 +230,17 @@ def report(
     return write_atomic(target, report_page(found, gathered.records, pictures, title))
 
 
-def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:
+def leaderboard(
+    runs: Sequence[PathLike],
+    target: PathLike,
+    page: PathLike | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> int:
     """Write the systems of finished runs into a leaderboard CSV, and all of it into an HTML ``page``; return
-    its number of rows.
+    its number of rows. ``labels`` are as for :func:`compare`.
     """
-    count = write(Path(target), _leaderboard_rows(open_run(RunDir.open(Path(path))) for path in runs))
+    opened = (open_run(RunDir.open(Path(path))) for path in runs)
+    count = write(Path(target), _leaderboard_rows(opened, labels or {}))
     if page is not None:
         write_atomic(Path(page), leaderboard_page(Path(target)))
     return count
@@ -240,7 +252,8 @@ def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
     return unsupported(Path(target), _leaderboard_rows(scored))
 
 
-def _leaderboard_rows(runs: Iterable[Results]) -> list[dict[str, Any]]:
-    return [
-        row for results in runs for source in leaderboard_sources(results) for row in leaderboard_rows(source)
-    ]
+def _leaderboard_rows(
+    runs: Iterable[Results], labels: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    sources = [source for results in runs for source in leaderboard_sources(results)]
+    return [row for source in with_given_labels(sources, labels or {}) for row in leaderboard_rows(source)]

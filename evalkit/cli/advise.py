@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from evalkit.cli.layout import columns, show
-from evalkit.cli.options import json_option
+from evalkit.cli.options import json_option, label_option
 from evalkit.core.console import say
 from evalkit.core.errors import UsageError
 from evalkit.core.strict_json import to_json
@@ -24,13 +25,14 @@ from evalkit.core.strict_json import to_json
     help="How much a benchmark (a name, glob or category) matters; without any, categories count alike.",
 )
 @click.option("--allow-mismatch", is_flag=True, help="Use the samples that all arms share.")
+@label_option
 @json_option
-def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bool, as_json: bool) -> int:
+def command(runs: tuple[Path, ...], weights: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Rank the variants of finished runs by your weights, with the probability that each is the best."""
     from evalkit.api import advise
 
     chosen = dict(map(_weight, weights)) or None
-    found = advise(*runs, weights=chosen, allow_mismatch=allow_mismatch)
+    found = advise(*runs, weights=chosen, **options)
     if as_json:
         say(to_json({**asdict(found), "verdict": found.verdict()}))
         return 0

@@ -49,6 +49,22 @@ reasoning_option = click.option(
     "default), or `none`.",
 )
 
+
+def _labels(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    from evalkit.config.model_option import label_pair
+
+    return dict(map(label_pair, values))
+
+
+label_option = click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME=LABEL",
+    callback=_labels,
+    help="What to call an arm (its name, variant or model) in tables; for display alone. May be repeated.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 
 official_random_option = click.option(

@@ -10,6 +10,7 @@ from evalkit.core.registry import load_task
 from evalkit.metrics.base import Answer, Metric, Score, Scored
 from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, make_cell
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.labels import labelled
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
 from evalkit.store.records_table import StoredRecords
 
@@ -74,7 +75,16 @@ class Results:
         """The arms, in the order of the manifest; ``run`` is the run's name."""
         having = {each.arm for each in self.evaluations}
         return [
-            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run)
+            Arm(
+                each.arm,
+                each.model,
+                each.rope,
+                each.family,
+                each.fingerprint,
+                run,
+                system=each.arm,
+                label=each.label,
+            )
             for each in self.manifest.arms
             if each.arm in having
         ]
@@ -128,8 +138,12 @@ class Results:
             }
             for arm in self.arms(run)
         }
-        notes = [note for arm in self.arms(run) for note in self.import_notes(arm.name, arm.name)]
-        return Comparison(self.arms(run or self.run.name), list(columns.values()), cells, notes=notes)
+        notes = [
+            note for arm in self.arms(run) for note in self.import_notes(arm.name, arm.label or arm.name)
+        ]
+        return labelled(
+            Comparison(self.arms(run or self.run.name), list(columns.values()), cells, notes=notes)
+        )
 
     def import_notes(self, arm: str, shown: str) -> list[str]:
         """Footnotes about an arm's imported answers; ``shown`` is the arm's name in the table."""

@@ -42,9 +42,10 @@ class ManifestModel(BaseModel):
 
 
 class SystemEntry(ManifestModel):
-    """A model with a RoPE variant under one name. ``identity`` names everything that can change its answers;
-    ``fingerprint`` is the hash over that. ``revision`` is the hub commit that was loaded, ``notes`` what a
-    reader must know of the checkpoint, such as generation settings that are ignored.
+    """A model with a RoPE variant under one name, and under a ``label`` in tables if it was given one.
+    ``identity`` names everything that can change its answers; ``fingerprint`` is the hash over that.
+    ``revision`` is the hub commit that was loaded, ``notes`` what a reader must know of the checkpoint, such
+    as generation settings that are ignored.
     """
 
     arm: Typed
@@ -56,6 +57,7 @@ class SystemEntry(ManifestModel):
     identity: dict[str, Typed] = Field(default_factory=dict)
     revision: str | None = None
     notes: tuple[Typed, ...] = ()
+    label: Typed = ""
 
 
 class TaskEntry(ManifestModel):
@@ -254,6 +256,11 @@ class Manifest(ManifestModel):
     def with_systems(self, arms: Iterable[SystemEntry]) -> Manifest:
         """Add systems."""
         return self._with(arms=(*self.arms, *arms))
+
+    def with_label(self, name: str, label: str) -> Manifest:
+        """Give a system a label; it is for display alone, and the last one counts."""
+        arms = (each.model_copy(update={"label": label}) if each.arm == name else each for each in self.arms)
+        return self._with(arms=tuple(arms))
 
     def with_invocation(self, entry: Invocation) -> Manifest:
         """Add an invocation, or replace what it wrote of itself before."""

@@ -397,7 +397,9 @@ def test_an_official_draw_stands_beside_ours() -> None:
     assert cells[2].figures == cells[3].figures
     assert cells[0].figures["official_acc"] > 0.5
     notes = footnotes(comparison(**{"a@mrope": {"doc": cells[1]}}))
-    assert any(f"official_acc {100 * cells[1].figures['official_acc']:.1f}" in note for note in notes)
+    assert any(
+        f"official_acc: a@mrope {100 * cells[1].figures['official_acc']:.1f}" in note for note in notes
+    )
 
 
 def test_a_figure_over_questions_has_an_interval_over_questions() -> None:

@@ -11,6 +11,7 @@ from test_reference import beside, column, comparison
 
 from evalkit.report import grid, tables
 from evalkit.report.aggregate import Estimate
+from evalkit.report.notes import footnotes
 
 
 def test_a_published_row_stands_once_below_all_of_its_arms() -> None:

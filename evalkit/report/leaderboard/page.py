@@ -27,7 +27,11 @@ def leaderboard_page(target: Path) -> str:
     tasks = sorted({name for row in rows for name in row if name not in FIXED})
     rows.sort(key=lambda row: (row["protocol"], -_or_zero(row["overall"]), row["model"], row["rope"]))
     lines = [
-        TableRow(row["model"], f"{row['rope']} · {row['protocol']} · {row['fingerprint'][:8]}", entries)
+        TableRow(
+            row["label"] or row["model"],
+            f"{row['rope']} · {row['protocol']} · {row['fingerprint'][:8]}",
+            entries,
+        )
         for row, entries in zip(rows, _entries(rows, tasks), strict=True)
     ]
     return table_page("evalkit leaderboard", ("model", "variant"), [*_MEANS, *tasks], lines, _notes(rows))
