@@ -31,6 +31,7 @@ from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
 from evalkit.report.results import Results, open_run
+from evalkit.report.seed_rows import GroupBy, group_seeds
 from evalkit.report.thumbnails import thumbnails
 from evalkit.runner.dry_run import plan_run
 from evalkit.runner.reporter import Reporter, SilentReporter
@@ -159,18 +160,24 @@ def compare(
     allow_mismatch: bool = False,
     reference: str | None = None,
     labels: Mapping[str, str] | None = None,
+    group_by: GroupBy | None = None,
 ) -> Comparison:
     """Put the systems of finished runs side by side; with ``reference``, a published table beside them.
 
-    ``labels`` are what tables call systems, by name, variant or model; for display alone. With a ``baseline``
-    (a system's name or variant), every other one's paired differences to it are added. ``allow_mismatch``
-    compares the samples that all systems share, and says so, instead of refusing.
+    ``labels`` are what tables call systems, by name, variant or model; for display alone. ``group_by`` makes
+    one column of the training seeds of each variant (``rope``) or label. With a ``baseline`` (a system's name
+    or variant), every other one's paired differences to it are added. ``allow_mismatch`` compares the samples
+    that all systems share, and says so, instead of refusing.
 
     Raises:
         UsageError: a run is missing or unscored, two systems were asked different questions, or there is
             no such baseline or reference.
     """
     published = load_reference(reference) if reference else None
+    if group_by is not None:
+        groups = group_seeds(gather(runs, allow_mismatch), group_by, labels or {})
+        grouped = groups.comparison(baseline, correction)
+        return with_reference(grouped, published, groups.sizes()) if published else grouped
     gathered = gather(runs, allow_mismatch, labels or {})
     found = gathered.comparison
     if published:

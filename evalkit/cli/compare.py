@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from evalkit.cli.options import json_option, label_option
+from evalkit.cli.options import group_by_option, json_option, label_option
 from evalkit.core.console import say
 from evalkit.core.errors import UsageError
 from evalkit.core.strict_json import to_json
@@ -53,6 +53,7 @@ LAYOUTS = ("default", "paper")
     help="A published table to set beside the runs, such as `paper-qwen2.5-vl-7b`.",
 )
 @label_option
+@group_by_option
 @json_option
 def command(
     runs: tuple[Path, ...],

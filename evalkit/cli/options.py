@@ -65,6 +65,12 @@ label_option = click.option(
     help="What to call an arm (its name, variant or model) in tables; for display alone. May be repeated.",
 )
 
+group_by_option = click.option(
+    "--group-by",
+    type=click.Choice(["rope", "label"]),
+    help="One row for several training seeds: the checkpoints of each variant, or those with one label.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 
 official_random_option = click.option(
