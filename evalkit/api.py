@@ -192,13 +192,18 @@ def advise(
     weights: Mapping[str, float] | None = None,
     allow_mismatch: bool = False,
     labels: Mapping[str, str] | None = None,
+    group_by: GroupBy | None = None,
 ) -> Advice:
     """Rank the systems of finished runs; ``weights`` maps names, globs or categories of benchmarks to their
-    weight.
+    weight; what isn't named counts 1. ``labels`` and ``group_by`` are as for :func:`compare`.
 
     Raises:
         UsageError: as for :func:`compare`, or a weight matches no benchmark.
     """
+    if group_by is not None:
+        groups = group_seeds(gather(runs, allow_mismatch), group_by, labels or {})
+        table = groups.runs.comparison
+        return rank(table, groups.runs.records, groups.runs.metric, weights, groups.members)
     gathered = gather(runs, allow_mismatch, labels or {})
     return rank(gathered.comparison, gathered.records, gathered.metric, weights)
 

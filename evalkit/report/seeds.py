@@ -85,15 +85,16 @@ class SeedTests:
     """
 
     members: Members
+    resamples: int = RESAMPLES
 
     @cached_property
     def seed_draws(self) -> dict[str, Floats]:
-        """For each method ``[RESAMPLES, S]``: the shares of its checkpoints in every resample."""
+        """For each method ``[resamples, S]``: the shares of its checkpoints in every resample."""
         generator = np.random.default_rng(_SEED)
         found = {}
         for name, places in self.members.items():
             count = len(places)
-            drawn = generator.multinomial(max(count - 1, 1), [1 / count] * count, size=RESAMPLES)
+            drawn = generator.multinomial(max(count - 1, 1), [1 / count] * count, size=self.resamples)
             found[name] = drawn / max(count - 1, 1)
         return found
 
