@@ -29,7 +29,7 @@ from evalkit.core.strict_json import to_json
 @group_by_option
 @json_option
 def command(runs: tuple[Path, ...], weights: tuple[str, ...], as_json: bool, **options: Any) -> int:
-    """Rank the variants of finished runs by your weights, with how often each comes out first in resamples."""
+    """Rank the variants of runs by your weights, and how often each comes out first in resamples."""
     from evalkit.api import advise
 
     chosen = dict(map(_weight, weights)) or None

@@ -82,7 +82,7 @@ class Advice:
             return f"The data can't tell {first.arm} from {second.arm}: their scores are the same."
         return (
             f"The data can't tell: {first.arm} leads {second.arm} by {lead:.1f} points, and comes out first "
-            f"{often} of {RESAMPLES:,} resamples of {self._what()}. About {self.factor:.1f} times as many would "
+            f"{often} of {RESAMPLES:,} resamples of {self._what()}. {self.factor:.1f} times as many would "
             "settle it, if the difference is real."
         )
 

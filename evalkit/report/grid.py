@@ -182,8 +182,11 @@ def _entries(
     found = []
     for place, estimate in enumerate(estimates):
         known = estimate is not None and not math.isnan(estimate.value)
-        marks = [f"(n = {estimate.n})"] if estimate is not None and known and len(counts) > 1 else []
-        marks += [UNRELIABLE] if unreliable[place] and known else []
+        if estimate is None or not known:
+            found.append(TableCell(scores[place]))
+            continue
+        marks = [f"(n = {estimate.n})"] if len(counts) > 1 else []
+        marks += [UNRELIABLE] if unreliable[place] else []
         difference = differences[place]
         found.append(
             TableCell(
@@ -192,8 +195,8 @@ def _entries(
                 difference=difference_text(difference, scale(column), layout),
                 rank=ranks[place],
                 significant=difference is not None and difference.significant,
-                value=values[place] * scale(column) if known else None,
-                spread=_spread_text(estimate.spread if estimate else math.nan, scale(column), layout),
+                value=estimate.value * scale(column),
+                spread=_spread_text(estimate.spread, scale(column), layout),
                 marks=tuple(marks),
             )
         )

@@ -61,7 +61,7 @@ def latex(
             (title, f"breakdown-{number}", _tabular(names, found, "", "Label"))
             for number, (title, found) in enumerate(breakdown_rows(comparison, layout), start=1)
         ]
-    notes = [f"% {inline(note)}" for note in [*legend(comparison, layout), *_rates(comparison)]]
+    notes = [f"% {inline(note)}" for note in [*legend(comparison, layout), *_rates(comparison, layout)]]
     if standalone:
         return "\n".join([*notes, _document(tables)])
     if layout.paper:
@@ -126,6 +126,6 @@ def _entry(entry: TableCell) -> str:
     return score + spread + difference + interval + marks
 
 
-def _rates(comparison: Comparison) -> list[str]:
-    top, rows = rates_table(comparison)
+def _rates(comparison: Comparison, layout: Layout) -> list[str]:
+    top, rows = rates_table(comparison, layout)
     return [" | ".join(row) for row in (top, *rows)] if rows else []

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from evalkit.report.aggregate import RATES, BenchmarkColumn, Cell
-from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.comparison import Arm, Comparison, Value
 from evalkit.report.grid import PARTIAL, UNRELIABLE, TableRow, scale
 from evalkit.report.layout import DEFAULT, Layout
 
@@ -17,7 +18,7 @@ ONE_SEED = "one checkpoint can't separate RoPE from seed"
 
 def caption(comparison: Comparison, rows: Sequence[TableRow]) -> str:
     """What a table shows, and what every mark in it means."""
-    count = len(comparison.columns)
+    count = sum(not row.mean for row in rows)
     entries = [entry for row in rows for entry in row.entries]
     marks = {mark for entry in entries for mark in entry.marks}
     ends = {entry.score[-1:] for entry in entries}
@@ -47,6 +48,7 @@ def _sentence(text: str) -> str:
 
 def legend(comparison: Comparison, layout: Layout = DEFAULT) -> list[str]:
     """The notes below a table: metrics, sizes and statistics, then what is to be known of single cells."""
+    comparison = _titled(comparison, layout)
     metrics = ", ".join(f"{column.task} {column.metric}" for column in comparison.columns)
     sizes = ", ".join(f"{column.task} {_size(comparison, column.task)}" for column in comparison.columns)
     found = [f"metric: {metrics}", f"n: {sizes}" + ("; ranges are 95% intervals" if layout.intervals else "")]
@@ -85,10 +87,11 @@ def footnotes(comparison: Comparison) -> list[str]:
     return [*notes, *comparison.reference_notes]
 
 
-def rates_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+def rates_table(comparison: Comparison, layout: Layout = DEFAULT) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of a table with the failure rates of every arm that has any: over all of its samples,
     and those of the worst benchmark where that is more.
     """
+    comparison = _titled(comparison, layout)
     shown = [rate for rate in RATES if any(_counts(comparison, arm, rate) for arm in comparison.arms)]
     rows = [
         [arm.name, *(_rate(comparison, arm, rate) for rate in shown)]
@@ -96,6 +99,25 @@ def rates_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
         if any(_counts(comparison, arm, rate) for rate in shown)
     ]
     return ["share of answers", *shown], rows
+
+
+def _titled(comparison: Comparison, layout: Layout) -> Comparison:
+    """The comparison with titles in the place of the names of benchmarks, where a layout wants them."""
+    if not layout.paper:
+        return comparison
+    titles = {column.task: column.title for column in comparison.columns}
+    if len(set(titles.values())) < len(titles):
+        return comparison
+
+    def retitled(by_task: Mapping[str, Value]) -> dict[str, Value]:
+        return {titles[task]: value for task, value in by_task.items()}
+
+    return replace(
+        comparison,
+        columns=[replace(column, task=column.title) for column in comparison.columns],
+        cells={name: retitled(cells) for name, cells in comparison.cells.items()},
+        differences={name: retitled(found) for name, found in comparison.differences.items()},
+    )
 
 
 def _counts(comparison: Comparison, arm: Arm, rate: str) -> int:
@@ -163,7 +185,7 @@ def _differences_in_words(comparison: Comparison) -> str:
         tests = "a t test over training seeds and clusters of samples"
     return (
         f"differences are to {comparison.baseline}, paired by sample; * p < 0.05 after {corrected} over "
-        f"the benchmarks ({tests})"
+        f"the benchmarks ({tests}), for means a 95% interval without 0"
     )
 
 

@@ -37,11 +37,13 @@ def terminal(
     parts: list[RenderableType] = []
     if layout.paper:
         parts.append(Text(inline(caption(comparison, rows))))
+        # There is no column of categories here.
+        rows = [replace(row, label=f"Overall {row.label}") if row.mean else row for row in rows]
     parts += _pages(names, rows, width, "")
     if breakdown:
         for title, found in breakdown_rows(comparison, layout):
             parts += _pages(names, found, width, title)
-    top, rates = rates_table(comparison)
+    top, rates = rates_table(comparison, layout)
     if rates:
         parts.append(_plain_table(top, rates))
     notes = Text("\n".join(map(inline, legend(comparison, layout))), style="dim")
@@ -137,7 +139,7 @@ def markdown(comparison: Comparison, breakdown: bool = False, layout: Layout = D
             f"**{md(title)}**\n\n{_markdown(names, found)}"
             for title, found in breakdown_rows(comparison, layout)
         ]
-    top, rates = rates_table(comparison)
+    top, rates = rates_table(comparison, layout)
     if rates:
         lines = [_bar(map(md, top)), "|---" * len(top) + "|", *(_bar(map(md, row)) for row in rates)]
         parts.append("\n".join(lines))
@@ -173,7 +175,7 @@ def html(comparison: Comparison, breakdown: bool = False, layout: Layout = DEFAU
         names=heads(comparison),
         caption=caption(comparison, rows) if layout.paper else "",
         tables=[("", rows), *(breakdown_rows(comparison, layout) if breakdown else ())],
-        rates=rates_table(comparison),
+        rates=rates_table(comparison, layout),
         notes=legend(comparison, layout),
         best=BEST,
         second=SECOND,

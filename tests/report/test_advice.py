@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_weights_add_up_and_only_the_named_ones_change(weights: dict[str, float]
     named |= {"clip": ("clip",), "mmbench*": ("mmbench_en_dev", "mmbench_cn_dev")}
     touched = {task for name in weights for task in named[name]}
     rest = [task for task in plain if task not in touched]
-    for one, two in zip(rest, rest[1:], strict=False):
+    for one, two in pairwise(rest):
         assert found[one] / found[two] == pytest.approx(plain[one] / plain[two])
 
 
