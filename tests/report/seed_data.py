@@ -32,8 +32,8 @@ class MadeRuns(CombinedRuns):
 def made_runs(
     scores: Mapping[str, Mapping[str, Sequence[float | None]]], **fields: Mapping[str, object]
 ) -> CombinedRuns:
-    """``scores`` maps arms (``name@variant``) and tasks to what each sample scored; ``fields`` maps a field of
-    arms to its values by arm.
+    """``scores`` maps arms (``name@variant``) and tasks to what each sample scored, ``fields`` names of arms'
+    fields to values by arm.
     """
     columns = [column for column in COLUMNS if any(column.task in tasks for tasks in scores.values())]
     records = {
