@@ -4,10 +4,10 @@
 #   examples/paper_table.sh [OUTPUT]
 #
 # As it is, it takes the tiny checkpoints of the package and the mini suite, and needs neither a GPU nor a network.
-# For your own, set MODELS (one LABEL=VARIANT=CHECKPOINT a line), TASKS and DATA_ROOT:
+# For your own, set MODELS (one LABEL=VARIANT=CHECKPOINT a line), TASKS, and further options of `evalkit run`:
 #
 #   MODELS=$'Vanilla RoPE=vanilla=/ckpts/vanilla\nMRoPE-I (ours)=mrope-i=/ckpts/mrope-i' \
-#   TASKS=paper DATA_ROOT=/data BASELINE='Vanilla RoPE' examples/paper_table.sh results/table2
+#   TASKS=paper RUN_OPTIONS='--data-root /data' BASELINE='Vanilla RoPE' examples/paper_table.sh results/table2
 set -euo pipefail
 
 output=${1:-results/paper_table}
@@ -21,12 +21,11 @@ MRoPE-I (ours)=mrope-i=$zoo/tiny-mrope-i"}
 
 options=(--tasks "$tasks" --output "$output/run")
 while IFS= read -r model; do options+=(--model "$model"); done <<<"$models"
-[[ -z ${DATA_ROOT:-} ]] || options+=(--data-root "$DATA_ROOT")
-[[ -z ${LIMIT:-} ]] || options+=(--limit "$LIMIT")
+read -ra further <<<"${RUN_OPTIONS:-}"
 
 # 3: some samples failed, or a score is unreliable. The table marks these, and this script ends with 3 as well.
 code=0
-"${evalkit[@]}" run "${options[@]}" || code=$?
+"${evalkit[@]}" run "${options[@]}" "${further[@]}" || code=$?
 [[ $code == 0 || $code == 3 ]] || exit "$code"
 
 table=("${evalkit[@]}" compare "$output/run" --layout paper --baseline "${BASELINE:-MRoPE}")
