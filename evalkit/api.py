@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from evalkit.core.types import MediaRef
     from evalkit.data.cache import MediaCache
     from evalkit.report.advice import Advice
+    from evalkit.report.seed_rows import GroupBy
     from evalkit.runner.reporter import Reporter
     from evalkit.scoring.finalize import RunResult
     from evalkit.scoring.verify import Verification
@@ -227,18 +228,28 @@ def compare(
     correction: Correction = "holm",
     allow_mismatch: bool = False,
     reference: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    group_by: GroupBy | None = None,
 ) -> Comparison:
     """Put the systems of finished runs side by side; with ``reference``, a published table beside them.
 
-    With a ``baseline`` (a system's name or variant), every other one's paired differences to it are added.
-    ``allow_mismatch`` compares the samples that all systems share, and says so, instead of refusing.
+    ``labels`` are what tables call systems, by name, variant or model; for display alone. ``group_by`` makes
+    one column of the training seeds of each variant (``rope``) or label. With a ``baseline`` (a system's name
+    or variant), every other one's paired differences to it are added. ``allow_mismatch`` compares the samples
+    that all systems share, and says so, instead of refusing.
 
     Raises:
         UsageError: a run is missing or unscored, two systems were asked different questions, or there is
             no such baseline or reference.
     """
     published = load_reference(reference) if reference else None
-    gathered = gather(runs, allow_mismatch)
+    if group_by is not None:
+        from evalkit.report.seed_rows import group_seeds
+
+        groups = group_seeds(gather(runs, allow_mismatch), group_by, labels or {})
+        grouped = groups.comparison(baseline, correction)
+        return with_reference(grouped, published, groups.sizes()) if published else grouped
+    gathered = gather(runs, allow_mismatch, labels or {})
     found = gathered.comparison
     if published:
         found = with_reference(found, published, gathered.sizes())
@@ -248,17 +259,26 @@ def compare(
 
 
 def advise(
-    *runs: PathLike, weights: Mapping[str, float] | None = None, allow_mismatch: bool = False
+    *runs: PathLike,
+    weights: Mapping[str, float] | None = None,
+    allow_mismatch: bool = False,
+    labels: Mapping[str, str] | None = None,
+    group_by: GroupBy | None = None,
 ) -> Advice:
     """Rank the systems of finished runs; ``weights`` maps names, globs or categories of benchmarks to their
-    weight.
+    weight; what isn't named counts 1. ``labels`` and ``group_by`` are as for :func:`compare`.
 
     Raises:
         UsageError: as for :func:`compare`, or a weight matches no benchmark.
     """
     from evalkit.report.advice import advise as rank
+    from evalkit.report.seed_rows import group_seeds
 
-    gathered = gather(runs, allow_mismatch)
+    if group_by is not None:
+        groups = group_seeds(gather(runs, allow_mismatch), group_by, labels or {})
+        table = groups.runs.comparison
+        return rank(table, groups.runs.records, groups.runs.metric, weights, groups.members)
+    gathered = gather(runs, allow_mismatch, labels or {})
     return rank(gathered.comparison, gathered.records, gathered.metric, weights)
 
 
@@ -271,6 +291,7 @@ def report(
     data_root: str | None = None,
     media: int = 200,
     media_timeout: float = MEDIA_SECONDS,
+    labels: Mapping[str, str] | None = None,
 ) -> Path:
     """Write one self-contained HTML page about finished runs, and return where.
 
@@ -286,7 +307,7 @@ def report(
     from evalkit.report.page import report_page
     from evalkit.report.thumbnails import thumbnails
 
-    gathered = gather(runs, allow_mismatch)
+    gathered = gather(runs, allow_mismatch, labels or {})
     found = gathered.comparison
     if reference:
         found = with_reference(found, load_reference(reference), gathered.sizes())
@@ -315,14 +336,20 @@ def _draw(cache: MediaCache, seconds: float, media: Sequence[tuple[MediaRef, ...
     return [each if isinstance(each, str) else "" for each in drawn]
 
 
-def leaderboard(runs: Sequence[PathLike], target: PathLike, page: PathLike | None = None) -> int:
+def leaderboard(
+    runs: Sequence[PathLike],
+    target: PathLike,
+    page: PathLike | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> int:
     """Write the systems of finished runs into a leaderboard CSV, and all of it into an HTML ``page``; return
-    its number of rows.
+    its number of rows. ``labels`` are as for :func:`compare`.
     """
     from evalkit.report.leaderboard.page import leaderboard_page
     from evalkit.report.leaderboard.table import write
 
-    count = write(Path(target), _leaderboard_rows(open_run(RunDir.open(Path(path))) for path in runs))
+    opened = (open_run(RunDir.open(Path(path))) for path in runs)
+    count = write(Path(target), _leaderboard_rows(opened, labels or {}))
     if page is not None:
         write_atomic(Path(page), leaderboard_page(Path(target)))
     return count
@@ -337,9 +364,10 @@ def check_leaderboard(target: PathLike, runs: Sequence[PathLike]) -> list[str]:
     return unsupported(Path(target), _leaderboard_rows(scored))
 
 
-def _leaderboard_rows(runs: Iterable[Results]) -> list[dict[str, Any]]:
-    from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources
+def _leaderboard_rows(
+    runs: Iterable[Results], labels: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    from evalkit.report.leaderboard.table import leaderboard_rows, leaderboard_sources, with_given_labels
 
-    return [
-        row for results in runs for source in leaderboard_sources(results) for row in leaderboard_rows(source)
-    ]
+    sources = [source for results in runs for source in leaderboard_sources(results)]
+    return [row for source in with_given_labels(sources, labels or {}) for row in leaderboard_rows(source)]

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from evalkit.cli.options import json_option
+from evalkit.cli.options import group_by_option, json_option, label_option
 from evalkit.core.console import say
+from evalkit.core.errors import UsageError
 from evalkit.core.strict_json import to_json
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html")
+LAYOUTS = ("default", "paper")
 
 
 @click.command("compare")
@@ -25,33 +27,82 @@ FORMATS = ("terminal", "markdown", "csv", "latex", "html")
     help="For testing many benchmarks: Holm's, or Benjamini and Hochberg's.",
 )
 @click.option("--allow-mismatch", is_flag=True, help="Compare the samples that all arms share, and say so.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="terminal", help="Layout.")
-@click.option("--breakdown", is_flag=True, help="Add each benchmark's categories.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="terminal", help="What the table is written in."
+)
+@click.option("--breakdown", is_flag=True, help="Add each benchmark's categories (CSV always has them).")
+@click.option(
+    "--layout",
+    "preset",
+    type=click.Choice(LAYOUTS),
+    default="default",
+    help="`paper`: rows, columns and names of the paper's Table 2, with a caption; two digits, no intervals.",
+)
+@click.option(
+    "--digits", type=click.IntRange(min=0, max=6), help="Digits after the point; 1, or 2 in `paper`."
+)
+@click.option(
+    "--intervals/--no-intervals",
+    default=None,
+    help="95% intervals beside scores; by default all but `latex` and `paper`.",
+)
+@click.option("--standalone", is_flag=True, help="With `--format latex`: a document that compiles alone.")
 @click.option(
     "--reference",
     metavar="NAME",
     help="A published table to set beside the runs, such as `paper-qwen2.5-vl-7b`.",
 )
+@label_option
+@group_by_option
 @json_option
-def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool, **options: Any) -> int:
+def command(
+    runs: tuple[Path, ...],
+    form: str,
+    breakdown: bool,
+    preset: str,
+    digits: int | None,
+    intervals: bool | None,
+    standalone: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Compare the variants of one or several runs: rows are benchmarks, columns variants.
 
     With a baseline, every difference is tested on the samples that both arms answered.
     """
+    data = "--json" if as_json else "--format csv" if form == "csv" else None
+    if data and (preset != LAYOUTS[0] or digits is not None or intervals is not None):
+        raise UsageError(
+            f"a layout with `{data}`",
+            "it has every figure at full precision, and no layout",
+            "leave `--layout`, `--digits` and `--intervals` out, or choose another `--format`",
+        )
+    if standalone and (form != "latex" or as_json):
+        raise UsageError(
+            "`--standalone` without `--format latex`", "it is about LaTeX", "add `--format latex`"
+        )
     from evalkit.api import compare
-    from evalkit.report import tables
+    from evalkit.report.layout import Layout
 
+    if form == "latex" and intervals is None:
+        intervals = False
+    layout = Layout.of(preset, digits, intervals)
     comparison = compare(*runs, **options)
     if as_json:
         say(to_json(comparison.to_json()))
     elif form == "terminal":
         from evalkit.cli.outcome import print_comparison
 
-        print_comparison(comparison, breakdown)
-    elif form in ("markdown", "html"):
-        say(getattr(tables, form)(comparison, breakdown))
+        print_comparison(comparison, breakdown, layout)
     elif form == "latex":
-        say(tables.latex(comparison))
+        from evalkit.report.latex import latex
+
+        say(latex(comparison, layout, breakdown, standalone))
     else:
-        say(tables.csv(comparison), nl=False)
+        from evalkit.report import tables
+
+        if form == "csv":
+            say(tables.csv(comparison), nl=False)
+        else:
+            say(getattr(tables, form)(comparison, breakdown, layout))
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from evalkit.cli.options import label_option
 from evalkit.core.console import say
 from evalkit.core.errors import ExitCode
 
@@ -31,11 +32,12 @@ def command() -> None:
     "--csv", "target", required=True, type=click.Path(path_type=Path), help="File to write or update."
 )
 @click.option("--html", "page", type=click.Path(path_type=Path), help="Also write it all as a web page.")
-def update_command(runs: tuple[Path, ...], target: Path, page: Path | None) -> int:
+@label_option
+def update_command(runs: tuple[Path, ...], target: Path, page: Path | None, labels: dict[str, str]) -> int:
     """Write the runs' arms into a leaderboard CSV; rows that are there already are updated."""
     from evalkit.api import leaderboard
 
-    rows = leaderboard(runs, target, page)
+    rows = leaderboard(runs, target, page, labels)
     say(f"{target}: {rows} rows")
     return ExitCode.OK
 

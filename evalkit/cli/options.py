@@ -49,6 +49,28 @@ reasoning_option = click.option(
     "default), or `none`.",
 )
 
+
+def _labels(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    from evalkit.config.model_option import label_pair
+
+    return dict(map(label_pair, values))
+
+
+label_option = click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME=LABEL",
+    callback=_labels,
+    help="What to call an arm (its name, variant or model) in tables; for display alone. May be repeated.",
+)
+
+group_by_option = click.option(
+    "--group-by",
+    type=click.Choice(["rope", "label"]),
+    help="One row for several training seeds: the checkpoints of each variant, or those with one label.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 
 official_random_option = click.option(

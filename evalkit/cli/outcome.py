@@ -10,6 +10,7 @@ from evalkit.core.errors import ExitCode
 from evalkit.core.strict_json import to_json
 from evalkit.report import tables
 from evalkit.report.comparison import Comparison
+from evalkit.report.layout import DEFAULT, Layout
 from evalkit.store import IMPORTED
 
 if TYPE_CHECKING:
@@ -96,9 +97,9 @@ def _show(result: RunResult) -> None:
         say(f"answers to be scored by {target}: {path}")
 
 
-def print_comparison(comparison: Comparison, breakdown: bool = False) -> None:
+def print_comparison(comparison: Comparison, breakdown: bool = False, layout: Layout = DEFAULT) -> None:
     """Draw the table; where it is wider than the terminal, it goes on below."""
-    show(tables.terminal(comparison, room(), breakdown))
+    show(tables.terminal(comparison, room(), breakdown, layout))
 
 
 def _first_error(result: RunResult) -> str:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="NAME",
     help="Checkpoint: a folder, a hub id, `tiny`, `mock`; an adapter, or `BASE+ADAPTER`; or "
-    "`VARIANT=CHECKPOINT` to pair them. Repeat it or give a comma list; "
-    "'RUN/checkpoint-*' for all steps of a training.",
+    "`VARIANT=CHECKPOINT` to pair them, `LABEL=VARIANT=CHECKPOINT` to name them in tables. Repeat it or give "
+    "a comma list; 'RUN/checkpoint-*' for all steps of a training.",
 )
 @click.option(
     "--processor",

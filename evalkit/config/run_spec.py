@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from evalkit.config.model_option import check_unique, split_label, split_model_option
 from evalkit.core.console import scrub
 from evalkit.core.errors import UsageError, did_you_mean, unknown_name
 from evalkit.core.validation import describe_validation_error
@@ -21,7 +22,7 @@ from evalkit.core.yaml_file import read_yaml
 from evalkit.data.media import MEDIA_SECONDS
 from evalkit.metrics.reasoning import RULES, TAGS
 from evalkit.rope.ablations import ABLATIONS
-from evalkit.rope.grammar import PART_KEYS, split_variants
+from evalkit.rope.grammar import split_variants
 from evalkit.rope.outside import RopeFile, read_ropes_dirs, rope_catalog
 from evalkit.rope.validation import BadRope
 from evalkit.rope.variant import RopeVariant
@@ -59,6 +60,7 @@ SHORT_NAMES = {
     "tasks_dir": "tasks_dirs",
     "ropes_dir": "ropes_dirs",
     "rate_limit": "rate_limits",
+    "label": "labels",
 }
 
 _Several = str | list[str | int]
@@ -84,6 +86,9 @@ class RunSpec(BaseModel):
     Attributes:
         models: checkpoints: a path, a hub id, ``tiny``, ``mock...``, or ``variant=checkpoint``; a path may be
             a pattern (``RUN/checkpoint-*``), whose matches are run in the order of their steps.
+        labels: what tables call a system, by ``variant=checkpoint``, checkpoint or variant; for display
+        alone.
+            ``models`` may have them in front: ``label=variant=checkpoint``.
         processor: model that lends tokenizer and processor settings to those that have none.
         ropes: variants for every checkpoint that doesn't name its own; empty means ``auto``.
         tasks: names, globs or groups.
@@ -129,6 +134,7 @@ class RunSpec(BaseModel):
 
     models: Names
     tasks: Names
+    labels: dict[str, str] = Field(default_factory=dict)
     ropes: Names = ()
     processor: PathText | None = None
     limit: Count | None = None
@@ -174,7 +180,7 @@ class RunSpec(BaseModel):
             known = list(type(self).model_fields)
             raise unknown_name("option", unknown, known, f"use one of: {', '.join(known)}")
         try:
-            super().__init__(**values)
+            super().__init__(**_labels_apart(values))
         except ValidationError as error:
             what, why = describe_validation_error(error)
             raise UsageError(what, why, "correct it, or leave it out") from None
@@ -293,27 +299,36 @@ def parse_rope_option(text: str, files: tuple[RopeFile, ...] = ()) -> RopeVarian
         ) from None
 
 
-def split_model_option(model: str) -> tuple[str | None, str]:
-    """Split ``variant=checkpoint``; a checkpoint alone gives ``(None, checkpoint)``.
+def is_variant(text: str, files: tuple[RopeFile, ...] = ()) -> bool:
+    """Whether a text is a variant that can be read."""
+    try:
+        parse_rope_option(text, files)
+    except UsageError:
+        return False
+    return True
 
-    >>> split_model_option("mrope-i(spatial_reset=false)=/ckpts/a")
-    ('mrope-i(spatial_reset=false)', '/ckpts/a')
-    >>> split_model_option("mock:fixed=B")
-    (None, 'mock:fixed=B')
-    >>> split_model_option("position=grid,frequency=chunk(16,24,24)=/ckpts/b")
-    ('position=grid,frequency=chunk(16,24,24)', '/ckpts/b')
-    """
-    depth, equals = 0, 0
-    # The parts of a composition have their own equals signs.
-    wanted = 2 if model.partition("=")[0].strip() in PART_KEYS else 1
-    for place, character in enumerate(model):
-        depth += (character == "(") - (character == ")")
-        if depth == 0:
-            equals = 0 if character == "," else equals + (character == "=")
-        if depth == 0 and equals == wanted:
-            variant, checkpoint = model[:place], model[place + 1 :]
-            return (variant, checkpoint) if ":" not in variant and "/" not in variant else (None, model)
-    return None, model
+
+def canonical_rope(text: str, files: tuple[RopeFile, ...]) -> str:
+    """A variant as it is printed; another text as it is."""
+    return str(parse_rope_option(text, files)) if is_variant(text, files) else text
+
+
+def _labels_apart(values: dict[str, Any]) -> dict[str, Any]:
+    """Options with labels in front of models under ``labels``."""
+    models, folders = _names(values.get("models", ())), _paths(values.get("ropes_dirs", ()))
+    labels = values.get("labels") or {}
+    if not isinstance(models, tuple) or not isinstance(folders, tuple) or not isinstance(labels, dict):
+        return values
+    if not any(model.count("=") > 1 for model in models):
+        return values
+    files = rope_files(folders)
+    split = [split_label(model, lambda text: is_variant(text, files)) for model in models]
+    in_front = [(model, label) for label, model in split if label is not None]
+    if not in_front:
+        return values
+    # The same checkpoint, labelled twice, would keep the last label only.
+    check_unique([(label, model) for model, label in in_front], "give it one label")
+    return {**values, "models": tuple(model for _, model in split), "labels": {**labels, **dict(in_front)}}
 
 
 def split_list(values: Iterable[str]) -> tuple[str, ...]:

@@ -51,12 +51,15 @@ class BenchmarkColumn:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of ``n`` scores with its 95% interval."""
+    """A mean of ``n`` scores with its 95% interval; ``spread`` is the standard deviation between training
+    seeds (NaN for one checkpoint).
+    """
 
     value: float
     low: float
     high: float
     n: int
+    spread: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Cell:
     ``estimate`` is the primary figure over the samples that have a score, of ``expected`` in all. ``counts``
     has the samples behind each of ``RATES``, ``figures`` everything that the benchmark's authors report, and
     ``breakdown`` an estimate by group and label. ``unreliable`` names the rates that are over their limits.
+    Over several training seeds, ``by_seed`` has the score of each checkpoint, and ``counts`` are over all.
     """
 
     arm: str
@@ -76,6 +80,7 @@ class Cell:
     figures: Mapping[str, float] = field(default_factory=dict)
     breakdown: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     unreliable: Sequence[str] = ()
+    by_seed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:

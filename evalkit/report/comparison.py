@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from evalkit.core.strict_json import finite_json
 from evalkit.report.aggregate import RATES, BenchmarkColumn, Cell, category_means
@@ -14,6 +14,8 @@ from evalkit.report.paired import Difference
 if TYPE_CHECKING:
     import pandas as pd
 
+Value = TypeVar("Value")
+
 
 MISPAIRED = "‡"
 """The mark of a checkpoint that runs with another variant than it says it was trained with."""
@@ -21,8 +23,11 @@ MISPAIRED = "‡"
 
 @dataclass(frozen=True)
 class Arm:
-    """One model with one variant, from one run: a column of the printed table. ``trained_with`` is the variant
-    that the checkpoint says it was trained with, if it is another.
+    """One model with one variant, from one run: a column of the printed table.
+
+    ``name`` is what tables show, unique in its comparison: a ``label`` where one was given, else ``system``,
+    the name in the run's manifest. ``seeds`` is the number of checkpoints behind it, each of another training
+    seed. ``trained_with`` is the variant that the checkpoint says it was trained with, if it is another.
     """
 
     name: str
@@ -32,6 +37,9 @@ class Arm:
     fingerprint: str
     run: str
     trained_with: str | None = None
+    system: str = ""
+    label: str = ""
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ class Comparison:
 
     With a ``baseline`` (an arm's name), ``differences`` holds paired differences to it by arm and task,
     ``parts`` by arm and (task, group, label), and ``mean_differences`` ``(value, low, high)`` by arm and name
-    of a mean. ``notes`` are further footnotes. ``published`` are columns of a published table,
+    of a mean; ``mean_spreads`` the standard deviation of a mean between training seeds. ``notes`` are further
+    footnotes. ``published`` are columns of a published table,
     ``reference_notes`` the footnotes on it and on where protocols differ.
     """
 
@@ -69,6 +78,7 @@ class Comparison:
     differences: Mapping[str, Mapping[str, Difference]] = field(default_factory=dict)
     parts: Mapping[str, Mapping[tuple[str, str, str], Difference]] = field(default_factory=dict)
     mean_differences: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
+    mean_spreads: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     published: Sequence[Published] = ()
     reference_notes: Sequence[str] = ()
@@ -93,6 +103,28 @@ class Comparison:
             found += [marked, *(each for each in self.published if each.beside[-1] == arm.name)]
         return found
 
+    def renamed(self, names: Mapping[str, str]) -> Comparison:
+        """The same with other names of arms, in the order of ``names``, which has all of them."""
+        arms = {arm.name: arm for arm in self.arms}
+        published = [
+            replace(each, beside=tuple(new for old, new in names.items() if old in each.beside))
+            for each in self.published
+        ]
+        return replace(
+            self,
+            arms=[replace(arms[old], name=new) for old, new in names.items()],
+            cells={
+                new: {task: replace(cell, arm=new) for task, cell in self.cells[old].items()}
+                for old, new in names.items()
+            },
+            baseline=None if self.baseline is None else names[self.baseline],
+            differences=_moved(self.differences, names),
+            parts=_moved(self.parts, names),
+            mean_differences=_moved(self.mean_differences, names),
+            mean_spreads=_moved(self.mean_spreads, names),
+            published=published,
+        )
+
     def means(self, arm: str) -> dict[str, float | None]:
         """Category means and ``overall`` of one arm, as fractions of the metrics' ranges."""
         return category_means(self.cells[arm], self.columns)
@@ -106,31 +138,21 @@ class Comparison:
             if cell.unreliable
         ]
 
-    def footnotes(self) -> list[str]:
-        """The footnotes of single cells: incomplete or unreliable scores, failure rates, official figures."""
-        notes = list(self.notes)
-        notes += [
-            f"{MISPAIRED} {arm.name}: its config says it was trained with {arm.trained_with}, not {arm.rope}"
-            for arm in self.arms
-            if arm.trained_with
+    def unreliable_means(self, arm: str) -> list[str]:
+        """The names of an arm's means that rest on an unreliable score."""
+        marked = [column for column in self.columns if self._unreliable(arm, column.task)]
+        rows = [column.row or column.task for column in marked]
+        overall = ["overall"] if marked else []
+        known = self.means(arm)
+        return [
+            name
+            for name in (*dict.fromkeys([*rows, *(each.category for each in marked)]), *overall)
+            if name in known
         ]
-        for arm in self.arms:
-            for column in self.columns:
-                cell = self.cells[arm.name].get(column.task)
-                if cell is None:
-                    notes.append(f"{arm.name} {column.task}: not run")
-                    continue
-                if not cell.whole:
-                    notes.append(
-                        f"{arm.name} {column.task}: {cell.estimate.n} of {cell.expected} samples have a score"
-                    )
-                if cell.unreliable:
-                    notes.append(f"{arm.name} {column.task}: UNRELIABLE: {'; '.join(cell.unreliable)}")
-                shown = [f"{count} {rate}" for rate, count in cell.counts.items() if count]
-                if shown:
-                    notes.append(f"{arm.name} {column.task}: {', '.join(shown)} of {cell.expected}")
-                notes += [f"{arm.name} {column.task}: {text}" for text in _official(cell)]
-        return [*notes, *self.reference_notes]
+
+    def _unreliable(self, arm: str, task: str) -> bool:
+        cell = self.cells[arm].get(task)
+        return cell is not None and bool(cell.unreliable)
 
     def to_json(self) -> dict[str, Any]:
         """Everything at full precision; missing and non-finite values are null."""
@@ -141,10 +163,12 @@ class Comparison:
                 {
                     **asdict(arm),
                     "means": self.means(arm.name),
+                    "unreliable_means": self.unreliable_means(arm.name),
                     "tasks": {task: _cell_json(cell) for task, cell in cells.items()},
                     "differences": {
                         task: asdict(found) for task, found in self.differences.get(arm.name, {}).items()
                     },
+                    "mean_spreads": dict(self.mean_spreads.get(arm.name, {})),
                     "mean_differences": dict(self.mean_differences.get(arm.name, {})),
                 }
             )
@@ -204,16 +228,8 @@ class Comparison:
         return row
 
 
-def _official(cell: Cell) -> list[str]:
-    """Footnotes on the official script's figures, where they differ from ours."""
-    found = {name: value for name, value in cell.figures.items() if name.startswith("official_")}
-    return [
-        f"{name} {100 * value:.1f}"
-        for name, value in found.items()
-        if "/" not in name
-        and not math.isnan(value)
-        and value != cell.figures.get(name.removeprefix("official_"))
-    ]
+def _moved(by_arm: Mapping[str, Value], names: Mapping[str, str]) -> dict[str, Value]:
+    return {new: by_arm[old] for old, new in names.items() if old in by_arm}
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:

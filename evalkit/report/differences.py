@@ -102,13 +102,14 @@ class LabelDifferences(Mapping[tuple[str, str, str], Difference]):
 
 
 def find_arm(arms: Sequence[Arm], name: str) -> Arm:
-    """The arm that ``name`` is the name, variant, model or beginning of the name of.
+    """The arm that ``name`` is the name (shown or stored), variant, model or beginning of the name of.
 
     Raises:
         UsageError: none, or more than one.
     """
     for matches in (
         [arm for arm in arms if arm.name == name],
+        [arm for arm in arms if arm.system == name],
         [arm for arm in arms if name in (arm.rope, arm.model)],
         [arm for arm in arms if arm.name.startswith(name)],
     ):

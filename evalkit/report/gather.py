@@ -22,6 +22,7 @@ from evalkit.report.comparability import (
     scoring_differences,
 )
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.labels import Labels, shown_names, with_labels
 from evalkit.report.results import RecordsByTask, Results, open_run
 from evalkit.store import Evaluation, RunDir
 from evalkit.store.records_table import sample_ids
@@ -73,11 +74,16 @@ class CombinedRuns:
         }
 
 
-def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> CombinedRuns:
-    """Put runs together, each path once.
+def gather(
+    paths: Sequence[str | Path], allow_mismatch: bool = False, labels: Labels | None = None
+) -> CombinedRuns:
+    """Put runs together, each path once. Arms go by their labels, those of their runs or the given ones; with
+    None for ``labels`` by their names, and labels stay beside them.
 
     Raises:
-        UsageError: a run is missing or unscored, or two arms were asked different questions.
+        UsageError: a run is missing or unscored, two arms were asked different questions, or labels don't
+        tell
+            arms apart.
     """
     runs = list({path.resolve(): path for path in map(Path, paths)}.values())
     names = run_names(runs)
@@ -93,6 +99,12 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
             records[name] = found[arm.name]
             origin[name] = (part, arm.name)
             arms.append(replace(arm, name=name))
+    if labels is not None:
+        arms = with_labels(arms, labels)
+        shown = shown_names(arms)
+        arms = [replace(arm, name=shown[arm.name]) for arm in arms]
+        records = {shown[name]: found for name, found in records.items()}
+        origin = {shown[name]: place for name, place in origin.items()}
     evaluated = [
         (f"{each.arm} ({run})", each)
         for run, part in zip(names, parts, strict=True)
@@ -172,7 +184,10 @@ def _merged(
     columns = {column.task: column for table in reversed(tables) for column in reversed(table.columns)}
     order = dict.fromkeys(column.task for table in tables for column in table.columns)
     rows = [cells for table in tables for cells in table.cells.values()]
-    cells = {arm.name: dict(row) for arm, row in zip(arms, rows, strict=True)}
+    cells = {
+        arm.name: {task: replace(cell, arm=arm.name) for task, cell in row.items()}
+        for arm, row in zip(arms, rows, strict=True)
+    }
     if shared is not None:
         cells = {
             name: {

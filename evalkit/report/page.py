@@ -18,8 +18,9 @@ from evalkit.report.about import RunAbout, SystemAbout
 from evalkit.report.aggregate import RATES
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import RecordsByTask
-from evalkit.report.grid import TableRow, legend, table_rows
+from evalkit.report.grid import TableRow, table_rows
 from evalkit.report.html import render
+from evalkit.report.notes import legend
 from evalkit.report.samples import PageSamples, Thumbnails
 from evalkit.store.records_table import ScoreRow, score_rows
 
@@ -108,16 +109,11 @@ def _line(line: TableRow) -> dict[str, Any]:
         "category": line.category,
         "label": line.label,
         "mean": line.mean,
-        "entries": [vars(entry) for entry in line.entries],
-        "values": [_number(entry.score) for entry in line.entries],
+        "entries": [{**vars(entry), "score": entry.text} for entry in line.entries],
+        "values": [entry.value for entry in line.entries],
     }
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text.rstrip("*†"))
-    except ValueError:
-        return None
 
 
 def _flags(light: Sequence[ScoreRow]) -> Counter[str]:

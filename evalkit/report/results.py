@@ -12,6 +12,7 @@ from evalkit.core.registry import load_task
 from evalkit.metrics.base import Metric
 from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, file_figures, make_cell
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.labels import labelled
 from evalkit.report.stored_metric import StoredFigures, stored_metric
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
 from evalkit.store.records_table import StoredRecords
@@ -60,7 +61,17 @@ class Results:
         """The arms, in the order of the manifest; ``run`` is the run's name."""
         having = {each.arm for each in self.evaluations}
         return [
-            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run, each.trained_with)
+            Arm(
+                each.arm,
+                each.model,
+                each.rope,
+                each.family,
+                each.fingerprint,
+                run,
+                each.trained_with,
+                system=each.arm,
+                label=each.label,
+            )
             for each in self.manifest.arms
             if each.arm in having
         ]
@@ -131,8 +142,12 @@ class Results:
             }
             for arm in self.arms(run)
         }
-        notes = [note for arm in self.arms(run) for note in self.import_notes(arm.name, arm.name)]
-        return Comparison(self.arms(run or self.run.name), list(columns.values()), cells, notes=notes)
+        notes = [
+            note for arm in self.arms(run) for note in self.import_notes(arm.name, arm.label or arm.name)
+        ]
+        return labelled(
+            Comparison(self.arms(run or self.run.name), list(columns.values()), cells, notes=notes)
+        )
 
     def figures_key(self, evaluation: Evaluation) -> str:
         """What an evaluation's figures depend on beside its records' scores: the samples that it has, and the

@@ -1,4 +1,6 @@
-"""A comparison as a table for the terminal, in Markdown, LaTeX, HTML and CSV."""
+"""A comparison as a table for the terminal, in Markdown, HTML and CSV; :mod:`evalkit.report.latex` is in
+LaTeX.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +9,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evalkit.core.console import inline
-from evalkit.core.escapes import csv_table, tex
+from evalkit.core.escapes import csv_table
 from evalkit.core.escapes import markdown as md
 from evalkit.report.comparison import Comparison
-from evalkit.report.grid import BEST, SECOND, TableCell, TableRow, breakdown_rows, legend, table_rows
+from evalkit.report.grid import BEST, SECOND, UNRELIABLE, TableCell, TableRow, breakdown_rows, table_rows
 from evalkit.report.html import render
+from evalkit.report.layout import DEFAULT, Layout, arranged, heads
+from evalkit.report.notes import caption, legend, rates_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def terminal(comparison: Comparison, width: int, breakdown: bool = False) -> RenderableType:
+def terminal(
+    comparison: Comparison, width: int, breakdown: bool = False, layout: Layout = DEFAULT
+) -> RenderableType:
     """The table for rich: the best score of a row in bold, the second underlined.
 
     Columns that don't fit into ``width`` characters go into further tables below, with the benchmarks again.
@@ -25,13 +31,36 @@ def terminal(comparison: Comparison, width: int, breakdown: bool = False) -> Ren
     from rich.console import Group
     from rich.text import Text
 
-    names = [each.name for each in comparison.shown()]
-    parts = _pages(names, table_rows(comparison), width, "")
+    comparison = arranged(comparison, layout)
+    names = heads(comparison)
+    rows = table_rows(comparison, layout)
+    parts: list[RenderableType] = []
+    if layout.paper:
+        parts.append(Text(inline(caption(comparison, rows))))
+        # There is no column of categories here.
+        rows = [replace(row, label=f"Overall {row.label}") if row.mean else row for row in rows]
+    parts += _pages(names, rows, width, "")
     if breakdown:
-        for title, found in breakdown_rows(comparison):
+        for title, found in breakdown_rows(comparison, layout):
             parts += _pages(names, found, width, title)
-    notes = Text("\n".join(map(inline, legend(comparison))), style="dim")
+    top, rates = rates_table(comparison, layout)
+    if rates:
+        parts.append(_plain_table(top, rates))
+    notes = Text("\n".join(map(inline, legend(comparison, layout))), style="dim")
     return Group(*(each for part in parts for each in (part, Text(""))), notes)
+
+
+def _plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(inline(cell)) for cell in row))
+    return table
 
 
 def _pages(names: Sequence[str], found: Sequence[TableRow], width: int, title: str) -> list[RenderableType]:
@@ -82,26 +111,39 @@ def _rich(entry: TableCell) -> RenderableType:
     styles = {BEST: "bold", SECOND: "underline"}
     text = Text()
     text.append(entry.score, style=styles.get(entry.rank, ""))
+    if entry.spread:
+        text.append(entry.spread, style="dim")
     if entry.interval:
         text.append(f" {entry.interval}", style="dim")
     if entry.difference:
         text.append(f" {entry.difference}", style="bold" if entry.significant else "dim")
+    for mark in entry.marks:
+        text.append(f" {mark}", style="red" if mark == UNRELIABLE else "dim")
     return text
 
 
 def _plain(entry: TableCell) -> str:
-    return " ".join(part for part in (entry.score, entry.interval, entry.difference) if part)
+    shown = (f"{entry.score}{entry.spread}", entry.interval, entry.difference, *entry.marks)
+    return " ".join(part for part in shown if part)
 
 
-def markdown(comparison: Comparison, breakdown: bool = False) -> str:
+def markdown(comparison: Comparison, breakdown: bool = False, layout: Layout = DEFAULT) -> str:
     """GitHub tables; the best score of a row in bold, the second underlined."""
-    names = [each.name for each in comparison.shown()]
-    parts = [_markdown(names, table_rows(comparison))]
+    comparison = arranged(comparison, layout)
+    names = heads(comparison)
+    rows = table_rows(comparison, layout)
+    parts = [md(caption(comparison, rows))] if layout.paper else []
+    parts.append(_markdown(names, rows))
     if breakdown:
         parts += [
-            f"**{md(title)}**\n\n{_markdown(names, found)}" for title, found in breakdown_rows(comparison)
+            f"**{md(title)}**\n\n{_markdown(names, found)}"
+            for title, found in breakdown_rows(comparison, layout)
         ]
-    notes = "\n".join(f"- {md(note)}" for note in legend(comparison))
+    top, rates = rates_table(comparison, layout)
+    if rates:
+        lines = [_bar(map(md, top)), "|---" * len(top) + "|", *(_bar(map(md, row)) for row in rates)]
+        parts.append("\n".join(lines))
+    notes = "\n".join(f"- {md(note)}" for note in legend(comparison, layout))
     return "\n\n".join([*parts, notes])
 
 
@@ -120,45 +162,21 @@ def _bar(cells: Iterable[str]) -> str:
 def _marked(entry: TableCell) -> str:
     score = {BEST: f"**{entry.score}**", SECOND: f"<ins>{entry.score}</ins>"}.get(entry.rank, entry.score)
     rest = f" ({entry.interval})" if entry.interval else ""
-    return score + rest + (f" {entry.difference}" if entry.difference else "")
+    marks = "".join(f" {mark}" for mark in entry.marks)
+    return score + entry.spread + rest + (f" {entry.difference}" if entry.difference else "") + marks
 
 
-def latex(comparison: Comparison) -> str:
-    r"""A ``booktabs`` table to paste: best in bold, second underlined, differences as subscripts.
-
-    It needs ``\usepackage{booktabs}`` and nothing else.
-    """
-    names = [tex(each.name) for each in comparison.shown()]
-    rows = [
-        rf"\begin{{tabular}}{{ll{'r' * len(names)}}}",
-        r"\toprule",
-        " & ".join(["Type", "Benchmark", *names]) + r" \\",
-    ]
-    category = None
-    for line in table_rows(comparison):
-        if line.category != category:
-            rows.append(r"\midrule")
-        shown = line.category.capitalize() if line.category != category else ""
-        category = line.category
-        label = rf"\textit{{{tex(line.label)}}}" if line.mean else tex(line.label)
-        rows.append(" & ".join([shown, label, *map(_tex_entry, line.entries)]) + r" \\")
-    rows += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([*(f"% {inline(note)}" for note in legend(comparison)), *rows])
-
-
-def _tex_entry(entry: TableCell) -> str:
-    score = tex(entry.score)
-    score = {BEST: rf"\textbf{{{score}}}", SECOND: rf"\underline{{{score}}}"}.get(entry.rank, score)
-    return score + (f"$_{{{entry.difference}}}$" if entry.difference else "")
-
-
-def html(comparison: Comparison, breakdown: bool = False) -> str:
+def html(comparison: Comparison, breakdown: bool = False, layout: Layout = DEFAULT) -> str:
     """Tables as an HTML fragment; the best score of a row in bold, the second underlined."""
+    comparison = arranged(comparison, layout)
+    rows = table_rows(comparison, layout)
     return render(
         "tables.html",
-        names=[each.name for each in comparison.shown()],
-        tables=[("", table_rows(comparison)), *(breakdown_rows(comparison) if breakdown else ())],
-        notes=legend(comparison),
+        names=heads(comparison),
+        caption=caption(comparison, rows) if layout.paper else "",
+        tables=[("", rows), *(breakdown_rows(comparison, layout) if breakdown else ())],
+        rates=rates_table(comparison, layout),
+        notes=legend(comparison, layout),
         best=BEST,
         second=SECOND,
     )
@@ -176,6 +194,7 @@ def csv(comparison: Comparison) -> str:
                 continue
             start = {
                 "arm": arm.name,
+                "system": arm.system or arm.name,
                 "model": arm.model,
                 "rope": arm.rope,
                 **({"trained_with": arm.trained_with} if arm.trained_with else {}),

@@ -33,11 +33,16 @@ def split_variants(text: str) -> list[str]:
     ['vanilla', 'mrope-i(allocation=[24,20,20],temporal_stride=2)', 'mrope']
     >>> split_variants("mrope, position=grid, frequency=chunk, position=reset,frequency=heads")
     ['mrope', 'position=grid,frequency=chunk', 'position=reset,frequency=heads']
+    >>> split_variants("A label=position=grid,frequency=chunk=/ckpts/a,mrope=/ckpts/b")
+    ['A label=position=grid,frequency=chunk=/ckpts/a', 'mrope=/ckpts/b']
     """
     items: list[list[str]] = []
     open_keys: set[str] = set()
     for item in split_list(text):
-        key = item.partition("=")[0].strip()
+        first, _, rest = item.partition("=")
+        second, equals, _ = rest.partition("=")
+        # Before a composition may be a label.
+        key = second.strip() if equals and second.strip() in PART_KEYS else first.strip()
         if key in PART_KEYS and open_keys and key not in open_keys:
             items[-1].append(item)
             open_keys.add(key)

@@ -25,7 +25,7 @@ from evalkit.store import Inputs, Invocation, RunDir
 # The files that make a folder a checkpoint.
 _CHECKPOINT_MARKERS = {"config.json", "adapter_config.json"}
 # Options that change no answer.
-_IGNORED_OPTIONS = {"wait", "output"}
+_IGNORED_OPTIONS = {"wait", "output", "labels"}
 
 
 def reuse_finished(run: RunDir, invocation: Invocation) -> RunResult | None:
@@ -47,7 +47,11 @@ def reuse_finished(run: RunDir, invocation: Invocation) -> RunResult | None:
 def _earlier(run: RunDir, spec: RunSpec) -> RunResult | None:
     if not run.begun or not run.views_are_current():
         return None
-    for entry in reversed(run.manifest().invocations):
+    commands = run.manifest().invocations
+    labels = next((entry.spec.labels for entry in reversed(commands) if entry.spec.labels), {})
+    if spec.labels and spec.labels != labels:  # the manifest is to have these
+        return None
+    for entry in reversed(commands):
         if entry.status == "complete" and entry.inputs is not None and _same_options(entry.spec, spec):
             if entry.inputs.digest != _digest(entry.inputs.paths):
                 return None

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evalkit.config.labels import labels_by_system
 from evalkit.config.run_spec import RunSpec
 from evalkit.core import provenance
 from evalkit.core.errors import DeviceLost, EvalkitError, RunGone
@@ -37,6 +38,7 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
     """
     path = spec.run_path()
     spec = with_all_steps(spec)
+    labels_by_system(spec)  # a label that fits no system shows before anything is loaded
     run = RunDir.create(path)
     if run.begun:
         scoring_of(spec, run.manifest())

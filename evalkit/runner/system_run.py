@@ -8,7 +8,8 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from evalkit.config.run_spec import RunSpec
+from evalkit.config.labels import labels_by_system
+from evalkit.config.run_spec import RunSpec, SystemSpec
 from evalkit.core.console import scrub
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.core.task import Task
@@ -251,10 +252,14 @@ class SystemRun:
     ) -> _Registration:
         """The manifest with systems and their evaluations; nothing else is changed."""
         draft = _Registration(manifest.with_scoring(scoring_of(self.spec, manifest)), self.invocation)
+        labels = labels_by_system(self.spec)
         for system, own in zip(systems, plans, strict=True):
             entry = self._system_entry(system.model_info, draft)
             if entry.arm not in {each.arm for each in draft.manifest.arms}:
                 draft.manifest = draft.manifest.with_systems([entry])
+            label = labels.get(SystemSpec(system.spec.model, system.spec.rope))
+            if label:
+                draft.manifest = draft.manifest.with_label(entry.arm, scrub(label))
             draft.entries.append(entry)
             self._add_evaluations(draft, entry.arm, own)
         return draft

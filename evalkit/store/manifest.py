@@ -42,10 +42,11 @@ class ManifestModel(BaseModel):
 
 
 class SystemEntry(ManifestModel):
-    """A model with a RoPE variant under one name. ``identity`` names everything that can change its answers;
-    ``fingerprint`` is the hash over that. ``revision`` is the hub commit that was loaded, ``notes`` what a
-    reader must know of the checkpoint, such as generation settings that are ignored. ``trained_with`` is the
-    variant that the checkpoint's config names, if it is another than ``rope``.
+    """A model with a RoPE variant under one name, and under a ``label`` in tables if it was given one.
+    ``identity`` names everything that can change its answers; ``fingerprint`` is the hash over that.
+    ``revision`` is the hub commit that was loaded, ``notes`` what a reader must know of the checkpoint, such
+    as generation settings that are ignored. ``trained_with`` is the variant that the checkpoint's config
+    names, if it is another than ``rope``.
     """
 
     arm: Typed
@@ -58,6 +59,7 @@ class SystemEntry(ManifestModel):
     revision: str | None = None
     notes: tuple[Typed, ...] = ()
     trained_with: Typed | None = None
+    label: Typed = ""
 
 
 class TaskEntry(ManifestModel):
@@ -277,6 +279,11 @@ class Manifest(ManifestModel):
     def with_systems(self, arms: Iterable[SystemEntry]) -> Manifest:
         """Add systems."""
         return self._with(arms=(*self.arms, *arms))
+
+    def with_label(self, name: str, label: str) -> Manifest:
+        """Give a system a label; it is for display alone, and the last one counts."""
+        arms = (each.model_copy(update={"label": label}) if each.arm == name else each for each in self.arms)
+        return self._with(arms=tuple(arms))
 
     def with_invocation(self, entry: Invocation) -> Manifest:
         """Add an invocation, or replace what it wrote of itself before."""

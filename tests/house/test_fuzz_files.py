@@ -96,7 +96,8 @@ MANIFEST = Manifest(
     arms=(SystemEntry(arm="a@mrope", model="a", rope="mrope", family="f", fingerprint="0", box_space="abs"),),
 )
 ROW = dict.fromkeys(FIXED, "0.5") | {
-    "schema": "2", "model": "a", "rope": "mrope", "fingerprint": "f" * 8, "protocol": "full", "n": "3",
+    "schema": "3", "label": "", "model": "a", "rope": "mrope", "fingerprint": "f" * 8, "protocol": "full",
+    "n": "3",
     "evalkit": "0.1.0", "date": "2026-01-01", "revisions": '{"doc": "main"}', "doc": "0.5",
     "tasks": json.dumps({"doc": {"category": "image", "row": "doc", "metric": "anls", "range": [0.0, 1.0],
                                  "n": 3, "expected": 3}}),

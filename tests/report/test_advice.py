@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,7 +31,10 @@ COLUMNS = [
 
 
 def advice(
-    scores: dict[str, dict[str, Sequence[float]]], weights: dict[str, float] | None = None, cluster: int = 1
+    scores: dict[str, dict[str, Sequence[float]]],
+    weights: dict[str, float] | None = None,
+    cluster: int = 1,
+    members: dict[str, list[str]] | None = None,
 ) -> Advice:
     """``scores`` maps arm and task to what each sample scored."""
     columns = [column for column in COLUMNS if column.task in next(iter(scores.values()))]
@@ -51,7 +55,7 @@ def advice(
         for arm, tasks in records.items()
     }
     arms = [Arm(arm, "m", arm, "f", "x", "run") for arm in scores]
-    return advise(Comparison(arms, columns, cells), records, lambda arm, task: Anls(), weights)
+    return advise(Comparison(arms, columns, cells), records, lambda arm, task: Anls(), weights, members)
 
 
 def drawn(share: float, seed: int, count: int = 300) -> list[float]:
@@ -71,7 +75,8 @@ def test_weights_decide() -> None:
         "charts": {"docs": drawn(0.9, 2), "clip": drawn(0.3, 3)},
         "videos": {"docs": drawn(0.3, 2), "clip": drawn(0.9, 3)},
     }
-    assert advice(scores, {"docs": 1}).ranked[0].arm == "charts"
+    assert advice(scores, {"docs": 2}).ranked[0].arm == "charts"
+    assert advice(scores, {"video": 2}).ranked[0].arm == "videos"
     assert advice(scores, {"video": 3, "image": 1}).ranked[0].arm == "videos"
     assert advice(scores, {"docs": 0, "clip": 1}).ranked[0].arm == "videos"
 
@@ -114,15 +119,69 @@ def test_probabilities_add_up(shares: list[float], seed: int) -> None:
 
 
 def test_weights_without_any_are_the_paper_s_overall_mean() -> None:
-    assert resolve_weights(COLUMNS, None) == pytest.approx(
-        {"mmbench_en_dev": 0.125, "mmbench_cn_dev": 0.125, "docs": 0.25, "clip": 0.5}
-    )
-    assert resolve_weights(COLUMNS, {"mmbench*": 3, "clip": 1}) == pytest.approx(
-        {"mmbench_en_dev": 0.375, "mmbench_cn_dev": 0.375, "clip": 0.25}
-    )
+    plain = {"mmbench_en_dev": 0.125, "mmbench_cn_dev": 0.125, "docs": 0.25, "clip": 0.5}
+    assert resolve_weights(COLUMNS, None) == pytest.approx(plain)
+    assert resolve_weights(COLUMNS, {}) == pytest.approx(plain)
 
 
-@pytest.mark.parametrize("weights", [{"dosc": 1.0}, {"docs": 0.0}, {"docs": -1.0, "clip": 3.0}, {}])
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ({"video": 2}, {"mmbench_en_dev": 1 / 12, "mmbench_cn_dev": 1 / 12, "docs": 1 / 6, "clip": 2 / 3}),
+        ({"docs": 0}, {"mmbench_en_dev": 1 / 6, "mmbench_cn_dev": 1 / 6, "docs": 0, "clip": 2 / 3}),
+        ({"mmbench*": 3}, {"mmbench_en_dev": 0.25, "mmbench_cn_dev": 0.25, "docs": 1 / 6, "clip": 1 / 3}),
+        ({"*": 0, "docs": 1}, {"mmbench_en_dev": 0, "mmbench_cn_dev": 0, "docs": 1, "clip": 0}),
+        ({"image": 0, "docs": 1}, {"mmbench_en_dev": 0, "mmbench_cn_dev": 0, "docs": 1 / 3, "clip": 2 / 3}),
+    ],
+)
+def test_what_is_not_named_counts_1(weights: dict[str, float], expected: dict[str, float]) -> None:
+    assert resolve_weights(COLUMNS, weights) == pytest.approx(expected)
+
+
+@given(
+    weights=st.dictionaries(
+        st.sampled_from(["image", "video", "docs", "clip", "mmbench*"]), st.floats(0.01, 9), max_size=5
+    )
+)
+def test_weights_add_up_and_only_the_named_ones_change(weights: dict[str, float]) -> None:
+    plain, found = resolve_weights(COLUMNS, None), resolve_weights(COLUMNS, weights)
+    assert sum(found.values()) == pytest.approx(1)
+    named = {"image": ("docs", "mmbench_en_dev", "mmbench_cn_dev"), "video": ("clip",), "docs": ("docs",)}
+    named |= {"clip": ("clip",), "mmbench*": ("mmbench_en_dev", "mmbench_cn_dev")}
+    touched = {task for name in weights for task in named[name]}
+    rest = [task for task in plain if task not in touched]
+    for one, two in pairwise(rest):
+        assert found[one] / found[two] == pytest.approx(plain[one] / plain[two])
+
+
+@pytest.mark.parametrize(
+    "weights", [{"dosc": 1.0}, {"*": 0.0}, {"docs": -1.0, "clip": 3.0}, {"mmbench*": 1, "*_dev": 2}]
+)
 def test_bad_weights_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         resolve_weights(COLUMNS, weights)
+
+
+def test_no_probability_of_100_percent_and_its_conditions_are_said() -> None:
+    found = advice({"a": {"docs": [0.0] * 50}, "b": {"docs": [1.0] * 50}})
+    assert found.ranked[0].best == 1
+    said = f"{found.verdict()} {found.conditions()}"
+    assert "more than 99% of 4,000 resamples of samples" in said
+    assert "100%" not in said
+    assert "probability" not in said
+    assert [each.best_text() for each in found.ranked] == [">99%", "<1%"]
+    assert "the checkpoint of every arm: one checkpoint can't separate RoPE from seed" in said
+
+
+def test_seeds_are_resampled_and_few_are_named() -> None:
+    """Each method's seeds differ more than the methods: one seed each would settle it, three don't."""
+    shares = {"a1": 0.5, "a2": 0.8, "a3": 0.65, "b1": 0.55, "b2": 0.85, "b3": 0.7}
+    scores = {arm: {"docs": [float(n < 2000 * share) for n in range(2000)]} for arm, share in shares.items()}
+    alone = advice({arm: scores[arm] for arm in ("a1", "b1")})
+    assert alone.settled
+    found = advice(scores, members={"a": ["a1", "a2", "a3"], "b": ["b1", "b2", "b3"]})
+    assert [each.arm for each in found.ranked] == ["b", "a"]
+    assert [each.score for each in found.ranked] == pytest.approx([0.7, 0.65])
+    assert not found.settled
+    assert "few training seeds (a 3, b 3)" in found.conditions()
+    assert "resamples of training seeds and samples" in found.verdict()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -33,6 +34,8 @@ from evalkit.report.comparability import (
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.differences import find_arm, pairs, with_differences
 from evalkit.report.intervals import interval
+from evalkit.report.latex import latex
+from evalkit.report.notes import footnotes
 from evalkit.store import Record, Scoring, TaskEntry
 
 IMAGE = MediaInfo("image", "ab12", (640, 480), (644, 476), 391)
@@ -179,9 +182,10 @@ def test_the_terminal_shows_scores_intervals_means_and_footnotes() -> None:
         "mean of categories",
     ):
         assert shown in text, text
-    assert "tiny@mrope-i doc: 3 of 4 samples have a score" in text
-    assert "tiny@mrope-i doc: 1 error of 4" in text
-    assert "tiny@mrope-i clip: not run" in text
+    assert "tiny@mrope-i: samples without a score: doc 1 of 4" in text
+    assert "tiny@mrope-i: not run: clip" in text
+    assert re.search(r"share of answers\s+error\s", text)
+    assert re.search(r"tiny@mrope-i\s+16.7% \(doc 25.0%\)", text)
     assert "95% intervals" in text
 
 
@@ -192,10 +196,10 @@ def test_names_are_never_read_as_markup() -> None:
 
 def test_markdown_has_the_paper_s_rows_best_in_bold_and_second_underlined() -> None:
     text = tables.markdown(two_arms())
-    rows = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [line for line in text.partition("\n\n")[0].splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in rows}) == 1
     assert rows[0] == "| benchmark | tiny@mrope | tiny@mrope-i |"
-    assert rows[2] == "| image: doc | **75.0** (30.1–95.4) | <ins>33.3*</ins> (6.1–79.2) |"
+    assert rows[2] == "| image: doc | **75.0** (30.1–95.4) (n = 4) | <ins>33.3*</ins> (6.1–79.2) (n = 3) |"
     assert [row.split("|")[1].strip() for row in rows[2:]] == [
         "image: doc",
         "image: chart",
@@ -211,12 +215,12 @@ def test_latex_can_be_pasted() -> None:
     table = two_arms()
     arms = [replace(arm, name=f"{arm.name}_100%") for arm in table.arms]
     cells = {f"{name}_100%": found for name, found in table.cells.items()}
-    text = tables.latex(replace(table, arms=arms, cells=cells))
+    text = latex(replace(table, arms=arms, cells=cells))
     body = [line for line in text.splitlines() if not line.startswith("%")]
     assert body[0] == r"\begin{tabular}{llrr}"
     assert body[-2:] == [r"\bottomrule", r"\end{tabular}"]
     assert r"tiny@mrope\_100\%" in body[2]
-    assert r"Image & doc & \textbf{75.0} & \underline{33.3*} \\" in body
+    assert r"Image & doc & \textbf{75.0} (n = 4) & \underline{33.3*} (n = 3) \\" in body
     rows = [line for line in body if line.endswith(r"\\")]
     assert {line.count(" & ") for line in rows} == {3}
     assert text.count("{") == text.count("}")
@@ -271,7 +275,7 @@ def test_differences_to_a_baseline() -> None:
     assert "differences are to tiny@mrope" in shown
     assert "smallest difference that 80%" in shown
     assert f"{100 * gain:+.1f}*" in tables.markdown(found)
-    assert f"$_{{{100 * gain:+.1f}*}}$" in tables.latex(found)
+    assert f"$_{{{100 * gain:+.1f}*}}$" in latex(found)
     row = next(row for row in csv.DictReader(io.StringIO(tables.csv(found))) if row["arm"] == "tiny@mrope-i")
     assert float(row["difference"]) == pytest.approx(gain)
     stored = found.to_json()
@@ -392,8 +396,10 @@ def test_an_official_draw_stands_beside_ours() -> None:
     assert cells[0].figures == cells[1].figures  # the official script's own seed
     assert cells[2].figures == cells[3].figures
     assert cells[0].figures["official_acc"] > 0.5
-    notes = comparison(**{"a@mrope": {"doc": cells[1]}}).footnotes()
-    assert any(f"official_acc {100 * cells[1].figures['official_acc']:.1f}" in note for note in notes)
+    notes = footnotes(comparison(**{"a@mrope": {"doc": cells[1]}}))
+    assert any(
+        f"official_acc: a@mrope {100 * cells[1].figures['official_acc']:.1f}" in note for note in notes
+    )
 
 
 def test_a_figure_over_questions_has_an_interval_over_questions() -> None:

@@ -24,6 +24,7 @@ from evalkit.metrics.base import Score
 from evalkit.report import tables
 from evalkit.report.aggregate import BenchmarkColumn, make_cell
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.latex import latex
 from evalkit.report.leaderboard.check import unsupported
 from evalkit.report.leaderboard.table import LeaderboardSource, leaderboard_rows, read, write
 from evalkit.store import Record
@@ -89,7 +90,7 @@ def test_bare_addresses_are_no_links_in_markdown() -> None:
 
 
 def test_latex_holds_no_command_of_a_name(hostile: Comparison) -> None:
-    text = tables.latex(hostile)
+    text = latex(hostile)
     own = ("toprule", "midrule", "bottomrule", "begin", "end", "textit", "textbf", "underline")
     named = ("textbackslash", "textasciitilde", "textasciicircum", "textless", "textgreater", "textbar")
     body = [line for line in text.splitlines() if not line.startswith("% ")]

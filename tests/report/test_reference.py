@@ -14,6 +14,7 @@ from evalkit.core.registry import PAPER_ROWS
 from evalkit.core.types import Category
 from evalkit.report.aggregate import BenchmarkColumn, Cell, Estimate
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.notes import footnotes
 from evalkit.report.reference import load_reference, with_reference
 
 TABLE2 = load_reference("paper-qwen2.5-vl-7b")
@@ -52,15 +53,15 @@ def test_a_variant_meets_its_row_of_the_paper() -> None:
         "paper MRoPE-I": {"MMStar": 51.13, "AI2D": 75.36},
     }
     assert [each.beside for each in found.published] == [("b",), ("a",)]
-    assert not any("†" in note for note in found.footnotes())
+    assert not any("†" in note for note in footnotes(found))
     assert not any(each.marked for each in found.published)
 
 
 def test_what_the_paper_has_not_is_named() -> None:
     found = beside(comparison({"a": "grape", "b": "hope"}, [column("MMStar"), column("pope")]))
     assert [each.name for each in found.published] == ["paper HoPE"]
-    assert "a: its variant is not in arXiv 2510.23095v3, Table 2" in found.footnotes()
-    assert "not in arXiv 2510.23095v3, Table 2: pope" in found.footnotes()
+    assert "a: its variant is not in arXiv 2510.23095v3, Table 2" in footnotes(found)
+    assert "not in arXiv 2510.23095v3, Table 2: pope" in footnotes(found)
     assert found.published[0].means["image"] is None
 
 
@@ -84,7 +85,7 @@ def test_each_difference_is_marked_and_said(change: dict[str, str], note: str) -
     )
     found = beside(made, size=int(change.get("size", 100)))
     assert found.published[0].marked == {row}
-    (said,) = [text for text in found.footnotes() if note in text]
+    (said,) = [text for text in footnotes(found) if note in text]
     assert said.startswith("†")
 
 
@@ -92,7 +93,7 @@ def test_options_chosen_by_logits_are_a_difference() -> None:
     asked = replace(column("MMStar"), metric="acc by option logits")
     found = beside(comparison({"a": "mrope-i"}, [asked, column("AI2D")]))
     assert found.published[0].marked == {"MMStar"}
-    assert "† mmstar is scored by option logits, which the paper doesn't state" in found.footnotes()
+    assert "† mmstar is scored by option logits, which the paper doesn't state" in footnotes(found)
 
 
 def test_an_unknown_size_is_no_difference() -> None:
@@ -122,7 +123,7 @@ def test_ablations_match_by_the_whole_variant() -> None:
 def test_without_a_reference_nothing_changes() -> None:
     made = comparison({"a": "mrope"}, [column("DocVQA")])
     assert "published" not in made.to_json()
-    assert made.footnotes() == []
+    assert footnotes(made) == []
 
 
 def test_an_unknown_name_is_a_usage_error_that_lists_them() -> None:
@@ -136,7 +137,7 @@ def test_two_tasks_make_one_row_of_the_paper() -> None:
     columns = [column("MMBench_avg", "mmbench_en_dev"), column("MMBench_avg", "mmbench_cn_dev")]
     found = beside(comparison({"a": "mhrope"}, columns))
     assert found.published[0].values == {"MMBench_avg": 75.04}
-    assert not any("one of 2" in text for text in found.footnotes())
+    assert not any("one of 2" in text for text in footnotes(found))
 
 
 def test_json_has_the_published_rows_and_what_differs() -> None:

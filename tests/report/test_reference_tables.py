@@ -11,6 +11,7 @@ from test_reference import beside, column, comparison
 
 from evalkit.report import grid, tables
 from evalkit.report.aggregate import Estimate
+from evalkit.report.notes import footnotes
 
 
 def test_a_published_row_stands_once_below_all_of_its_arms() -> None:
@@ -24,7 +25,7 @@ def test_a_row_that_is_the_mean_of_two_tasks_stands_below_their_mean() -> None:
     shown = {line.label: [entry.score for entry in line.entries] for line in grid.table_rows(beside(made))}
     assert shown["mmbench_en_dev"][1] == shown["mmbench_cn_dev"][1] == "–"
     assert shown["MMBench_avg"][1] == "75.04†"
-    assert not any("one of 2" in text for text in beside(made).footnotes())
+    assert not any("one of 2" in text for text in footnotes(beside(made)))
 
 
 def test_every_form_shows_it() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from evalkit.cli.run import read_spec
-from evalkit.config.run_spec import RunSpec, SystemSpec, load_config, split_list, split_model_option
+from evalkit.config.model_option import split_model_option
+from evalkit.config.run_spec import RunSpec, SystemSpec, load_config, split_list
 from evalkit.core.errors import UsageError
 
 

@@ -37,7 +37,8 @@ def export(results: Results, output: Path, arm: str | None = None, task: str | N
             f"the run has {len(chosen)} results: {names}",
             "give a folder, or choose with `--arm` and `--task`",
         )
-    cells = results.comparison().cells
+    table = results.comparison()
+    cells = {arm.system: table.cells[arm.name] for arm in table.arms}
     written = []
     for evaluation in chosen:
         path = output if single else output / f"{_file_name(evaluation)}.eval"

@@ -6,7 +6,8 @@ import glob
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from evalkit.config.run_spec import RunSpec, split_model_option
+from evalkit.config.model_option import split_model_option
+from evalkit.config.run_spec import RunSpec
 from evalkit.core.errors import EvalkitError, UsageError
 from evalkit.models.checkpoints.folder_kind import describe_folder, natural
 
@@ -31,9 +32,19 @@ def with_all_steps(spec: RunSpec) -> RunSpec:
     """
     if not any(map(is_pattern, spec.models)):
         return spec
-    found = [each for model in spec.models for each in (_steps(model) if is_pattern(model) else [model])]
+    found = {model: _steps(model) if is_pattern(model) else [model] for model in spec.models}
+    labels = dict(spec.labels)
+    for model in labels.keys() & found.keys():
+        if len(found[model]) > 1:
+            raise UsageError(
+                f"label `{labels[model]}` of `{model}`",
+                f"it would be that of {len(found[model])} checkpoints",
+                "give each its own, or none: their names tell the steps",
+            )
+        labels[found[model][0]] = labels.pop(model)
     # No validation again: it would take a comma in a folder's name for two names.
-    return spec.model_copy(update={"models": tuple(found)})
+    models = tuple(each for model in spec.models for each in found[model])
+    return spec.model_copy(update={"models": models, "labels": labels})
 
 
 def with_shell_expanded(models: Sequence[str], more: Iterable[str]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def leaderboard_page(target: Path) -> str:
     lines = [
         TableRow(
             row["protocol"],
-            f"{row['model']}@{row['rope']}\n{row['fingerprint'][:8]} · {row['date']}",
+            f"{row['label'] or row['model']}@{row['rope']}\n{row['fingerprint'][:8]} · {row['date']}",
             entries,
         )
         for row, entries in zip(rows, _entries(rows, tasks), strict=True)
@@ -58,29 +58,49 @@ def _facts(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _entries(rows: Sequence[dict[str, Any]], tasks: Sequence[str]) -> list[tuple[TableCell, ...]]:
-    """Scores as text, ranked among the rows of one protocol, means among those of the same benchmarks."""
+    """Scores as text, ranked among the rows of one protocol, means among those of the same benchmarks. Where
+    the rows of a column are over different numbers of samples, each says over how many.
+    """
     found: list[list[TableCell]] = [[] for _ in rows]
     for name in (*_MEANS, *tasks):
         rivals: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for place, row in enumerate(rows):
             same = sorted(json.loads(row["tasks"])) if name in _MEANS else ()
             rivals[row["protocol"], *same].append(place)
+        counts = {row["n"] if name in _MEANS else _n(row, name) for row in rows if not math.isnan(row[name])}
         for places in rivals.values():
-            for place, rank in zip(places, ranks_of([rows[place][name] for place in places]), strict=True):
-                found[place].append(TableCell(_text(rows[place], name), rank=rank))
+            values = [math.nan if _unreliable(rows[place], name) else rows[place][name] for place in places]
+            for place, rank in zip(places, ranks_of(values), strict=True):
+                found[place].append(_cell(rows[place], name, rank, len(counts) > 1))
     return [tuple(entries) for entries in found]
 
 
-def _text(row: dict[str, Any], name: str) -> str:
+def _cell(row: dict[str, Any], name: str, rank: int, counted: bool) -> TableCell:
     """A score as text, fractions out of 100; ``*``: some samples have no score."""
     value = row[name]
     if math.isnan(value):
-        return MISSING
+        return TableCell(MISSING)
     described = json.loads(row["tasks"]).get(name)
     fraction = described is None or described["range"] == [0.0, 1.0]
     missing = described is not None and described["n"] != described["expected"]
-    text = f"{value * (100 if fraction else 1):.1f}{'*' if missing else ''}"
-    return f"{text} {UNRELIABLE}" if described and described.get("unreliable") else text
+    shown = value * (100 if fraction else 1)
+    n = row["n"] if name in _MEANS else _n(row, name)
+    marks = [f"(n = {n})"] if counted else []
+    marks += [UNRELIABLE] if _unreliable(row, name) else []
+    return TableCell(f"{shown:.1f}{'*' if missing else ''}", rank=rank, value=shown, marks=tuple(marks))
+
+
+def _n(row: dict[str, Any], task: str) -> int:
+    return int(json.loads(row["tasks"])[task]["n"])
+
+
+def _unreliable(row: dict[str, Any], name: str) -> bool:
+    """Whether a score is unreliable, or a mean rests on one that is."""
+    described = json.loads(row["tasks"])
+    return any(
+        bool(found.get("unreliable")) and name in (task, found["category"], "overall")
+        for task, found in described.items()
+    )
 
 
 def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -91,7 +111,8 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
         "bold and underlined are the best and the second of one protocol (means: with the same benchmarks)",
         "rows of different protocols were asked different samples, or otherwise",
         "* some samples have no score",
-        f"{UNRELIABLE}: too many answers were cut off, unreadable or repeating",
+        f"{UNRELIABLE}: too many answers were cut off, unreadable or repeating; also a mean of such a score",
+        "n: samples with a score, where the rows of a column differ in them",
         "a mean is over the row's own benchmarks, and empty where one of them is incomplete",
         "metric: " + ", ".join(f"{task} {metric}" for task, metric in sorted(metrics.items())),
     ]

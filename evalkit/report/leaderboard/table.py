@@ -1,7 +1,7 @@
 """The leaderboard CSV: one row per model, variant and protocol, updated in place.
 
 Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``protocol``, ``n``,
-``evalkit``, ``date``, ``revisions``, ``tasks``, the means ``image``, ``video``, ``grounding``,
+``label``, ``evalkit``, ``date``, ``revisions``, ``tasks``, the means ``image``, ``video``, ``grounding``,
 ``overall``, then every task's primary score at full precision, sorted by name. Missing values are
 empty. ``docs/leaderboard.md`` describes them.
 
@@ -16,7 +16,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -37,9 +37,9 @@ from evalkit.store import Evaluation, exclusive
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 2  # of columns; raise it when their meaning changes
+SCHEMA = 3  # of columns; raise it when their meaning changes. Schema 2 had no labels.
 KEY = ("model", "rope", "fingerprint", "protocol")
-TEXTS = (*KEY, "evalkit", "date", "revisions", "tasks")
+TEXTS = (*KEY, "label", "evalkit", "date", "revisions", "tasks")
 _NUMBER = re.compile(r"(-?\d+(\.\d*)?(e[+-]?\d+)?)?", re.ASCII)
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 FIXED = ("schema", *KEY, "n", *TEXTS[len(KEY) :], *CATEGORIES, "overall")
@@ -79,6 +79,35 @@ def leaderboard_sources(results: Results) -> list[LeaderboardSource]:
                 revisions={each.task.name: each.task.dataset.get("revision", "") for each in evaluations},
             )
         )
+    return found
+
+
+def with_given_labels(
+    sources: Sequence[LeaderboardSource], labels: Mapping[str, str]
+) -> list[LeaderboardSource]:
+    """The sources with labels over those of their runs, by a checkpoint's name, variant or model.
+
+    Raises:
+        UsageError: a name is that of none, or of several checkpoints.
+    """
+    found = list(sources)
+    for name, label in labels.items():
+        places = [
+            place
+            for place, source in enumerate(found)
+            if any(name in (arm.system, arm.name, arm.rope, arm.model) for arm in source.comparison.arms)
+        ]
+        owners = {arm.fingerprint for place in places for arm in found[place].comparison.arms}
+        if len(owners) != 1:
+            known = dict.fromkeys(arm.system for source in found for arm in source.comparison.arms)
+            why = "several checkpoints go" if owners else "none goes"
+            raise UsageError(
+                f"label of `{name}`", f"{why} by that name; there are {', '.join(known)}", "name one of them"
+            )
+        for place in places:
+            table = found[place].comparison
+            arms = [replace(arm, label=label) for arm in table.arms]
+            found[place] = replace(found[place], comparison=replace(table, arms=arms))
     return found
 
 
@@ -131,6 +160,8 @@ def read(target: Path) -> pd.DataFrame:
         raise of_file(f"leaderboard `{target}`", error, "give a readable CSV file") from None
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}`", str(error), "give another file, or delete it") from None
+    if "label" not in table.columns and "schema" in table.columns and (table["schema"] == "2").all():
+        table["schema"], table["label"] = str(SCHEMA), ""
     if not set(FIXED) <= set(table.columns) or (table["schema"] != str(SCHEMA)).any():
         raise UsageError(
             f"leaderboard `{target}` has another schema",
@@ -249,6 +280,7 @@ def _row(source: LeaderboardSource, arm: Arm) -> dict[str, Any]:
         "rope": arm.rope,
         "fingerprint": arm.fingerprint,
         "protocol": source.protocol,
+        "label": arm.label,
         "evalkit": source.version,
         "date": source.date,
         "revisions": _json({task: source.revisions.get(task, "") for task in described}),
@@ -265,7 +297,10 @@ def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     was, now = json.loads(old["revisions"]), json.loads(new["revisions"])
     revisions = {task: (now if task in taken else was)[task] for task in (*kept, *taken)}
     scores = {task: old.get(task) for task in kept}
-    return with_means({**new, **scores, "revisions": _json(revisions), "tasks": _json({**kept, **taken})})
+    label = new["label"] or old["label"]
+    return with_means(
+        {**new, "label": label, **scores, "revisions": _json(revisions), "tasks": _json({**kept, **taken})}
+    )
 
 
 def with_means(row: Mapping[str, Any]) -> dict[str, Any]:
