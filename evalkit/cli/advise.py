@@ -9,6 +9,7 @@ import click
 
 from evalkit.cli.layout import columns, show
 from evalkit.cli.options import json_option
+from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 from evalkit.core.errors import UsageError
 from evalkit.core.strict_json import to_json
@@ -30,7 +31,8 @@ def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bo
     from evalkit.api import advise
 
     chosen = dict(map(_weight, weights)) or None
-    found = advise(*runs, weights=chosen, allow_mismatch=allow_mismatch)
+    with steps_shown():
+        found = advise(*runs, weights=chosen, allow_mismatch=allow_mismatch)
     if as_json:
         say(to_json({**asdict(found), "verdict": found.verdict()}))
         return 0

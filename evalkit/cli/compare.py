@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from evalkit.cli.options import json_option
+from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 from evalkit.core.strict_json import to_json
 
@@ -41,7 +42,8 @@ def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool, *
     from evalkit.api import compare
     from evalkit.report import tables
 
-    comparison = compare(*runs, **options)
+    with steps_shown():
+        comparison = compare(*runs, **options)
     if as_json:
         say(to_json(comparison.to_json()))
     elif form == "terminal":

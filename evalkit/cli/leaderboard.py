@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 from evalkit.core.errors import ExitCode
 
@@ -35,7 +36,8 @@ def update_command(runs: tuple[Path, ...], target: Path, page: Path | None) -> i
     """Write the runs' arms into a leaderboard CSV; rows that are there already are updated."""
     from evalkit.api import leaderboard
 
-    rows = leaderboard(runs, target, page)
+    with steps_shown():
+        rows = leaderboard(runs, target, page)
     say(f"{target}: {rows} rows")
     return ExitCode.OK
 

@@ -17,6 +17,7 @@ from evalkit.report.comparison import Comparison
 from evalkit.report.differences import FindMetric, RecordsByTask, pairs
 from evalkit.report.intervals import LEVEL, normal_quantile
 from evalkit.report.paired import POWER
+from evalkit.report.steps import counted
 from evalkit.store.records_table import ScoreRow, score_rows
 
 RESAMPLES = 4000
@@ -89,7 +90,7 @@ def advise(
     generator = np.random.default_rng(_SEED)
     total: Floats = np.zeros((RESAMPLES, len(arms)))
     scores: Floats = np.zeros(len(arms))
-    for column in comparison.columns:
+    for column in counted(comparison.columns, "resampling benchmark"):
         weight = chosen.get(column.task, 0.0)
         if weight == 0:
             continue

@@ -22,6 +22,7 @@ from evalkit.report.comparability import (
 )
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.results import RecordsByTask, Results, open_run
+from evalkit.report.steps import counted
 from evalkit.store import RunDir
 from evalkit.store.records_table import sample_ids
 
@@ -81,7 +82,7 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     runs = list({path.resolve(): path for path in map(Path, paths)}.values())
     names = run_names(runs)
     metrics: dict[tuple[str, tuple[str, ...]], Metric] = {}
-    parts = [replace(open_run(RunDir.open(path)), metrics=metrics) for path in runs]
+    parts = [replace(open_run(RunDir.open(path)), metrics=metrics) for path in counted(runs, "reading run")]
     arms: list[Arm] = []
     records: dict[str, RecordsByTask] = {}
     origin: dict[str, tuple[Results, str]] = {}

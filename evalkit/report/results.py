@@ -11,6 +11,7 @@ from evalkit.core.registry import load_task
 from evalkit.metrics.base import Answer, Metric, Score, Scored
 from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, file_figures, make_cell
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.steps import counted
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
 from evalkit.store.records_table import StoredRecords
 
@@ -130,7 +131,7 @@ class Results:
                 for task, evaluation in self._of(arm.name)
                 if task in columns
             }
-            for arm in self.arms(run)
+            for arm in counted(self.arms(run), "adding up the scores of system")
         }
         notes = [note for arm in self.arms(run) for note in self.import_notes(arm.name, arm.name)]
         return Comparison(self.arms(run or self.run.name), list(columns.values()), cells, notes=notes)
