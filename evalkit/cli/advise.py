@@ -10,6 +10,7 @@ import click
 
 from evalkit.cli.layout import columns, show
 from evalkit.cli.options import group_by_option, json_option, label_option
+from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 from evalkit.core.errors import UsageError
 from evalkit.core.strict_json import to_json
@@ -33,7 +34,8 @@ def command(runs: tuple[Path, ...], weights: tuple[str, ...], as_json: bool, **o
     from evalkit.api import advise
 
     chosen = dict(map(_weight, weights)) or None
-    found = advise(*runs, weights=chosen, **options)
+    with steps_shown():
+        found = advise(*runs, weights=chosen, **options)
     if as_json:
         say(to_json({**asdict(found), "verdict": found.verdict(), "conditions": found.conditions()}))
         return 0

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from evalkit.cli.options import group_by_option, json_option, label_option
+from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 from evalkit.core.errors import UsageError
 from evalkit.core.strict_json import to_json
@@ -87,7 +88,8 @@ def command(
     if form == "latex" and intervals is None:
         intervals = False
     layout = Layout.of(preset, digits, intervals)
-    comparison = compare(*runs, **options)
+    with steps_shown():
+        comparison = compare(*runs, **options)
     if as_json:
         say(to_json(comparison.to_json()))
     elif form == "terminal":

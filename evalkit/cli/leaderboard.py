@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from evalkit.cli.options import label_option
+from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 from evalkit.core.errors import ExitCode
 
@@ -37,7 +38,8 @@ def update_command(runs: tuple[Path, ...], target: Path, page: Path | None, labe
     """Write the runs' arms into a leaderboard CSV; rows that are there already are updated."""
     from evalkit.api import leaderboard
 
-    rows = leaderboard(runs, target, page, labels)
+    with steps_shown():
+        rows = leaderboard(runs, target, page, labels)
     say(f"{target}: {rows} rows")
     return ExitCode.OK
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from evalkit.cli.options import label_option, with_data_root
+from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 
 
@@ -36,6 +37,7 @@ def command(runs: tuple[Path, ...], **options: Any) -> int:
     """Write one HTML page that opens without a network: table, plots, and every answer side by side."""
     from evalkit.api import report
 
-    written = report(*runs, **with_data_root(options))
+    with steps_shown():
+        written = report(*runs, **with_data_root(options))
     say(f"{written} ({written.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -25,9 +25,9 @@ from evalkit.core.columns import (
 from evalkit.core.errors import EnvironmentProblem, did_you_mean
 from evalkit.core.task import Row
 from evalkit.data.file_columns import FileColumns, PathTemplates, check_text
+from evalkit.data.hub_access import unreachable
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
-from evalkit.data.hub_access import unreachable
 from evalkit.data.mirror import find_mirror, how_to_get
 from evalkit.data.parquet_limits import BATCH_ROWS, safe_batch_rows
 from evalkit.data.remote import find_repository

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer, Score, TextMetric, text_references
@@ -34,19 +35,23 @@ class Anls(TextMetric):
             ValueError: the reference is neither.
         """
         text = answer.prediction
-        similarity = 1 - min(_distance(accepted, text) for accepted in text_references(answer.reference))
+        known = text_references(answer.reference)
+        similarity = 1 - min(_distance(accepted, text, 1 - self.threshold) for accepted in known)
         return Score(float(similarity) if similarity >= self.threshold else 0.0, parsed=text.strip())
 
 
-def _distance(accepted: str, text: str) -> float:
-    """Edits per character of the longer text, from 0 (equal)."""
+def _distance(accepted: str, text: str, most: float) -> float:
+    """Edits per character of the longer text, from 0 (equal). Of texts further apart than ``most`` it is some
+    number above that: of a text much longer than the reference no distance is computed.
+    """
     from rapidfuzz.distance import Levenshtein
 
     # The official script takes the length of the upper-cased text, which is longer for "ß" or "ﬁ".
     length = max(len(accepted.upper()), len(text.upper()))
     if length == 0:
         return 0.0
-    return float(Levenshtein.distance(_plain(accepted), _plain(text))) / length
+    edits = math.floor(max(0.0, most) * length) + 1  # one more than may count: nothing hangs on rounding
+    return float(Levenshtein.distance(_plain(accepted), _plain(text), score_cutoff=edits)) / length
 
 
 def _plain(text: str) -> str:

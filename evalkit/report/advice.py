@@ -21,6 +21,7 @@ from evalkit.report.intervals import LEVEL, normal_quantile
 from evalkit.report.notes import ONE_SEED
 from evalkit.report.paired import POWER
 from evalkit.report.seeds import SeedTests
+from evalkit.report.steps import counted
 from evalkit.store.records_table import score_rows
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def advise(
     generator = np.random.default_rng(_SEED)
     total: Floats = np.zeros((RESAMPLES, len(arms)))
     scores: Floats = np.zeros(len(arms))
-    for column in comparison.columns:
+    for column in counted(comparison.columns, "resampling benchmark"):
         weight = chosen[column.task]
         if weight == 0:
             continue

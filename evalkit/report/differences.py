@@ -20,6 +20,7 @@ from evalkit.report.paired import (
     difference,
     mean_difference,
 )
+from evalkit.report.steps import counted
 from evalkit.store.records import Record
 from evalkit.store.records_table import ScoreRow, score_rows
 
@@ -44,7 +45,7 @@ def with_differences(
     base = find_arm(comparison.arms, baseline)
     others = [arm.name for arm in comparison.arms if arm.name != base.name]
     found: dict[str, dict[str, Difference]] = {name: {} for name in others}
-    for column in comparison.columns:
+    for column in counted(comparison.columns, "testing differences on benchmark"):
         first = score_rows(records[base.name].get(column.task, ()))
         for name in others:
             pair = (first, score_rows(records[name].get(column.task, ())))

@@ -24,6 +24,7 @@ from evalkit.report.comparability import (
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.labels import Labels, shown_names, with_labels
 from evalkit.report.results import RecordsByTask, Results, open_run
+from evalkit.report.steps import counted
 from evalkit.store import Evaluation, RunDir
 from evalkit.store.records_table import sample_ids
 
@@ -87,7 +88,7 @@ def gather(
     """
     runs = list({path.resolve(): path for path in map(Path, paths)}.values())
     names = run_names(runs)
-    parts = [open_run(RunDir.open(path)) for path in runs]
+    parts = [open_run(RunDir.open(path)) for path in counted(runs, "reading run")]
     arms: list[Arm] = []
     records: dict[str, RecordsByTask] = {}
     origin: dict[str, tuple[Results, str]] = {}

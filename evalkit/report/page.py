@@ -22,6 +22,7 @@ from evalkit.report.grid import TableRow, table_rows
 from evalkit.report.html import render
 from evalkit.report.notes import legend
 from evalkit.report.samples import PageSamples, Thumbnails
+from evalkit.report.steps import counted
 from evalkit.store.records_table import ScoreRow, score_rows
 
 _STYLES = ("report.css",)
@@ -48,7 +49,8 @@ def report_page(
     samples = PageSamples(thumbnails)
     columns = {column.task: column for column in comparison.columns}
     others = dict.fromkeys(task for arm in comparison.arms for task in records[arm.name])
-    for task in [*columns, *(task for task in others if task not in columns)]:
+    tasks = [*columns, *(task for task in others if task not in columns)]
+    for task in counted(tasks, "writing the samples of benchmark"):
         sides = [records[arm.name].get(task, ()) for arm in comparison.arms]
         light = [score_rows(side) for side in sides]
         for counts, side in zip(flags, light, strict=True):

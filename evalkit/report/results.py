@@ -13,6 +13,7 @@ from evalkit.metrics.base import Metric
 from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, file_figures, make_cell
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.labels import labelled
+from evalkit.report.steps import counted
 from evalkit.report.stored_metric import StoredFigures, stored_metric
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
 from evalkit.store.records_table import StoredRecords
@@ -140,7 +141,7 @@ class Results:
                 for task, evaluation in self._of(arm.name)
                 if task in columns
             }
-            for arm in self.arms(run)
+            for arm in counted(self.arms(run), "adding up the scores of system")
         }
         notes = [
             note for arm in self.arms(run) for note in self.import_notes(arm.name, arm.label or arm.name)

@@ -11,9 +11,11 @@ from typing import Any
 
 from evalkit.core.strict_json import finite_json
 from evalkit.metrics.base import group_labels
+from evalkit.store.page_rows import AnswerRow, QuestionRow, answer_rows, question_rows
 from evalkit.store.records import Record
 from evalkit.store.records_table import ScoreRow, sample_ids
 
+Places = Sequence[int | None]
 Thumbnails = Mapping[tuple[str, str], str]
 PIECE = 200
 """Samples in a compressed piece; the page's script decodes the pieces that it shows."""
@@ -39,11 +41,11 @@ class PageSamples:
         same: list[list[int]] = []
         for begin in range(0, len(order), _SPAN):
             span = rows[begin : begin + _SPAN]
-            read = [_read(side, [row[arm] for row in span]) for arm, side in enumerate(sides)]
-            found = list(zip(*read, strict=True))
-            same += map(_same, found)
+            answers = list(zip(*(_answers(side, span, arm) for arm, side in enumerate(sides)), strict=True))
+            same += map(_same, answers)
             ids = order[begin : begin + _SPAN]
-            made = [self._sample(task, sample, each) for sample, each in zip(ids, found, strict=True)]
+            questions = _questions(sides, span)
+            made = [self._sample(task, *each) for each in zip(ids, questions, answers, strict=True)]
             pieces += [pack_json(_with_prompts(made[at : at + PIECE])) for at in range(0, len(made), PIECE)]
         index = {**_index(rows, light), "same": same}
         self._tasks.append({"name": task, "size": len(order), "index": pack_json(index), "pieces": pieces})
@@ -52,30 +54,52 @@ class PageSamples:
         """What the page's script reads."""
         return {"tasks": self._tasks, "piece": PIECE, "thumbs": list(self._thumbs)}
 
-    def _sample(self, task: str, sample_id: str, records: Sequence[Record | None]) -> dict[str, Any]:
-        first = next(record for record in records if record is not None)
+    def _sample(
+        self, task: str, sample_id: str, asked: QuestionRow, answers: Sequence[AnswerRow | None]
+    ) -> dict[str, Any]:
         picture = self._thumbnails.get((task, sample_id))
         return {
             "id": sample_id,
-            "question": _short(str(first.meta.get("question", ""))),
-            "reference": _short(_text(first.reference)),
-            "labels": sorted(_labels(first.groups)),
-            "media": ", ".join(_medium(medium) for medium in first.media),
-            "size": list(first.media[0].size) if first.media else None,
-            "box": _box(first.reference),
-            "prompt": _short(first.prompt),
+            "question": _short(asked.question),
+            "reference": _short(_text(asked.reference)),
+            "labels": sorted(_labels(asked.groups)),
+            "media": ", ".join(map(_medium, asked.media)),
+            "size": list(asked.media[0]["size"]) if asked.media else None,
+            "box": _box(asked.reference),
+            "prompt": _short(asked.prompt),
             "thumb": None if picture is None else self._thumbs.setdefault(picture, len(self._thumbs)),
-            "answers": [_answer(record) for record in records],
+            "answers": [_answer(each) for each in answers],
         }
 
 
-def _read(side: Sequence[Record], places: Sequence[int | None]) -> list[Record | None]:
-    return [None if place is None else side[place] for place in places]
+def _answers(side: Sequence[Record], span: Sequence[Places], arm: int) -> list[AnswerRow | None]:
+    """An arm's answers to some samples; None where it wasn't run."""
+    places = [row[arm] for row in span]
+    found = iter(answer_rows(side, [place for place in places if place is not None]))
+    return [None if place is None else next(found) for place in places]
+
+
+def _questions(sides: Sequence[Sequence[Record]], span: Sequence[Places]) -> list[QuestionRow]:
+    """The samples' questions, each as the first arm that was run on it was asked."""
+    firsts = [next(arm for arm, place in enumerate(row) if place is not None) for row in span]
+    own = [
+        [row[arm] for row, first in zip(span, firsts, strict=True) if first == arm]
+        for arm in range(len(sides))
+    ]
+    found = [
+        iter(question_rows(side, [place for place in places if place is not None]))
+        for side, places in zip(sides, own, strict=True)
+    ]
+    return [next(found[arm]) for arm in firsts]
 
 
 def pack_json(value: Any) -> str:
     """JSON, deflated, in base64: how the page's script reads it."""
-    text = json.dumps(finite_json(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    options: dict[str, Any] = {"ensure_ascii": True, "allow_nan": False, "separators": (",", ":")}
+    try:
+        text = json.dumps(value, **options)
+    except ValueError:  # NaN, or an infinity
+        text = json.dumps(finite_json(value), **options)
     return base64.b64encode(zlib.compress(text.encode(), 6)).decode()
 
 
@@ -98,11 +122,10 @@ def _index(rows: Sequence[Sequence[int | None]], light: Sequence[Sequence[ScoreR
     return {**named, "labels": labels, "values": values, "flagged": flagged}
 
 
-def _same(records: Sequence[Record | None]) -> list[int]:
+def _same(answers: Sequence[AnswerRow | None]) -> list[int]:
     """A number for each arm, equal for equal answers; -1: not run."""
     texts: dict[str | None, int] = {None: -1}
-    answers = [None if record is None else _answer_text(record) for record in records]
-    return [texts.setdefault(text, len(texts)) for text in answers]
+    return [texts.setdefault(None if each is None else each.text, len(texts)) for each in answers]
 
 
 def _with_prompts(samples: list[dict[str, Any]]) -> dict[str, Any]:
@@ -112,19 +135,10 @@ def _with_prompts(samples: list[dict[str, Any]]) -> dict[str, Any]:
     return {"samples": numbered, "prompts": list(prompts)}
 
 
-def _answer_text(record: Record) -> str:
-    return record.answer().prediction if not record.failed else f"error: {record.error}"
-
-
-def _answer(record: Record | None) -> list[Any] | None:
-    if record is None:
+def _answer(row: AnswerRow | None) -> list[Any] | None:
+    if row is None:
         return None
-    score = record.score
-    value = score.value if score else None
-    box = _box(score.parsed) if score and record.box_space else None
-    rule = score.rule if score else None
-    text = _short(_answer_text(record))
-    return [text, value, " ".join(record.flags), box, _short(record.reasoning), rule]
+    return [_short(row.text), row.value, " ".join(row.flags), _box(row.box), _short(row.reasoning), row.rule]
 
 
 def _labels(groups: Mapping[str, Any]) -> set[str]:
@@ -147,9 +161,10 @@ def _text(reference: Any) -> str:
     return reference if isinstance(reference, str) else json.dumps(reference, ensure_ascii=False)
 
 
-def _medium(medium: Any) -> str:
-    frames = f", {len(medium.frames)} frames" if medium.frames else ""
-    return f"{medium.kind} {medium.size[0]}x{medium.size[1]}{frames}, {medium.tokens} tokens"
+def _medium(medium: Mapping[str, Any]) -> str:
+    frames = f", {len(medium['frames'])} frames" if medium["frames"] else ""
+    width, height = medium["size"]
+    return f"{medium['kind']} {width}x{height}{frames}, {medium['tokens']} tokens"
 
 
 def _short(text: str) -> str:

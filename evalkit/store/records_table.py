@@ -10,23 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
-from itertools import islice
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, BinaryIO, overload
 
 from evalkit.core.strict_json import finite_json
 from evalkit.core.types import MediaInfo
 from evalkit.metrics.base import Score
+from evalkit.store.batches import batches
 from evalkit.store.records import Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _FIGURES = b"figures"
-FORMAT = b"1"  # of the columns; raise it when their meaning changes
-_GROUP = 2048  # rows that are decoded together
+FORMAT = b"3"  # of the columns; raise it when their meaning changes
+_KEPT = 2**26  # bytes of row groups that are kept
+_FEW = 60_000  # rows, about 40 MB of what scores add up from
 _ERRORS = "surrogatepass"
 
 _TEXTS = (
@@ -77,6 +80,11 @@ class RecordsTable:
 
         self._file = pq.ParquetFile(file, page_checksum_verification=True)
         self._group: tuple[int, dict[str, list[Any]]] | None = None
+        groups = [
+            self._file.metadata.row_group(n).num_rows for n in range(self._file.metadata.num_row_groups)
+        ]
+        self._starts = [0, *accumulate(groups)][:-1]
+        self._read: dict[tuple[int, tuple[str, ...]], pa.Table] = {}
 
     @cached_property
     def figures(self) -> Mapping[str, Mapping[str, float]]:
@@ -116,9 +124,33 @@ class RecordsTable:
         """The columns that systems are compared by."""
         return self.arrow(*(f"{name}_digest" for name in _DIGESTED))
 
+    @property
+    def small(self) -> bool:
+        """Whether what is made of its rows may be kept in memory."""
+        return bool(self._file.metadata.num_rows <= _FEW)
+
+    def group_of(self, row: int) -> int:
+        """The number of the row group that a row is in."""
+        return bisect_right(self._starts, row) - 1
+
+    def values(self, group: int, rows: Sequence[int], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Some columns' values in some rows of a row group, row by row. The groups read last are kept: a page
+        goes through several systems side by side.
+        """
+        place = (group, tuple(names))
+        read = self._read.pop(place, None)
+        if read is None:
+            read = self._file.read_row_group(group, list(names))
+            while self._read and sum(each.nbytes for each in self._read.values()) + read.nbytes > _KEPT:
+                del self._read[next(iter(self._read))]
+        self._read[place] = read
+        part = _taken(read, [row - self._starts[group] for row in rows])
+        return zip(*(_values(part.column(name)) for name in names), strict=True)
+
     def record(self, row: int) -> Record:
         """The whole record of a row; those of one row group are decoded from one read."""
-        number, place = divmod(row, _GROUP)
+        number = self.group_of(row)
+        place = row - self._starts[number]
         if self._group is None or self._group[0] != number:
             read = self._file.read_row_group(number, list(_ALL))
             self._group = (number, {name: _values(read.column(name)) for name in _ALL})
@@ -129,11 +161,12 @@ class StoredRecords(Sequence[Record]):
     """Some rows of a table as records, which are decoded when they are looked at."""
 
     def __init__(self, table: RecordsTable, rows: Sequence[int]) -> None:
-        self._table = table
-        self._rows = rows
+        self.table = table
+        self.rows = rows
+        self._score_rows: list[ScoreRow] | None = None
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @overload
     def __getitem__(self, place: int) -> Record: ...
@@ -143,39 +176,43 @@ class StoredRecords(Sequence[Record]):
 
     def __getitem__(self, place: int | slice) -> Record | StoredRecords:
         if isinstance(place, slice):
-            return StoredRecords(self._table, self._rows[place])
-        return self._table.record(self._rows[place])
+            return StoredRecords(self.table, self.rows[place])
+        return self.table.record(self.rows[place])
 
     def __iter__(self) -> Iterator[Record]:
-        return (self._table.record(row) for row in self._rows)
+        return (self.table.record(row) for row in self.rows)
 
     def only(self, kept: Iterable[bool]) -> StoredRecords:
         """The rows of which ``kept`` says so."""
-        return StoredRecords(self._table, [row for row, keep in zip(self._rows, kept, strict=True) if keep])
+        return StoredRecords(self.table, [row for row, keep in zip(self.rows, kept, strict=True) if keep])
 
     def ids(self) -> list[str]:
         """The samples' ids."""
-        return _values(self._of(self._table.score_columns.select(["sample_id"])).column(0))
+        return _values(_taken(self.table.score_columns.select(["sample_id"]), self.rows).column(0))
 
     def digests(self, name: str) -> list[bytes]:
         """Digests of a field that systems are compared by."""
-        return _values(self._of(self._table.digests.select([f"{name}_digest"])).column(0))
+        return _values(_taken(self.table.digests.select([f"{name}_digest"]), self.rows).column(0))
 
     def score_rows(self) -> list[ScoreRow]:
         """The part of each record that scores add up from."""
-        found = self._of(self._table.score_columns)
+        if self._score_rows is not None:
+            return self._score_rows
+        found = _taken(self.table.score_columns, self.rows)
         columns = {name: _values(found.column(name)) for name in found.column_names}
         columns["parsed"] = _decoded(columns["parsed"])
-        return [_score_row(*values) for values in zip(*columns.values(), strict=True)]
+        rows = [_score_row(*values) for values in zip(*columns.values(), strict=True)]
+        if self.table.small:
+            self._score_rows = rows
+        return rows
 
-    def _of(self, table: pa.Table) -> pa.Table:
-        rows = self._rows
-        begin = rows[0] if rows else 0
-        return (
-            table.slice(begin, len(rows))
-            if list(rows) == list(range(begin, begin + len(rows)))
-            else table.take(list(rows))
-        )
+
+def _taken(table: pa.Table, rows: Sequence[int]) -> pa.Table:
+    """Some rows of a table; of consecutive ones nothing is copied."""
+    begin = rows[0] if rows else 0
+    if list(rows) == list(range(begin, begin + len(rows))):
+        return table.slice(begin, len(rows))
+    return table.take(list(rows))
 
 
 def score_rows(records: Sequence[Record]) -> Sequence[ScoreRow]:
@@ -214,13 +251,12 @@ def write_columns(
     schema = _schema()
     schema = schema.with_metadata({**schema.metadata, _FIGURES: stored})
     with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
-        remaining = iter(records)
-        while batch := list(islice(remaining, _GROUP)):
+        for batch in batches(records):
             try:
                 arrays = [_array(field.name, field.type, batch) for field in schema]
             except (OverflowError, pa.ArrowInvalid) as error:
                 raise ValueError(f"a record can't be stored by column: {error}") from None
-            writer.write_table(pa.table(arrays, schema=schema), row_group_size=_GROUP)
+            writer.write_table(pa.table(arrays, schema=schema), row_group_size=len(batch))
 
 
 _ALL = (*_TEXTS, *_NUMBERS, "margin", *_JSON, "score", *_JUDGED)

@@ -36,6 +36,7 @@ from evalkit.report.differences import find_arm, pairs, with_differences
 from evalkit.report.intervals import interval
 from evalkit.report.latex import latex
 from evalkit.report.notes import footnotes
+from evalkit.report.paired import Difference, ScorePair, difference
 from evalkit.store import Record, Scoring, TaskEntry
 
 IMAGE = MediaInfo("image", "ab12", (640, 480), (644, 476), 391)
@@ -251,6 +252,29 @@ def paired_arms() -> tuple[Comparison, dict[str, dict[str, list[Record]]]]:
         for arm, tasks in found.items()
     }
     return Comparison(ARMS, columns, cells), found
+
+
+def test_differences_by_label_are_computed_when_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    table, records = paired_arms()
+    computed: list[int] = []
+
+    def counted(found: list[ScorePair]) -> Difference | None:
+        computed.append(len(found))
+        return difference(found)
+
+    monkeypatch.setattr("evalkit.report.differences.difference", counted)
+    found = with_differences(table, records, lambda arm, task: Anls(), "mrope")
+    assert computed == [300, 100]
+    drawn(found)
+    assert computed == [300, 100]
+    parts = found.parts["tiny@mrope-i"]
+    assert ("no task", "type", "form") not in parts
+    assert computed == [300, 100]
+    labels = [("doc", "type", "form"), ("chart", "type", "form")]
+    assert [place for place in parts if place in labels] == labels
+    assert len(parts) == len(list(parts)) == len(computed) - 2
+    tables.csv(found)
+    assert len(parts) == len(computed) - 2  # each once
 
 
 def test_differences_to_a_baseline() -> None:

@@ -8,9 +8,9 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, t
 
-from evalkit.report.intervals import interval, wilson
+from evalkit.report.intervals import interval, normal_quantile, t_quantile, wilson
 
 settings.register_profile("calm", deadline=None)
 settings.load_profile("calm")
@@ -25,6 +25,17 @@ def test_wilson_is_scipys(trials: int, data: st.DataObject) -> None:
     hits = data.draw(st.integers(0, trials))
     expected = binomtest(hits, trials).proportion_ci(method="wilson")
     assert wilson(hits / trials, trials) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@given(share=st.floats(0.51, 0.9999), freedom=st.integers(1, 3000))
+def test_quantiles_are_scipys(share: float, freedom: int) -> None:
+    assert t_quantile(share, freedom) == pytest.approx(float(t.ppf(share, freedom)), rel=1e-9)
+    assert normal_quantile(share) == pytest.approx(float(norm.ppf(share)), rel=1e-9)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 10_000, 100_001])
+def test_the_quantile_of_an_interval_is_scipys(freedom: int) -> None:
+    assert t_quantile(0.975, freedom) == pytest.approx(float(t.ppf(0.975, freedom)), rel=1e-11)
 
 
 @given(values=st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=50))

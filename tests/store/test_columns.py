@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,11 @@ from evalkit.metrics.base import Score
 from evalkit.report.comparability import _difference
 from evalkit.report.comparison import Arm
 from evalkit.report.results import open_run
+from evalkit.scoring.finalize import rescore
 from evalkit.store import Record, RunDir
+from evalkit.store.page_rows import answer_rows, question_rows
 from evalkit.store.records_table import ScoreRow, StoredRecords, filtered, sample_ids, score_rows
+from tools.bench.made_runs import generate_run
 
 FILM = MediaInfo("video", "cd", (64, 48), (64, 48), 90, (0, 5), (0.0, 2.5))
 ARM = Arm("tiny@mrope", "tiny", "mrope", "mock", "f", "run")
@@ -44,6 +47,50 @@ def stored(folder: Path, records: list[Record]) -> RunDir:
     run = run_in(folder)
     run.write_records(records)
     return run
+
+
+def test_a_page_reads_the_same_by_column(tmp_path: Path) -> None:
+    records = [*varied(), record(6, score=Score(1.0, [1, 2, 3, 4]), reasoning="so")]
+    records.append(replace(records[-1], key="no box", box_space=None))
+    run = stored(tmp_path, records)
+    by_line, by_column = run.records(), StoredRecords(run.table(), range(len(records)))
+    for places in (range(len(records)), [5, 0, 3], []):
+        assert answer_rows(by_column, places) == answer_rows(by_line, places)
+        asked = [question_rows(each, places) for each in (by_column, by_line)]
+        texts = [json.dumps([asdict(row) for row in rows]) for rows in asked]
+        assert texts[0] == texts[1]
+    assert [row.box for row in answer_rows(by_column, [6, 7])] == [[1, 2, 3, 4], None]
+
+
+def test_long_answers_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    records = [record(place, key=str(place), raw="x" * 2**22) for place in range(5)]
+    run = stored(tmp_path, [*records, *(record(9, key=f"short {place}") for place in range(2100))])
+    table = run.table()
+    assert [table.group_of(row) for row in (0, 1, 2, 3, 4, 2051, 2052)] == [0, 0, 1, 1, 2, 2, 3]
+    assert [table.record(row).key for row in (4, 2104, 0)] == ["4", "short 2099", "0"]
+    rows = StoredRecords(table, range(2105))
+    assert [len(each.text) for each in answer_rows(rows, [3, 4, 5])] == [2**22, 2**22, len(record(9).raw)]
+
+
+def test_the_figures_of_whole_files_are_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ci = generate_run(tmp_path / "run", 60, "made", ["refcoco_val", "blink", "mmmu_val"], ["mrope"])
+    rescore(ci)
+    found = open_run(ci)
+    table = found.comparison().to_json()
+    assert {"qwen_vl_acc@0.5", "exact_acc", "official_acc"} <= {
+        name for cell in table["arms"][0]["tasks"].values() for name in cell["figures"]
+    }
+    assert replace(found, figures={}).comparison().to_json() == table
+    computed: list[object] = []
+    monkeypatch.setattr("evalkit.report.aggregate.filtered", lambda *words: computed.append(words) or ())
+    assert open_run(ci).comparison().to_json() == table
+    assert not computed
+    fewer = {each: list(own)[:5] for each, own in found.records.items()}
+    replace(found, records=fewer).comparison()
+    assert len(computed) == 3
+    seeded = found.manifest.scoring.model_copy(update={"official_random": 7})
+    replace(found, manifest=found.manifest.with_scoring(seeded)).comparison()
+    assert len(computed) == 6
 
 
 def test_every_kind_of_value_is_read_back(tmp_path: Path) -> None:
