@@ -34,9 +34,9 @@ def command(model: str | None, rope: str, ropes_dirs: tuple[str, ...], as_json: 
     """Say what this machine has of what evalkit needs, and how to get what it lacks. With a model, also
     whether its answers depend on what is answered at the same time.
 
-    The model answers 32 prompts drawn by evalkit (text, an image, several images, a video) one by one, and in
-    batches of 1, 2 and 8, of one kind of media and mixed. Exit code 0: fine. 1: answers changed in float32, or
-    prompts have none. 4: evalkit can't run here.
+    The model answers 32 prompts drawn by evalkit (text, an image, several images, a video) one by one, and
+    in batches of 1, 2 and 8, of one kind of media and mixed. Exit code 0: fine. 1: answers changed in
+    float32, or prompts have none. 4: evalkit can't run here.
     """
     from evalkit.runner.environment import examine
 
@@ -84,8 +84,8 @@ def _show_model(found: BatchCheck) -> None:
         say(f"not asked: {kind}: {why}")
     if found.passed and any(each.changed for each in found.results):
         say(
-            f"{found.dtype} rounds differently in other batches: `evalkit run --deterministic` answers the same "
-            "in each, `--dtype float32` too"
+            f"{found.dtype} rounds differently in other batches: `evalkit run --deterministic` answers the "
+            "same in each, `--dtype float32` too"
         )
     elif not found.passed:
         say("this should not be: don't trust scores of this model here, and report it")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 60.0
 _MOST_BARS = 12
 _OTHER_ROWS = 4
-"""Rows of a terminal that bars leave free: the run's line, what is being loaded, what isn't shown, the prompt."""
+"""Rows of a terminal that bars leave free: the run's line, what is loaded, what isn't shown, the prompt."""
 
 _NARROWEST_BAR = 8
 _NARROWEST_NAME = 8

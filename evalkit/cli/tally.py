@@ -99,23 +99,25 @@ class Tally:
             self.working.add(now, each.tokens)
 
     def active(self) -> list[tuple[str, str]]:
-        """Tasks with samples to answer, those that were answered last first, and those begun before others."""
+        """Tasks with samples to answer: those answered last first, then those begun before others."""
         open_tasks = [name for name, each in self.tasks.items() if not each.complete]
         return sorted(open_tasks, key=lambda name: (-self.tasks[name].last, self.tasks[name].done == 0))
 
     @property
     def samples(self) -> tuple[int, int]:
         """How many are done, and of how many."""
-        done = sum(each.done for each in (*self.tasks.values(), *self.waiting.values()))
-        return done, sum(each.samples for each in (*self.tasks.values(), *self.waiting.values()))
+        every = self._every()
+        return sum(each.done for each in every), sum(each.samples for each in every)
 
     @property
     def tokens(self) -> tuple[float, float]:
         """Estimated tokens that are done, and of how many."""
-        every = (*self.tasks.values(), *self.waiting.values())
-        return sum(each.done * each.tokens for each in every), sum(
-            each.samples * each.tokens for each in every
-        )
+        every = self._every()
+        total = sum(each.samples * each.tokens for each in every)
+        return sum(each.done * each.tokens for each in every), total
+
+    def _every(self) -> list[TaskTally | TaskWork]:
+        return [*self.tasks.values(), *self.waiting.values()]
 
     def left(self) -> float | None:
         """Seconds that the rest takes at the present rate; None if that can't be said."""

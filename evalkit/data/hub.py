@@ -25,9 +25,9 @@ from evalkit.core.columns import (
 from evalkit.core.errors import EnvironmentProblem, did_you_mean
 from evalkit.core.task import Row
 from evalkit.data.file_columns import FileColumns, PathTemplates, check_json
+from evalkit.data.hub_access import unreachable
 from evalkit.data.lock import NAME as LOCK
 from evalkit.data.lock import read_lock
-from evalkit.data.hub_access import unreachable
 from evalkit.data.mirror import find_mirror, how_to_get
 from evalkit.data.remote import find_repository
 
@@ -252,7 +252,7 @@ class HubDataset(DeclaredColumns):
     def _offline_fix(self) -> str:
         return (
             "check the network, HF_HUB_OFFLINE and (for gated data) HF_TOKEN; or make a local mirror where "
-            "there is a network (`evalkit data pull TASKS --data-root DIR`), and give it with `--data-root DIR`"
+            "there is a network (`evalkit data pull TASKS --data-root DIR`), and give `--data-root DIR` here"
         )
 
     def _unreached(self, reason: str) -> HubUnreachable:

@@ -21,8 +21,8 @@ MISPAIRED = "‡"
 
 @dataclass(frozen=True)
 class Arm:
-    """One model with one variant, from one run: a column of the printed table. ``trained_with`` is the variant
-    that the checkpoint says it was trained with, if it is another.
+    """One model with one variant, from one run: a column of the printed table. ``trained_with`` is the
+    variant that the checkpoint says it was trained with, if it is another.
     """
 
     name: str

@@ -58,7 +58,7 @@ class CombinedRuns:
         return set(list(ids)[:count])
 
     def tasks(self, name: str) -> list[Task]:
-        """The task of a name, as a list; empty if another program scored it, or its file is gone or another."""
+        """The task of a name, as a list; empty if another program scored it, or its file is not the same."""
         for results, _ in self.origin.values():
             for each in results.evaluations:
                 if each.task.name == name:

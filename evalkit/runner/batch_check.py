@@ -50,7 +50,7 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class BatchCheck:
-    """What :func:`check_batches` found of a model; ``left_out`` are kinds of prompts that it can't be asked."""
+    """What :func:`check_batches` found of a model; ``left_out`` are kinds of prompts that it isn't asked."""
 
     arm: str
     dtype: str

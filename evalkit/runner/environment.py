@@ -55,7 +55,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, packages, GPU, video decoding, extras, folders, disks and the hub; nothing stays on disk."""
+    """Look at Python, packages, GPU, video decoding, extras, folders, disks and the hub; nothing is left."""
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         _python,
         _packages,

@@ -1,4 +1,4 @@
-"""Progress: one line for the run and bars that fit a terminal, a line a minute in a log, no escapes elsewhere."""
+"""Progress: a line for the run and bars that fit a terminal; a line a minute, without escapes, elsewhere."""
 
 from __future__ import annotations
 
