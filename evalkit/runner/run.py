@@ -53,8 +53,8 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
         start_fork_server()
     tasks = load_tasks(spec)
     watch = InputWatch.start(spec, tasks)
-    reporter.phase(f"reading the samples of {len(tasks)} tasks")
     tasks = open_tasks(tasks, spec.data_root)
+    reporter.phase(f"reading the samples of {len(tasks)} task{'s' if len(tasks) > 1 else ''}")
     system_run = SystemRun(
         spec=spec,
         inputs=load_inputs(spec, tasks),
