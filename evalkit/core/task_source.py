@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-Origin = Literal["built-in", "tasks-dir"]
+Origin = Literal["built-in", "entry-point", "tasks-dir"]
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def run_names(paths: Sequence[Path]) -> list[str]:
 def _task_there(run: RunDir, evaluation: Evaluation) -> list[Task]:
     folders, known = run.outside(evaluation.tasks_dirs), evaluation.scored_with
     source = task_source(evaluation.task.name, folders)
-    changed = source and known and known.task not in (None, source.digest) and source.origin != "built-in"
+    changed = source and known and known.task not in (None, source.digest) and source.origin == "tasks-dir"
     return [] if source is None or changed else [load_task(evaluation.task.name, folders)]
 
 
