@@ -49,7 +49,8 @@ def update_command(folder: Path, **options: Any) -> int:
         spec = RunSpec(**{"models": (), "tasks": (), "subset": subset, "workers": 0, **given})
     else:
         spec = baseline.read_run_spec(folder, workers=0, **given)
-    result = update(folder, spec, make_reporter(False))
+    with make_reporter(False) as reporter:
+        result = update(folder, spec, reporter)
     say(f"{len(result.records)} answers are stored in {folder}")
     return ExitCode.OK
 
@@ -80,9 +81,10 @@ def check_command(
             "no baseline", "there is none in results/baselines", "make one: evalkit ci update FOLDER"
         )
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    verdicts = [
-        verdict for folder in chosen for verdict in check(folder, make_reporter(as_json), workers=0, **given)
-    ]
+    verdicts = []
+    for folder in chosen:
+        with make_reporter(as_json) as reporter:
+            verdicts += check(folder, reporter, workers=0, **given)
     text = reports.markdown(verdicts)
     if junit:
         reports.write_junit(junit, verdicts)

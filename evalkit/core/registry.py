@@ -95,7 +95,7 @@ def installed_dirs() -> tuple[Path, ...]:
     Raises:
         UsageError: an entry point names no package.
     """
-    found = []
+    found: list[Path] = []
     for point in entry_points(group=ENTRY_POINTS):
         try:
             spec = importlib.util.find_spec(point.value)
