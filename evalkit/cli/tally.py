@@ -49,7 +49,7 @@ class TaskTally:
     done: int
     tokens: float
     rate: Rate
-    last: float = 0.0
+    last: float | None = None
 
     @property
     def complete(self) -> bool:
@@ -99,9 +99,16 @@ class Tally:
             self.working.add(now, each.tokens)
 
     def active(self) -> list[tuple[str, str]]:
-        """Tasks with samples to answer: those answered last first, then those begun before others."""
-        open_tasks = [name for name, each in self.tasks.items() if not each.complete]
-        return sorted(open_tasks, key=lambda name: (-self.tasks[name].last, self.tasks[name].done == 0))
+        """Tasks that are at work: some of their samples were answered, and not all. Those answered last come
+        first.
+        """
+        found = [(each.last, name) for name, each in self.tasks.items() if each.last and not each.complete]
+        return [name for _, name in sorted(found, reverse=True)]
+
+    @property
+    def idle(self) -> int:
+        """How many tasks of systems at work have samples to answer, and none answered yet."""
+        return sum(not each.complete and each.last is None for each in self.tasks.values())
 
     @property
     def samples(self) -> tuple[int, int]:
