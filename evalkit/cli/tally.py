@@ -15,29 +15,42 @@ _LEAST = 2.0
 """Seconds after which there is a rate: one of the first answers alone would be far off."""
 
 
+_ONE_BATCH = 0.5
+"""Seconds within which what comes is of one batch: its answers are stored one after the other."""
+
+
 @dataclass
 class Rate:
     """How much came in the last :data:`WINDOW` seconds, or since the first that came: how long that took to
-    come (a model warms up, workers start) says nothing of the present.
+    come (a model warms up, workers start) says nothing of the present. Answers come in batches: until the
+    next one is late, the time since the last doesn't count.
     """
 
     start: float | None = None
     events: deque[tuple[float, float]] = field(default_factory=deque)
     total: float = 0.0
+    last: float = 0.0
+    gap: float = 0.0
 
     def add(self, now: float, amount: float) -> None:
         """Note that ``amount`` came now."""
-        if self.start is None or self.start == now:
-            self.start = now
+        if self.start is None:
+            self.start = self.last = now
+        if not self.events and now - self.start <= _ONE_BATCH:
             return
+        self.gap = max(self.gap, now - self.last)
+        self.last = now
         self.events.append((now, amount))
         self.total += amount
 
     def at(self, now: float) -> float | None:
         """Amount a second; None while it is too early to say."""
-        while self.events and self.events[0][0] <= now - WINDOW:
+        if self.start is None or (not self.gap and now - self.start < WINDOW):
+            return None
+        end = self.last if now - self.last <= self.gap else now
+        while self.events and self.events[0][0] <= end - WINDOW:
             self.total -= self.events.popleft()[1]
-        passed = 0.0 if self.start is None else min(now - self.start, WINDOW)
+        passed = min(end - self.start, WINDOW)
         return None if passed < _LEAST else max(self.total, 0.0) / passed
 
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from evalkit.cli.progress import Bars, Lines, draws
-from evalkit.cli.tally import Tally
+from evalkit.cli.tally import Rate, Tally
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.runner.reporter import TaskWork
 
@@ -93,8 +93,8 @@ def test_rates_are_of_the_present() -> None:
     for _ in range(100):
         tally.answer("a", "t", False)
     assert "samples/s" not in tally.line()
-    for _ in range(600):
-        clock.now += 0.1
+    for step in range(600):
+        clock.now += 1.0 if step % 10 == 0 else 0.0
         tally.answer("a", "t", False)
     assert ", 10.0 samples/s" in tally.line()
     for _ in range(240):
@@ -104,9 +104,24 @@ def test_rates_are_of_the_present() -> None:
     done, total = tally.tokens
     assert (done, total) == (19_400.0, 130_000.0)
     assert tally.left() == pytest.approx((total - done) / 20, rel=0.02)
+    clock.now += 5
+    assert "1.9 samples/s" in tally.line()  # nothing comes any more
     clock.now += 200
     assert "0.0 samples/s" in tally.line()
     assert tally.left() is None
+
+
+def test_batches_make_no_saw() -> None:
+    clock = Clock()
+    rate = Rate()
+    for _ in range(4):
+        clock.now += 10
+        for _ in range(80):
+            rate.add(clock.now, 1.0)
+            clock.now += 0.0001  # stored one after the other
+    assert rate.at(clock.now) == rate.at(clock.now + 9) == pytest.approx(8.0, rel=0.01)
+    assert rate.at(clock.now + 30) == pytest.approx(4.0, rel=0.01)
+    assert rate.at(clock.now + 90) == 0.0
 
 
 def test_a_system_that_was_renamed_counts_once() -> None:
