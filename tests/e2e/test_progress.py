@@ -105,7 +105,7 @@ def test_rates_are_of_the_present() -> None:
     assert (done, total) == (19_400.0, 130_000.0)
     assert tally.left() == pytest.approx((total - done) / 20, rel=0.02)
     clock.now += 5
-    assert "1.9 samples/s" in tally.line()  # nothing comes any more
+    assert "1.8 samples/s" in tally.line()  # nothing comes any more
     clock.now += 200
     assert "0.0 samples/s" in tally.line()
     assert tally.left() is None
