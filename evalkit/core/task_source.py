@@ -62,7 +62,7 @@ def read_source(path: Path, folder: Path, origin: Origin) -> TaskSource:
         name = each.relative_to(folder).as_posix()
         if name not in files:
             files[name] = each.read_bytes()
-            waiting += _helpers(each, files[name], folder)
+            waiting += _helpers(each, files[name], [each.parent, path.parent, folder])
     return TaskSource(origin, path.relative_to(folder).as_posix(), files)
 
 
@@ -72,25 +72,29 @@ def is_inside(name: str) -> bool:
     return bool(name) and not path.is_absolute() and ".." not in path.parts
 
 
-def _helpers(path: Path, content: bytes, folder: Path) -> Iterator[Path]:
+def _helpers(path: Path, content: bytes, places: list[Path]) -> Iterator[Path]:
+    """Helpers that a file imports. ``places`` are where they are looked for: beside it, beside the task, and
+    in the folder of tasks, which is the last and holds all of them.
+    """
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # loading it says so
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            yield from _imported_from(node, path, folder)
+            yield from _imported_from(node, path, places)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".py"):
-            for place in (path.parent, folder):  # Path(__file__).with_name("_helpers.py")
-                yield from _below(place / node.value, folder)
+            for place in places:  # Path(__file__).with_name("_helpers.py")
+                yield from _below(place / node.value, places[-1])
         else:
             for name in _imported(node):
-                yield from _modules(name, [path.parent, folder], folder)
+                yield from _modules(name, places, places[-1])
 
 
-def _imported_from(node: ast.ImportFrom, path: Path, folder: Path) -> Iterator[Path]:
-    start = path.parents[node.level - 1] if 0 < node.level <= len(path.parents) else path.parent
-    places = [start] if node.level else [start, folder]
+def _imported_from(node: ast.ImportFrom, path: Path, places: list[Path]) -> Iterator[Path]:
+    folder = places[-1]
+    if node.level:
+        places = [path.parents[min(node.level, len(path.parents)) - 1]]
     base = f"{node.module}." if node.module else ""
     for each in node.names:
         yield from _modules(base + each.name, places, folder)
