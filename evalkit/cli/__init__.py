@@ -35,6 +35,7 @@ _COMMANDS = {
     "data": "Fetch the data of tasks into a local mirror, and check a mirror.",
     "ropes": "List RoPE variants, show one, check them against official code.",
     "models": "List model families, or show one.",
+    "doctor": "Check this machine, and whether a model's answers depend on the batch.",
     "bench": "Measure speed against named baselines.",
     "docs": "Read the documentation in the terminal.",
 }

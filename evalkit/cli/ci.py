@@ -50,7 +50,8 @@ def update_command(folder: Path, **options: Any) -> int:
         spec = RunSpec(**{"models": (), "tasks": (), "subset": subset, "workers": 0, **given})
     else:
         spec = baseline.read_run_spec(folder, workers=0, **given)
-    result = update(folder, spec, make_reporter(False))
+    with make_reporter(False) as reporter:
+        result = update(folder, spec, reporter)
     say(f"{len(result.records)} answers are stored in {folder}")
     return ExitCode.OK
 
@@ -82,11 +83,10 @@ def check_command(
             "no baseline", "there is none in results/baselines", "make one: evalkit ci update FOLDER"
         )
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    judged = [
-        (folder, verdict)
-        for folder in chosen
-        for verdict in check(folder, make_reporter(as_json), workers=0, **given)
-    ]
+    judged = []
+    for folder in chosen:
+        with make_reporter(as_json) as reporter:
+            judged += [(folder, verdict) for verdict in check(folder, reporter, workers=0, **given)]
     verdicts = [verdict for _, verdict in judged]
     text = reports.markdown(verdicts)
     if junit:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 60.0
 _MOST_BARS = 12
 _OTHER_ROWS = 4
-"""Rows of a terminal that bars leave free: the run's line, what is being loaded, what isn't shown, the prompt."""
+"""Rows of a terminal that bars leave free: the run's line, what is loaded, what isn't shown, the prompt."""
 
 _NARROWEST_BAR = 8
 _NARROWEST_NAME = 8
@@ -96,7 +96,13 @@ class _Counting(ProblemsOnly):
         self._tally = Tally(clock)
         self._began: dict[str, tuple[float, int, int]] = {}  # time, samples and failures of it before
         self._failures: dict[str, int] = {}
+        self._phase: tuple[str, float] | None = None
         self._lock = threading.RLock()
+
+    def phase(self, text: str) -> None:
+        """Note what is going on."""
+        with self._lock:
+            self._phase = (text, self._clock())
 
     def planned(self, work: Sequence[TaskWork]) -> None:
         """Note the whole run."""
@@ -110,12 +116,14 @@ class _Counting(ProblemsOnly):
             self._tally.start(system, totals, done)
             self._began[system] = (self._clock(), sum(totals.values()), stored)
             self._failures[system] = 0
+            self._phase = ("preparing the first samples", self._clock())
 
     def sample_answered(self, system: str, task: str, failed: bool) -> None:
         """Count it."""
         with self._lock:
             self._tally.answer(system, task, failed)
             self._failures[system] += failed
+            self._phase = None
 
     def system_finished(self, system: str) -> None:
         """Say how long it took."""
@@ -134,7 +142,6 @@ class Lines(_Counting):
         super().__init__(clock)
         self._out = out
         self._last = clock()
-        self._phase = ""
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
@@ -148,15 +155,12 @@ class Lines(_Counting):
 
     def phase(self, text: str) -> None:
         """Say what begins."""
-        with self._lock:
-            self._phase = text
+        super().phase(text)
         self._say(text)
 
     def system_started(self, system: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
         """Say how much there is to do."""
         super().system_started(system, totals, done)
-        with self._lock:
-            self._phase = ""
         stored = sum(done.values())
         already = f", {stored} of them stored already" if stored else ""
         self._say(f"{system}: {sum(totals.values())} samples in {len(totals)} tasks{already}")
@@ -174,7 +178,7 @@ class Lines(_Counting):
                 return
             self._last = now
             line = f"run: {self._tally.line()}" if self._tally.samples[1] else "run: not planned yet"
-            self._say(f"{line} ({self._phase})" if self._phase else line)
+            self._say(f"{line} ({self._phase[0]})" if self._phase else line)
 
     def note(self, text: str) -> None:
         """Print it on a line of its own."""
@@ -205,7 +209,6 @@ class Bars(_Counting):
 
         super().__init__(clock)
         self._console = console or Console(stderr=True)
-        self._phase: tuple[str, float] | None = None
         self._live = Live(
             get_renderable=self.render,
             console=self._console,
@@ -225,17 +228,6 @@ class Bars(_Counting):
     def __exit__(self, *error: object) -> None:
         """Remove what was drawn."""
         self._live.stop()
-
-    def phase(self, text: str) -> None:
-        """Show what is going on."""
-        with self._lock:
-            self._phase = (text, self._clock())
-
-    def system_started(self, system: str, totals: Mapping[str, int], done: Mapping[str, int]) -> None:
-        """Show its tasks."""
-        super().system_started(system, totals, done)
-        with self._lock:
-            self._phase = None
 
     def note(self, text: str) -> None:
         """Print it above the bars."""
@@ -262,8 +254,10 @@ class Bars(_Counting):
             room = max(1, min(self._console.height - _OTHER_ROWS, _MOST_BARS))
             if active:
                 rows.append(self._bars(active[:room]))
-            if len(active) > room:
-                rows.append(Text(f"and {len(active) - room} more tasks", style="dim", no_wrap=True))
+            others = [(max(0, len(active) - room), "more at work"), (self._tally.idle, "waiting")]
+            words = ", ".join(f"{count} {what}" for count, what in others if count)
+            if words:
+                rows.append(Text(f"tasks: {words}", style="dim", no_wrap=True))
             return Group(*rows)
 
     def _bars(self, names: Sequence[tuple[str, str]]) -> RenderableType:

@@ -15,29 +15,42 @@ _LEAST = 2.0
 """Seconds after which there is a rate: one of the first answers alone would be far off."""
 
 
+_ONE_BATCH = 0.5
+"""Seconds within which what comes is of one batch: its answers are stored one after the other."""
+
+
 @dataclass
 class Rate:
     """How much came in the last :data:`WINDOW` seconds, or since the first that came: how long that took to
-    come (a model warms up, workers start) says nothing of the present.
+    come (a model warms up, workers start) says nothing of the present. Answers come in batches: until the
+    next one is late, the time since the last doesn't count.
     """
 
     start: float | None = None
     events: deque[tuple[float, float]] = field(default_factory=deque)
     total: float = 0.0
+    last: float = 0.0
+    gap: float = 0.0
 
     def add(self, now: float, amount: float) -> None:
         """Note that ``amount`` came now."""
-        if self.start is None or self.start == now:
-            self.start = now
+        if self.start is None:
+            self.start = self.last = now
+        if not self.events and now - self.start <= _ONE_BATCH:
             return
+        self.gap = max(self.gap, now - self.last)
+        self.last = now
         self.events.append((now, amount))
         self.total += amount
 
     def at(self, now: float) -> float | None:
         """Amount a second; None while it is too early to say."""
-        while self.events and self.events[0][0] <= now - WINDOW:
+        if self.start is None or (not self.gap and now - self.start < WINDOW):
+            return None
+        end = self.last if now - self.last <= self.gap else now
+        while self.events and self.events[0][0] <= end - WINDOW:
             self.total -= self.events.popleft()[1]
-        passed = 0.0 if self.start is None else min(now - self.start, WINDOW)
+        passed = min(end - self.start, WINDOW)
         return None if passed < _LEAST else max(self.total, 0.0) / passed
 
 
@@ -49,7 +62,7 @@ class TaskTally:
     done: int
     tokens: float
     rate: Rate
-    last: float = 0.0
+    last: float | None = None
 
     @property
     def complete(self) -> bool:
@@ -99,23 +112,32 @@ class Tally:
             self.working.add(now, each.tokens)
 
     def active(self) -> list[tuple[str, str]]:
-        """Tasks with samples to answer, those that were answered last first, and those begun before others."""
-        open_tasks = [name for name, each in self.tasks.items() if not each.complete]
-        return sorted(open_tasks, key=lambda name: (-self.tasks[name].last, self.tasks[name].done == 0))
+        """Tasks that are at work: some of their samples were answered, and not all. Those answered last come
+        first.
+        """
+        found = [(each.last, name) for name, each in self.tasks.items() if each.last and not each.complete]
+        return [name for _, name in sorted(found, reverse=True)]
+
+    @property
+    def idle(self) -> int:
+        """How many tasks of systems at work have samples to answer, and none answered yet."""
+        return sum(not each.complete and each.last is None for each in self.tasks.values())
 
     @property
     def samples(self) -> tuple[int, int]:
         """How many are done, and of how many."""
-        done = sum(each.done for each in (*self.tasks.values(), *self.waiting.values()))
-        return done, sum(each.samples for each in (*self.tasks.values(), *self.waiting.values()))
+        every = self._every()
+        return sum(each.done for each in every), sum(each.samples for each in every)
 
     @property
     def tokens(self) -> tuple[float, float]:
         """Estimated tokens that are done, and of how many."""
-        every = (*self.tasks.values(), *self.waiting.values())
-        return sum(each.done * each.tokens for each in every), sum(
-            each.samples * each.tokens for each in every
-        )
+        every = self._every()
+        total = sum(each.samples * each.tokens for each in every)
+        return sum(each.done * each.tokens for each in every), total
+
+    def _every(self) -> list[TaskTally | TaskWork]:
+        return [*self.tasks.values(), *self.waiting.values()]
 
     def left(self) -> float | None:
         """Seconds that the rest takes at the present rate; None if that can't be said."""

@@ -16,15 +16,16 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.machinery import SourceFileLoader
+from importlib.metadata import entry_points
 from pathlib import Path, PurePosixPath
 from types import CodeType
 from typing import TYPE_CHECKING, Any, get_args
 
 from evalkit.core.atomic_files import list_files
 from evalkit.core.errors import UsageError, did_you_mean
-from evalkit.core.task_source import TaskSource, read_source
+from evalkit.core.task_source import Origin, TaskSource, read_source
 from evalkit.core.types import Category
 
 if TYPE_CHECKING:
@@ -83,15 +84,44 @@ def builtin_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "tasks"
 
 
+ENTRY_POINTS = "evalkit.tasks"
+"""Entry points of installed packages: each names a package whose folder holds task files."""
+
+
+@cache
+def installed_dirs() -> tuple[Path, ...]:
+    """The folders of task files that installed packages bring; no task file is executed.
+
+    Raises:
+        UsageError: an entry point names no package.
+    """
+    found: list[Path] = []
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            spec = importlib.util.find_spec(point.value)
+        except (ImportError, ValueError):
+            spec = None
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        if not places:
+            name = point.dist.name if point.dist else point.name
+            raise UsageError(
+                f"entry point `{ENTRY_POINTS}: {point.name} = {point.value}` of `{name}`",
+                "there is no package of that name",
+                "install that package again, or remove it",
+            )
+        found += map(Path, places)
+    return tuple(found)
+
+
 def declared(tasks_dirs: Sequence[str] = ()) -> list[TaskInfo]:
-    """Every task of the built-in folder and of ``tasks_dirs``, by category, then in the paper's
-    order, then by name.
+    """Every task of the built-in folder, of installed packages and of ``tasks_dirs``, by category, then in
+    the paper's order, then by name.
 
     Raises:
         UsageError: a folder does not exist, a file is no task, or two files share a name.
     """
     found: dict[str, TaskInfo] = {}
-    for folder in (builtin_dir(), *map(Path, tasks_dirs)):
+    for folder in (builtin_dir(), *installed_dirs(), *map(Path, tasks_dirs)):
         for info in (info for path in _task_files(folder) for info in _read(path)):
             path, other = info.path, found.setdefault(info.name, info)
             if other.path != path and other.path.resolve() != path.resolve():
@@ -161,10 +191,12 @@ def load_stored_task(name: str, folder: Path, source: TaskSource) -> Task:
 
 
 def _source(info: TaskInfo, tasks_dirs: Sequence[str]) -> TaskSource:
-    folders = [builtin_dir(), *map(Path, tasks_dirs)]
-    folder = next(each for each in folders if info.path.is_relative_to(each))
+    folders: list[tuple[Path, Origin]] = [(builtin_dir(), "built-in")]
+    folders += [(each, "entry-point") for each in installed_dirs()]
+    folders += [(Path(each), "tasks-dir") for each in tasks_dirs]
+    folder, origin = next(each for each in folders if info.path.is_relative_to(each[0]))
     try:
-        return read_source(info.path, folder, "built-in" if folder == folders[0] else "tasks-dir")
+        return read_source(info.path, folder, origin)
     except OSError as error:
         raise _bad_file(info.path, error.strerror or str(error), "give the right to read it") from None
 

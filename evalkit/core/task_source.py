@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-Origin = Literal["built-in", "tasks-dir"]
+Origin = Literal["built-in", "entry-point", "tasks-dir"]
 
 
 @dataclass(frozen=True)
 class TaskSource:
     """The files that a task was made of, as they were when it was loaded.
 
-    ``files`` maps paths, relative to the folder of tasks (``/`` between their parts), to contents; ``file`` is
-    the task's own.
+    ``files`` maps paths, relative to the folder of tasks (``/`` between their parts), to contents; ``file``
+    is the task's own.
     """
 
     origin: Origin
@@ -48,8 +48,8 @@ def files_digest(files: Mapping[str, bytes]) -> str:
 def read_source(path: Path, folder: Path, origin: Origin) -> TaskSource:
     """The source of the task file ``path`` below ``folder``; nothing is executed.
 
-    Helpers are the Python files below ``folder`` that are imported, by name or by file name, by the task or by
-    another helper. Installed packages are none: their versions are the environment's.
+    Helpers are the Python files below ``folder`` that are imported, by name or by file name, by the task or
+    by another helper. Installed packages are none: their versions are the environment's.
 
     Raises:
         OSError: a file can't be read.
@@ -62,7 +62,7 @@ def read_source(path: Path, folder: Path, origin: Origin) -> TaskSource:
         name = each.relative_to(folder).as_posix()
         if name not in files:
             files[name] = each.read_bytes()
-            waiting += _helpers(each, files[name], folder)
+            waiting += _helpers(each, files[name], [each.parent, path.parent, folder])
     return TaskSource(origin, path.relative_to(folder).as_posix(), files)
 
 
@@ -72,27 +72,40 @@ def is_inside(name: str) -> bool:
     return bool(name) and not path.is_absolute() and ".." not in path.parts
 
 
-def _helpers(path: Path, content: bytes, folder: Path) -> Iterator[Path]:
+def _helpers(path: Path, content: bytes, places: list[Path]) -> Iterator[Path]:
+    """Helpers that a file imports. ``places`` are where they are looked for: beside it, beside the task, and
+    in the folder of tasks, which is the last and holds all of them.
+    """
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # loading it says so
         return
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for each in node.names:
-                yield from _modules(each.name, [path.parent, folder], folder)
-        elif isinstance(node, ast.ImportFrom):
-            start = path.parents[node.level - 1] if 0 < node.level <= len(path.parents) else path.parent
-            base = f"{node.module}." if node.module else ""
-            for each in node.names:
-                yield from _modules(base + each.name, [start, *([] if node.level else [folder])], folder)
-        elif isinstance(node, ast.Call):  # importlib.import_module("_helpers"), __import__("_helpers")
-            for name in _texts(node.args):
-                if all(part.isidentifier() for part in name.split(".")) and _imports(node.func):
-                    yield from _modules(name, [path.parent, folder], folder)
+        if isinstance(node, ast.ImportFrom):
+            yield from _imported_from(node, path, places)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".py"):
-            for place in (path.parent, folder):  # Path(__file__).with_name("_helpers.py")
-                yield from _below(place / node.value, folder)
+            for place in places:  # Path(__file__).with_name("_helpers.py")
+                yield from _below(place / node.value, places[-1])
+        else:
+            for name in _imported(node):
+                yield from _modules(name, places, places[-1])
+
+
+def _imported_from(node: ast.ImportFrom, path: Path, places: list[Path]) -> Iterator[Path]:
+    folder = places[-1]
+    if node.level:
+        places = [path.parents[min(node.level, len(path.parents)) - 1]]
+    base = f"{node.module}." if node.module else ""
+    for each in node.names:
+        yield from _modules(base + each.name, places, folder)
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    """Names that ``import a.b``, ``importlib.import_module("a.b")`` and ``__import__("a.b")`` import."""
+    if isinstance(node, ast.Import):
+        yield from (each.name for each in node.names)
+    elif isinstance(node, ast.Call) and _imports(node.func):
+        yield from (name for name in _texts(node.args) if all(map(str.isidentifier, name.split("."))))
 
 
 def _imports(called: ast.expr) -> bool:

@@ -251,7 +251,7 @@ class HubDataset(DeclaredColumns):
     def _offline_fix(self) -> str:
         return (
             "check the network, HF_HUB_OFFLINE and (for gated data) HF_TOKEN; or make a local mirror where "
-            "there is a network (`evalkit data pull TASKS --data-root DIR`), and give it with `--data-root DIR`"
+            "there is a network (`evalkit data pull TASKS --data-root DIR`), and give `--data-root DIR` here"
         )
 
     def _unreached(self, reason: str) -> HubUnreachable:

@@ -18,7 +18,7 @@ def unreachable() -> str | None:
 
 @lru_cache(maxsize=8)
 def _asked(endpoint: str) -> str | None:
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import get_session
 
     try:
         get_session().head(endpoint, timeout=_SECONDS)

@@ -30,8 +30,8 @@ def metric_name(metric: Metric) -> str:
 
 
 def parameters_of(metric: Metric) -> Parameters | None:
-    """The parameters of a metric of this package, as :func:`build_metric` takes them; None if it is another's,
-    or can't be said as data.
+    """The parameters of a metric of this package, as :func:`build_metric` takes them; None if it is
+    another's, or can't be said as data.
 
     >>> from evalkit.metrics.anls import Anls
     >>> parameters_of(Anls())

@@ -60,7 +60,7 @@ class CombinedRuns:
         return set(list(ids)[:count])
 
     def tasks(self, name: str) -> list[Task]:
-        """The task of a name, as a list; empty if another program scored it, or its file is gone or another."""
+        """The task of a name, as a list; empty if another program scored it, or its file is not the same."""
         for results, _ in self.origin.values():
             for each in results.evaluations:
                 if each.task.name == name:
@@ -151,7 +151,7 @@ def run_names(paths: Sequence[Path]) -> list[str]:
 def _task_there(run: RunDir, evaluation: Evaluation) -> list[Task]:
     folders, known = run.outside(evaluation.tasks_dirs), evaluation.scored_with
     source = task_source(evaluation.task.name, folders)
-    changed = source and known and known.task not in (None, source.digest) and source.origin != "built-in"
+    changed = source and known and known.task not in (None, source.digest) and source.origin == "tasks-dir"
     return [] if source is None or changed else [load_task(evaluation.task.name, folders)]
 
 

@@ -1,4 +1,4 @@
-"""The metric of a stored evaluation, without its task: built from what the manifest says, or figures alone."""
+"""The metric of a stored evaluation, without its task: built from the manifest, or figures alone."""
 
 from __future__ import annotations
 

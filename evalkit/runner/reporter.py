@@ -11,8 +11,8 @@ from evalkit.core.errors import EvalkitError
 
 @dataclass(frozen=True)
 class TaskWork:
-    """What a run asks one system of one task: ``samples``, of which ``done`` are stored already, and about how
-    many ``tokens`` one of them takes, the answer's included.
+    """What a run asks one system of one task: ``samples``, of which ``done`` are stored already, and about
+    how many ``tokens`` one of them takes, the answer's included.
     """
 
     system: str

@@ -55,8 +55,8 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
         start_fork_server()
     tasks = load_tasks(spec)
     watch = InputWatch.start(spec, tasks)
-    reporter.phase(f"reading the samples of {len(tasks)} tasks")
     tasks = open_tasks(tasks, spec.data_root)
+    reporter.phase(f"reading the samples of {len(tasks)} task{'s' if len(tasks) > 1 else ''}")
     system_run = SystemRun(
         spec=spec,
         inputs=load_inputs(spec, tasks),
@@ -68,7 +68,6 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
     with closing(executor_of(spec)) as executor:
         planned = plan_systems(system_run, executor, specs, problems)
         watch.set_checkpoints([system.model_info for system in planned])
-        reporter.planned(work_of(planned, _answered(run)))
         with pending_systems(system_run, planned) as pending:
             while pending:
                 loaded = 1
@@ -85,10 +84,6 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
     reporter.phase("scoring")
     inputs = None if problems.found else watch.unchanged()
     return finalize(run, tasks, system_run.invocation, problems=problems.found, inputs=inputs)
-
-
-def _answered(run: RunDir) -> set[str]:
-    return {key for key, record in run.journal().records.items() if not record.failed}
 
 
 @dataclass
@@ -129,6 +124,8 @@ def plan_systems(
                 system_run.register([system])
                 stored = f"all {len(system.requests)} samples are stored already"
                 system_run.reporter.note(f"{system.name}: {stored}")
+    answered = {key for key, record in records.items() if not record.failed}
+    system_run.reporter.planned(work_of(planned, answered))
     return planned
 
 

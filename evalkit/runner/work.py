@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+from evalkit.core.types import Request
 from evalkit.models.base import Preprocessor
 from evalkit.runner.reporter import TaskWork
 from evalkit.runner.system_run import PlannedRequest, PlannedSystem
@@ -44,11 +45,12 @@ def _tokens(preprocessor: Preprocessor, planned: Sequence[PlannedRequest]) -> fl
     """Tokens of a request of a task, on average over a few of them."""
     step = max(1, len(planned) // _ESTIMATED)
     few = [each.request for each in planned[::step][:_ESTIMATED]]
-    counts = []
-    for request in few:
-        try:
-            prompt = preprocessor.estimate(request)
-        except Exception:  # noqa: BLE001 - decoders raise anything on damaged files; the run says so
-            continue
-        counts.append(prompt + min(request.max_new_tokens, _ANSWER))
+    counts = [count for request in few if (count := _estimate(preprocessor, request)) is not None]
     return sum(counts) / len(counts) if counts else 1.0
+
+
+def _estimate(preprocessor: Preprocessor, request: Request) -> int | None:
+    try:
+        return preprocessor.estimate(request) + min(request.max_new_tokens, _ANSWER)
+    except Exception:  # noqa: BLE001 - decoders raise anything on damaged files; the run says so
+        return None

@@ -31,7 +31,7 @@ class Scorer:
     source: TaskSource | None = None
 
 
-# Returns what scores an evaluation; None if that is another program, or what is stored of a task that is gone.
+# Returns what scores an evaluation; None if that is another program, or its task is gone with its metric.
 ScorerOf = Callable[[Evaluation], Scorer | None]
 
 
@@ -59,11 +59,11 @@ def registry_scorer(run: RunDir, tasks_dirs: Sequence[str] = (), *, needed: bool
     """Scorers of the tasks that evalkit itself scores: from ``tasks_dirs``, else from where the run has them
     from. Of a task that is gone, a metric of evalkit's is built from what the manifest says of it.
 
-    Task files within the run are its own copies, and are not executed unless ``tasks_dirs`` names their folder.
+    Task files within the run are its own copies: they are executed only if ``tasks_dirs`` names their folder.
 
     Raises:
-        UsageError: by the function that is returned: a metric that only the task's code has is ``needed``, and
-            the task is gone.
+        UsageError: by the function that is returned: a metric that only the task's code has is ``needed``,
+            and the task is gone.
     """
 
     @cache

@@ -147,7 +147,7 @@ class _Check:
             hint += ", or execute the run's copy by `--stored-tasks`" if copy else ""
             self._note("task", "different", evaluation, f"its file is not there any more; {hint}")
             return None
-        trusted = bool(self.tasks_dirs) or source.origin == "built-in"
+        trusted = bool(self.tasks_dirs) or source.origin != "tasks-dir"  # what is installed may be executed
         if stored is None:
             self._note("task", "not checked", evaluation, "the run does not say which source scored it")
         elif source.digest != stored:

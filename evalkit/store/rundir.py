@@ -153,7 +153,7 @@ class RunDir:
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
     def outside(self, folders: Iterable[str]) -> tuple[str, ...]:
-        """Those of the folders that are there and not within this run: nothing in a run is executed unasked."""
+        """Those of the folders that are there, outside of this run: nothing in it is executed unasked."""
         place = self.path.resolve()
         return tuple(
             each for each in folders if Path(each).is_dir() and not Path(each).resolve().is_relative_to(place)

@@ -27,8 +27,17 @@ def checkpoint(folder: Path, rope: object) -> Path:
 
 def test_it_is_said_marked_and_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = checkpoint(tmp_path / "ck", "mrope")
-    words = ["run", "--model", f"mhrope={own}", "--model", f"mrope={own}", "--tasks", "mini_docvqa", "--limit",
-             "2", "--workers", "0", "--output", str(tmp_path / "run"), "--rate-limit", "unparsed=1"]  # fmt: skip
+    words = ["run", "--model", f"mhrope={own}", "--model", f"mrope={own}", "--tasks", "mini_docvqa"]
+    words += [
+        "--limit",
+        "2",
+        "--workers",
+        "0",
+        "--output",
+        str(tmp_path / "run"),
+        "--rate-limit",
+        "unparsed=1",
+    ]
     assert run_cli(words) == 0
     shown = capsys.readouterr()
     warning = "its config says that it was trained with mrope, and it runs with mhrope"

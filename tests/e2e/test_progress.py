@@ -1,4 +1,4 @@
-"""Progress: one line for the run and bars that fit a terminal, a line a minute in a log, no escapes elsewhere."""
+"""Progress: a line for the run and bars that fit a terminal; a line a minute, without escapes, elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from evalkit.cli.progress import Bars, Lines, draws
-from evalkit.cli.tally import Tally
+from evalkit.cli.tally import Rate, Tally
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.runner.reporter import TaskWork
 
@@ -53,6 +53,7 @@ def test_a_hundred_tasks_fit_the_terminal(width: int, height: int) -> None:
     bars = Bars(clock, console, live=False)
     started(bars)
     bars.phase("loading another one")
+    assert drawn(bars, width, height)[1:] == ["loading another one (0 s)", "tasks: 100 waiting"]
     for step in range(50):
         clock.now += 0.1
         for task in TASKS[3:5]:
@@ -61,12 +62,23 @@ def test_a_hundred_tasks_fit_the_terminal(width: int, height: int) -> None:
     assert len(rows) <= height - 1
     assert max(map(len, rows)) <= width
     assert rows[0].startswith("100/20000 samples, 0% of the work")
-    assert rows[1].startswith("loading another one (5 s)")
-    assert sum("/200" in row for row in rows[1:]) == min(height - 4, 12)
-    # Of a hundred tasks at work, those are there that were answered last; what differs isn't cut off.
-    assert sum(" 50/200" in row for row in rows) == 2
+    assert sum(" 50/200" in row for row in rows[1:]) == 2
     assert all(any(task in row and "@mhrope" in row for row in rows) for task in TASKS[3:5])
-    assert "more tasks" in rows[-1]
+    assert rows[-1] == "tasks: 98 waiting"
+    for task in TASKS:
+        for system in SYSTEMS:
+            clock.now += 0.1
+            bars.sample_answered(system, task, failed=False)
+    bars.phase("loading another one")
+    rows = drawn(bars, width, height)
+    assert len(rows) <= height - 1
+    assert max(map(len, rows)) <= width
+    assert rows[1] == "loading another one (0 s)"
+    # Of a hundred tasks at work, those are there that were answered last; what differs isn't cut off.
+    room = min(height - 4, 12)
+    assert sum("/200" in row for row in rows[2:]) == room
+    assert all(any(TASKS[-1] in row and system[-6:] in row for row in rows) for system in SYSTEMS)
+    assert rows[-1] == f"tasks: {100 - room} more at work"
     if width >= 80:
         assert "2 failed" in rows[0]
 
@@ -81,8 +93,8 @@ def test_rates_are_of_the_present() -> None:
     for _ in range(100):
         tally.answer("a", "t", False)
     assert "samples/s" not in tally.line()
-    for _ in range(600):
-        clock.now += 0.1
+    for step in range(600):
+        clock.now += 1.0 if step % 10 == 0 else 0.0
         tally.answer("a", "t", False)
     assert ", 10.0 samples/s" in tally.line()
     for _ in range(240):
@@ -92,9 +104,24 @@ def test_rates_are_of_the_present() -> None:
     done, total = tally.tokens
     assert (done, total) == (19_400.0, 130_000.0)
     assert tally.left() == pytest.approx((total - done) / 20, rel=0.02)
+    clock.now += 5
+    assert "1.8 samples/s" in tally.line()  # nothing comes any more
     clock.now += 200
     assert "0.0 samples/s" in tally.line()
     assert tally.left() is None
+
+
+def test_batches_make_no_saw() -> None:
+    clock = Clock()
+    rate = Rate()
+    for _ in range(4):
+        clock.now += 10
+        for _ in range(80):
+            rate.add(clock.now, 1.0)
+            clock.now += 0.0001  # stored one after the other
+    assert rate.at(clock.now) == rate.at(clock.now + 9) == pytest.approx(8.0, rel=0.01)
+    assert rate.at(clock.now + 30) == pytest.approx(4.0, rel=0.01)
+    assert rate.at(clock.now + 90) == 0.0
 
 
 def test_a_system_that_was_renamed_counts_once() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from evalkit.api import advise, compare, evaluate, leaderboard, report, score_run
 from evalkit.cli import run_cli
+from evalkit.core import registry
 from evalkit.core.errors import UsageError
 from evalkit.core.registry import load_task
 from evalkit.core.task_source import files_digest
@@ -250,3 +251,35 @@ def test_metrics_that_differ_are_not_compared(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"threshold=0\.4.*threshold=0\.9"):
         compare(first, second)
     assert any("metrics differ" in note for note in compare(first, second, allow_mismatch=True).notes)
+
+
+def test_a_task_of_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = tmp_path / "site"
+    write_tasks(site / "their_tasks", own_metric=True)
+    (site / "their_tasks/__init__.py").write_text("")
+    info = site / "their_tasks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-tasks\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[evalkit.tasks]\ntheirs = their_tasks\n")
+    monkeypatch.syspath_prepend(str(site))
+    registry.installed_dirs.cache_clear()
+    try:
+        assert "mine" in [each.name for each in registry.declared()]
+        assert not (site / "their_tasks/executed").exists()
+        done = tmp_path / "run"
+        evaluate("mock", "mine", output=str(done), workers=0, rate_limits={"repeating": 1.0})
+        known = scored_with(done)
+        assert (known.origin, known.file) == ("entry-point", "mine.py")
+        assert set(RunDir.open(done).stored_task(str(known.task))) == {"mine.py", "_wording.py"}
+        assert verdict(capsys, str(done))[0] == 0
+        (info / "entry_points.txt").write_text("[evalkit.tasks]\ntheirs = no_such_package\n")
+        registry.installed_dirs.cache_clear()
+        with pytest.raises(UsageError, match="no_such_package"):
+            registry.declared()
+        (info / "entry_points.txt").unlink()
+        registry.installed_dirs.cache_clear()
+        assert compare(done).arms
+    finally:
+        registry.installed_dirs.cache_clear()
