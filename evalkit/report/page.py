@@ -116,8 +116,6 @@ def _line(line: TableRow) -> dict[str, Any]:
     }
 
 
-
-
 def _flags(light: Sequence[ScoreRow]) -> Counter[str]:
     """The number of samples, and of those with each flag."""
     found = Counter(flag for each in light for flag in set(each.flags))
