@@ -31,6 +31,7 @@ from evalkit.report.page import report_page
 from evalkit.report.paired import Correction
 from evalkit.report.reference import load_reference, with_reference
 from evalkit.report.results import Results, open_run
+from evalkit.report.run_differences import SettingDifference, run_differences
 from evalkit.report.thumbnails import thumbnails
 from evalkit.runner.dry_run import plan_run
 from evalkit.runner.reporter import Reporter, SilentReporter
@@ -74,6 +75,15 @@ def plan(spec: RunSpec) -> dict[str, Any]:
     problems and first prompt of every system and task.
     """
     return plan_run(with_default_data_root(spec))
+
+
+def diff_runs(first: PathLike, second: PathLike) -> list[SettingDifference]:
+    """Every setting in which two runs differ: identities, tasks, how they were asked and answered, versions.
+
+    Raises:
+        UsageError: one is no run.
+    """
+    return run_differences(*(RunDir.open(Path(path)).manifest() for path in (first, second)))
 
 
 def with_default_data_root(spec: RunSpec) -> RunSpec:

@@ -18,6 +18,7 @@ from evalkit.core.errors import EnvironmentProblem, EvalkitError, ExitCode, did_
 _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",
     "compare": "Put finished runs side by side.",
+    "diff": "Print every setting in which two runs differ.",
     "report": "Write one HTML page with tables, plots and every answer.",
     "advise": "Rank variants for your own tasks, with the probability that each is the best.",
     "score": "Score a predictions file, or re-score a stored run.",
@@ -29,6 +30,7 @@ _COMMANDS = {
     "data": "Fetch the data of tasks into a local mirror, and check a mirror.",
     "ropes": "List RoPE variants, show one, check them against official code.",
     "models": "List model families, or show one.",
+    "recipes": "List recipes (conditions of published numbers), show one, or compare two.",
     "bench": "Measure speed against named baselines.",
 }
 # A module can't be called as a statement is.

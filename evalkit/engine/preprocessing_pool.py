@@ -218,6 +218,7 @@ def _prepare(preprocessor: Preprocessor, requests: Sequence[Request]) -> Iterato
     media are done, and then one result for each request.
     """
     began = time.perf_counter()
+    preprocessor = preprocessor.for_request(requests[0])
     media = _catch(partial(preprocessor.process_media, requests[0].media))
     if isinstance(media, PreparationFailure):
         # Each by itself: the message about a medium names the row that it was read from.

@@ -7,11 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from evalkit.core.types import FixedPart, MediaRef, Prepared, Request
 from evalkit.inference.base import Decoder
 from evalkit.inference.counters import EngineCounters
+from evalkit.models.chat_options import ChatOptions
 
 if TYPE_CHECKING:
     from evalkit.rope.outside import RopeFile
@@ -22,6 +23,14 @@ class Preprocessor(Protocol):
     """Turns requests into model inputs on the CPU. Picklable: it is sent to worker processes, so
     it must not hold weights nor need torch.
     """
+
+    def for_request(self, request: Request) -> Self:
+        """The preprocessor that shows media within the limits of a request: itself where it has none.
+
+        Raises:
+            UsageError: a limit is none of the family's.
+        """
+        ...
 
     def estimate(self, request: Request) -> int:
         """Number of prompt tokens, from headers alone (nothing is decoded)."""
@@ -69,6 +78,7 @@ class LoadConfig:
         processor_if_needed: ``processor`` was named for several models, some of which may have their own.
         video_backend: what decodes videos (:data:`evalkit.data.video.BACKENDS`).
         rope_files: files that hold variants from outside.
+        chat: how the chat template is rendered.
     """
 
     dtype: str = "auto"
@@ -82,6 +92,7 @@ class LoadConfig:
     processor_if_needed: bool = False
     video_backend: str = "pyav"
     rope_files: tuple[RopeFile, ...] = ()
+    chat: ChatOptions = ChatOptions()
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

@@ -56,6 +56,7 @@ def identity_of(
         # Also in float32: a compiled part adds in another order.
         "compile": "yes" if load_config.compiled else "no",
     }
+    found |= load_config.chat.identity()
     if preprocessor.video_backend != "pyav":  # whose version is always there
         found["video backend"] = f"{preprocessor.video_backend} {version_of(preprocessor.video_backend)}"
     found |= _versions(whole=dtype != torch.float32, adapter=files.adapter is not None)

@@ -8,6 +8,7 @@
 * ``loop``: ``1 1 1 ...`` up to the token limit
 * ``oom=N``: a batch of more than N samples runs out of memory
 * ``slow=SECONDS``: every batch takes that long
+* ``draw=TEXT|TEXT...``: one of the texts, drawn where sampling is asked for; else the first
 * ``die=PART``: the process is killed at samples whose id contains PART, as it is when memory is short
 
 It decodes its images and probes its videos, so that a damaged file is as much an error as with a real
@@ -39,9 +40,12 @@ from evalkit.data.sampling import FrameRule, sample_frames
 from evalkit.data.video import probe
 from evalkit.inference.counters import EngineCounters
 from evalkit.inference.one_shot_decoder import OneShotDecoder
+from evalkit.inference.stopping import ReasoningBudget
 from evalkit.models.base import LoadConfig, Model, ModelInfo, fingerprint_of
+from evalkit.models.chat_options import ChatOptions
 from evalkit.models.checkpoints.source import Source
 from evalkit.models.families.mock import FAMILY
+from evalkit.models.preprocess import limited_frames
 from evalkit.rope.variants import RopeVariant
 
 
@@ -57,6 +61,14 @@ class MockPreprocessor:
     """Reads the media and counts words; ``frames`` of videos are chosen, and not decoded."""
 
     frames: FrameRule = field(default_factory=FrameRule)
+
+    def for_request(self, request: Request) -> MockPreprocessor:
+        """With the frames that the request's limits say; it shows no pixels and counts no tokens of media."""
+        return (
+            self
+            if request.limits is None
+            else replace(self, frames=limited_frames(self.frames, request.limits))
+        )
 
     def estimate(self, request: Request) -> int:
         """Number of words."""
@@ -94,6 +106,8 @@ class MockPreprocessor:
             media=media,
             seconds=time.perf_counter() - began,
             prompt=prompt,
+            reasoning_tokens=request.reasoning_tokens,
+            draws=request.draws,
             request=replace(request, prompt=prompt, by_frames=()),
         )
 
@@ -171,7 +185,7 @@ class MockModel:
         if choices:
             text = next((word for word in re.findall(r"\w+", text) if word in choices), choices[0])
         words = _words(text)
-        shown = words[: item.max_new_tokens]
+        shown = words[: _allowed(item, words)]
         tokens = tuple(_token_id(word) for word in shown)
         if self.loops:
             return Generation("".join(shown), tokens, "loop")
@@ -199,6 +213,12 @@ def describe(source: Source | None, name: str, variant: RopeVariant, load_config
         raise UsageError(
             f"mock behaviour `{behaviour}={value}`", str(error), "see `evalkit models show mock`"
         ) from None
+    if load_config.chat != ChatOptions():
+        raise UsageError(
+            f"`{name}` with thinking, template arguments or a system prompt",
+            "a mock has no chat template",
+            "leave them out, or take `--model tiny`",
+        )
     identity: dict[str, str] = {"mock": name}
     files: tuple[Path, ...] = ()
     if behaviour == "answers":
@@ -209,6 +229,29 @@ def describe(source: Source | None, name: str, variant: RopeVariant, load_config
         identity |= {"shown": str(rule)}
     settings = {"answer": _echo, "files": files, "preprocessor": MockPreprocessor(rule), **settings}
     return MockModel(name, variant, identity, **settings)
+
+
+def _allowed(item: Prepared, words: Sequence[str]) -> int:
+    """How many of the words an answer may have."""
+    if item.reasoning_tokens is None:
+        return item.max_new_tokens
+
+    def text(places: Sequence[int]) -> str:
+        return "".join(words[place] for place in places)
+
+    budget = ReasoningBudget.of(item.prompt, item.reasoning_tokens, item.max_new_tokens, text)
+    places = range(len(words))
+    used = (place + 1 for place in places if budget.used_up(places[: place + 1]))
+    return next(used, item.max_new_tokens)
+
+
+def _draw(value: str) -> dict[str, Any]:
+    texts = value.split("|")
+
+    def answer(request: Request) -> str:
+        return texts[int(request.draws.uniform(0) * len(texts)) if request.draws else 0]
+
+    return {"answer": answer}
 
 
 def _echo(request: Request) -> str:
@@ -259,6 +302,7 @@ _BEHAVIOURS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "fail": _fail,
     "loop": lambda value: {"answer": lambda request: "1 " * request.max_new_tokens, "loops": True},
     "oom": lambda value: {"capacity": int(value)},
+    "draw": _draw,
     "die": _die,
     "slow": lambda value: {"seconds": float(value)},
 }

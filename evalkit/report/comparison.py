@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from evalkit.config.recipes import PAPER
 from evalkit.core.strict_json import finite_json
 from evalkit.report.aggregate import RATES, BenchmarkColumn, Cell, category_means
 from evalkit.report.paired import Difference
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arm:
-    """One model with one variant, from one run: a column of the printed table."""
+    """One model with one variant, from one run: a column of the printed table. ``recipe`` says under which
+    conditions it was asked.
+    """
 
     name: str
     model: str
@@ -25,6 +28,7 @@ class Arm:
     family: str
     fingerprint: str
     run: str
+    recipe: str = PAPER
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,9 @@ class Comparison:
                     notes.append(f"{arm.name} {column.task}: UNRELIABLE: {'; '.join(cell.unreliable)}")
                 shown = [f"{count} {rate}" for rate, count in cell.counts.items() if count]
                 if shown:
-                    notes.append(f"{arm.name} {column.task}: {', '.join(shown)} of {cell.expected}")
+                    notes.append(f"{arm.name} {column.task}: {', '.join(shown)} of {cell.answers}")
+                if cell.repetitions > 1:
+                    notes.append(f"{arm.name} {column.task}: {_repeated(cell)}")
                 notes += [f"{arm.name} {column.task}: {text}" for text in _official(cell)]
         return [*notes, *self.reference_notes]
 
@@ -156,6 +162,7 @@ class Comparison:
             "model": arm.model,
             "rope": arm.rope,
             "run": arm.run,
+            "recipe": arm.recipe,
             "task": column.task,
             "category": column.category,
             "metric": column.metric,
@@ -167,6 +174,8 @@ class Comparison:
             "complete": cell.whole,
             **{rate.replace(" ", "_"): cell.counts.get(rate, 0) for rate in RATES},
             "unreliable": "; ".join(cell.unreliable),
+            "answers_each": cell.repetitions,
+            **cell.repeated,
         }
         if self.baseline is None:
             return row
@@ -176,6 +185,12 @@ class Comparison:
             label = "difference" if name == "value" else f"difference_{name}"
             row[label] = getattr(found, name) if found else math.nan
         return row
+
+
+def _repeated(cell: Cell) -> str:
+    """What a footnote says of several answers to each question."""
+    figures = "".join(f"; {name} {100 * value:.1f}" for name, value in cell.repeated.items())
+    return f"mean of {cell.repetitions} answers to each question{figures}"
 
 
 def _official(cell: Cell) -> list[str]:

@@ -13,6 +13,7 @@ from evalkit.core.registry import load_task
 from evalkit.core.task import Task
 from evalkit.metrics.base import Metric
 from evalkit.report.comparability import (
+    answering_differences,
     check_comparable,
     origin_differences,
     protocol_differences,
@@ -25,7 +26,10 @@ from evalkit.report.results import RecordsByTask, Results, open_run
 from evalkit.store import RunDir
 from evalkit.store.records_table import sample_ids
 
-_COMPARE_ANSWERS = "compare the answers all the same, with that said beside the table: `--allow-mismatch`"
+_COMPARE_ANSWERS = (
+    "see `evalkit diff RUN_A RUN_B`; to compare the answers all the same, with that said beside the table: "
+    "`--allow-mismatch`"
+)
 _ONE_PROTOCOL = (
     "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
     "same (`--allow-mismatch`)"
@@ -100,7 +104,7 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     ]
     asked = [(who, each.task) for who, each in evaluated]
     scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
-    origins = origin_differences(evaluated)
+    origins = chain(origin_differences(evaluated), answering_differences(evaluated))
     protocols = chain(protocol_differences(asked), scoring_differences(scored))
     notes: list[str] = []
     if allow_mismatch:

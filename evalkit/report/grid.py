@@ -110,10 +110,18 @@ def legend(comparison: Comparison) -> list[str]:
     """The notes below a table: metrics, sizes and statistics, then the footnotes of single cells."""
     metrics = ", ".join(f"{column.task} {column.metric}" for column in comparison.columns)
     sizes = ", ".join(f"{column.task} {_size(comparison, column.task)}" for column in comparison.columns)
-    found = [f"metric: {metrics}", f"n: {sizes}; ranges are 95% intervals"]
+    found = [f"metric: {metrics}", f"n: {sizes}; ranges are 95% intervals", *_recipes(comparison)]
     if comparison.baseline is not None:
         found += _about_differences(comparison)
     return [*found, *comparison.footnotes()]
+
+
+def _recipes(comparison: Comparison) -> list[str]:
+    """Under which conditions the arms were asked: one line if all the same, else one for each."""
+    recipes = {arm.name: arm.recipe for arm in comparison.arms}
+    if len(set(recipes.values())) == 1:
+        return [f"recipe: {next(iter(recipes.values()))}"]
+    return [f"{name}: recipe {recipe}" for name, recipe in recipes.items()]
 
 
 def _about_differences(comparison: Comparison) -> list[str]:

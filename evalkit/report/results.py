@@ -63,7 +63,7 @@ class Results:
     @property
     def missing(self) -> int:
         """How many samples have no record."""
-        return sum(each.samples - len(self.records[each.id]) for each in self.evaluations)
+        return sum(each.asked - len(self.records[each.id]) for each in self.evaluations)
 
     def only(self, evaluations: Iterable[Evaluation]) -> Results:
         """The results of some of the evaluations."""
@@ -74,7 +74,7 @@ class Results:
         """The arms, in the order of the manifest; ``run`` is the run's name."""
         having = {each.arm for each in self.evaluations}
         return [
-            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run)
+            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run, self._recipes(each.arm))
             for each in self.manifest.arms
             if each.arm in having
         ]
@@ -122,6 +122,7 @@ class Results:
                     self.metric(evaluation),
                     scoring.official_random,
                     limits,
+                    evaluation.protocol.n,
                 )
                 for task, evaluation in self._of(arm.name)
                 if task in columns
@@ -130,6 +131,10 @@ class Results:
         }
         notes = [note for arm in self.arms(run) for note in self.import_notes(arm.name, arm.name)]
         return Comparison(self.arms(run or self.run.name), list(columns.values()), cells, notes=notes)
+
+    def _recipes(self, arm: str) -> str:
+        """The recipe of an arm's evaluations; usually one."""
+        return "; ".join(dict.fromkeys(each.protocol.recipe for _, each in self._of(arm)))
 
     def import_notes(self, arm: str, shown: str) -> list[str]:
         """Footnotes about an arm's imported answers; ``shown`` is the arm's name in the table."""

@@ -12,7 +12,7 @@ from typing import Any
 from evalkit.core.strict_json import finite_json
 from evalkit.metrics.base import group_labels
 from evalkit.store.records import Record
-from evalkit.store.records_table import ScoreRow, sample_ids
+from evalkit.store.records_table import ScoreRow
 
 Thumbnails = Mapping[tuple[str, str], str]
 PIECE = 200
@@ -32,7 +32,7 @@ class PageSamples:
 
     def add(self, task: str, sides: Sequence[Sequence[Record]], light: Sequence[Sequence[ScoreRow]]) -> None:
         """Add a task's samples: the records of each arm, and their score rows."""
-        known = [{sample: place for place, sample in enumerate(sample_ids(side))} for side in sides]
+        known = [{_row_name(row): place for place, row in enumerate(side)} for side in light]
         order = list(dict.fromkeys(sample for places in known for sample in places))
         rows = [[places.get(sample) for places in known] for sample in order]
         pieces: list[str] = []
@@ -54,7 +54,7 @@ class PageSamples:
 
     def _sample(self, task: str, sample_id: str, records: Sequence[Record | None]) -> dict[str, Any]:
         first = next(record for record in records if record is not None)
-        picture = self._thumbnails.get((task, sample_id))
+        picture = self._thumbnails.get((task, first.sample_id))
         return {
             "id": sample_id,
             "question": _short(str(first.meta.get("question", ""))),
@@ -67,6 +67,11 @@ class PageSamples:
             "thumb": None if picture is None else self._thumbs.setdefault(picture, len(self._thumbs)),
             "answers": [_answer(record) for record in records],
         }
+
+
+def _row_name(row: ScoreRow) -> str:
+    """What a page calls an answer's question: of several answers to one with their number."""
+    return f"{row.sample_id} (answer {row.repetition + 1})" if row.repetition else row.sample_id
 
 
 def _read(side: Sequence[Record], places: Sequence[int | None]) -> list[Record | None]:

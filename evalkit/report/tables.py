@@ -178,6 +178,7 @@ def csv(comparison: Comparison) -> str:
                 "arm": arm.name,
                 "model": arm.model,
                 "rope": arm.rope,
+                "recipe": arm.recipe,
                 "category": column.category,
                 "task": column.task,
                 "metric": column.metric,
@@ -185,6 +186,7 @@ def csv(comparison: Comparison) -> str:
             counts = {rate.replace(" ", "_"): count for rate, count in cell.counts.items()}
             whole = vars(cell.estimate) | {"expected": cell.expected} | counts
             whole["unreliable"] = "; ".join(cell.unreliable)
+            whole |= {"answers_each": cell.repetitions, **cell.repeated}
             rows.append(
                 start | {"group": "", "label": ""} | whole | _compared(comparison, arm.name, column.task)
             )

@@ -8,6 +8,7 @@ from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import Executor
 from evalkit.engine.optimizations import Optimizations
 from evalkit.models.base import LoadConfig
+from evalkit.runner.answering import Answering
 
 
 def executor_of(spec: RunSpec) -> Executor:
@@ -57,6 +58,7 @@ def load_config_of(spec: RunSpec) -> LoadConfig:
         processor_if_needed=len({system.model for system in spec.systems()}) > 1,
         video_backend=spec.video_backend,
         rope_files=rope_files(spec.ropes_dirs),
+        chat=Answering.of(spec).chat,
     )
 
 

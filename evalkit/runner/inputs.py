@@ -15,6 +15,7 @@ from evalkit.data.cache import MediaCache, cache_root
 from evalkit.data.selection import IndexedSample, choose_samples, selected_ids
 from evalkit.engine.media_scan import MAX_READERS, digest_files
 from evalkit.integrations.lmms_eval import task as lmms
+from evalkit.runner.answering import Answering
 from evalkit.runner.manifest_entries import task_entry
 from evalkit.store import TaskEntry
 
@@ -31,9 +32,11 @@ class RunInputs:
 def load_tasks(spec: RunSpec) -> list[Task]:
     """The tasks that a spec names, in its order, each once."""
     found: dict[str, Task] = {}
+    answering = Answering.of(spec)
     for pattern in spec.tasks:
         for task in _matching(pattern, spec):
-            found.setdefault(task.name, task)
+            if task.name not in found:
+                found[task.name] = answering.task(task)
     return list(found.values())
 
 

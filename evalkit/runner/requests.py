@@ -14,6 +14,7 @@ from evalkit.core.task import Task
 from evalkit.core.types import MediaRef, Part, Request, Sample, Subtitled, Text
 from evalkit.engine.media_scan import digest_of
 from evalkit.models.base import ModelInfo
+from evalkit.runner.answering import TaskAnswering
 
 # Part of every key: raise it when the meaning of a request changes without its fields changing.
 KEY_VERSION = 2  # 2: special tokens that are an answer's markup are part of its text
@@ -35,14 +36,25 @@ def option_letters(sample: Sample) -> tuple[str, ...]:
     return ()
 
 
-def build_request(model: ModelInfo, task: Task, sample: Sample, *, mc_logits: bool = False) -> Request:
+def build_request(
+    model: ModelInfo,
+    task: Task,
+    sample: Sample,
+    *,
+    mc_logits: bool = False,
+    answering: TaskAnswering | None = None,
+    repetition: int = 0,
+) -> Request:
     """Render a sample for a model, and hash everything that can change the answer into the request's key.
 
-    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter.
+    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter. ``repetition`` counts the
+    answers to one question.
     """
+    answering = answering or TaskAnswering()
+    sampling = answering.sampling
     choices = option_letters(sample) if mc_logits else ()
     media = tuple(part for part in sample.parts if isinstance(part, MediaRef))
-    prompt, by_frames = render(model, sample.parts)
+    prompt, by_frames = render(model, answering.parts(sample))
     identity = [
         KEY_VERSION,
         model.fingerprint,
@@ -57,6 +69,7 @@ def build_request(model: ModelInfo, task: Task, sample: Sample, *, mc_logits: bo
         *([choices] if choices else []),
         *([["problem", sample.problem]] if sample.problem else []),
         *([[place, asdict(words)] for place, words in by_frames]),
+        *([["answering", answering.identity(), repetition]] if answering.identity() else []),
     ]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     return Request(
@@ -65,9 +78,13 @@ def build_request(model: ModelInfo, task: Task, sample: Sample, *, mc_logits: bo
         sample_id=sample.id,
         prompt=sys.intern(prompt),  # variants of a base ask the same: their many requests hold one text
         media=media,
-        max_new_tokens=1 if choices else task.max_new_tokens,
+        max_new_tokens=1 if choices else task.max_new_tokens + (answering.reasoning_tokens or 0),
         choices=choices,
         by_frames=by_frames,
+        reasoning_tokens=None if choices else answering.reasoning_tokens,
+        repetition=repetition,
+        draws=None if sampling is None else sampling.draws(task.name, sample.id, repetition),
+        limits=answering.limits,
     )
 
 

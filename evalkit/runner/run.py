@@ -14,6 +14,7 @@ from evalkit.engine.executors.base import Executor, ModelSpec
 from evalkit.engine.optimizations import Optimizations
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.models.checkpoints.series import with_all_steps
+from evalkit.runner.answering import Answering, with_reading_rule
 from evalkit.runner.engine_options import executor_of, load_config_of
 from evalkit.runner.inputs import load_inputs, load_tasks
 from evalkit.runner.manifest_entries import new_invocation, scoring_of
@@ -35,7 +36,7 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
             nothing was run.
     """
     path = spec.run_path()
-    spec = with_all_steps(spec)
+    spec = with_reading_rule(with_all_steps(spec))
     run = RunDir.create(path)
     if run.begun:
         scoring_of(spec, run.manifest())
@@ -51,6 +52,8 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
     if spec.workers != 0:
         start_fork_server()
     tasks = load_tasks(spec)
+    for note in Answering.of(spec).notes(tasks):
+        reporter.note(note)
     watch = InputWatch.start(spec, tasks)
     tasks = [task.open(spec.data_root) for task in tasks]
     system_run = SystemRun(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.console import scrub
@@ -16,14 +17,20 @@ from evalkit.data.selection import IndexedSample
 from evalkit.engine.audit import audit
 from evalkit.engine.executors.base import Executor, ModelSpec
 from evalkit.engine.responses import error_of
+from evalkit.metrics.reasoning import opens_reasoning
 from evalkit.models.base import ModelInfo, fingerprint_of
 from evalkit.models.checkpoints.source import short_name
+from evalkit.runner.answering import Answering
 from evalkit.runner.engine_options import engine_config_of
 from evalkit.runner.inputs import RunInputs
 from evalkit.runner.manifest_entries import protocol_of, scoring_of
 from evalkit.runner.reporter import Reporter
 from evalkit.runner.requests import build_request
 from evalkit.store import Audit, Evaluation, Invocation, Manifest, Record, RunDir, SystemEntry
+
+
+ROOM_TO_REASON = 1024
+"""New tokens among which reasoning may find its end without a budget of its own."""
 
 
 def system_name(model: ModelInfo) -> str:
@@ -105,14 +112,46 @@ class SystemRun:
 
     def plan(self, spec: ModelSpec, model_info: ModelInfo) -> PlannedSystem:
         """Render every sample for a system."""
-        planned = (
-            PlannedRequest(
-                build_request(model_info, task, indexed.sample, mc_logits=self.spec.mc_logits), task, indexed
-            )
+        planned = [
+            PlannedRequest(self._request(model_info, task, indexed, repetition), task, indexed)
             for task in self.inputs.tasks
             for indexed in self.inputs.samples[task.name]
-        )
+            for repetition in range(self.answering.for_task(task.name).n)
+        ]
+        for request in {each.request.limits: each.request for each in planned}.values():
+            model_info.preprocessor.for_request(request)  # one that it doesn't have is refused here
+        self._warn_of_reasoning(system_name(model_info), planned)
         return PlannedSystem(spec, model_info, {each.request.key: each for each in planned})
+
+    def _warn_of_reasoning(self, name: str, planned: Sequence[PlannedRequest]) -> None:
+        """Say where answers begin with reasoning, and have no room for it."""
+        tight = {
+            each.task.name: None
+            for each in planned
+            if each.request.reasoning_tokens is None
+            and 1 < each.request.max_new_tokens < ROOM_TO_REASON
+            and opens_reasoning(each.request.prompt)
+        }
+        if tight:
+            self.reporter.note(
+                f"{name}: its prompts open reasoning, which must end within the few tokens of an answer to "
+                f"{', '.join(tight)}: give it its own, `--max-reasoning-tokens 16384`"
+            )
+
+    def _request(self, model_info: ModelInfo, task: Task, indexed: IndexedSample, repetition: int) -> Request:
+        return build_request(
+            model_info,
+            task,
+            indexed.sample,
+            mc_logits=self.spec.mc_logits,
+            answering=self.answering.for_task(task.name),
+            repetition=repetition,
+        )
+
+    @cached_property
+    def answering(self) -> Answering:
+        """How questions are asked and answered."""
+        return Answering.of(self.spec)
 
     def pending_keys(self, system: PlannedSystem, records: Mapping[str, Record]) -> set[str]:
         """Keys without an answer among the stored records, or with one to be audited; what can't be asked is
@@ -291,10 +330,11 @@ class SystemRun:
         )
 
     def _identity(self, model_info: ModelInfo) -> tuple[str, Mapping[str, str]]:
-        """The fingerprint and identity of a checkpoint, and of how options are chosen."""
-        if not self.spec.mc_logits:
+        """The fingerprint and identity of a checkpoint, and of how its answers are chosen."""
+        chosen = {"options": "chosen by their letters' logits"} if self.spec.mc_logits else {}
+        if not chosen and not self.answering.identity():
             return model_info.fingerprint, model_info.identity
-        identity = {**model_info.identity, "options": "chosen by their letters' logits"}
+        identity = {**model_info.identity, **chosen, **self.answering.identity()}
         return fingerprint_of(identity), identity
 
     def _add_evaluations(self, draft: _Registration, system: str, plans: Mapping[str, str]) -> None:
@@ -307,7 +347,7 @@ class SystemRun:
                 invocation=draft.invocation.id,
                 arm=system,
                 task=self.inputs.entries[name],
-                protocol=protocol_of(self.spec),
+                protocol=protocol_of(self.spec, self.answering, name),
                 samples=len(self.inputs.samples[name]),
                 plan=plan,
                 tasks_dirs=self.spec.tasks_dirs,
@@ -380,4 +420,5 @@ def record_of(system: RegisteredSystem, response: Response) -> Record:
         media=response.media,
         seconds=response.seconds,
         margin=response.margin,
+        repetition=request.repetition,
     )

@@ -22,7 +22,7 @@ from evalkit.store.records import Record
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = b"1"  # of the columns; raise it when their meaning changes
+FORMAT = b"2"  # of the columns; raise it when their meaning changes
 _GROUP = 2048  # rows that are decoded together
 _ERRORS = "surrogatepass"
 
@@ -30,7 +30,7 @@ _TEXTS = (
     "arm", "model", "rope", "task", "sample_id", "key", "cluster_id", "prompt", "raw", "finish_reason",
     "error", "box_space", "reasoning", "final",
 )  # fmt: skip
-_NUMBERS = ("index", "prompt_tokens", "visual_tokens")
+_NUMBERS = ("index", "prompt_tokens", "visual_tokens", "repetition")
 _JSON = ("reference", "token_ids", "groups", "meta", "media", "seconds", "flags")
 _JUDGED = ("parsed", "parse_error", "detail", "rule")
 _DIGESTED = ("reference", "media", "prompt")
@@ -49,6 +49,7 @@ class ScoreRow:
     failed: bool
     visual_tokens: int
     video_seconds: float | None
+    repetition: int = 0
 
     @classmethod
     def of(cls, record: Record) -> ScoreRow:
@@ -63,6 +64,7 @@ class ScoreRow:
             record.failed,
             record.visual_tokens,
             _video_seconds(record),
+            record.repetition,
         )
 
 
@@ -97,7 +99,7 @@ class RecordsTable:
     def score_columns(self) -> pa.Table:
         """The columns that verdicts are made of."""
         return self.arrow("sample_id", "cluster_id", "score", *_JUDGED, "flags", "groups", "links",
-                          "finish_reason", "visual_tokens", "video_seconds")  # fmt: skip
+                          "finish_reason", "visual_tokens", "video_seconds", "repetition")  # fmt: skip
 
     @cached_property
     def digests(self) -> pa.Table:
@@ -263,14 +265,14 @@ def _fields(row: dict[str, Any]) -> dict[str, Any]:
 def _score_row(
     sample_id: str, cluster_id: str, value: float | None, parsed: str | None, parse_error: str | None,
     detail: str | None, rule: str | None, flags: str, groups: str, links: str, finish_reason: str,
-    visual_tokens: int, video_seconds: float | None,
+    visual_tokens: int, video_seconds: float | None, repetition: int,
 ) -> ScoreRow:  # fmt: skip
     own, labels = _labels(groups, links)
     score = None
     if parsed is not None:
         score = Score(value, json.loads(parsed), parse_error, _mapping(detail or "{}"), rule)
     return ScoreRow(sample_id, cluster_id, score, _flags(flags), own, labels, finish_reason == "error",
-                   visual_tokens, video_seconds)  # fmt: skip
+                   visual_tokens, video_seconds, repetition)  # fmt: skip
 
 
 @lru_cache(maxsize=4096)

@@ -11,8 +11,8 @@ _VIDEOROPE = {
     "m_rope": "mrope",
     "videorope": "videorope",
 }
-# github.com/Wiselnn570/VideoRoPE: four trainings of Qwen2-VL that differ in RoPE alone. Its evaluation takes the
-# variant from the command line (`--which_rope`), its scripts write `16card_` into some folders' names.
+# github.com/Wiselnn570/VideoRoPE: four trainings of Qwen2-VL that differ in RoPE alone. Its evaluation takes
+# the variant from the command line (`--which_rope`); its scripts write `16card_` into some names.
 _NAME = re.compile(
     rf"Qwen2-VL-({'|'.join(_VIDEOROPE)})-128frames-(?:16card_)?8k-context-330k-llava-video", re.IGNORECASE
 )
@@ -38,4 +38,4 @@ def published_rope(name: str, folder: Path) -> str | None:
 
 def published_note(rope: str) -> str:
     """What to say where a variant was taken from a checkpoint's name."""
-    return f"its config names no RoPE variant; by the name of the checkpoint it is `{rope}` (or give `--rope`)"
+    return f"its config names no RoPE variant; by the name of the checkpoint it is `{rope}` (or use `--rope`)"
