@@ -79,6 +79,7 @@ class LoadConfig:
         video_backend: what decodes videos (:data:`evalkit.data.video.BACKENDS`).
         rope_files: files that hold variants from outside.
         chat: how the chat template is rendered.
+        sampling: how tokens are drawn, in words; None for greedy decoding.
     """
 
     dtype: str = "auto"
@@ -93,6 +94,7 @@ class LoadConfig:
     video_backend: str = "pyav"
     rope_files: tuple[RopeFile, ...] = ()
     chat: ChatOptions = ChatOptions()
+    sampling: str | None = None
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

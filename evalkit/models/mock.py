@@ -220,6 +220,7 @@ def describe(source: Source | None, name: str, variant: RopeVariant, load_config
             "leave them out, or take `--model tiny`",
         )
     identity: dict[str, str] = {"mock": name}
+    identity |= {"sampling": load_config.sampling} if load_config.sampling else {}
     files: tuple[Path, ...] = ()
     if behaviour == "answers":
         identity, files = identity | {"answers": file_hash(value)}, (Path(value).absolute(),)

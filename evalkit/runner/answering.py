@@ -195,13 +195,7 @@ class Answering:
 
     def identity(self) -> dict[str, str]:
         """What systems' answers depend on beside the checkpoint; nothing for the default."""
-        found: dict[str, str] = {}
-        if not self.recipe.default:
-            found["recipe"] = f"{self.recipe.name} {self.recipe.digest}"
-        sampling = self.for_task("*").sampling
-        if sampling is not None:
-            found["sampling"] = str(sampling)
-        return found
+        return {} if self.recipe.default else {"recipe": f"{self.recipe.name} {self.recipe.digest}"}
 
     def notes(self, tasks: Sequence[Task]) -> list[str]:
         """Sentences to print with a run: what isn't known of a recipe, and where its numbers are of another
