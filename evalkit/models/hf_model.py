@@ -128,7 +128,11 @@ def describe(
             device,
             load_config,
         ),
-        notes=tuple(each for each in (merged, generation_note(found.read, load_config.sampling), note, *found.read.notes) if each),
+        notes=tuple(
+            each
+            for each in (merged, generation_note(found.read, load_config.sampling), note, *found.read.notes)
+            if each
+        ),
         revision=source.revision(found.read),
         generation_tokens=found.generation_tokens,
         processor=found.processor,

@@ -151,7 +151,7 @@ class Answering:
             if name not in ("recipe", "template_args", "n", "seed") and value != usual.get(name)
         }
         changed |= {f"template argument {name}": value for name, value in self.spec.template_args.items()}
-        words = [f"{name.replace('_', ' ')} {value}" for name, value in sorted(changed.items())]
+        words = [f"{name.replace('_', ' ')} {_text(value)}" for name, value in sorted(changed.items())]
         return " + ".join(
             [recipe_label(self.spec.recipe, self.recipe), *([", ".join(words)] if words else [])]
         )
@@ -223,14 +223,14 @@ class Answering:
         spec, said = self.spec, {}
         if not self.recipe.default:
             said = {key: found.value for key, found in self.recipe.for_task(name).items()}
-        shown = {key: value for key, value in said.items() if getattr(spec, key, None) is None}
+        limits = {key: getattr(spec, key) for key in ("max_frames", "visual_tokens") if getattr(spec, key)}
         wording = said.get("wording")
         return TaskAnswering(
             n=spec.n or 1,
             sampling=self._sampling(said),
             max_new_tokens=spec.max_new_tokens or said.get("max_new_tokens"),
             reasoning_tokens=spec.max_reasoning_tokens or said.get("max_reasoning_tokens"),
-            limits=media_limits(shown),
+            limits=None if self.recipe.default else media_limits({**said, **limits}),
             wording=wording,
             prompt=_checked_prompt(said.get("prompt")),
         )
@@ -257,6 +257,10 @@ class Answering:
             )
         chosen = {key: value for key, value in values.items() if value is not None}
         return SamplingParams(**chosen, seed=spec.seed or 0)
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
 def _checked_prompt(prompt: str | None) -> str | None:

@@ -44,8 +44,10 @@ def render(template: str, arguments: Any) -> str:
     import jinja2
 
     messages = [{"role": "user", "content": [{"type": "text", "text": "Q"}]}]
-    text: str = jinja2.Environment().from_string(template).render(
-        messages=messages, add_generation_prompt=True, **arguments
+    text: str = (
+        jinja2.Environment()
+        .from_string(template)
+        .render(messages=messages, add_generation_prompt=True, **arguments)
     )
     return text
 

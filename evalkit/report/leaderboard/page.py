@@ -27,10 +27,16 @@ def leaderboard_page(target: Path) -> str:
     tasks = sorted({name for row in rows for name in row if name not in FIXED})
     rows.sort(key=lambda row: (row["protocol"], -_or_zero(row["overall"]), row["model"], row["rope"]))
     lines = [
-        TableRow(row["model"], f"{row['rope']} · {row['protocol']} · {row['fingerprint'][:8]}", entries)
+        TableRow(row["model"], f"{row['rope']} · {_protocol(row)} · {row['fingerprint'][:8]}", entries)
         for row, entries in zip(rows, _entries(rows, tasks), strict=True)
     ]
     return table_page("evalkit leaderboard", ("model", "variant"), [*_MEANS, *tasks], lines, _notes(rows))
+
+
+def _protocol(row: dict[str, Any]) -> str:
+    """The protocol, with the recipe, which it names only where it isn't the default."""
+    protocol: str = row["protocol"]
+    return protocol if "recipe-" in protocol else f"{protocol} · recipe {row['recipe']}"
 
 
 def _entries(rows: Sequence[dict[str, Any]], tasks: Sequence[str]) -> list[tuple[TableCell, ...]]:

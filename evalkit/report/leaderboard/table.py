@@ -1,6 +1,6 @@
 """The leaderboard CSV: one row per model, variant and protocol, updated in place.
 
-Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``protocol``, ``n``,
+Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``protocol``, ``n``, ``recipe``,
 ``evalkit``, ``date``, ``revisions``, ``tasks``, the means ``image``, ``video``, ``grounding``,
 ``overall``, then every task's primary score at full precision, sorted by name. Missing values are
 empty. ``docs/leaderboard.md`` describes them.
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from evalkit.config.recipes import PAPER
 from evalkit.core.atomic_files import write_atomic
 from evalkit.core.errors import UsageError, of_file
 from evalkit.core.escapes import csv_table, csv_text
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 2  # of columns; raise it when their meaning changes
 KEY = ("model", "rope", "fingerprint", "protocol")
-TEXTS = (*KEY, "evalkit", "date", "revisions", "tasks")
+TEXTS = (*KEY, "recipe", "evalkit", "date", "revisions", "tasks")
 _NUMBER = re.compile(r"(-?\d+(\.\d*)?(e[+-]?\d+)?)?", re.ASCII)
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 FIXED = ("schema", *KEY, "n", *TEXTS[len(KEY) :], *CATEGORIES, "overall")
@@ -131,6 +132,8 @@ def read(target: Path) -> pd.DataFrame:
         raise of_file(f"leaderboard `{target}`", error, "give a readable CSV file") from None
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}`", str(error), "give another file, or delete it") from None
+    if "recipe" not in table.columns:  # an earlier version wrote it, which knew no other
+        table["recipe"] = PAPER
     if not set(FIXED) <= set(table.columns) or (table["schema"] != str(SCHEMA)).any():
         raise UsageError(
             f"leaderboard `{target}` has another schema",
@@ -249,6 +252,7 @@ def _row(source: LeaderboardSource, arm: Arm) -> dict[str, Any]:
         "rope": arm.rope,
         "fingerprint": arm.fingerprint,
         "protocol": source.protocol,
+        "recipe": arm.recipe,
         "evalkit": source.version,
         "date": source.date,
         "revisions": _json({task: source.revisions.get(task, "") for task in described}),
