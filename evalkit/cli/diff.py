@@ -17,7 +17,9 @@ from evalkit.core.strict_json import to_json
 @click.argument("second", type=click.Path(path_type=Path), metavar="RUN_B")
 @json_option
 def command(first: Path, second: Path, as_json: bool) -> None:
-    """Print every setting in which two runs differ: checkpoints, recipe, tasks, sampling, options, versions."""
+    """Print every setting in which two runs differ: checkpoints, recipe, tasks, sampling, options,
+    versions.
+    """
     from evalkit.api import diff_runs
 
     found = diff_runs(first, second)

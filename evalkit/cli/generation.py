@@ -13,8 +13,8 @@ _OPTIONS = (
     click.option(
         "--recipe",
         metavar="NAME",
-        help="Under which conditions: a recipe (see `evalkit recipes`) or a file, `./mine.yaml`; `paper` unless "
-        "told otherwise. What is typed beats what the recipe says.",
+        help="Under which conditions: a recipe (see `evalkit recipes`) or a file, `./mine.yaml`; `paper` by "
+        "default. What is typed beats what the recipe says.",
     ),
     click.option(
         "--thinking",
@@ -57,7 +57,7 @@ _OPTIONS = (
         "--n",
         "n",
         type=click.IntRange(min=1),
-        help="Answers to each question: their mean, pass@k and the vote of the majority. Needs `--temperature`.",
+        help="Answers to each question: mean, pass@k and the vote of the majority. Needs `--temperature`.",
     ),
 )
 

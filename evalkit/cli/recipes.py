@@ -19,8 +19,8 @@ from evalkit.core.strict_json import to_json
 def command(ctx: click.Context, as_json: bool) -> None:
     """List recipes, show one with its sources (`recipes show NAME`), or compare two (`recipes diff A B`).
 
-    A recipe is under which conditions somebody's numbers were made: prompts, pixels, frames, tokens, sampling.
-    `evalkit run --recipe NAME` runs by it; a name may be the path of a file of your own.
+    A recipe is under which conditions somebody's numbers were made: prompts, pixels, frames, tokens,
+    sampling. `evalkit run --recipe NAME` runs by it; a name may be the path of a file of your own.
     """
     if ctx.invoked_subcommand is None:
         _list(as_json)

@@ -59,7 +59,8 @@ class GenerationOptions(BaseModel):
         recipe: the name of a recipe (``evalkit recipes``), or the path of a YAML file with one.
         thinking: whether models think before they answer: ``template`` leaves it to their chat template.
         template_args: further arguments of the chat template, by name.
-        max_new_tokens: of an answer, its reasoning aside if that has a budget; None leaves it to the benchmark.
+        max_new_tokens: of an answer, its reasoning aside if that has a budget; None leaves it to the
+            benchmark.
         max_reasoning_tokens: budget of reasoning, apart from the answer's; None sets nothing apart.
         temperature: of sampling; 0 is greedy decoding.
         top_p: the least probable tokens, as many as leave this much probability, are never drawn.

@@ -81,7 +81,8 @@ class SystemSpec:
 
 
 class RunSpec(GenerationOptions):
-    """What to run, and how; :class:`~evalkit.config.generation.GenerationOptions` says how answers are generated.
+    """What to run, and how; :class:`~evalkit.config.generation.GenerationOptions` says how answers are
+    generated.
 
     Attributes:
         models: checkpoints: a path, a hub id, ``tiny``, ``mock...``, or ``variant=checkpoint``; a path may be

@@ -85,8 +85,8 @@ class MediaRef:
 class MediaLimits:
     """How media are shown where a recipe says so; None leaves it to the checkpoint and the paper's protocol.
 
-    ``image_*`` pixels are those of an image; ``video_*`` those of a frame, or of all frames of a video together
-    for families that bound them so. ``max_tiles`` is for families that cut images into tiles.
+    ``image_*`` pixels are those of an image; ``video_*`` those of a frame, or of all frames of a video
+    together for families that bound them so. ``max_tiles`` is for families that cut images into tiles.
     """
 
     fps: float | None = None
@@ -172,10 +172,10 @@ class Request:
     and recipe; requests are equal without it, since several models may ask the same. ``prompt`` is the full
     chat text with one placeholder per medium, in the order of ``media``, and without the texts
     ``by_frames``, which are inserted at these places (numbers of characters) once the frames are chosen.
-    With ``choices`` the answer is the likeliest of these letters, from one forward pass. Of ``max_new_tokens``,
-    ``reasoning_tokens`` are for reasoning alone; None sets nothing apart. ``repetition`` counts the answers to
-    one question, ``draws`` are their random numbers; None for greedy decoding. ``limits`` say how media are
-    shown, if not as the model's preprocessor does by itself.
+    With ``choices`` the answer is the likeliest of these letters, from one forward pass. Of
+    ``max_new_tokens``, ``reasoning_tokens`` are for reasoning alone; None sets nothing apart. ``repetition``
+    counts the answers to one question, ``draws`` are their random numbers; None for greedy decoding.
+    ``limits`` say how media are shown, if not as the model's preprocessor does by itself.
     """
 
     key: str = field(compare=False)

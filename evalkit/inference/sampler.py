@@ -1,7 +1,7 @@
 """The sampler: choice of the next token from float32 logits, the likeliest one or drawn at random.
 
-A drawn token depends on its sequence's logits and its own random number alone, never on the batch; nothing here
-waits for the GPU, and a captured decode step ends before it.
+A drawn token depends on its sequence's logits and its own random number alone, never on the batch; nothing
+here waits for the GPU, and a captured decode step ends before it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def warped(logits: Tensor, params: Sequence[SamplingParams]) -> Tensor:
         scores = scores.masked_fill((scores < lowest) & ~free[:, None], -torch.inf)
     if any(each.top_p < 1 for each in params):
         ordered, ids = scores.sort(dim=-1, stable=True)
-        # In float64, so that a batch of another size, which is summed in another order, cuts at the same token.
+        # In float64, so that a batch of another size, which is summed in another order, cuts at the same
+        # token.
         below = torch.softmax(ordered.double(), dim=-1).cumsum(dim=-1)
         least = to_device(torch.tensor([1 - each.top_p for each in params], dtype=torch.float64), device)
         left_out = (below <= least[:, None]) & (least[:, None] > 0)

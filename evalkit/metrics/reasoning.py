@@ -138,8 +138,8 @@ def opens_reasoning(prompt: str) -> bool:
 def closes_reasoning(text: str) -> bool:
     r"""Whether the last tag in a piece of text ends reasoning.
 
-    >>> closes_reasoning("it is B.</think>\n\n"), closes_reasoning("<think>Is it"), closes_reasoning("B</answer>")
-    (True, False, False)
+    >>> [closes_reasoning(text) for text in ("it is B.</think>\n\n", "<think>Is it", "B</answer>")]
+    [True, False, False]
     """
     last = [tag for tag in _tags(_plain_tags(text)) if not tag.answer][-1:]
     return bool(last) and last[0].closing

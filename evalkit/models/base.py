@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -93,7 +93,7 @@ class LoadConfig:
     processor_if_needed: bool = False
     video_backend: str = "pyav"
     rope_files: tuple[RopeFile, ...] = ()
-    chat: ChatOptions = ChatOptions()
+    chat: ChatOptions = field(default_factory=ChatOptions)
     sampling: str | None = None
 
 

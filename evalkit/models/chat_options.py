@@ -13,7 +13,9 @@ from evalkit.metrics.reasoning import opens_reasoning
 Thinking = Literal["template", "on", "off"]
 
 ARGUMENTS = ("enable_thinking", "thinking")
-"""What templates call the argument: Qwen's and GLM's ``enable_thinking``, ``thinking`` of DeepSeek and Granite."""
+"""What templates call the argument: Qwen's and GLM's ``enable_thinking``, ``thinking`` of DeepSeek and
+Granite.
+"""
 
 Render = Callable[[Mapping[str, Any]], str]
 """The chat text of a question with further arguments for the template."""

@@ -67,8 +67,8 @@ class Cell:
     ``estimate`` is the primary figure over the samples that have a score, of ``expected`` in all. ``counts``
     has the samples behind each of ``RATES``, ``figures`` everything that the benchmark's authors report, and
     ``breakdown`` an estimate by group and label. ``unreliable`` names the rates that are over their limits.
-    With several answers to a question (``repetitions``), estimates and figures are means over them, ``counts``
-    are of all answers, and ``repeated`` has pass@k and the vote of the majority.
+    With several answers to a question (``repetitions``), estimates and figures are means over them,
+    ``counts`` are of all answers, and ``repeated`` has pass@k and the vote of the majority.
     """
 
     arm: str
@@ -106,8 +106,8 @@ def make_cell(
     """Aggregate one arm's scored records of one benchmark, in the data set's order.
 
     ``seed`` is that of official scripts which draw an answer where they can read none; ``limits`` are the
-    shares of answers above which a flag makes the score unreliable; ``repetitions`` how many answers there are
-    to each question.
+    shares of answers above which a flag makes the score unreliable; ``repetitions`` how many answers there
+    are to each question.
     """
     every = score_rows(records)
     scored = by_repetition(every, repetitions)

@@ -91,8 +91,8 @@ def find_arm(arms: Sequence[Arm], name: str) -> Arm:
 
 
 def pairs(metric: Metric, first: Sequence[ScoreRow], second: Sequence[ScoreRow]) -> list[ScorePair]:
-    """The scores of what both arms have a score for: by sample, or by the unit that the metric scores; of several
-    answers to a question the mean.
+    """The scores of what both arms have a score for: by sample, or by the unit that the metric scores; of
+    several answers to a question the mean.
     """
     sides = (by_repetition(first), by_repetition(second))
     shared = set.intersection(*({row.sample_id for row in side[0]} for side in sides))

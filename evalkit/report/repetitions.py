@@ -67,8 +67,8 @@ def mean_of(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def repeated_figures(metric: Metric, repetitions: Sequence[Sequence[ScoreRow]]) -> dict[str, float]:
-    """``pass@k`` for powers of two and for all repetitions, where scores are right or wrong, and ``maj@n``, the
-    score of each question's commonest answer; nothing for one repetition.
+    """``pass@k`` for powers of two and for all repetitions, where scores are right or wrong, and ``maj@n``,
+    the score of each question's commonest answer; nothing for one repetition.
     """
     n = len(repetitions)
     if n == 1 or not repetitions[0]:

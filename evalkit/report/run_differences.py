@@ -1,4 +1,6 @@
-"""Every setting in which two runs differ: identities, tasks, how they were asked and answered, versions, engines."""
+"""Every setting in which two runs differ: identities, tasks, how they were asked and answered, versions,
+engines.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ _CIRCUMSTANCES = {"output", "wait"}
 
 @dataclass(frozen=True)
 class SettingDifference:
-    """A setting that two runs have different values of; ``where`` it is (a system, a task, the command), None for a
-    value that isn't there.
+    """A setting that two runs have different values of; ``where`` it is (a system, a task, the command), None
+    for a value that isn't there.
     """
 
     where: str
@@ -25,8 +27,8 @@ class SettingDifference:
 
 
 def run_differences(first: Manifest, second: Manifest) -> list[SettingDifference]:
-    """The settings in which two runs differ, systems and tasks compared by name; a system that only one run has is
-    compared with the only one of the other, if there is one.
+    """The settings in which two runs differ, systems and tasks compared by name; a system that only one run
+    has is compared with the only one of the other, if there is one.
     """
     return [
         *_systems(first.arms, second.arms),

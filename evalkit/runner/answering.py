@@ -108,7 +108,9 @@ def _reworded(sample: Sample, prompt: str) -> Iterator[Part]:
 
 
 def with_reading_rule(spec: RunSpec) -> RunSpec:
-    """The command's options with the recipe's rule that separates reasoning from answers, unless it names one."""
+    """The command's options with the recipe's rule that separates reasoning from answers, unless it names
+    one.
+    """
     recipe = load_recipe(spec.recipe)
     rule = None if recipe.default else recipe.settings.values().get("reasoning")
     if rule is None or "reasoning" in spec.model_fields_set:
@@ -214,8 +216,8 @@ class Answering:
             here = task.dataset.describe().get("split", "")
             if said is not None and here and said.value != here:
                 found.append(
-                    f"{task.name}: the numbers of recipe {self.recipe.name} are of the split `{said.value}`, and "
-                    f"this is `{here}`"
+                    f"{task.name}: the numbers of recipe {self.recipe.name} are of the split "
+                    f"`{said.value}`, and this is `{here}`"
                 )
         return found
 

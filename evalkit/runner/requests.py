@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
 
@@ -13,11 +13,15 @@ from evalkit.core.errors import UsageError
 from evalkit.core.task import Task
 from evalkit.core.types import MediaRef, Part, Request, Sample, Subtitled, Text
 from evalkit.engine.media_scan import digest_of
+from evalkit.metrics.reasoning import opens_reasoning
 from evalkit.models.base import ModelInfo
-from evalkit.runner.answering import TaskAnswering
+from evalkit.runner.answering import Answering, TaskAnswering
 
 # Part of every key: raise it when the meaning of a request changes without its fields changing.
 KEY_VERSION = 2  # 2: special tokens that are an answer's markup are part of its text
+
+ROOM_TO_REASON = 1024
+"""New tokens among which reasoning may find its end without a budget of its own."""
 
 
 def option_letters(sample: Sample) -> tuple[str, ...]:
@@ -47,8 +51,8 @@ def build_request(
 ) -> Request:
     """Render a sample for a model, and hash everything that can change the answer into the request's key.
 
-    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter. ``repetition`` counts the
-    answers to one question.
+    ``mc_logits``: of a multiple-choice question, the answer is the likeliest letter. ``repetition`` counts
+    the answers to one question.
     """
     answering = answering or TaskAnswering()
     sampling = answering.sampling
@@ -86,6 +90,38 @@ def build_request(
         draws=None if sampling is None else sampling.draws(task.name, sample.id, repetition),
         limits=answering.limits,
     )
+
+
+def build_requests(model: ModelInfo, task: Task, sample: Sample, answering: Answering) -> list[Request]:
+    """The requests of a sample: one for each answer to it."""
+    own = answering.for_task(task.name)
+    mc_logits = answering.spec.mc_logits
+    return [
+        build_request(model, task, sample, mc_logits=mc_logits, answering=own, repetition=repetition)
+        for repetition in range(own.n)
+    ]
+
+
+def check_requests(model: ModelInfo, requests: Sequence[Request]) -> Iterator[str]:
+    """Refuse limits that the model's family doesn't have; yields what a reader must know beforehand.
+
+    Raises:
+        UsageError: such a limit.
+    """
+    for request in {each.limits: each for each in requests}.values():
+        model.preprocessor.for_request(request)
+    tight = {
+        each.task: None
+        for each in requests
+        if each.reasoning_tokens is None
+        and 1 < each.max_new_tokens < ROOM_TO_REASON
+        and opens_reasoning(each.prompt)
+    }
+    if tight:
+        yield (
+            "its prompts open reasoning, which must end within the few tokens of an answer to "
+            f"{', '.join(tight)}: give it its own, `--max-reasoning-tokens 16384`"
+        )
 
 
 def render(model: ModelInfo, parts: Sequence[Part]) -> tuple[str, tuple[tuple[int, Subtitled], ...]]:

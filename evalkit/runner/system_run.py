@@ -17,7 +17,6 @@ from evalkit.data.selection import IndexedSample
 from evalkit.engine.audit import audit
 from evalkit.engine.executors.base import Executor, ModelSpec
 from evalkit.engine.responses import error_of
-from evalkit.metrics.reasoning import opens_reasoning
 from evalkit.models.base import ModelInfo, fingerprint_of
 from evalkit.models.checkpoints.source import short_name
 from evalkit.runner.answering import Answering
@@ -25,12 +24,8 @@ from evalkit.runner.engine_options import engine_config_of
 from evalkit.runner.inputs import RunInputs
 from evalkit.runner.manifest_entries import protocol_of, scoring_of
 from evalkit.runner.reporter import Reporter
-from evalkit.runner.requests import build_request
+from evalkit.runner.requests import build_requests, check_requests
 from evalkit.store import Audit, Evaluation, Invocation, Manifest, Record, RunDir, SystemEntry
-
-
-ROOM_TO_REASON = 1024
-"""New tokens among which reasoning may find its end without a budget of its own."""
 
 
 def system_name(model: ModelInfo) -> str:
@@ -113,40 +108,14 @@ class SystemRun:
     def plan(self, spec: ModelSpec, model_info: ModelInfo) -> PlannedSystem:
         """Render every sample for a system."""
         planned = [
-            PlannedRequest(self._request(model_info, task, indexed, repetition), task, indexed)
+            PlannedRequest(request, task, indexed)
             for task in self.inputs.tasks
             for indexed in self.inputs.samples[task.name]
-            for repetition in range(self.answering.for_task(task.name).n)
+            for request in build_requests(model_info, task, indexed.sample, self.answering)
         ]
-        for request in {each.request.limits: each.request for each in planned}.values():
-            model_info.preprocessor.for_request(request)  # one that it doesn't have is refused here
-        self._warn_of_reasoning(system_name(model_info), planned)
+        for note in check_requests(model_info, [each.request for each in planned]):
+            self.reporter.note(f"{system_name(model_info)}: {note}")
         return PlannedSystem(spec, model_info, {each.request.key: each for each in planned})
-
-    def _warn_of_reasoning(self, name: str, planned: Sequence[PlannedRequest]) -> None:
-        """Say where answers begin with reasoning, and have no room for it."""
-        tight = {
-            each.task.name: None
-            for each in planned
-            if each.request.reasoning_tokens is None
-            and 1 < each.request.max_new_tokens < ROOM_TO_REASON
-            and opens_reasoning(each.request.prompt)
-        }
-        if tight:
-            self.reporter.note(
-                f"{name}: its prompts open reasoning, which must end within the few tokens of an answer to "
-                f"{', '.join(tight)}: give it its own, `--max-reasoning-tokens 16384`"
-            )
-
-    def _request(self, model_info: ModelInfo, task: Task, indexed: IndexedSample, repetition: int) -> Request:
-        return build_request(
-            model_info,
-            task,
-            indexed.sample,
-            mc_logits=self.spec.mc_logits,
-            answering=self.answering.for_task(task.name),
-            repetition=repetition,
-        )
 
     @cached_property
     def answering(self) -> Answering:

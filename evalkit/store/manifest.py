@@ -81,8 +81,8 @@ class TaskEntry(ManifestModel):
 
 class Protocol(ManifestModel):
     """Which samples of a task are asked and how they are shown and answered; None is the benchmark's own.
-    ``recipe`` is the one that was followed, with what the command changed of it, ``n`` the number of answers to
-    each question, and ``answering`` has everything of both that is not evalkit's default.
+    ``recipe`` is the one that was followed, with what the command changed of it, ``n`` the number of answers
+    to each question, and ``answering`` has everything of both that is not evalkit's default.
     ``answered_by`` is the other program that did, with its version; None is evalkit.
     """
 

@@ -1,4 +1,5 @@
-"""Thinking on and off, arguments of chat templates, system prompts: what checkpoints' own templates make of them."""
+"""Thinking on and off, arguments of chat templates, system prompts: what checkpoints' own templates make of
+them."""
 
 from __future__ import annotations
 
@@ -20,16 +21,16 @@ from evalkit.models.families.qwen3_vl.tiny import TINY
 from evalkit.models.hf_model import with_chat
 from evalkit.models.loading import describe_model
 
-# The ends of published templates. Qwen3 and Qwen3.5 (https://huggingface.co/Qwen/Qwen3-8B, tokenizer_config.json),
-# Qwen3-VL-Thinking (always thinks), GLM-4.5V (`/nothink`), Granite 4 (`thinking`).
+# The ends of published templates. Qwen3 and Qwen3.5 (https://huggingface.co/Qwen/Qwen3-8B,
+# tokenizer_config.json), Qwen3-VL-Thinking (always thinks), GLM-4.5V (`/nothink`), Granite 4 (`thinking`).
 TURNS = "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for item in message.content %}" + (
     "{% if item.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
-    "{% elif item.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>{% else %}{{ item.text }}{% endif %}"
-    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% elif item.type == 'video' %}<|vision_start|><|video_pad|><|vision_end|>{% else %}{{ item.text }}"
+    "{% endif %}{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
 )
 QWEN3 = TURNS + (
-    "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
-    "{% endif %}"
+    "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}"
+    "{% endif %}{% endif %}"
 )
 QWEN35 = TURNS + (
     "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\\n\\n</think>\\n\\n' }}"
@@ -116,8 +117,8 @@ def with_template(checkpoint: Path, folder: Path, template: str) -> Path:
 def test_a_checkpoints_prompt_and_identity(checkpoint: Path, tmp_path: Path) -> None:
     folder = str(with_template(checkpoint, tmp_path / "qwen35", QWEN35))
 
-    def described(chat: ChatOptions = ChatOptions()) -> Any:
-        return describe_model(folder, load_config=LoadConfig(chat=chat))
+    def described(*chat: ChatOptions) -> Any:
+        return describe_model(folder, load_config=LoadConfig(**({"chat": chat[0]} if chat else {})))
 
     parts = [MediaRef("image", path="x.png"), Text("What?")]
     plain, off = described(), described(ChatOptions("off"))

@@ -1,7 +1,7 @@
 """Recipes: under which conditions somebody's numbers were made, as data with sources.
 
-A recipe is a YAML file, here or of one's own. Each value of it has the place that it was read in; what isn't known of
-the conditions is listed under ``unknown``. ``docs/recipes.md`` describes the format.
+A recipe is a YAML file, here or of one's own. Each value of it has the place that it was read in; what isn't
+known of the conditions is listed under ``unknown``. ``docs/recipes.md`` describes the format.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class TaskSettings(_Model):
     """What a recipe says of a benchmark.
 
     Attributes:
-        wording: whose words of the request for an answer are used (:mod:`evalkit.benchmarks.wording`), instead
-            of those of the model's family.
-        prompt: the whole text of a question, with ``{question}``, and ``{options}`` one a line (``A. red``), or
-            ``{options_in_parentheses}`` (``(A) red``).
+        wording: whose words of the request for an answer are used (:mod:`evalkit.benchmarks.wording`),
+            instead of those of the model's family.
+        prompt: the whole text of a question, with ``{question}``, and ``{options}`` one a line (``A. red``),
+            or ``{options_in_parentheses}`` (``(A) red``).
         frame_rule: ``fps`` frames a second, within the limits; or ``uniform``, ``max_frames`` of every video.
         fps: frames a second.
         min_frames: of a video, at least.
