@@ -134,7 +134,7 @@ class Results:
 
     def _recipes(self, arm: str) -> str:
         """The recipe of an arm's evaluations; usually one."""
-        return "; ".join(dict.fromkeys(each.protocol.recipe for _, each in self._of(arm)))
+        return "; ".join(dict.fromkeys(each.protocol.conditions for _, each in self._of(arm)))
 
     def import_notes(self, arm: str, shown: str) -> list[str]:
         """Footnotes about an arm's imported answers; ``shown`` is the arm's name in the table."""

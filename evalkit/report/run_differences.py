@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evalkit.core.errors import UsageError
 from evalkit.store import Evaluation, Invocation, Manifest, SystemEntry
 
 # Of a command, what says when and where it ran, and nothing of how.
@@ -28,8 +29,14 @@ class SettingDifference:
 
 def run_differences(first: Manifest, second: Manifest) -> list[SettingDifference]:
     """The settings in which two runs differ, systems and tasks compared by name; a system that only one run
-    has is compared with the only one of the other, if there is one.
+    has is compared with the only one of the other.
+
+    Raises:
+        UsageError: nothing was run in one of them.
     """
+    for manifest in (first, second):
+        if not manifest.invocations:
+            raise UsageError("a run without any command", "nothing was run in it", "give another run")
     return [
         *_systems(first.arms, second.arms),
         *_evaluations(first.results(), second.results()),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import accumulate
 
+from evalkit.config.recipes import Recipe
 from evalkit.core.errors import UsageError
 from evalkit.core.task import Task
 from evalkit.core.types import MediaRef, Part, Request, Sample, Subtitled, Text
@@ -102,7 +103,7 @@ def build_requests(model: ModelInfo, task: Task, sample: Sample, answering: Answ
     ]
 
 
-def check_requests(model: ModelInfo, requests: Sequence[Request]) -> Iterator[str]:
+def check_requests(model: ModelInfo, requests: Sequence[Request], recipe: Recipe) -> Iterator[str]:
     """Refuse limits that the model's family doesn't have; yields what a reader must know beforehand.
 
     Raises:
@@ -110,6 +111,9 @@ def check_requests(model: ModelInfo, requests: Sequence[Request]) -> Iterator[st
     """
     for request in {each.limits: each for each in requests}.values():
         model.preprocessor.for_request(request)
+    if recipe.families and model.family not in (*recipe.families, "mock"):
+        made_for = ", ".join(recipe.families)
+        yield f"the recipe {recipe.name} was made for {made_for}, and this is a {model.family}"
     tight = {
         each.task: None
         for each in requests

@@ -113,7 +113,8 @@ class SystemRun:
             for indexed in self.inputs.samples[task.name]
             for request in build_requests(model_info, task, indexed.sample, self.answering)
         ]
-        for note in check_requests(model_info, [each.request for each in planned]):
+        requests = [each.request for each in planned]
+        for note in check_requests(model_info, requests, self.answering.recipe):
             self.reporter.note(f"{system_name(model_info)}: {note}")
         return PlannedSystem(spec, model_info, {each.request.key: each for each in planned})
 

@@ -91,7 +91,7 @@ class Protocol(ManifestModel):
     max_frames: int | None = None
     visual_tokens: int | None = None
     mc_logits: bool = False
-    recipe: str = PAPER
+    recipe: Typed = PAPER
     n: Annotated[int, Field(ge=1)] = 1
     answering: dict[str, Typed] = Field(default_factory=dict)
     answered_by: Typed | None = None
@@ -104,6 +104,11 @@ class Protocol(ManifestModel):
         parts += [f"recipe-{self.recipe}"] if self.recipe != PAPER else []
         parts += [f"n-{self.n}"] if self.n > 1 else []
         return " ".join([*parts, *([f"by {self.answered_by}"] if self.answered_by else [])])
+
+    @property
+    def conditions(self) -> str:
+        """The recipe, or the other program whose conditions are its own."""
+        return self.recipe if self.answered_by is None else f"{self.answered_by}'s own"
 
     @property
     def whole(self) -> bool:

@@ -24,7 +24,8 @@ from evalkit.models.preprocess import VISUAL_TOKENS
 from evalkit.runner.answering import Answering, TaskAnswering
 from evalkit.runner.requests import build_request
 
-NAMES = ("paper", "qwen2-vl", "qwen2.5-vl", "qwen3-vl", "llava-onevision", "internvl3", "lmms-eval")
+QWEN = ("qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3-vl-thinking")
+NAMES = ("paper", *QWEN, "llava-onevision", "internvl3", "lmms-eval")
 # A page, a file at a commit, or a section of a paper.
 SOURCE = re.compile(r"https://\S+|[\w.-]+/[\w.-]+/\S+@[0-9a-f]{40}|arXiv \d{4}\.\d{5}, section")
 
