@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from evalkit.core.errors import UsageError, did_you_mean
 from evalkit.metrics.base import Metric
-from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row, value_of
+from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import FindMetric, RecordsByTask, pairs
 from evalkit.report.intervals import LEVEL
 from evalkit.report.paired import POWER
+from evalkit.report.repetitions import by_repetition
 from evalkit.store.records_table import ScoreRow, score_rows
 
 RESAMPLES = 4000
@@ -139,7 +140,7 @@ def resolve_weights(
 
 def _table(metric: Metric, task: str, arms: Sequence[str], sides: Sequence[Sequence[ScoreRow]]) -> Floats:
     """``[clusters, 1 + arms]``: weights, then every arm's weighted scores of the samples that all have."""
-    scored = ({row.sample_id for row in side if value_of(row) is not None} for side in sides)
+    scored = ({row.sample_id for row in by_repetition(side)[0]} for side in sides)
     shared = set.intersection(*scored)
     if not shared:
         raise UsageError(f"benchmark `{task}`", f"{', '.join(arms)} share no scored sample", "leave it out")

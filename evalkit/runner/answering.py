@@ -31,6 +31,9 @@ _IN_PROMPTS = {"question", "options", "options_in_parentheses"}
 _SAMPLING = ("temperature", "top_p", "top_k", "presence_penalty")
 
 
+LEAST_TEMPERATURE = 0.001
+
+
 @dataclass(frozen=True)
 class TaskAnswering:
     """How the questions of a benchmark are asked and answered.
@@ -253,6 +256,12 @@ class Answering:
                     "add `--temperature 0.7`, or leave it out",
                 )
             return None
+        if values["temperature"] < LEAST_TEMPERATURE:
+            raise UsageError(
+                f"temperature {values['temperature']:g}",
+                f"below {LEAST_TEMPERATURE} logits may overflow",
+                "0 is greedy decoding",
+            )
         if spec.mc_logits:
             raise UsageError(
                 "`--mc-logits` and sampling", "the likeliest letter is not drawn", "give one of them"

