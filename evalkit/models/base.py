@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
-from evalkit.core.types import FixedPart, MediaRef, Prepared, Request
+from evalkit.core.types import FixedPart, MediaLimits, MediaRef, Prepared, Request
 from evalkit.inference.base import Decoder
 from evalkit.inference.counters import EngineCounters
 from evalkit.models.chat_options import ChatOptions
@@ -24,8 +24,8 @@ class Preprocessor(Protocol):
     it must not hold weights nor need torch.
     """
 
-    def for_request(self, request: Request) -> Self:
-        """The preprocessor that shows media within the limits of a request: itself where it has none.
+    def limited(self, limits: MediaLimits) -> Preprocessor:
+        """The same, showing media within ``limits``; asked for only where a recipe has some.
 
         Raises:
             UsageError: a limit is none of the family's.
@@ -59,6 +59,15 @@ class Preprocessor(Protocol):
             MediaError: an image or video can't be decoded, or doesn't fit the prompt.
         """
         ...
+
+
+def preprocessor_for(preprocessor: Preprocessor, request: Request) -> Preprocessor:
+    """The preprocessor that shows media within the limits of a request: itself where it has none.
+
+    Raises:
+        UsageError: a limit is none of the family's.
+    """
+    return preprocessor if request.limits is None else preprocessor.limited(request.limits)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,16 @@ from typing import Any
 import numpy as np
 
 from evalkit.core.errors import OutOfMemory, UsageError, did_you_mean
-from evalkit.core.types import FixedPart, Generation, Locate, MediaInfo, MediaRef, Prepared, Request
+from evalkit.core.types import (
+    FixedPart,
+    Generation,
+    Locate,
+    MediaInfo,
+    MediaLimits,
+    MediaRef,
+    Prepared,
+    Request,
+)
 from evalkit.data.file_hash import file_hash
 from evalkit.data.frame_times import sampled_times
 from evalkit.data.images import load_image
@@ -62,13 +71,9 @@ class MockPreprocessor:
 
     frames: FrameRule = field(default_factory=FrameRule)
 
-    def for_request(self, request: Request) -> MockPreprocessor:
-        """With the frames that the request's limits say; it shows no pixels and counts no tokens of media."""
-        return (
-            self
-            if request.limits is None
-            else replace(self, frames=limited_frames(self.frames, request.limits))
-        )
+    def limited(self, limits: MediaLimits) -> MockPreprocessor:
+        """With the frames that limits say; it shows no pixels and counts no tokens of media."""
+        return replace(self, frames=limited_frames(self.frames, limits))
 
     def estimate(self, request: Request) -> int:
         """Number of words."""

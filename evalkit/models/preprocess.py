@@ -89,12 +89,9 @@ class ChatPreprocessor:
             rule = replace(rule, max_frames=max_frames, min_frames=min(rule.min_frames, max_frames))
         return replace(self, frames=rule, visual_tokens=visual_tokens or self.visual_tokens)
 
-    def for_request(self, request: Request) -> Self:
-        """See :class:`evalkit.models.base.Preprocessor`."""
-        return self if request.limits is None else self.limited(request.limits)
-
     def limited(self, limits: MediaLimits) -> Self:
-        """The same, showing media within ``limits``; a family adds those of its own to ``own_limits``.
+        """See :class:`evalkit.models.base.Preprocessor`; what only some families have is up to
+        ``with_own_limits``.
 
         Raises:
             UsageError: the family has none of a kind that is given.

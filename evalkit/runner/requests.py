@@ -15,7 +15,7 @@ from evalkit.core.task import Task
 from evalkit.core.types import MediaRef, Part, Request, Sample, Subtitled, Text
 from evalkit.engine.media_scan import digest_of
 from evalkit.metrics.reasoning import opens_reasoning
-from evalkit.models.base import ModelInfo
+from evalkit.models.base import ModelInfo, preprocessor_for
 from evalkit.runner.answering import Answering, TaskAnswering
 
 # Part of every key: raise it when the meaning of a request changes without its fields changing.
@@ -110,7 +110,7 @@ def check_requests(model: ModelInfo, requests: Sequence[Request], recipe: Recipe
         UsageError: such a limit.
     """
     for request in {each.limits: each for each in requests}.values():
-        model.preprocessor.for_request(request)
+        preprocessor_for(model.preprocessor, request)
     if recipe.families and model.family not in (*recipe.families, "mock"):
         made_for = ", ".join(recipe.families)
         yield f"the recipe {recipe.name} was made for {made_for}, and this is a {model.family}"
