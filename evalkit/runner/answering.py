@@ -245,7 +245,8 @@ class Answering:
         values = {
             key: getattr(spec, key) if getattr(spec, key) is not None else said.get(key) for key in _SAMPLING
         }
-        drawn = bool(values["temperature"])
+        temperature = float(values["temperature"] or 0)
+        drawn = temperature > 0
         if not drawn:
             given = [key for key in (*_SAMPLING[1:], "seed") if getattr(spec, key) is not None]
             given += ["n"] if spec.n not in (None, 1) else []
@@ -256,9 +257,9 @@ class Answering:
                     "add `--temperature 0.7`, or leave it out",
                 )
             return None
-        if values["temperature"] < LEAST_TEMPERATURE:
+        if temperature < LEAST_TEMPERATURE:
             raise UsageError(
-                f"temperature {values['temperature']:g}",
+                f"temperature {temperature:g}",
                 f"below {LEAST_TEMPERATURE} logits may overflow",
                 "0 is greedy decoding",
             )
