@@ -8,16 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evalkit.core.types import Category
-from evalkit.metrics.base import FileMetric, Metric, group_labels
+from evalkit.metrics.base import FileMetric, Metric, Scored, ScoringUnit, UnitMetric, group_labels
 from evalkit.report.intervals import interval
-from evalkit.report.repetitions import (
-    by_repetition,
-    mean_figures,
-    mean_of,
-    mean_units,
-    repeated_figures,
-    units_of,
-)
 from evalkit.store.records import Record
 from evalkit.store.records_table import ScoreRow, filtered, score_rows
 
@@ -67,8 +59,8 @@ class Cell:
     ``estimate`` is the primary figure over the samples that have a score, of ``expected`` in all. ``counts``
     has the samples behind each of ``RATES``, ``figures`` everything that the benchmark's authors report, and
     ``breakdown`` an estimate by group and label. ``unreliable`` names the rates that are over their limits.
-    With several answers to a question (``repetitions``), estimates and figures are means over them,
-    ``counts`` are of all answers, and ``repeated`` has pass@k and the vote of the majority.
+    With several answers to a question (``repetitions``) these are means over them, ``counts`` are of all
+    answers, and ``repeated`` has pass@k and the vote of the majority (:mod:`evalkit.report.repetitions`).
     """
 
     arm: str
@@ -101,34 +93,27 @@ def make_cell(
     metric: Metric,
     seed: int | None = None,
     limits: Mapping[str, float] | None = None,
-    repetitions: int = 1,
 ) -> Cell:
     """Aggregate one arm's scored records of one benchmark, in the data set's order.
 
     ``seed`` is that of official scripts which draw an answer where they can read none; ``limits`` are the
-    shares of answers above which a flag makes the score unreliable; ``repetitions`` how many answers there
-    are to each question.
+    shares of samples above which a flag makes the score unreliable.
     """
     every = score_rows(records)
-    scored = by_repetition(every, repetitions)
-    figures = mean_figures(metric, scored)
-    if isinstance(metric, FileMetric) and scored[0]:
-        figures |= mean_of(
-            [
-                _file_figures(metric, records, every, repetition, own, seed)
-                for repetition, own in enumerate(scored)
-            ]
-        )
+    known = [value_of(each) is not None for each in every]
+    scored = [each for each, has in zip(every, known, strict=True) if has]
+    figures = metric.summarise(_items(scored))
+    if isinstance(metric, FileMetric) and scored:
+        scores = [each.score for each in scored if each.score is not None]
+        answers = [record.answer() for record in filtered(records, known)]
+        figures |= metric.file_figures(answers, scores, seed)
     members: dict[str, dict[str, list[ScoreRow]]] = defaultdict(lambda: defaultdict(list))
-    for record in (row for own in scored for row in own):
+    for record in scored:
         for group, labels in record.groups.items():
             for label in group_labels(labels):
                 members[group][label].append(record)
     breakdown = {
-        group: {
-            label: _estimate(metric, by_repetition(found, repetitions), column.limits)
-            for label, found in sorted(labels.items())
-        }
+        group: {label: _estimate(metric, found, column.limits) for label, found in sorted(labels.items())}
         for group, labels in members.items()
     }
     return Cell(
@@ -143,27 +128,7 @@ def make_cell(
         figures=figures,
         breakdown=breakdown,
         unreliable=_unreliable(every, limits or {}),
-        repetitions=repetitions,
-        repeated=repeated_figures(metric, scored),
     )
-
-
-def _file_figures(
-    metric: FileMetric,
-    records: Sequence[Record],
-    every: Sequence[ScoreRow],
-    repetition: int,
-    scored: Sequence[ScoreRow],
-    seed: int | None,
-) -> dict[str, float]:
-    """The official script's figures of one repetition, of the answers that have a score."""
-    ids = {row.sample_id for row in scored}
-    kept = [
-        row.repetition == repetition and row.sample_id in ids and value_of(row) is not None for row in every
-    ]
-    answers = [record.answer() for record in filtered(records, kept)]
-    scores = [row.score for row, keep in zip(every, kept, strict=True) if keep and row.score is not None]
-    return metric.file_figures(answers, scores, seed)
 
 
 def value_of(row: ScoreRow) -> float | None:
@@ -229,14 +194,19 @@ def _fraction(cell: Cell | None, columns: Sequence[BenchmarkColumn]) -> float | 
     return (cell.estimate.value - low) / (high - low)
 
 
-def _estimate(
-    metric: Metric, repetitions: Sequence[Sequence[ScoreRow]], limits: tuple[float, float]
-) -> Estimate:
+def _estimate(metric: Metric, records: Sequence[ScoreRow], limits: tuple[float, float]) -> Estimate:
     """The primary figure over some records, with its interval: over the answers, or over what the
     metric takes the mean of.
     """
-    units, records = mean_units(units_of(metric, repetitions)), repetitions[0]
+    items = _items(records)
+    if isinstance(metric, UnitMetric):
+        units = metric.units(items)
+    else:
+        units = [ScoringUnit(place, item.score.value or 0.0) for place, item in enumerate(items)]
     clusters = [records[unit.place].cluster_id for unit in units]
     low, high = interval([unit.value for unit in units], clusters, limits, [unit.weight for unit in units])
-    figures = mean_figures(metric, repetitions)
-    return Estimate(figures.get(metric.name, math.nan), low, high, len(records))
+    return Estimate(metric.summarise(items).get(metric.name, math.nan), low, high, len(records))
+
+
+def _items(records: Sequence[ScoreRow]) -> list[Scored]:
+    return [Scored(record.score, record.labels) for record in records if record.score is not None]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from evalkit.core.errors import UsageError, did_you_mean
-from evalkit.metrics.base import Metric, group_labels
-from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row
+from evalkit.metrics.base import Metric, Scored, UnitMetric, group_labels
+from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, tasks_by_row, value_of
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.paired import (
     Correction,
@@ -19,7 +19,7 @@ from evalkit.report.paired import (
     difference,
     mean_difference,
 )
-from evalkit.report.repetitions import by_repetition, mean_units, units_of
+from evalkit.report.repetitions import is_repeated, mean_pairs
 from evalkit.store.records import Record
 from evalkit.store.records_table import ScoreRow, score_rows
 
@@ -91,18 +91,18 @@ def find_arm(arms: Sequence[Arm], name: str) -> Arm:
 
 
 def pairs(metric: Metric, first: Sequence[ScoreRow], second: Sequence[ScoreRow]) -> list[ScorePair]:
-    """The scores of what both arms have a score for: by sample, or by the unit that the metric scores; of
-    several answers to a question the mean.
-    """
-    sides = (by_repetition(first), by_repetition(second))
-    shared = set.intersection(*({row.sample_id for row in side[0]} for side in sides))
-    left = [[row for row in own if row.sample_id in shared] for own in sides[0]]
-    order = [row.sample_id for row in left[0]]
-    known = [{row.sample_id: row for row in own} for own in sides[1]]
-    right = [[own[sample] for sample in order] for own in known]
-    units = [mean_units(units_of(metric, side)) for side in (left, right)]
+    """The scores of what both arms have a score for: by sample, or by the unit that the metric scores."""
+    if is_repeated(first) or is_repeated(second):
+        return mean_pairs(metric, first, second)
+    left, right = (
+        {row.sample_id: row for row in rows if value_of(row) is not None} for rows in (first, second)
+    )
+    shared = [(left[key], right[key]) for key in left if key in right]
+    if not isinstance(metric, UnitMetric):
+        return [ScorePair(value_of(a) or 0.0, value_of(b) or 0.0, a.cluster_id) for a, b in shared]
+    units = [metric.units([_item(side[place]) for side in shared]) for place in (0, 1)]
     return [
-        ScorePair(a.value, b.value, left[0][a.place].cluster_id, a.weight)
+        ScorePair(a.value, b.value, shared[a.place][0].cluster_id, a.weight)
         for a, b in zip(*units, strict=True)
     ]
 
@@ -148,3 +148,8 @@ def _means(columns: Sequence[BenchmarkColumn], found: Mapping[str, Difference]) 
 def _fraction(found: Difference, limits: tuple[float, float]) -> Spread:
     width = limits[1] - limits[0]
     return found.value / width, found.low / width, found.high / width
+
+
+def _item(record: ScoreRow) -> Scored:
+    assert record.score is not None
+    return Scored(record.score, record.labels)

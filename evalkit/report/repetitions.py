@@ -9,8 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from evalkit.core.sampling_params import pass_at_k
-from evalkit.metrics.base import Metric, Scored, ScoringUnit, UnitMetric
-from evalkit.store.records_table import ScoreRow
+from evalkit.metrics.base import Metric, Scored, ScoringUnit, UnitMetric, group_labels
+from evalkit.report.aggregate import BenchmarkColumn, Cell, Estimate, make_cell
+from evalkit.report.intervals import interval
+from evalkit.report.paired import ScorePair
+from evalkit.store.records import Record
+from evalkit.store.records_table import ScoreRow, filtered, score_rows
 
 
 def by_repetition(rows: Sequence[ScoreRow], n: int = 0) -> list[list[ScoreRow]]:
@@ -44,24 +48,96 @@ def units_of(metric: Metric, repetitions: Sequence[Sequence[ScoreRow]]) -> list[
 
 def mean_units(units: Sequence[Sequence[ScoringUnit]]) -> list[ScoringUnit]:
     """Each unit with its mean over the repetitions."""
-    if len(units) == 1:
-        return list(units[0])
     return [
         replace(same[0], value=sum(each.value for each in same) / len(same))
         for same in zip(*units, strict=True)
     ]
 
 
-def mean_figures(metric: Metric, repetitions: Sequence[Sequence[ScoreRow]]) -> dict[str, float]:
-    """Every figure of a benchmark, its mean over the repetitions."""
-    found = [metric.summarise(items_of(rows)) for rows in repetitions]
-    return mean_of(found)
+def is_repeated(rows: Sequence[ScoreRow]) -> bool:
+    """Whether questions have several answers."""
+    return any(row.repetition for row in rows)
 
 
-def mean_of(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def mean_pairs(metric: Metric, first: Sequence[ScoreRow], second: Sequence[ScoreRow]) -> list[ScorePair]:
+    """The mean scores of what both arms have a score for in each of their repetitions."""
+    sides = (by_repetition(first), by_repetition(second))
+    shared = set.intersection(*({row.sample_id for row in side[0]} for side in sides))
+    left = [[row for row in own if row.sample_id in shared] for own in sides[0]]
+    order = [row.sample_id for row in left[0]]
+    known = [{row.sample_id: row for row in own} for own in sides[1]]
+    right = [[own[sample] for sample in order] for own in known]
+    units = [mean_units(units_of(metric, side)) for side in (left, right)]
+    return [
+        ScorePair(a.value, b.value, left[0][a.place].cluster_id, a.weight)
+        for a, b in zip(*units, strict=True)
+    ]
+
+
+def mean_cell(
+    arm: str,
+    column: BenchmarkColumn,
+    records: Sequence[Record],
+    expected: int,
+    metric: Metric,
+    seed: int | None = None,
+    limits: Mapping[str, float] | None = None,
+    *,
+    n: int,
+) -> Cell:
+    """The cell of ``n`` answers to each question: estimates and figures are means over the repetitions, of
+    the questions that have a score in all of them. The rest is as in
+    :func:`~evalkit.report.aggregate.make_cell`.
+    """
+    every = score_rows(records)
+    repetitions = by_repetition(every, n)
+    whole = {row.sample_id for row in repetitions[0]}
+    all_of = make_cell(arm, column, records, expected, metric, seed, limits)  # counts are of every answer
+    cells = [
+        make_cell(
+            arm,
+            column,
+            filtered(records, [row.repetition == number and row.sample_id in whole for row in every]),
+            expected,
+            metric,
+            seed,
+            limits,
+        )
+        for number in range(n)
+    ]
+    labels = {(group, label) for cell in cells for group, found in cell.breakdown.items() for label in found}
+    breakdown: dict[str, dict[str, Estimate]] = {}
+    for group, label in sorted(labels):
+        own = [
+            [row for row in rows if label in group_labels(row.groups.get(group, ()))] for rows in repetitions
+        ]
+        values = [cell.breakdown[group][label].value for cell in cells]
+        breakdown.setdefault(group, {})[label] = _estimate(metric, own, values, column.limits)
+    return replace(
+        all_of,
+        estimate=_estimate(metric, repetitions, [cell.estimate.value for cell in cells], column.limits),
+        figures=_mean_figures([cell.figures for cell in cells]),
+        breakdown=breakdown,
+        repetitions=n,
+        repeated=repeated_figures(metric, repetitions),
+    )
+
+
+def _estimate(
+    metric: Metric,
+    repetitions: Sequence[Sequence[ScoreRow]],
+    values: Sequence[float],
+    limits: tuple[float, float],
+) -> Estimate:
+    """The mean of a figure's values over the repetitions, with its interval over questions."""
+    units, rows = mean_units(units_of(metric, repetitions)), repetitions[0]
+    clusters = [rows[unit.place].cluster_id for unit in units]
+    low, high = interval([unit.value for unit in units], clusters, limits, [unit.weight for unit in units])
+    return Estimate(sum(values) / len(values), low, high, len(rows))
+
+
+def _mean_figures(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each figure that all have."""
-    if len(figures) == 1:
-        return dict(figures[0])
     shared = [name for name in figures[0] if all(name in each for each in figures)]
     return {name: sum(each[name] for each in figures) / len(figures) for name in shared}
 

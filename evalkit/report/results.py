@@ -10,6 +10,7 @@ from evalkit.core.registry import load_task
 from evalkit.metrics.base import Answer, Metric, Score, Scored
 from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, make_cell
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.repetitions import mean_cell
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
 from evalkit.store.records_table import StoredRecords
 
@@ -122,7 +123,17 @@ class Results:
                     self.metric(evaluation),
                     scoring.official_random,
                     limits,
-                    evaluation.protocol.n,
+                )
+                if evaluation.protocol.n == 1
+                else mean_cell(
+                    arm.name,
+                    columns[task],
+                    self.records[evaluation.id],
+                    evaluation.samples,
+                    self.metric(evaluation),
+                    scoring.official_random,
+                    limits,
+                    n=evaluation.protocol.n,
                 )
                 for task, evaluation in self._of(arm.name)
                 if task in columns

@@ -19,8 +19,9 @@ from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
 from evalkit.metrics.choice import MultipleChoice
 from evalkit.metrics.circular import CircularAccuracy
-from evalkit.report.aggregate import BenchmarkColumn, make_cell
+from evalkit.report.aggregate import BenchmarkColumn
 from evalkit.report.differences import pairs
+from evalkit.report.repetitions import mean_cell
 from evalkit.store import Record
 from evalkit.store.records_table import score_rows
 
@@ -58,7 +59,7 @@ def answered(said: Sequence[str], right: str = "A") -> list[Record]:
 
 
 def test_mean_pass_at_k_and_majority() -> None:
-    cell = make_cell("a", COLUMN, answered(["AAAB", "BBAB", "CCCC", "ABAB"]), 4, CHOICE, repetitions=4)
+    cell = mean_cell("a", COLUMN, answered(["AAAB", "BBAB", "CCCC", "ABAB"]), 4, CHOICE, n=4)
     assert cell.estimate.value == pytest.approx((3 + 1 + 0 + 2) / 16)
     assert (cell.estimate.n, cell.whole, cell.answers) == (4, True, 16)
     assert cell.repeated["pass@2"] == pytest.approx((1 + 0.5 + 0 + 5 / 6) / 4)
@@ -70,9 +71,9 @@ def test_mean_pass_at_k_and_majority() -> None:
 def test_a_question_without_all_its_answers_counts_as_missing() -> None:
     records = answered(["AA", "AB"])
     lost = replace(records[3], score=Score(None), finish_reason="error", flags=("error",))
-    cell = make_cell("a", COLUMN, [*records[:3], lost], 2, CHOICE, repetitions=2)
+    cell = mean_cell("a", COLUMN, [*records[:3], lost], 2, CHOICE, n=2)
     assert (cell.estimate.value, cell.estimate.n, cell.whole) == (1.0, 1, False)
-    assert make_cell("a", COLUMN, records[:3], 2, CHOICE, repetitions=2).estimate.n == 1
+    assert mean_cell("a", COLUMN, records[:3], 2, CHOICE, n=2).estimate.n == 1
 
 
 def test_scores_between_0_and_1_have_a_mean_and_no_pass_at_k() -> None:
@@ -80,14 +81,14 @@ def test_scores_between_0_and_1_have_a_mean_and_no_pass_at_k() -> None:
         replace(each, score=Score(value, parsed=text))
         for each, value, text in zip(answered(["AA"]), (0.5, 1.0), ("x", "y"), strict=True)
     ]
-    cell = make_cell("a", replace(COLUMN, metric="anls"), records, 1, Anls(), repetitions=2)
+    cell = mean_cell("a", replace(COLUMN, metric="anls"), records, 1, Anls(), n=2)
     assert cell.estimate.value == 0.75
     assert cell.repeated == {"maj@2": 0.5}
 
 
 def test_answers_that_are_numbers_have_no_majority() -> None:
     boxes = [replace(each, score=Score(1.0, parsed=[0, 1, 2, 3])) for each in answered(["AA"])]
-    assert "maj@2" not in make_cell("a", COLUMN, boxes, 1, CHOICE, repetitions=2).repeated
+    assert "maj@2" not in mean_cell("a", COLUMN, boxes, 1, CHOICE, n=2).repeated
 
 
 def test_a_question_of_several_rotations_is_right_or_wrong_in_each_repetition() -> None:
@@ -106,7 +107,7 @@ def test_a_question_of_several_rotations_is_right_or_wrong_in_each_repetition() 
         for repetition, value in enumerate(values)
     ]
     column = replace(COLUMN, metric=metric.name)
-    cell = make_cell("a", column, rotations, 2, metric, repetitions=2)
+    cell = mean_cell("a", column, rotations, 2, metric, n=2)
     assert cell.estimate.value == 0.0
     assert cell.repeated["pass@2"] == 0.0
 
