@@ -180,5 +180,7 @@ def test_options_of_a_file(tmp_path: Path) -> None:
 
 def test_prompts_that_open_reasoning_without_room_for_it_are_pointed_out(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "t.yaml").write_text("tasks: {mini_video: {prompt: '{question} <think>'}}\n")
-    assert run(tmp_path / "run", "--recipe", str(tmp_path / "t.yaml"), model="mock") == 0
+    told = [word for word in WORDS if word != "-q"]
+    order = ["run", "--model", "mock", *told, "--recipe", str(tmp_path / "t.yaml")]
+    assert run_cli([*order, "--output", str(tmp_path / "run")]) == 0
     assert "--max-reasoning-tokens" in capsys.readouterr().err
