@@ -52,8 +52,8 @@ def score_file(
     """Score a file of predictions; the result maps each task to its block.
 
     A block has ``n``, ``reasoning`` (the rule), ``scores`` (every figure that is defined, at full precision)
-    and ``rates`` (``error``, ``truncated_or_empty``, ``truncated_in_reasoning``, ``unparsed``, ``repeating``, as shares of
-    ``n``).
+    and ``rates`` (``error``, ``truncated_or_empty``, ``truncated_in_reasoning``, ``unparsed``, ``repeating``,
+    as shares of ``n``).
 
     Args:
         path: the file.
