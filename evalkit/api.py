@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.config.named_options import changed, takes_run_options
+from evalkit.config.recipes import PAPER
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.atomic_files import write_atomic
 from evalkit.core.errors import UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from evalkit.core.types import MediaRef
     from evalkit.data.cache import MediaCache
     from evalkit.report.advice import Advice
+    from evalkit.report.run_differences import SettingDifference
     from evalkit.report.seed_rows import GroupBy
     from evalkit.runner.reporter import Reporter
     from evalkit.scoring.finalize import RunResult
@@ -47,6 +49,12 @@ Several = str | Path | Sequence[str | Path | int]
 def evaluate(  # noqa: D417 (the decorator documents them)
     models: Several, tasks: Several, ropes: Several = (), *,
     limit: int | None = None, subset: Literal["ci"] | None = None, processor: PathLike | None = None,
+    labels: Mapping[str, str] | None = None, recipe: PathLike = PAPER,
+    thinking: Literal["template", "on", "off"] | None = None,
+    template_args: Mapping[str, Any] | None = None,
+    max_new_tokens: int | None = None, max_reasoning_tokens: int | None = None,
+    temperature: float | None = None, top_p: float | None = None, top_k: int | None = None,
+    presence_penalty: float | None = None, seed: int | None = None, n: int | None = None,
     output: PathLike | None = None, wait: bool = False, data_root: PathLike | None = None,
     tasks_dirs: Several = (), ropes_dirs: Several = (),
     max_frames: int | None = None, visual_tokens: int | None = None,
@@ -74,7 +82,8 @@ def evaluate(  # noqa: D417 (the decorator documents them)
         EvalkitError: an argument or the data can't be used.
     """
     options = {name: value for name, value in locals().items() if name != "reporter"}
-    options["rate_limits"] = dict(rate_limits or {})
+    for name in ("labels", "rate_limits", "template_args"):
+        options[name] = dict(options[name] or {})
     return run(RunSpec(**changed(options)), reporter)
 # fmt: on
 
@@ -98,6 +107,17 @@ def plan(spec: RunSpec) -> dict[str, Any]:
     from evalkit.runner.dry_run import plan_run
 
     return plan_run(with_default_data_root(spec))
+
+
+def diff_runs(first: PathLike, second: PathLike) -> list[SettingDifference]:
+    """Every setting in which two runs differ: identities, tasks, how they were asked and answered, versions.
+
+    Raises:
+        UsageError: one is no run.
+    """
+    from evalkit.report.run_differences import run_differences
+
+    return run_differences(*(RunDir.open(Path(path)).manifest() for path in (first, second)))
 
 
 def with_default_data_root(spec: RunSpec) -> RunSpec:

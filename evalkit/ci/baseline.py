@@ -61,7 +61,8 @@ def baseline_answers(records: Sequence[Record]) -> dict[tuple[str, str], dict[st
     for record in records:
         value = record.score.value if record.score else None
         samples = found.setdefault((record.arm, record.task), {})
-        samples[record.sample_id] = BaselineAnswer(value, record.raw)
+        which = f" (answer {record.repetition + 1})" if record.repetition else ""
+        samples[f"{record.sample_id}{which}"] = BaselineAnswer(value, record.raw)
     return found
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "run": "Run models with RoPE variants on tasks and print the comparison table.",
     "compare": "Put finished runs side by side.",
+    "diff": "Print every setting in which two runs differ.",
     "report": "Write one HTML page with tables, plots and every answer.",
     "advise": "Rank variants for your own tasks, with the probability that each is the best.",
     "score": "Score a predictions file, or re-score a stored run.",
@@ -36,6 +37,7 @@ _COMMANDS = {
     "ropes": "List RoPE variants, show one, check them against official code.",
     "models": "List model families, or show one.",
     "doctor": "Check this machine, and whether a model's answers depend on the batch.",
+    "recipes": "List recipes (conditions of published numbers), show one, or compare two.",
     "bench": "Measure speed against named baselines.",
     "docs": "Read the documentation in the terminal.",
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evalkit.cli.generation import generation_options
 from evalkit.cli.options import (
     json_option,
     official_random_option,
@@ -113,6 +114,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Of multiple-choice questions, take the likeliest letter instead of generating an answer.",
 )
+@generation_options
 @reasoning_option
 @click.option(
     "--audit",

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from evalkit.config.generation import GenerationOptions
 from evalkit.config.model_option import check_unique, split_label, split_model_option
 from evalkit.core.console import scrub
 from evalkit.core.errors import UsageError, did_you_mean, unknown_name
@@ -61,6 +62,7 @@ SHORT_NAMES = {
     "ropes_dir": "ropes_dirs",
     "rate_limit": "rate_limits",
     "label": "labels",
+    "template_arg": "template_args",
 }
 
 _Several = str | list[str | int]
@@ -80,8 +82,9 @@ class SystemSpec:
     rope: str
 
 
-class RunSpec(BaseModel):
-    """What to run, and how.
+class RunSpec(GenerationOptions):
+    """What to run, and how; :class:`~evalkit.config.generation.GenerationOptions` says how answers are
+    generated.
 
     Attributes:
         models: checkpoints: a path, a hub id, ``tiny``, ``mock...``, or ``variant=checkpoint``; a path may be
@@ -129,8 +132,6 @@ class RunSpec(BaseModel):
     Raises:
         UsageError: a value has another type or is out of range, or two contradict each other.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     models: Names
     tasks: Names
@@ -248,6 +249,7 @@ class RunSpec(BaseModel):
         options += [self.reasoning] if self.reasoning != TAGS else []
         options += [("processor", self.processor)] if self.processor else []
         options += [("video backend", self.video_backend)] if self.video_backend != "pyav" else []
+        options += sorted(self.generation_options().items())
         # In the words of the first version: a finished command must find its folder.
         listed = ", ".join(f"ArmSpec(model={each.model!r}, rope={each.rope!r})" for each in systems)
         digest = hashlib.sha256(f"([{listed}], {repr(tuple(options))[1:]}".encode()).hexdigest()[:8]

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from evalkit.core.sampling_params import Draws
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -77,6 +79,30 @@ class MediaRef:
     def __post_init__(self) -> None:
         if (self.path is None) == (self.data is None):
             raise ValueError("MediaRef needs exactly one of `path` and `data`")
+
+
+@dataclass(frozen=True)
+class MediaLimits:
+    """How media are shown where a recipe says so; None leaves it to the checkpoint and the paper's protocol.
+
+    ``image_*`` pixels are those of an image; ``video_*`` those of a frame, or of all frames of a video
+    together for families that bound them so. ``max_tiles`` is for families that cut images into tiles.
+    """
+
+    fps: float | None = None
+    min_frames: int | None = None
+    max_frames: int | None = None
+    visual_tokens: int | None = None
+    image_min_pixels: int | None = None
+    image_max_pixels: int | None = None
+    video_min_pixels: int | None = None
+    video_max_pixels: int | None = None
+    max_tiles: int | None = None
+
+    @property
+    def given(self) -> dict[str, float]:
+        """What is said, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -146,7 +172,10 @@ class Request:
     and recipe; requests are equal without it, since several models may ask the same. ``prompt`` is the full
     chat text with one placeholder per medium, in the order of ``media``, and without the texts
     ``by_frames``, which are inserted at these places (numbers of characters) once the frames are chosen.
-    With ``choices`` the answer is the likeliest of these letters, from one forward pass.
+    With ``choices`` the answer is the likeliest of these letters, from one forward pass. Of
+    ``max_new_tokens``, ``reasoning_tokens`` are for reasoning alone; None sets nothing apart. ``repetition``
+    counts the answers to one question, ``draws`` are their random numbers; None for greedy decoding.
+    ``limits`` say how media are shown, if not as the model's preprocessor does by itself.
     """
 
     key: str = field(compare=False)
@@ -157,6 +186,10 @@ class Request:
     max_new_tokens: int
     choices: tuple[str, ...] = ()
     by_frames: tuple[tuple[int, Subtitled], ...] = ()
+    reasoning_tokens: int | None = None
+    repetition: int = 0
+    draws: Draws | None = None
+    limits: MediaLimits | None = None
 
     def full_prompt(self, times: Sequence[float]) -> str:
         """The prompt for frames of its video at ``times`` (seconds, ascending)."""
@@ -213,7 +246,8 @@ class Prepared:
     like text (separators and timestamps too). ``vision`` holds the media in order of appearance. ``prompt``
     is the request's, with all texts that depend on the frames shown.
     ``prefix``: number of tokens up to the last one of the media, 0 without any. ``choices``: the tokens
-    one of which is the whole answer; empty if it is generated.
+    one of which is the whole answer; empty if it is generated. ``reasoning_tokens``, ``draws``: as in
+    :class:`Request`.
     """
 
     key: str
@@ -226,6 +260,8 @@ class Prepared:
     prefix: int = 0
     choices: tuple[int, ...] = ()
     prompt: str = ""
+    reasoning_tokens: int | None = None
+    draws: Draws | None = None
 
     @property
     def length(self) -> int:

@@ -10,7 +10,7 @@ from evalkit.core.types import Prepared, Request
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.media_scan import map_with_timeout
 from evalkit.inference.base import PrefixGroup
-from evalkit.models.base import Preprocessor
+from evalkit.models.base import Preprocessor, preprocessor_for
 
 Consumer = tuple[int, str]
 """Number of a model, and the key under which it asks a request."""
@@ -94,12 +94,12 @@ def group_requests(
 
 
 def media_groups(requests: Iterable[Request]) -> list[list[Request]]:
-    """Requests about the same media together, in the order of each group's first; a request without media
-    is a group of its own.
+    """Requests about the same media, shown in the same way, together, in the order of each group's first; a
+    request without media is a group of its own.
     """
     groups: dict[object, list[Request]] = {}
     for request in requests:
-        groups.setdefault(request.media or request, []).append(request)
+        groups.setdefault((request.media, request.limits) if request.media else request, []).append(request)
     return list(groups.values())
 
 
@@ -122,7 +122,7 @@ def prefix_groups_of(
 def _estimate(preprocessor: Preprocessor, request: Request) -> int:
     """Estimated prompt tokens of a request; 0 where that fails: preprocessing will fail, too, and say why."""
     try:
-        return preprocessor.estimate(request)
+        return preprocessor_for(preprocessor, request).estimate(request)
     except Exception:  # noqa: BLE001 - decoders raise anything on damaged files
         return 0
 

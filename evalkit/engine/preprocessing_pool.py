@@ -17,7 +17,7 @@ from evalkit.core.types import Prepared, Request
 from evalkit.data.media import MEDIA_SECONDS, late
 from evalkit.engine.planner import RequestGroup
 from evalkit.engine.worker_pool import Job, JobResult, ThreadRunner, WorkerDied, WorkerPool
-from evalkit.models.base import Preprocessor
+from evalkit.models.base import Preprocessor, preprocessor_for
 
 T = TypeVar("T")
 
@@ -218,6 +218,7 @@ def _prepare(preprocessor: Preprocessor, requests: Sequence[Request]) -> Iterato
     media are done, and then one result for each request.
     """
     began = time.perf_counter()
+    preprocessor = preprocessor_for(preprocessor, requests[0])
     media = _catch(partial(preprocessor.process_media, requests[0].media))
     if isinstance(media, PreparationFailure):
         # Each by itself: the message about a medium names the row that it was read from.

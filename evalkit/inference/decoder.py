@@ -1,4 +1,4 @@
-"""The decoder of transformers models: prefill, and continuous batching of greedy decode steps.
+"""The decoder of transformers models: prefill, and continuous batching of decode steps.
 
 A prompt's positions are those that it has alone; generated token ``k`` sits at ``next_position + k * step``.
 An answer depends on its prompt alone: in float32 its tokens are the same in every batch.
@@ -36,7 +36,7 @@ from evalkit.inference.kv_cache import DecodeAttention, KVCache, kv_caches_of, m
 from evalkit.inference.prefill import PrefillBatch, prefill_batch_of, split_by_tokens
 from evalkit.inference.sampler import select_tokens
 from evalkit.inference.sequence import SequenceState
-from evalkit.inference.stopping import GenerationTokens
+from evalkit.inference.stopping import GenerationTokens, ReasoningBudget
 from evalkit.inference.vision_encoder import VisionEncoder, insert_features
 from evalkit.rope.batch import positions_after
 from evalkit.rope.hf.install import Installed
@@ -189,12 +189,20 @@ class HfDecoder:
             )
             hidden = self._forward(inputs, batch.positions, batch.attend)
             last = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
-            sequences = [SequenceState(*pair) for pair in zip(batch.items, batch.next_position, strict=True)]
+            sequences = [
+                SequenceState(item, next_position, self._budget(item))
+                for item, next_position in zip(batch.items, batch.next_position, strict=True)
+            ]
             first_tokens = self._select_tokens(sequences, hidden[to_device(last, hidden.device)])
             self.stats.counts["visual"] += sum(len(each.tokens) for each in features)
             self.stats.counts["prefill"] += len(ids)
             self.stats.counts["prompt"] += sum(item.length for item in batch.items)
             return _PendingPrefill(batch, sequences, first_tokens)
+
+    def _budget(self, item: Prepared) -> ReasoningBudget | None:
+        if item.reasoning_tokens is None:
+            return None
+        return ReasoningBudget.of(item.prompt, item.reasoning_tokens, item.max_new_tokens, self.text)
 
     def _finish_prefills(self) -> list[SequenceState]:
         """Let the sequences of pending prefills accept their first tokens, and move the unfinished ones into

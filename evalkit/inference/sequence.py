@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from evalkit.core.types import FinishReason, Prepared
-from evalkit.inference.stopping import is_loop
+from evalkit.inference.stopping import ReasoningBudget, is_loop
 from evalkit.rope.layout import TEXT, Segment, TextRun, VisualBlock, runs
 
 
@@ -23,10 +23,12 @@ class SequenceState:
         finish_reason: None while it runs.
         margin: see :class:`~evalkit.core.types.Generation`.
         error: why it has no answer.
+        budget: limits of reasoning and answer, where they are apart.
     """
 
     item: Prepared
     next_position: Tensor
+    budget: ReasoningBudget | None = None
     token_ids: list[int] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     margin: float = math.inf
@@ -57,7 +59,9 @@ class SequenceState:
         self.token_ids.append(token)
         if is_loop(self.token_ids):
             self.finish_reason = "loop"
-        elif len(self.token_ids) >= self.item.max_new_tokens:
+        elif len(self.token_ids) >= self.item.max_new_tokens or (
+            self.budget is not None and self.budget.used_up(self.token_ids)
+        ):
             self.finish_reason = "length"
 
 

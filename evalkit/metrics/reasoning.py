@@ -66,6 +66,7 @@ _OPENS_CLAUSE = re.compile(r"(?:^|[\n.!?:;…。！？：；)\]>*_`\"'▷])[^\S\
 _FULL_STOP = re.compile(r"[\"')。.,;!?]+\s*")
 _LINK = re.compile(r"[\s`\"',.…]*(?:and|or|to|/|和|与|…|\.\.\.)?[\s`\"',.…]*")
 _PROMPT_END = 200
+_LONGEST_TAG = 40
 _AROUND = 200  # characters before and after a tag that say what it is
 _ASIDE = 120  # a tag within a sentence, with no more than this after it, is being talked about
 
@@ -132,6 +133,30 @@ def opens_reasoning(prompt: str) -> bool:
     plain = _plain_tags(prompt[-_PROMPT_END:]).rstrip()
     last = [tag for tag in _tags(plain) if tag.end == len(plain)]
     return bool(last) and not last[0].closing and not last[0].answer
+
+
+def closes_reasoning(text: str) -> bool:
+    r"""Whether the last tag in a piece of text ends reasoning.
+
+    >>> [closes_reasoning(text) for text in ("it is B.</think>\n\n", "<think>Is it", "B</answer>")]
+    [True, False, False]
+    """
+    last = [tag for tag in _tags(_plain_tags(text)) if not tag.answer][-1:]
+    return bool(last) and last[0].closing
+
+
+def may_open_reasoning(text: str) -> bool | None:
+    r"""Whether an answer begins with an opening tag of reasoning; None if it is too short to tell.
+
+    >>> may_open_reasoning("<think>\nIs it"), may_open_reasoning("B"), may_open_reasoning("<thi")
+    (True, False, None)
+    """
+    plain = _plain_tags(text.lstrip())
+    first = next(_tags(plain), None)
+    if first is not None and first.start == 0:
+        return not first.closing and not first.answer
+    begun = plain[:1] in "<[◁" and len(plain) <= _LONGEST_TAG and not set(plain) & set(">]▷")
+    return None if begun else False
 
 
 def is_tag(token: str) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from evalkit.core.types import FixedPart, MediaRef, Prepared, Request
+from evalkit.core.types import FixedPart, MediaLimits, MediaRef, Prepared, Request
 from evalkit.inference.base import Decoder
 from evalkit.inference.counters import EngineCounters
+from evalkit.models.chat_options import ChatOptions
 
 if TYPE_CHECKING:
     from evalkit.rope.outside import RopeFile
@@ -22,6 +23,14 @@ class Preprocessor(Protocol):
     """Turns requests into model inputs on the CPU. Picklable: it is sent to worker processes, so
     it must not hold weights nor need torch.
     """
+
+    def limited(self, limits: MediaLimits) -> Preprocessor:
+        """The same, showing media within ``limits``; asked for only where a recipe has some.
+
+        Raises:
+            UsageError: a limit is none of the family's.
+        """
+        ...
 
     def estimate(self, request: Request) -> int:
         """Number of prompt tokens, from headers alone (nothing is decoded)."""
@@ -52,6 +61,15 @@ class Preprocessor(Protocol):
         ...
 
 
+def preprocessor_for(preprocessor: Preprocessor, request: Request) -> Preprocessor:
+    """The preprocessor that shows media within the limits of a request: itself where it has none.
+
+    Raises:
+        UsageError: a limit is none of the family's.
+    """
+    return preprocessor if request.limits is None else preprocessor.limited(request.limits)
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadConfig:
     """How a checkpoint is loaded and run.
@@ -69,6 +87,8 @@ class LoadConfig:
         processor_if_needed: ``processor`` was named for several models, some of which may have their own.
         video_backend: what decodes videos (:data:`evalkit.data.video.BACKENDS`).
         rope_files: files that hold variants from outside.
+        chat: how the chat template is rendered.
+        sampling: how tokens are drawn, in words; None for greedy decoding.
     """
 
     dtype: str = "auto"
@@ -82,6 +102,8 @@ class LoadConfig:
     processor_if_needed: bool = False
     video_backend: str = "pyav"
     rope_files: tuple[RopeFile, ...] = ()
+    chat: ChatOptions = field(default_factory=ChatOptions)
+    sampling: str | None = None
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:

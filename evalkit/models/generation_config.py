@@ -69,8 +69,9 @@ def ignored_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def generation_note(files: CheckpointFiles) -> str | None:
-    """A sentence about what is ignored of a checkpoint's generation settings.
+def generation_note(files: CheckpointFiles, sampling: str | None = None) -> str | None:
+    """A sentence about what is ignored of a checkpoint's generation settings; ``sampling`` is how tokens are
+    drawn instead, None for greedy decoding.
 
     Raises:
         EnvironmentProblem: its generation configuration is unreadable.
@@ -80,7 +81,8 @@ def generation_note(files: CheckpointFiles) -> str | None:
     if not ignored:
         return None
     spelled = ", ".join(f"{name}={value}" for name, value in sorted(ignored.items()))
-    return f"decoding is greedy: of the checkpoint's generation_config.json, {spelled} is ignored"
+    choice = f"tokens are drawn as asked for ({sampling})" if sampling else "decoding is greedy"
+    return f"{choice}: of the checkpoint's generation_config.json, {spelled} is ignored"
 
 
 def generation_tokens_of(config: Any, generation: Any, tokenizer: Any) -> GenerationTokens:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from evalkit.core.errors import EnvironmentProblem, UsageError
-from evalkit.core.types import FixedPart
+from evalkit.core.types import FixedPart, Text
 from evalkit.inference.compile import compile_parts
 from evalkit.inference.counters import EngineCounters
 from evalkit.inference.cuda_graphs import cuda_graph
@@ -21,6 +21,7 @@ from evalkit.inference.stopping import GenerationTokens
 from evalkit.inference.vision_encoder import FEATURE_CACHE_BYTES, VisionEncoder
 from evalkit.inference.vision_features import has_same_tower, share_weights
 from evalkit.models.base import LoadConfig, Model, ModelInfo, fingerprint_of
+from evalkit.models.chat_options import ChatOptions, resolved_arguments
 from evalkit.models.checkpoints.files import CheckpointFiles
 from evalkit.models.checkpoints.source import Source
 from evalkit.models.detokenize import Detokenizer, control_tokens
@@ -56,10 +57,37 @@ def open_checkpoint(adapter: FamilyAdapter, source: Source, load_config: LoadCon
     config, generation = read_configs(read)
     processor = load_processor(read, config, tuple(adapter.placeholders))
     processor.check_template(adapter.family, adapter.locate, adapter.placeholders)
+    processor = with_chat(processor, adapter, load_config.chat)
     limited = adapter.preprocessor(processor).with_limits(load_config.max_frames, load_config.visual_tokens)
     preprocessor = limited.with_video_backend(load_config.video_backend)
     generation_tokens = generation_tokens_of(config, generation, processor.tokenizer)
     return OpenedCheckpoint(read, config, generation, processor, preprocessor, generation_tokens)
+
+
+def with_chat(processor: Processor, adapter: FamilyAdapter, options: ChatOptions) -> Processor:
+    """The processor whose template is rendered as the options say.
+
+    Raises:
+        UsageError: the template can't do that.
+    """
+    if options == ChatOptions():
+        return processor
+    spoken = replace(processor, system_prompt=options.system_prompt)
+
+    def render(arguments: Mapping[str, Any]) -> str:
+        return replace(spoken, template_arguments=arguments).render(
+            [Text("?")], adapter.family, adapter.locate
+        )
+
+    prompt = options.system_prompt
+    if prompt is not None and prompt not in render({}):
+        raise UsageError(
+            "the recipe's system prompt",
+            f"the chat template of `{processor.folder}` leaves it out",
+            "use a recipe without one, or the chat template that the model was trained with",
+        )
+    arguments = resolved_arguments(options, processor.template, render)
+    return replace(spoken, template_arguments=arguments)
 
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -100,7 +128,11 @@ def describe(
             device,
             load_config,
         ),
-        notes=tuple(each for each in (merged, generation_note(found.read), note, *found.read.notes) if each),
+        notes=tuple(
+            each
+            for each in (merged, generation_note(found.read, load_config.sampling), note, *found.read.notes)
+            if each
+        ),
         revision=source.revision(found.read),
         generation_tokens=found.generation_tokens,
         processor=found.processor,

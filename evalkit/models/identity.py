@@ -50,12 +50,13 @@ def identity_of(
         "chat template": _digest(processor.template),
         "preprocessing": _digest(f"{read!r} {processor.normalise!r}"),
         "shown": f"{preprocessor.frames.max_frames} frames, {preprocessor.visual_tokens} visual tokens",
-        "generation": _spelled(generation_tokens),
+        "generation": _spelled(generation_tokens, load_config.sampling or "greedy"),
         "dtype": str(dtype).removeprefix("torch."),
         "engine": ENGINE,
         # Also in float32: a compiled part adds in another order.
         "compile": "yes" if load_config.compiled else "no",
     }
+    found |= load_config.chat.identity()
     if preprocessor.video_backend != "pyav":  # whose version is always there
         found["video backend"] = f"{preprocessor.video_backend} {version_of(preprocessor.video_backend)}"
     found |= _versions(whole=dtype != torch.float32, adapter=files.adapter is not None)
@@ -115,10 +116,10 @@ def _processor(device: torch.device) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _spelled(generation_tokens: GenerationTokens) -> str:
+def _spelled(generation_tokens: GenerationTokens, choice: str) -> str:
     loop = f"{LOOP_REPEATS} times a phrase of up to {LOOP_PERIOD} tokens, {LOOP_TOKENS} at least"
     stop, banned = sorted(generation_tokens.stop_token_ids), generation_tokens.banned_token_ids
-    return f"greedy; stop at {_listed(stop)}; never {_listed(banned)}; loop: {loop}"
+    return f"{choice}; stop at {_listed(stop)}; never {_listed(banned)}; loop: {loop}"
 
 
 def _listed(ids: Sequence[int]) -> str:

@@ -12,6 +12,7 @@ from evalkit.core.errors import UsageError, did_you_mean
 from evalkit.core.provenance import refuse_untried
 from evalkit.models.base import LoadConfig, Model, ModelInfo
 from evalkit.models.checkpoints.files import read_config
+from evalkit.models.checkpoints.published_ropes import published_note, published_rope
 from evalkit.models.checkpoints.source import ZOO, Source, find
 from evalkit.models.families.registry import FAMILIES
 from evalkit.rope.outside import RopeFile, rope_catalog
@@ -34,7 +35,8 @@ def load_model(
         name: ``mock[:behaviour]``, ``tiny``, a checkpoint folder, or a hub id (``@revision`` may follow); an
             adapter's folder or hub id, or ``BASE+ADAPTER``.
         rope: a variant (see :func:`~evalkit.rope.variants.parse_variant`); ``auto`` is what the
-            checkpoint's ``config.rope_variant`` says, else the family's native one.
+            checkpoint's ``config.rope_variant`` says, else what its published name stands for, else the
+            family's native one.
         dtype: ``auto`` (bfloat16 on a GPU, float32 on a CPU), ``float32``, ``bfloat16``, ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         processor: a folder or hub id that lends tokenizer and processor settings to a checkpoint without.
@@ -63,6 +65,8 @@ def describe_model(name: str, rope: str = "auto", load_config: LoadConfig | None
     )
     # Other contents of a file are another variant, whatever it is called.
     outside = rope_catalog(load_config.rope_files).sources(variant)
+    if source is not None and rope == "auto" and _by_name(name, source):
+        model_info = replace(model_info, notes=(*model_info.notes, published_note(str(variant))))
     if outside:
         identity = {f"RoPE file {file}": digest for file, digest in outside.items()}
         model_info = replace(model_info, identity={**model_info.identity, **identity})
@@ -88,6 +92,11 @@ def _trained_with_another(
     return None if known == str(variant) else known
 
 
+def _by_name(name: str, source: Source) -> str | None:
+    """The variant that a checkpoint's name alone stands for: not where its config names one."""
+    return None if source.rope else published_rope(name, source.folder)
+
+
 def find_model(
     name: str, rope: str = "auto", load_config: LoadConfig | None = None
 ) -> tuple[str, Source | None, RopeVariant]:
@@ -108,7 +117,8 @@ def find_model(
     trained = str(_variant(rope, None, zoo, load_config.rope_files))
     source = find(name, trained, processor, processor_if_needed=if_needed)
     family = str(read_config(source.folder)["model_type"])
-    return family, source, _variant(rope, source.rope, family, load_config.rope_files)
+    trained_with = source.rope or _by_name(name, source)
+    return family, source, _variant(rope, trained_with, family, load_config.rope_files)
 
 
 def _variant(rope: str, trained_with: Any, family: str, files: tuple[RopeFile, ...]) -> RopeVariant:

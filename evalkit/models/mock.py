@@ -8,6 +8,7 @@
 * ``loop``: ``1 1 1 ...`` up to the token limit
 * ``oom=N``: a batch of more than N samples runs out of memory
 * ``slow=SECONDS``: every batch takes that long
+* ``draw=TEXT|TEXT...``: one of the texts, drawn where sampling is asked for; else the first
 * ``die=PART``: the process is killed at samples whose id contains PART, as it is when memory is short
 * ``lose=PART``: at samples whose id contains PART its pretended GPU is lost, until the process ends
 
@@ -31,7 +32,16 @@ from typing import Any
 import numpy as np
 
 from evalkit.core.errors import OutOfMemory, UsageError, did_you_mean
-from evalkit.core.types import FixedPart, Generation, Locate, MediaInfo, MediaRef, Prepared, Request
+from evalkit.core.types import (
+    FixedPart,
+    Generation,
+    Locate,
+    MediaInfo,
+    MediaLimits,
+    MediaRef,
+    Prepared,
+    Request,
+)
 from evalkit.data.file_hash import file_hash
 from evalkit.data.frame_times import sampled_times
 from evalkit.data.images import load_image
@@ -40,9 +50,12 @@ from evalkit.data.sampling import FrameRule, sample_frames
 from evalkit.data.video import probe
 from evalkit.inference.counters import EngineCounters
 from evalkit.inference.one_shot_decoder import OneShotDecoder
+from evalkit.inference.stopping import ReasoningBudget
 from evalkit.models.base import LoadConfig, Model, ModelInfo, fingerprint_of
+from evalkit.models.chat_options import ChatOptions
 from evalkit.models.checkpoints.source import Source
 from evalkit.models.families.mock import FAMILY
+from evalkit.models.preprocess import limited_frames
 from evalkit.rope.variants import RopeVariant
 
 
@@ -58,6 +71,10 @@ class MockPreprocessor:
     """Reads the media and counts words; ``frames`` of videos are chosen, and not decoded."""
 
     frames: FrameRule = field(default_factory=FrameRule)
+
+    def limited(self, limits: MediaLimits) -> MockPreprocessor:
+        """With the frames that limits say; it shows no pixels and counts no tokens of media."""
+        return replace(self, frames=limited_frames(self.frames, limits))
 
     def estimate(self, request: Request) -> int:
         """Number of words."""
@@ -95,6 +112,8 @@ class MockPreprocessor:
             media=media,
             seconds=time.perf_counter() - began,
             prompt=prompt,
+            reasoning_tokens=request.reasoning_tokens,
+            draws=request.draws,
             request=replace(request, prompt=prompt, by_frames=()),
         )
 
@@ -178,7 +197,7 @@ class MockModel:
         if choices:
             text = next((word for word in re.findall(r"\w+", text) if word in choices), choices[0])
         words = _words(text)
-        shown = words[: item.max_new_tokens]
+        shown = words[: _allowed(item, words)]
         tokens = tuple(_token_id(word) for word in shown)
         if self.loops:
             return Generation("".join(shown), tokens, "loop")
@@ -206,7 +225,14 @@ def describe(source: Source | None, name: str, variant: RopeVariant, load_config
         raise UsageError(
             f"mock behaviour `{behaviour}={value}`", str(error), "see `evalkit models show mock`"
         ) from None
+    if load_config.chat != ChatOptions():
+        raise UsageError(
+            f"`{name}` with thinking, template arguments or a system prompt",
+            "a mock has no chat template",
+            "leave them out, or take `--model tiny`",
+        )
     identity: dict[str, str] = {"mock": name}
+    identity |= {"sampling": load_config.sampling} if load_config.sampling else {}
     files: tuple[Path, ...] = ()
     if behaviour == "answers":
         identity, files = identity | {"answers": file_hash(value)}, (Path(value).absolute(),)
@@ -216,6 +242,29 @@ def describe(source: Source | None, name: str, variant: RopeVariant, load_config
         identity |= {"shown": str(rule)}
     settings = {"answer": _echo, "files": files, "preprocessor": MockPreprocessor(rule), **settings}
     return MockModel(name, variant, identity, **settings)
+
+
+def _allowed(item: Prepared, words: Sequence[str]) -> int:
+    """How many of the words an answer may have."""
+    if item.reasoning_tokens is None:
+        return item.max_new_tokens
+
+    def text(places: Sequence[int]) -> str:
+        return "".join(words[place] for place in places)
+
+    budget = ReasoningBudget.of(item.prompt, item.reasoning_tokens, item.max_new_tokens, text)
+    places = range(len(words))
+    used = (place + 1 for place in places if budget.used_up(places[: place + 1]))
+    return next(used, item.max_new_tokens)
+
+
+def _draw(value: str) -> dict[str, Any]:
+    texts = value.split("|")
+
+    def answer(request: Request) -> str:
+        return texts[int(request.draws.uniform(0) * len(texts)) if request.draws else 0]
+
+    return {"answer": answer}
 
 
 def _echo(request: Request) -> str:
@@ -279,6 +328,7 @@ _BEHAVIOURS: Mapping[str, Callable[[str], dict[str, Any]]] = {
     "fail": _fail,
     "loop": lambda value: {"answer": lambda request: "1 " * request.max_new_tokens, "loops": True},
     "oom": lambda value: {"capacity": int(value)},
+    "draw": _draw,
     "die": _die,
     "lose": _lose,
     "slow": lambda value: {"seconds": float(value)},

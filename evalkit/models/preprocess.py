@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from evalkit.core.errors import MediaError
-from evalkit.core.types import MediaInfo, MediaKind, MediaRef, Prepared, Request, VisionInput
+from evalkit.core.errors import MediaError, UsageError
+from evalkit.core.types import MediaInfo, MediaKind, MediaLimits, MediaRef, Prepared, Request, VisionInput
 from evalkit.data.frame_times import sampled_times
 from evalkit.data.images import Pixels
 from evalkit.data.media import media_digest, unreadable
@@ -22,6 +22,8 @@ from evalkit.data.video.probe import opened
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+_SHARED_LIMITS = ("fps", "min_frames", "max_frames", "visual_tokens")
 
 TOKEN_TYPES: Mapping[MediaKind, int] = {"image": 1, "video": 2}
 
@@ -86,6 +88,26 @@ class ChatPreprocessor:
         if max_frames is not None:
             rule = replace(rule, max_frames=max_frames, min_frames=min(rule.min_frames, max_frames))
         return replace(self, frames=rule, visual_tokens=visual_tokens or self.visual_tokens)
+
+    def limited(self, limits: MediaLimits) -> Self:
+        """See :class:`evalkit.models.base.Preprocessor`; what only some families have is up to
+        ``with_own_limits``.
+
+        Raises:
+            UsageError: the family has none of a kind that is given.
+        """
+        own = {name: int(value) for name, value in limits.given.items() if name not in _SHARED_LIMITS}
+        rule = limited_frames(self.frames, limits)
+        tokens = limits.visual_tokens or self.visual_tokens
+        return replace(self.with_own_limits(own) if own else self, frames=rule, visual_tokens=tokens)
+
+    def with_own_limits(self, limits: Mapping[str, int]) -> Self:
+        """The same with limits that only some families have: of pixels, or of tiles.
+
+        Raises:
+            UsageError: the family has none of a kind that is given.
+        """
+        raise no_such_limit(next(iter(limits)), type(self).__name__)
 
     def with_video_backend(self, backend: str) -> Self:
         """The same with another decoder of videos.
@@ -158,6 +180,8 @@ class ChatPreprocessor:
             prefix=int(ends[places[-1]]) if len(places) else 0,
             choices=tuple(self._letter(prompt, letter) for letter in request.choices),
             prompt=prompt,
+            reasoning_tokens=request.reasoning_tokens,
+            draws=request.draws,
         )
 
     def encode(self, prompt: str) -> list[int]:
@@ -232,6 +256,22 @@ class ChatPreprocessor:
                 yield sizes[-1], each.separators, each.info.kind
             else:
                 yield sum(sizes), each.separators, each.info.kind
+
+
+def limited_frames(rule: FrameRule, limits: MediaLimits) -> FrameRule:
+    """A frame rule with what limits say of frames."""
+    most = limits.max_frames or rule.max_frames
+    least = min(limits.min_frames or rule.min_frames, most)
+    return replace(rule, fps=limits.fps or rule.fps, min_frames=least, max_frames=most)
+
+
+def no_such_limit(name: str, preprocessor: str) -> UsageError:
+    """The error about a limit that a family of models doesn't have."""
+    return UsageError(
+        f"the limit `{name}` of the recipe",
+        f"the model's family has none (`{preprocessor}`)",
+        "use the recipe of the model's own family (`evalkit recipes`), or one of your own without it",
+    )
 
 
 def media_info_of(

@@ -10,7 +10,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class Processor:
         sources: the files that settings of images and videos and the template come from.
         tokenizer_file: the tokenizer in the form of the ``tokenizers`` library, for worker processes.
         kinds: the media that the family takes.
+        template_arguments: what the template is told beside the chat.
+        system_prompt: stands before the question; None for what the template does by itself.
     """
 
     own: Any
@@ -52,6 +54,8 @@ class Processor:
     sources: Mapping[str, str]
     tokenizer_file: str
     kinds: Sequence[MediaKind] = KINDS
+    template_arguments: Mapping[str, Any] = field(default_factory=dict)
+    system_prompt: str | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -151,12 +155,16 @@ class Processor:
                 )
         specials = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
         content = [_content(part, specials, family, locate) for part in parts]
+        chat: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if self.system_prompt is not None:
+            chat.insert(0, {"role": "system", "content": [{"type": "text", "text": self.system_prompt}]})
         try:
             text: str = self.tokenizer.apply_chat_template(
-                [{"role": "user", "content": content}],
+                chat,
                 chat_template=self.template,
                 tokenize=False,
                 add_generation_prompt=True,
+                **self.template_arguments,
             )
         except Exception as error:  # noqa: BLE001 - a template is a program, and raises what it likes
             raise EnvironmentProblem(

@@ -28,6 +28,7 @@ CATEGORIES: tuple[Category, ...] = ("image", "video", "grounding")
 RATES: Mapping[str, tuple[str, ...]] = {
     "error": ("error",),
     "truncated or empty": ("truncated", "empty"),
+    "truncated in reasoning": ("truncated_reasoning",),
     "unparsed": ("unparsed",),
     "repeating": ("repeating",),
 }
@@ -70,6 +71,8 @@ class Cell:
     has the samples behind each of ``RATES``, ``figures`` everything that the benchmark's authors report, and
     ``breakdown`` an estimate by group and label. ``unreliable`` names the rates that are over their limits.
     Over several training seeds, ``by_seed`` has the score of each checkpoint, and ``counts`` are over all.
+    With several answers to a question (``repetitions``) these are means over them, ``counts`` are of all
+    answers, and ``repeated`` has pass@k and the vote of the majority (:mod:`evalkit.report.repetitions`).
     """
 
     arm: str
@@ -81,6 +84,13 @@ class Cell:
     breakdown: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     unreliable: Sequence[str] = ()
     by_seed: Mapping[str, float] = field(default_factory=dict)
+    repetitions: int = 1
+    repeated: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> int:
+        """How many answers there are when all are there."""
+        return self.expected * self.repetitions
 
     @property
     def whole(self) -> bool:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.metrics.base import Metric
-from evalkit.report.aggregate import value_of
 from evalkit.report.differences import pairs
+from evalkit.report.repetitions import by_repetition
 from evalkit.store.records_table import ScoreRow
 
 Floats = npt.NDArray[np.float64]
@@ -28,7 +28,7 @@ class ClusterTable:
 
 def cluster_table(metric: Metric, sides: Sequence[Sequence[ScoreRow]]) -> ClusterTable | None:
     """The table of arms' rows of one benchmark; None where they share no scored sample."""
-    scored = ({row.sample_id for row in side if value_of(row) is not None} for side in sides)
+    scored = ({row.sample_id for row in by_repetition(side)[0]} for side in sides)
     shared = set.intersection(*scored)
     if not shared:
         return None

@@ -66,6 +66,34 @@ def origin_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterato
             )
 
 
+def answering_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iterator[tuple[str, str]]:
+    """Tasks that different arms were asked by different recipes, or answered under other conditions; each
+    evaluation comes with its arm and run.
+    """
+    first: dict[str, tuple[str, Evaluation]] = {}
+    for who, each in evaluations:
+        other, known = first.setdefault(each.task.name, (who, each))
+        one, two = known.protocol, each.protocol
+        if one.recipe != two.recipe:
+            what = f"their recipe (`--recipe`) differs: {one.recipe} and {two.recipe}"
+        elif one.n != two.n:
+            what = f"their number of answers to each question (`--n`) differs: {one.n} and {two.n}"
+        elif one.answering != two.answering:
+            names = sorted(
+                name
+                for name in {*one.answering, *two.answering}
+                if one.answering.get(name) != two.answering.get(name)
+            )
+            shown = (
+                f"{name} {one.answering.get(name, 'none')} and {two.answering.get(name, 'none')}"
+                for name in names
+            )
+            what = f"they were answered differently: {'; '.join(shown)}"
+        else:
+            continue
+        yield f"{each.task.name} of `{other}` and `{who}`", what
+
+
 def scoring_differences(runs: Mapping[str, Scoring]) -> Iterator[tuple[str, str]]:
     """Runs that separate reasoning from answers differently."""
     first = next(iter(runs.items()), None)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from evalkit.config.recipes import PAPER
 from evalkit.core.strict_json import finite_json
 from evalkit.report.aggregate import RATES, BenchmarkColumn, Cell, category_means
 from evalkit.report.paired import Difference
@@ -27,7 +28,8 @@ class Arm:
 
     ``name`` is what tables show, unique in its comparison: a ``label`` where one was given, else ``system``,
     the name in the run's manifest. ``seeds`` is the number of checkpoints behind it, each of another training
-    seed. ``trained_with`` is the variant that the checkpoint says it was trained with, if it is another.
+    seed. ``trained_with`` is the variant that the checkpoint says it was trained with, if it is another;
+    ``recipe`` says under which conditions it was asked.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Arm:
     system: str = ""
     label: str = ""
     seeds: int = 1
+    recipe: str = PAPER
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,7 @@ class Comparison:
             "rope": arm.rope,
             "trained_with": arm.trained_with or "",
             "run": arm.run,
+            "recipe": arm.recipe,
             "task": column.task,
             "category": column.category,
             "metric": column.metric,
@@ -217,6 +221,8 @@ class Comparison:
             "complete": cell.whole,
             **{rate.replace(" ", "_"): cell.counts.get(rate, 0) for rate in RATES},
             "unreliable": "; ".join(cell.unreliable),
+            "answers_each": cell.repetitions,
+            **cell.repeated,
         }
         if self.baseline is None:
             return row

@@ -20,6 +20,7 @@ from evalkit.report.paired import (
     difference,
     mean_difference,
 )
+from evalkit.report.repetitions import is_repeated, mean_pairs
 from evalkit.report.steps import counted
 from evalkit.store.records import Record
 from evalkit.store.records_table import ScoreRow, score_rows
@@ -129,6 +130,8 @@ def find_arm(arms: Sequence[Arm], name: str) -> Arm:
 
 def pairs(metric: Metric, first: Sequence[ScoreRow], second: Sequence[ScoreRow]) -> list[ScorePair]:
     """The scores of what both arms have a score for: by sample, or by the unit that the metric scores."""
+    if is_repeated(first) or is_repeated(second):
+        return mean_pairs(metric, first, second)
     left, right = (
         {row.sample_id: row for row in rows if value_of(row) is not None} for rows in (first, second)
     )

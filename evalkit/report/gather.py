@@ -13,6 +13,7 @@ from evalkit.core.registry import load_task, task_source
 from evalkit.core.task import Task
 from evalkit.metrics.base import Metric
 from evalkit.report.comparability import (
+    answering_differences,
     check_comparable,
     metric_differences,
     origin_differences,
@@ -28,7 +29,10 @@ from evalkit.report.steps import counted
 from evalkit.store import Evaluation, RunDir
 from evalkit.store.records_table import sample_ids
 
-_COMPARE_ANSWERS = "compare the answers all the same, with that said beside the table: `--allow-mismatch`"
+_COMPARE_ANSWERS = (
+    "see `evalkit diff RUN_A RUN_B`; to compare the answers all the same, with that said beside the table: "
+    "`--allow-mismatch`"
+)
 _ONE_PROTOCOL = (
     "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
     "same (`--allow-mismatch`)"
@@ -113,7 +117,7 @@ def gather(
     ]
     asked = [(who, each.task) for who, each in evaluated]
     scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
-    origins = origin_differences(evaluated)
+    origins = chain(origin_differences(evaluated), answering_differences(evaluated))
     protocols = chain(protocol_differences(asked), metric_differences(evaluated), scoring_differences(scored))
     notes: list[str] = []
     if allow_mismatch:

@@ -52,6 +52,7 @@ def legend(comparison: Comparison, layout: Layout = DEFAULT) -> list[str]:
     metrics = ", ".join(f"{column.task} {column.metric}" for column in comparison.columns)
     sizes = ", ".join(f"{column.task} {_size(comparison, column.task)}" for column in comparison.columns)
     found = [f"metric: {metrics}", f"n: {sizes}" + ("; ranges are 95% intervals" if layout.intervals else "")]
+    found += _recipes(comparison)
     if comparison.mean_spreads:
         found.append(
             "± is the standard deviation between training seeds; intervals and tests count seeds and samples"
@@ -60,6 +61,14 @@ def legend(comparison: Comparison, layout: Layout = DEFAULT) -> list[str]:
         found += _about_differences(comparison)
     few = _few_seeds(comparison.arms)
     return [*found, *([few] if few else []), *footnotes(comparison)]
+
+
+def _recipes(comparison: Comparison) -> list[str]:
+    """Under which conditions the arms were asked: one line if all the same, else one for each."""
+    recipes = {arm.name: arm.recipe for arm in comparison.arms}
+    if len(set(recipes.values())) == 1:
+        return [f"recipe: {next(iter(recipes.values()))}"]
+    return [f"{name}: recipe {recipe}" for name, recipe in recipes.items()]
 
 
 def footnotes(comparison: Comparison) -> list[str]:
@@ -88,7 +97,7 @@ def footnotes(comparison: Comparison) -> list[str]:
         if bad:
             notes.append(f"{arm.name}: {UNRELIABLE}: {_few(bad)}")
     for column in comparison.columns:
-        notes += _official(comparison, column)
+        notes += [*_repeated(comparison, column), *_official(comparison, column)]
     return [*notes, *comparison.reference_notes]
 
 
@@ -142,13 +151,25 @@ def _rate(comparison: Comparison, arm: Arm, rate: str) -> str:
 
 
 def _asked(cell: Cell, arm: Arm) -> int:
-    return cell.expected * arm.seeds
+    return cell.answers * arm.seeds
 
 
 def _percent(count: int, every: int) -> str:
     """A share that is never rounded to none."""
     share = count / every if every else math.nan
     return "<0.1%" if 0 < share < 0.001 else f"{share:.1%}"
+
+
+def _repeated(comparison: Comparison, column: BenchmarkColumn) -> Iterator[str]:
+    """Notes on several answers to each question of a benchmark; one for each number of answers."""
+    found: dict[int, list[str]] = {}
+    for arm in comparison.arms:
+        cell = comparison.cells[arm.name].get(column.task)
+        if cell is not None and cell.repetitions > 1:
+            figures = ", ".join(f"{name} {100 * value:.1f}" for name, value in cell.repeated.items())
+            found.setdefault(cell.repetitions, []).append(f"{arm.name} {figures}" if figures else arm.name)
+    for count, arms in found.items():
+        yield f"{column.task}: means of {count} answers to each question: {'; '.join(arms)}"
 
 
 def _official(comparison: Comparison, column: BenchmarkColumn) -> Iterator[str]:

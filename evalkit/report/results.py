@@ -13,6 +13,7 @@ from evalkit.metrics.base import Metric
 from evalkit.report.aggregate import BY_LOGITS, BenchmarkColumn, file_figures, make_cell
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.labels import labelled
+from evalkit.report.repetitions import mean_cell
 from evalkit.report.steps import counted
 from evalkit.report.stored_metric import StoredFigures, stored_metric
 from evalkit.store import Evaluation, Manifest, Record, RunDir, TaskEntry
@@ -51,7 +52,7 @@ class Results:
     @property
     def missing(self) -> int:
         """How many samples have no record."""
-        return sum(each.samples - len(self.records[each.id]) for each in self.evaluations)
+        return sum(each.asked - len(self.records[each.id]) for each in self.evaluations)
 
     def only(self, evaluations: Iterable[Evaluation]) -> Results:
         """The results of some of the evaluations."""
@@ -72,6 +73,7 @@ class Results:
                 each.trained_with,
                 system=each.arm,
                 label=each.label,
+                recipe=self._recipes(each.arm),
             )
             for each in self.manifest.arms
             if each.arm in having
@@ -138,6 +140,17 @@ class Results:
                     limits,
                     self.figures.get(self.figures_key(evaluation)),
                 )
+                if evaluation.protocol.n == 1
+                else mean_cell(
+                    arm.name,
+                    columns[task],
+                    self.records[evaluation.id],
+                    evaluation.samples,
+                    self.metric(evaluation),
+                    scoring.official_random,
+                    limits,
+                    n=evaluation.protocol.n,
+                )
                 for task, evaluation in self._of(arm.name)
                 if task in columns
             }
@@ -164,8 +177,12 @@ class Results:
         return {
             self.figures_key(each): file_figures(self.records[each.id], self.metric(each), seed)
             for each in self.evaluations
-            if not each.task.submission
+            if not each.task.submission and each.protocol.n == 1
         }
+
+    def _recipes(self, arm: str) -> str:
+        """The recipe of an arm's evaluations; usually one."""
+        return "; ".join(dict.fromkeys(each.protocol.conditions for _, each in self._of(arm)))
 
     def import_notes(self, arm: str, shown: str) -> list[str]:
         """Footnotes about an arm's imported answers; ``shown`` is the arm's name in the table."""

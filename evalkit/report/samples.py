@@ -13,7 +13,7 @@ from evalkit.core.strict_json import finite_json
 from evalkit.metrics.base import group_labels
 from evalkit.store.page_rows import AnswerRow, QuestionRow, answer_rows, question_rows
 from evalkit.store.records import Record
-from evalkit.store.records_table import ScoreRow, sample_ids
+from evalkit.store.records_table import ScoreRow
 
 Places = Sequence[int | None]
 Thumbnails = Mapping[tuple[str, str], str]
@@ -34,18 +34,20 @@ class PageSamples:
 
     def add(self, task: str, sides: Sequence[Sequence[Record]], light: Sequence[Sequence[ScoreRow]]) -> None:
         """Add a task's samples: the records of each arm, and their score rows."""
-        known = [{sample: place for place, sample in enumerate(sample_ids(side))} for side in sides]
-        order = list(dict.fromkeys(sample for places in known for sample in places))
-        rows = [[places.get(sample) for places in known] for sample in order]
+        known = [{_row_name(row): place for place, row in enumerate(side)} for side in light]
+        samples = {_row_name(row): row.sample_id for side in light for row in side}
+        order = list(samples)
+        rows = [[places.get(name) for places in known] for name in order]
         pieces: list[str] = []
         same: list[list[int]] = []
         for begin in range(0, len(order), _SPAN):
             span = rows[begin : begin + _SPAN]
             answers = list(zip(*(_answers(side, span, arm) for arm, side in enumerate(sides)), strict=True))
             same += map(_same, answers)
-            ids = order[begin : begin + _SPAN]
+            names = order[begin : begin + _SPAN]
+            ids = [samples[name] for name in names]
             questions = _questions(sides, span)
-            made = [self._sample(task, *each) for each in zip(ids, questions, answers, strict=True)]
+            made = [self._sample(task, *each) for each in zip(names, ids, questions, answers, strict=True)]
             pieces += [pack_json(_with_prompts(made[at : at + PIECE])) for at in range(0, len(made), PIECE)]
         index = {**_index(rows, light), "same": same}
         self._tasks.append({"name": task, "size": len(order), "index": pack_json(index), "pieces": pieces})
@@ -55,11 +57,11 @@ class PageSamples:
         return {"tasks": self._tasks, "piece": PIECE, "thumbs": list(self._thumbs)}
 
     def _sample(
-        self, task: str, sample_id: str, asked: QuestionRow, answers: Sequence[AnswerRow | None]
+        self, task: str, name: str, sample_id: str, asked: QuestionRow, answers: Sequence[AnswerRow | None]
     ) -> dict[str, Any]:
         picture = self._thumbnails.get((task, sample_id))
         return {
-            "id": sample_id,
+            "id": name,
             "question": _short(asked.question),
             "reference": _short(_text(asked.reference)),
             "labels": sorted(_labels(asked.groups)),
@@ -70,6 +72,11 @@ class PageSamples:
             "thumb": None if picture is None else self._thumbs.setdefault(picture, len(self._thumbs)),
             "answers": [_answer(each) for each in answers],
         }
+
+
+def _row_name(row: ScoreRow) -> str:
+    """What a page calls an answer's question: of several answers to one with their number."""
+    return f"{row.sample_id} (answer {row.repetition + 1})" if row.repetition else row.sample_id
 
 
 def _answers(side: Sequence[Record], span: Sequence[Places], arm: int) -> list[AnswerRow | None]:

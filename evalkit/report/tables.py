@@ -198,6 +198,7 @@ def csv(comparison: Comparison) -> str:
                 "model": arm.model,
                 "rope": arm.rope,
                 **({"trained_with": arm.trained_with} if arm.trained_with else {}),
+                "recipe": arm.recipe,
                 "category": column.category,
                 "task": column.task,
                 "metric": column.metric,
@@ -205,6 +206,7 @@ def csv(comparison: Comparison) -> str:
             counts = {rate.replace(" ", "_"): count for rate, count in cell.counts.items()}
             whole = vars(cell.estimate) | {"expected": cell.expected} | counts
             whole["unreliable"] = "; ".join(cell.unreliable)
+            whole |= {"answers_each": cell.repetitions, **cell.repeated}
             rows.append(
                 start | {"group": "", "label": ""} | whole | _compared(comparison, arm.name, column.task)
             )

@@ -144,6 +144,14 @@ _TABLE = (
         "canonical GRAPE: MRoPE's positions, chunked or interleaved",
         "GRAPE, arXiv 2512.07805",
     ),
+    _variant(
+        "tad-rope",
+        Frames(),
+        Temporal(),
+        "one axis: all tokens of a frame stand at its number, text goes on after the last frame",
+        "`tad_rope` of VideoRoPE's code (get_time_rope_index, Wiselnn570/VideoRoPE@309f5c8); TC-LLaVA's "
+        "own TAD-RoPE, arXiv 2409.03206, numbers the tokens of a frame",
+    ),
 )
 
 BUILTIN = RopeCatalog(

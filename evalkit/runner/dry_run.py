@@ -10,8 +10,9 @@ from evalkit.core.errors import MediaError
 from evalkit.core.task import Task
 from evalkit.core.types import Request, Sample
 from evalkit.models import describe_model
-from evalkit.models.base import ModelInfo
+from evalkit.models.base import ModelInfo, preprocessor_for
 from evalkit.models.checkpoints.series import with_all_steps
+from evalkit.runner.answering import Answering
 from evalkit.runner.engine_options import load_config_of
 from evalkit.runner.inputs import load_inputs, load_tasks, open_tasks
 from evalkit.runner.requests import build_request
@@ -35,8 +36,9 @@ def plan_run(spec: RunSpec) -> dict[str, Any]:
 
 def _plan(model: ModelInfo, task: Task, samples: Sequence[Sample], spec: RunSpec) -> dict[str, Any]:
     """What one system would be asked of one task, and what of it can't be asked."""
+    answering = Answering.of(spec).for_task(task.name)
     requests = [
-        build_request(model, task, sample, mc_logits=spec.mc_logits)
+        build_request(model, task, sample, mc_logits=spec.mc_logits, answering=answering)
         for sample in samples
         if not sample.problem
     ]
@@ -44,7 +46,7 @@ def _plan(model: ModelInfo, task: Task, samples: Sequence[Sample], spec: RunSpec
     tokens = []
     for request in requests:
         try:
-            tokens.append(model.preprocessor.estimate(request))
+            tokens.append(preprocessor_for(model.preprocessor, request).estimate(request))
         except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged files
             errors.append(str(error).partition("\n")[0] or type(error).__name__)
     return {
@@ -61,6 +63,6 @@ def _plan(model: ModelInfo, task: Task, samples: Sequence[Sample], spec: RunSpec
 def _asked(model: ModelInfo, request: Request) -> str:
     """The prompt, as far as its media can be read."""
     try:
-        return model.preprocessor.full_prompt(request)
+        return preprocessor_for(model.preprocessor, request).full_prompt(request)
     except MediaError:
         return request.full_prompt(())

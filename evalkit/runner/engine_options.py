@@ -8,6 +8,7 @@ from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import Executor
 from evalkit.engine.optimizations import Optimizations
 from evalkit.models.base import LoadConfig
+from evalkit.runner.answering import Answering
 
 
 def executor_of(spec: RunSpec) -> Executor:
@@ -45,6 +46,8 @@ def executor_of(spec: RunSpec) -> Executor:
 def load_config_of(spec: RunSpec) -> LoadConfig:
     """How an engine in this process loads a model; an executor of several sets each one's devices."""
     only = spec.devices[0] if len(spec.devices) == 1 else spec.device
+    answering = Answering.of(spec)
+    sampling = answering.for_task("*").sampling
     return LoadConfig(
         dtype=spec.dtype,
         device=f"cuda:{only}" if only.isdigit() else only,
@@ -57,6 +60,8 @@ def load_config_of(spec: RunSpec) -> LoadConfig:
         processor_if_needed=len({system.model for system in spec.systems()}) > 1,
         video_backend=spec.video_backend,
         rope_files=rope_files(spec.ropes_dirs),
+        chat=answering.chat,
+        sampling=None if sampling is None else str(sampling),
     )
 
 

@@ -17,6 +17,7 @@ from evalkit.data.mirror import NoMirror
 from evalkit.data.selection import IndexedSample, choose_samples, selected_ids
 from evalkit.engine.media_scan import MAX_READERS, FrameFolder, digest_files, frame_folder, join_frames
 from evalkit.integrations.lmms_eval import task as lmms
+from evalkit.runner.answering import Answering
 from evalkit.runner.manifest_entries import task_entry
 from evalkit.store import TaskEntry
 
@@ -33,9 +34,11 @@ class RunInputs:
 def load_tasks(spec: RunSpec) -> list[Task]:
     """The tasks that a spec names, in its order, each once."""
     found: dict[str, Task] = {}
+    answering = Answering.of(spec)
     for pattern in spec.tasks:
         for task in _matching(pattern, spec):
-            found.setdefault(task.name, task)
+            if task.name not in found:
+                found[task.name] = answering.task(task)
     return list(found.values())
 
 

@@ -12,6 +12,7 @@ from evalkit.core.errors import UsageError
 from evalkit.core.task import Task
 from evalkit.data.selection import IndexedSample
 from evalkit.metrics.base import ExternalMetric
+from evalkit.runner.answering import Answering
 from evalkit.runner.requests import option_letters
 from evalkit.scoring.finalize import now
 from evalkit.store import Invocation, Manifest, Protocol, Scoring, TaskEntry
@@ -54,14 +55,18 @@ def task_entry(task: Task, samples: Sequence[IndexedSample], mc_logits: bool) ->
     )
 
 
-def protocol_of(spec: RunSpec) -> Protocol:
-    """Which samples a command asks, and how."""
+def protocol_of(spec: RunSpec, answering: Answering, task: str) -> Protocol:
+    """Which samples of a task a command asks, and how."""
+    own = answering.for_task(task)
     return Protocol(
         limit=spec.limit,
         subset=spec.subset,
         max_frames=spec.max_frames,
         visual_tokens=spec.visual_tokens,
         mc_logits=spec.mc_logits,
+        recipe=answering.label,
+        n=own.n,
+        answering={**own.described(), **answering.chat.identity()},
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from evalkit.config.recipes import is_file
 from evalkit.config.run_spec import RunSpec
 from evalkit.core import provenance
 from evalkit.core.dataset import DeclaresSources
@@ -98,6 +99,7 @@ class InputWatch:
 def _sources(spec: RunSpec, tasks: Sequence[Task]) -> list[Path] | None:
     """Files and folders of the tasks and their data."""
     paths = [Path(folder) for folder in (*spec.tasks_dirs, *spec.ropes_dirs)]
+    paths += [Path(spec.recipe).expanduser()] if is_file(spec.recipe) else []
     for task in tasks:
         if not isinstance(task.dataset, DeclaresSources):
             return None

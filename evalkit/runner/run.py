@@ -15,6 +15,7 @@ from evalkit.engine.executors.base import Executor, ModelSpec
 from evalkit.engine.optimizations import Optimizations
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.models.checkpoints.series import with_all_steps
+from evalkit.runner.answering import Answering, with_reading_rule
 from evalkit.runner.engine_options import executor_of, load_config_of
 from evalkit.runner.inputs import load_inputs, load_tasks, open_tasks
 from evalkit.runner.manifest_entries import new_invocation, scoring_of
@@ -37,7 +38,7 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
             nothing was run.
     """
     path = spec.run_path()
-    spec = with_all_steps(spec)
+    spec = with_reading_rule(with_all_steps(spec))
     labels_by_system(spec)  # a label that fits no system shows before anything is loaded
     run = RunDir.create(path)
     if run.begun:
@@ -54,6 +55,8 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
     if spec.workers != 0:
         start_fork_server()
     tasks = load_tasks(spec)
+    for note in Answering.of(spec).notes(tasks):
+        reporter.note(note)
     watch = InputWatch.start(spec, tasks)
     tasks = open_tasks(tasks, spec.data_root)
     reporter.phase(f"reading the samples of {len(tasks)} task{'s' if len(tasks) > 1 else ''}")

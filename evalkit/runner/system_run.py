@@ -7,6 +7,7 @@ import re
 from collections.abc import Container, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from evalkit.config.labels import labels_by_system
 from evalkit.config.run_spec import RunSpec, SystemSpec
@@ -20,11 +21,12 @@ from evalkit.engine.executors.base import Executor, ModelSpec
 from evalkit.engine.responses import error_of
 from evalkit.models.base import ModelInfo, fingerprint_of
 from evalkit.models.checkpoints.source import short_name
+from evalkit.runner.answering import Answering
 from evalkit.runner.engine_options import engine_config_of
 from evalkit.runner.inputs import RunInputs
 from evalkit.runner.manifest_entries import protocol_of, scoring_of
 from evalkit.runner.reporter import Reporter
-from evalkit.runner.requests import build_request
+from evalkit.runner.requests import build_requests, check_requests
 from evalkit.store import Audit, Evaluation, Invocation, Manifest, Record, RunDir, SystemEntry
 
 
@@ -107,14 +109,21 @@ class SystemRun:
 
     def plan(self, spec: ModelSpec, model_info: ModelInfo) -> PlannedSystem:
         """Render every sample for a system."""
-        planned = (
-            PlannedRequest(
-                build_request(model_info, task, indexed.sample, mc_logits=self.spec.mc_logits), task, indexed
-            )
+        planned = [
+            PlannedRequest(request, task, indexed)
             for task in self.inputs.tasks
             for indexed in self.inputs.samples[task.name]
-        )
+            for request in build_requests(model_info, task, indexed.sample, self.answering)
+        ]
+        requests = [each.request for each in planned]
+        for note in check_requests(model_info, requests, self.answering.recipe):
+            self.reporter.note(f"{system_name(model_info)}: {note}")
         return PlannedSystem(spec, model_info, {each.request.key: each for each in planned})
+
+    @cached_property
+    def answering(self) -> Answering:
+        """How questions are asked and answered."""
+        return Answering.of(self.spec)
 
     def pending_keys(self, system: PlannedSystem, records: Mapping[str, Record]) -> set[str]:
         """Keys without an answer among the stored records, or with one to be audited; what can't be asked is
@@ -298,10 +307,11 @@ class SystemRun:
         )
 
     def _identity(self, model_info: ModelInfo) -> tuple[str, Mapping[str, str]]:
-        """The fingerprint and identity of a checkpoint, and of how options are chosen."""
-        if not self.spec.mc_logits:
+        """The fingerprint and identity of a checkpoint, and of how its answers are chosen."""
+        chosen = {"options": "chosen by their letters' logits"} if self.spec.mc_logits else {}
+        if not chosen and not self.answering.identity():
             return model_info.fingerprint, model_info.identity
-        identity = {**model_info.identity, "options": "chosen by their letters' logits"}
+        identity = {**model_info.identity, **chosen, **self.answering.identity()}
         return fingerprint_of(identity), identity
 
     def _add_evaluations(self, draft: _Registration, system: str, plans: Mapping[str, str]) -> None:
@@ -314,7 +324,7 @@ class SystemRun:
                 invocation=draft.invocation.id,
                 arm=system,
                 task=self.inputs.entries[name],
-                protocol=protocol_of(self.spec),
+                protocol=protocol_of(self.spec, self.answering, name),
                 samples=len(self.inputs.samples[name]),
                 plan=plan,
                 tasks_dirs=tuple(map(os.path.abspath, self.spec.tasks_dirs)),
@@ -363,28 +373,28 @@ def _count(requests: Mapping[str, PlannedRequest], among: Container[str] | None 
 def record_of(system: RegisteredSystem, response: Response) -> Record:
     """The record of a response, with all that scoring needs of its sample."""
     planned = system.requests[response.key]
-    task, indexed, request = planned.task, planned.indexed, planned.request
     return Record(
         arm=system.name,
         model=scrub(system.model_info.name),
         rope=str(system.model_info.variant),
-        task=task.name,
-        sample_id=indexed.sample.id,
-        index=indexed.index,
-        key=request.key,
-        cluster_id=indexed.sample.cluster_id,
-        prompt=response.prompt or request.prompt,
-        reference=indexed.sample.reference,
+        task=planned.task.name,
+        sample_id=planned.indexed.sample.id,
+        index=planned.indexed.index,
+        key=planned.request.key,
+        cluster_id=planned.indexed.sample.cluster_id,
+        prompt=response.prompt or planned.request.prompt,
+        reference=planned.indexed.sample.reference,
         raw=response.text,
         finish_reason=response.finish_reason,
         error=None if response.error is None else scrub(response.error),
         token_ids=response.token_ids,
         prompt_tokens=response.prompt_tokens,
         visual_tokens=response.visual_tokens,
-        groups=indexed.sample.groups,
-        meta=indexed.sample.meta,
+        groups=planned.indexed.sample.groups,
+        meta=planned.indexed.sample.meta,
         box_space=system.model_info.box_space,
         media=response.media,
         seconds=response.seconds,
         margin=response.margin,
+        repetition=planned.request.repetition,
     )

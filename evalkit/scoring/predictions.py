@@ -52,7 +52,8 @@ def score_file(
     """Score a file of predictions; the result maps each task to its block.
 
     A block has ``n``, ``reasoning`` (the rule), ``scores`` (every figure that is defined, at full precision)
-    and ``rates`` (``error``, ``truncated_or_empty``, ``unparsed``, ``repeating``, as shares of ``n``).
+    and ``rates`` (``error``, ``truncated_or_empty``, ``truncated_in_reasoning``, ``unparsed``, ``repeating``,
+    as shares of ``n``).
 
     Args:
         path: the file.
@@ -129,6 +130,7 @@ def _block(path: Path, lines: Sequence[_Prediction], metric: Metric, seed: int |
     counts = {
         "error": 0,  # a line is an answer; a sample without one has no line
         "truncated_or_empty": sum(is_empty(answer.prediction) for answer in answers),
+        "truncated_in_reasoning": sum(line.reading.truncated for line in lines),
         "unparsed": sum(score.parse_error is not None for score in scores),
         "repeating": sum(any(map(is_repeating, (line.text, line.reading.final))) for line in lines),
     }

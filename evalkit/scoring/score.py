@@ -11,7 +11,7 @@ from evalkit.metrics.reasoning import TAGS, UNFINISHED, ReasoningSplit, opens_re
 from evalkit.store.records import Record
 
 # In the order in which tables and footnotes list them.
-FLAGS = ("error", "truncated", "empty", "unparsed", "repeating")
+FLAGS = ("error", "truncated", "truncated_reasoning", "empty", "unparsed", "repeating")
 
 
 def score_records(
@@ -45,6 +45,7 @@ def _score(record: Record, metric: Metric, rule: str) -> Record:
         return replace(record, finish_reason="error", error=why, score=Score(None), flags=("error",))
     found = {
         "truncated": reading.truncated or record.finish_reason == "length",
+        "truncated_reasoning": reading.truncated,
         "empty": is_empty(reading.final) and not reading.truncated,
         "unparsed": score.parse_error is not None,
         "repeating": record.finish_reason == "loop" or any(map(is_repeating, (record.raw, reading.final))),

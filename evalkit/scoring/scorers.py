@@ -19,7 +19,13 @@ from evalkit.metrics.description import build_metric, metric_name, parameters_of
 from evalkit.store import Evaluation, Record, RunDir, ScoredWith
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_CODE = ("metrics/*.py", "scoring/score.py", "report/aggregate.py", "report/intervals.py")
+_CODE = (
+    "metrics/*.py",
+    "scoring/score.py",
+    "report/aggregate.py",
+    "report/intervals.py",
+    "report/repetitions.py",
+)
 """The files of evalkit that decide a score or a figure of it."""
 
 

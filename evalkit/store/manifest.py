@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from evalkit.config.recipes import PAPER
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.console import scrub, scrubbed
 from evalkit.core.types import Category
@@ -84,6 +85,8 @@ class TaskEntry(ManifestModel):
 
 class Protocol(ManifestModel):
     """Which samples of a task are asked and how they are shown and answered; None is the benchmark's own.
+    ``recipe`` is the one that was followed, with what the command changed of it, ``n`` the number of answers
+    to each question, and ``answering`` has everything of both that is not evalkit's default.
     ``answered_by`` is the other program that did, with its version; None is evalkit.
     """
 
@@ -92,6 +95,9 @@ class Protocol(ManifestModel):
     max_frames: int | None = None
     visual_tokens: int | None = None
     mc_logits: bool = False
+    recipe: Typed = PAPER
+    n: Annotated[int, Field(ge=1)] = 1
+    answering: dict[str, Typed] = Field(default_factory=dict)
     answered_by: Typed | None = None
 
     def __str__(self) -> str:
@@ -99,7 +105,14 @@ class Protocol(ManifestModel):
         parts += [f"max-frames-{self.max_frames}"] if self.max_frames else []
         parts += [f"visual-tokens-{self.visual_tokens}"] if self.visual_tokens else []
         parts += ["mc-logits"] if self.mc_logits else []
+        parts += [f"recipe-{self.recipe}"] if self.recipe != PAPER else []
+        parts += [f"n-{self.n}"] if self.n > 1 else []
         return " ".join([*parts, *([f"by {self.answered_by}"] if self.answered_by else [])])
+
+    @property
+    def conditions(self) -> str:
+        """The recipe, or the other program whose conditions are its own."""
+        return self.recipe if self.answered_by is None else f"{self.answered_by}'s own"
 
     @property
     def whole(self) -> bool:
@@ -158,6 +171,11 @@ class Evaluation(ManifestModel):
     figures: dict[str, float] | None = None
     imported: Imported | None = None
     scored_with: ScoredWith | None = None
+
+    @property
+    def asked(self) -> int:
+        """How many answers there are when it is complete."""
+        return self.samples * self.protocol.n
 
     def same(self, other: Evaluation) -> bool:
         """Whether it is the same system, task, protocol and set of requests."""

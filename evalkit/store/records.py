@@ -32,7 +32,8 @@ class Record:
     closest; None if that is not known. Between two runs of the same command it may differ in its last
     digits, and ``seconds`` (stage -> wall-clock seconds) differ; nothing else does. ``score``, ``flags``,
     ``reasoning`` and ``final`` (``raw`` in two parts, see :mod:`evalkit.metrics.reasoning`) are derived,
-    never journalled; ``final`` is None until the record is scored.
+    never journalled; ``final`` is None until the record is scored. ``repetition`` counts the answers to one
+    question.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # a line of another version is not misread
@@ -63,6 +64,7 @@ class Record:
     flags: tuple[str, ...] = ()
     reasoning: str = ""
     final: str | None = None
+    repetition: int = 0
 
     @property
     def failed(self) -> bool:

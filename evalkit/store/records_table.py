@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _FIGURES = b"figures"
-FORMAT = b"3"  # of the columns; raise it when their meaning changes
+FORMAT = b"4"  # of the columns; raise it when their meaning changes
 _KEPT = 2**26  # bytes of row groups that are kept
 _FEW = 60_000  # rows, about 40 MB of what scores add up from
 _ERRORS = "surrogatepass"
@@ -36,7 +36,7 @@ _TEXTS = (
     "arm", "model", "rope", "task", "sample_id", "key", "cluster_id", "prompt", "raw", "finish_reason",
     "error", "box_space", "reasoning", "final",
 )  # fmt: skip
-_NUMBERS = ("index", "prompt_tokens", "visual_tokens")
+_NUMBERS = ("index", "prompt_tokens", "visual_tokens", "repetition")
 _JSON = ("reference", "token_ids", "groups", "meta", "media", "seconds", "flags")
 _JUDGED = ("parsed", "parse_error", "detail", "rule")
 _DIGESTED = ("reference", "media", "prompt")
@@ -55,6 +55,7 @@ class ScoreRow:
     failed: bool
     visual_tokens: int
     video_seconds: float | None
+    repetition: int = 0
 
     @classmethod
     def of(cls, record: Record) -> ScoreRow:
@@ -69,6 +70,7 @@ class ScoreRow:
             record.failed,
             record.visual_tokens,
             _video_seconds(record),
+            record.repetition,
         )
 
 
@@ -117,7 +119,7 @@ class RecordsTable:
     def score_columns(self) -> pa.Table:
         """The columns that verdicts are made of."""
         return self.arrow("sample_id", "cluster_id", "score", *_JUDGED, "flags", "groups", "links",
-                          "finish_reason", "visual_tokens", "video_seconds")  # fmt: skip
+                          "finish_reason", "visual_tokens", "video_seconds", "repetition")  # fmt: skip
 
     @cached_property
     def digests(self) -> pa.Table:
@@ -326,14 +328,14 @@ def _decoded(texts: Sequence[str | None]) -> list[Any]:
 def _score_row(
     sample_id: str, cluster_id: str, value: float | None, parsed: Any, parse_error: str | None,
     detail: str | None, rule: str | None, flags: str, groups: str, links: str, finish_reason: str,
-    visual_tokens: int, video_seconds: float | None,
+    visual_tokens: int, video_seconds: float | None, repetition: int,
 ) -> ScoreRow:  # fmt: skip
     own, labels = _labels(groups, links)
     score = None
     if parsed is not _MISSING:
         score = Score(value, parsed, parse_error, _mapping(detail or "{}"), rule)
     return ScoreRow(sample_id, cluster_id, score, _flags(flags), own, labels, finish_reason == "error",
-                   visual_tokens, video_seconds)  # fmt: skip
+                   visual_tokens, video_seconds, repetition)  # fmt: skip
 
 
 @lru_cache(maxsize=4096)

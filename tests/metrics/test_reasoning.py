@@ -222,7 +222,8 @@ def test_every_kind_of_answer_is_read_after_the_reasoning(tmp_path: Path, kind: 
     )
     block = score_file(path, find_metric={kind: metric}.get)[kind]
     assert (block["n"], block["reasoning"], block["scores"][metric.name]) == (2, "tags", 0.5)
-    assert block["rates"] == {"error": 0, "truncated_or_empty": 0.5, "unparsed": 0.5, "repeating": 0}
+    half = {"truncated_in_reasoning": 0.5}
+    assert block["rates"] == {"error": 0, "truncated_or_empty": 0.5, **half, "unparsed": 0.5, "repeating": 0}
 
 
 def record(raw: str, **fields: object) -> Record:
@@ -253,12 +254,12 @@ def test_unfinished_reasoning_is_truncated_and_unparsed(finish: str) -> None:
     found = scored("<think>the answer is B", finish_reason=finish)
     assert found.score is not None
     assert (found.score.value, found.score.parsed, found.score.parse_error) == (0.0, None, UNFINISHED)
-    assert found.flags == ("truncated", "unparsed")
+    assert found.flags == ("truncated", "truncated_reasoning", "unparsed")
 
 
 def test_a_template_that_opens_reasoning_is_looked_at() -> None:
     opened = "<|im_start|>assistant\n<think>\n"
-    assert scored("the answer is B", prompt=opened).flags == ("truncated", "unparsed")
+    assert scored("the answer is B", prompt=opened).flags == ("truncated", "truncated_reasoning", "unparsed")
     assert scored("A?</think>B", prompt=opened).final == "B"
     # With --mc-logits the answer is a letter that was never generated.
     assert scored("B", prompt=opened, token_ids=(66,)).final == "B"

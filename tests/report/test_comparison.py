@@ -101,7 +101,13 @@ def test_rates_count_samples_not_flags() -> None:
     flags = [("truncated", "empty"), ("empty",), ("unparsed", "repeating"), ()]
     records = [record(number, flags=each) for number, each in enumerate(flags)]
     found = make_cell("a", column(), records, 4, Anls())
-    assert found.counts == {"error": 0, "truncated or empty": 2, "unparsed": 1, "repeating": 1}
+    assert found.counts == {
+        "error": 0,
+        "truncated or empty": 2,
+        "truncated in reasoning": 0,
+        "unparsed": 1,
+        "repeating": 1,
+    }
 
 
 def test_breakdowns_have_n_and_an_interval() -> None:

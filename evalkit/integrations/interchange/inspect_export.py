@@ -89,20 +89,20 @@ def _log(results: Results, evaluation: Evaluation, cell: Cell | None) -> Any:
         dataset=EvalDataset(
             name=task.dataset.get("repo") or task.dataset.get("file"),
             samples=evaluation.samples,
-            sample_ids=[record.sample_id for record in records],
+            sample_ids=list(dict.fromkeys(record.sample_id for record in records)),
             shuffled=False,
         ),
         model=f"evalkit/{arm.arm}",
-        config=EvalConfig(limit=evaluation.protocol.limit),
+        config=EvalConfig(limit=evaluation.protocol.limit, epochs=evaluation.protocol.n),
         packages=dict(command.versions),
         metadata=_about(results, evaluation, command),
     )
-    missing = evaluation.samples - len(records)
+    missing = evaluation.asked - len(records)
     return EvalLog(
         status="error" if missing else "success",
         eval=spec,
         results=EvalResults(
-            total_samples=evaluation.samples,
+            total_samples=evaluation.asked,
             completed_samples=len(answered),
             scores=_scores(task.metric, cell),
         ),
@@ -150,7 +150,7 @@ def _sample(record: Record, metric: str, model: str) -> Any:
     options = record.meta.get("options") or {}
     return EvalSample(
         id=record.sample_id,
-        epoch=1,
+        epoch=record.repetition + 1,
         input=record.prompt or str(record.meta.get("question", "")),
         choices=list(options.values()) or None,
         target=_target(record.reference),

@@ -28,7 +28,7 @@ def leaderboard_page(target: Path) -> str:
     rows.sort(key=lambda row: (row["protocol"], -_or_zero(row["overall"]), row["model"], row["rope"]))
     lines = [
         TableRow(
-            row["protocol"],
+            _protocol(row),
             f"{row['label'] or row['model']}@{row['rope']}\n{row['fingerprint'][:8]} · {row['date']}",
             entries,
         )
@@ -55,6 +55,12 @@ def _facts(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     versions = ", ".join(sorted({row["evalkit"] for row in rows}))
     facts = [("rows", str(len(rows))), ("runs of", span), ("evalkit", versions)]
     return [(name, text) for name, text in facts if text]
+
+
+def _protocol(row: dict[str, Any]) -> str:
+    """The protocol, with the recipe, which it names only where it isn't the default."""
+    protocol: str = row["protocol"]
+    return protocol if "recipe-" in protocol else f"{protocol} · recipe {row['recipe']}"
 
 
 def _entries(rows: Sequence[dict[str, Any]], tasks: Sequence[str]) -> list[tuple[TableCell, ...]]:

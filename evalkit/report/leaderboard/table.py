@@ -1,7 +1,7 @@
 """The leaderboard CSV: one row per model, variant and protocol, updated in place.
 
-Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``protocol``, ``n``,
-``label``, ``evalkit``, ``date``, ``revisions``, ``tasks``, the means ``image``, ``video``, ``grounding``,
+Columns, in this order: ``schema``, ``model``, ``rope``, ``fingerprint``, ``protocol``, ``n``, ``label``,
+``recipe``, ``evalkit``, ``date``, ``revisions``, ``tasks``, the means ``image``, ``video``, ``grounding``,
 ``overall``, then every task's primary score at full precision, sorted by name. Missing values are
 empty. ``docs/leaderboard.md`` describes them.
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from evalkit.config.recipes import PAPER
 from evalkit.core.atomic_files import write_atomic
 from evalkit.core.errors import UsageError, of_file
 from evalkit.core.escapes import csv_table, csv_text
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 3  # of columns; raise it when their meaning changes. Schema 2 had no labels.
 KEY = ("model", "rope", "fingerprint", "protocol")
-TEXTS = (*KEY, "label", "evalkit", "date", "revisions", "tasks")
+TEXTS = (*KEY, "label", "recipe", "evalkit", "date", "revisions", "tasks")
 _NUMBER = re.compile(r"(-?\d+(\.\d*)?(e[+-]?\d+)?)?", re.ASCII)
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 FIXED = ("schema", *KEY, "n", *TEXTS[len(KEY) :], *CATEGORIES, "overall")
@@ -160,8 +161,7 @@ def read(target: Path) -> pd.DataFrame:
         raise of_file(f"leaderboard `{target}`", error, "give a readable CSV file") from None
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}`", str(error), "give another file, or delete it") from None
-    if "label" not in table.columns and "schema" in table.columns and (table["schema"] == "2").all():
-        table["schema"], table["label"] = str(SCHEMA), ""
+    _upgrade(table)
     if not set(FIXED) <= set(table.columns) or (table["schema"] != str(SCHEMA)).any():
         raise UsageError(
             f"leaderboard `{target}` has another schema",
@@ -179,6 +179,14 @@ def read(target: Path) -> pd.DataFrame:
     except ValueError as error:
         raise UsageError(f"leaderboard `{target}` is damaged", str(error), "mend or delete it") from None
     return table
+
+
+def _upgrade(table: pd.DataFrame) -> None:
+    """Add, in place, the columns that schema 2 lacked."""
+    if "label" not in table.columns and "schema" in table.columns and (table["schema"] == "2").all():
+        table["schema"], table["label"] = str(SCHEMA), ""
+    if "recipe" not in table.columns:  # an earlier version wrote it, which knew no other
+        table["recipe"] = PAPER
 
 
 def _cells(text: str) -> dict[str, Any]:
@@ -281,6 +289,7 @@ def _row(source: LeaderboardSource, arm: Arm) -> dict[str, Any]:
         "fingerprint": arm.fingerprint,
         "protocol": source.protocol,
         "label": arm.label,
+        "recipe": arm.recipe,
         "evalkit": source.version,
         "date": source.date,
         "revisions": _json({task: source.revisions.get(task, "") for task in described}),

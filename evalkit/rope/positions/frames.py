@@ -1,4 +1,4 @@
-"""One position per frame: the temporal half of TAD-RoPE."""
+"""One position per frame: `tad_rope` of VideoRoPE's code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from evalkit.rope.positions import BlockPositions, Cursor, PositionDesign, grid_
 class Frames(PositionDesign):
     """All tokens of frame ``t`` stand at ``b + t`` on every axis; text goes on at ``b + T``.
 
-    ``get_time_rope_index`` of Wiselnn570/VideoRoPE@7712ca3, which gives it to one half of the model.
+    ``get_time_rope_index`` of Wiselnn570/VideoRoPE@309f5c8 (``modeling_videorope.py``), which its authors
+    compare VideoRoPE with as ``tad_rope``.
     """
 
     name = "frames"

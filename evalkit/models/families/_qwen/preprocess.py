@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from PIL import Image
 from evalkit.core.types import MediaKind, MediaRef, VisionInput
 from evalkit.data.images import Pixels, image_size, load_image, resize, smart_resize
 from evalkit.data.media import unreadable
-from evalkit.models.preprocess import ChatPreprocessor, ProcessedMedium, media_info_of
+from evalkit.models.preprocess import ChatPreprocessor, ProcessedMedium, media_info_of, no_such_limit
 
 if TYPE_CHECKING:
     from evalkit.models.processor import Processor
@@ -98,6 +98,17 @@ class QwenPreprocessor(ChatPreprocessor):
             temporal_patch=int(image.temporal_patch_size),
             by_frame=by_frame,
         )
+
+    def with_own_limits(self, limits: Mapping[str, int]) -> Self:
+        """See :class:`~evalkit.models.preprocess.ChatPreprocessor`: those of pixels."""
+        pixels = {name.removesuffix("_pixels"): value for name, value in limits.items()}
+        unknown = next((name for name in limits if not name.endswith("_pixels")), None)
+        if unknown is not None:
+            raise no_such_limit(unknown, type(self).__name__)
+        found = replace(self.limits, **pixels)
+        if "video_max" in pixels:  # it stands for whatever else bounds a video
+            found = replace(found, video_tokens=None)
+        return replace(self, limits=found)
 
     @property
     def factor(self) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,7 @@ from PIL import Image
 from evalkit.core.types import MediaKind, MediaRef, VisionInput
 from evalkit.data.images import image_size, load_image, resize
 from evalkit.models.families.internvl.layout import first, tile_side
-from evalkit.models.preprocess import ChatPreprocessor, ProcessedMedium, media_info_of
+from evalkit.models.preprocess import ChatPreprocessor, ProcessedMedium, media_info_of, no_such_limit
 from evalkit.models.tiles import split_tiles
 from evalkit.rope.layout import Grid
 
@@ -63,6 +63,13 @@ class InternVLPreprocessor(ChatPreprocessor):
             least=int(image.min_patches),
             most=int(image.max_patches),
         )
+
+    def with_own_limits(self, limits: Mapping[str, int]) -> Self:
+        """See :class:`~evalkit.models.preprocess.ChatPreprocessor`: that of tiles."""
+        unknown = next((name for name in limits if name != "max_tiles"), None)
+        if unknown is not None:
+            raise no_such_limit(unknown, type(self).__name__)
+        return replace(self, most=limits["max_tiles"], least=min(self.least, limits["max_tiles"]))
 
     def process_image(self, ref: MediaRef, among: Sequence[MediaRef]) -> ProcessedMedium:
         """See :class:`~evalkit.models.preprocess.ChatPreprocessor`."""
