@@ -8,6 +8,7 @@ loads nothing heavy; torch and transformers come in when a model is loaded.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +31,22 @@ __all__ = [
 ]
 
 
+class _Report(ModuleType):
+    """The room ``evalkit.report``, which is also called as the function of that name."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from evalkit.api import report
+
+        return report(*args, **kwargs)
+
+
 class _Package(ModuleType):
-    """Keeps ``evalkit.report`` the function, although a room of the package has that name, which importing
-    one of its modules would make the attribute. ``from evalkit.report import ...`` doesn't look at it.
-    """
+    """Makes the room ``evalkit.report`` callable when it is imported, and with it this package's attribute."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name != "report" or not isinstance(value, ModuleType):
-            super().__setattr__(name, value)
+        if name == "report" and isinstance(value, ModuleType):
+            value.__class__ = _Report
+        super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = _Package
@@ -50,6 +59,8 @@ def __getattr__(name: str) -> Any:
         from evalkit import training
 
         return getattr(training, name)
+    if name == "report":
+        return import_module("evalkit.report")
     from evalkit import api
 
     return getattr(api, name)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from evalkit.report.results import Results
-from evalkit.store import Evaluation, Invocation, SystemEntry
+from evalkit.store import Invocation, SystemEntry
 
 _PACKAGES = ("evalkit", "torch", "transformers")
 
@@ -71,19 +71,13 @@ def _facts(results: Results) -> Iterable[tuple[str, str]]:
     ids = dict.fromkeys(manifest.latest(each.id).id for each in evaluations)
     found = [each for each in manifest.invocations if each.id in ids]
     yield "date", _listed(_day(each) for each in found)
-    yield "recipe", _listed([*map(_recipe, evaluations), *map(_recipe, found)])
+    yield "recipe", _listed(each.protocol.conditions for each in evaluations)
     yield "samples", _listed(str(each.protocol) for each in evaluations)
     yield "dtype", _listed(_dtype(each) for each in manifest.arms if each.arm in used)
     yield "engine", _listed(each.engine for each in found)
     yield "versions", "; ".join(dict.fromkeys(_versions(each) for each in found))
     yield "hardware", _listed(_hardware(each) for each in found)
     yield "command", "\n".join(dict.fromkeys(each.command for each in found))
-
-
-def _recipe(of: Evaluation | Invocation) -> str:
-    """The recipe where a manifest names one; else it is the benchmarks' own, and not shown."""
-    options = of.protocol if isinstance(of, Evaluation) else of.spec
-    return str(getattr(options, "recipe", None) or "")
 
 
 def _versions(invocation: Invocation) -> str:

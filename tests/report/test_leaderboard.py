@@ -197,9 +197,9 @@ def test_the_page_has_every_row_the_best_first(two: tuple[Path, list[Leaderboard
     assert data["heads"] == ["protocol", "model and variant"]
     assert data["columns"] == ["overall", "image", "video", "grounding", "doc", "clip", "ref"]
     assert [(line["category"], line["label"]) for line in data["lines"]] == [
-        ("ci", "tiny@<b>x\nabc · 2026-11-23"),
-        ("full", "tiny@mrope-i\nabc · 2026-11-23"),
-        ("full", "tiny@mrope\nabc · 2026-11-23"),
+        ("ci · recipe paper", "tiny@<b>x\nabc · 2026-11-23"),
+        ("full · recipe paper", "tiny@mrope-i\nabc · 2026-11-23"),
+        ("full · recipe paper", "tiny@mrope\nabc · 2026-11-23"),
     ]
     assert "<dt>rows</dt><dd>3</dd><dt>runs of</dt><dd>2026-11-23</dd><dt>evalkit</dt><dd>0.1.0</dd>" in page
     doc = [line["entries"][4] for line in data["lines"]]

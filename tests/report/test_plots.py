@@ -194,18 +194,12 @@ def results(run: RunDir, *entries: SystemEntry) -> Results:
     return Results(run, manifest, evaluations, records)
 
 
-class SpecWithRecipe(RunSpec):
-    recipe: str | None = None
-
-
-@pytest.mark.parametrize("recipe", [None, "qwen2.5-vl"])
-def test_a_recipe_is_named_where_the_manifest_names_it(recipe: str | None, tmp_path: Path) -> None:
+def test_the_recipe_of_a_run_is_named(tmp_path: Path) -> None:
     plain = results(RunDir.create(tmp_path / "one"), entry("a", "mrope", "bfloat16"))
-    spec = SpecWithRecipe(models="a", tasks="doc", recipe=recipe)
-    (made,) = plain.manifest.invocations
-    named = plain.manifest.model_copy(update={"invocations": (made.model_copy(update={"spec": spec}),)})
-    ((run,), _) = about_runs({"a@mrope": (replace(plain, manifest=named), "a@mrope")})
-    assert dict(run.facts).get("recipe") == recipe
+    (each,) = plain.evaluations
+    other = each.model_copy(update={"protocol": each.protocol.model_copy(update={"recipe": "qwen2.5-vl"})})
+    ((run,), _) = about_runs({"a@mrope": (replace(plain, evaluations=[other]), "a@mrope")})
+    assert dict(run.facts)["recipe"] == "qwen2.5-vl"
 
 
 def test_the_header_says_how_runs_were_made(tmp_path: Path) -> None:
@@ -216,6 +210,7 @@ def test_the_header_says_how_runs_were_made(tmp_path: Path) -> None:
     assert run.run == "one"
     assert dict(run.facts) == {
         "date": "2026-11-21",
+        "recipe": "paper",
         "samples": "limit-5",
         "dtype": "bfloat16, float32",
         "engine": "evalkit 1",
