@@ -41,7 +41,7 @@ class _Report(ModuleType):
 
 
 class _Package(ModuleType):
-    """Makes the room ``evalkit.report`` callable when it is imported, and with it this package's attribute."""
+    """Makes the room ``evalkit.report`` callable when it is imported; it is then this package's attribute."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "report" and isinstance(value, ModuleType):
