@@ -72,6 +72,25 @@ if TYPE_CHECKING:
 )
 @click.option("--gpus-per-engine", type=click.IntRange(min=1), help="On a cluster; 1 unless told otherwise.")
 @click.option("--device-map", metavar="NAME", help="`auto`: spread each model over all GPUs that are seen.")
+@click.option(
+    "--engine",
+    type=click.Choice(["evalkit", "vllm"]),
+    help="What computes the answers; `vllm` runs the variants that its integer positions can express.",
+)
+@click.option("--vllm-python", metavar="PATH", help="Interpreter with vLLM, if this environment has none.")
+@click.option(
+    "--engine-args",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="vLLM's engine arguments, a comma list or a JSON object: `tensor_parallel_size=4`, "
+    "`quantization=fp8`, `max_model_len=32768`.",
+)
+@click.option(
+    "--parity",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With vLLM: have evalkit's own engine answer N samples of each task, too, and tell what differs.",
+)
 @click.option("--max-frames", type=click.IntRange(min=1), help="Of a video; by default the paper's 768.")
 @click.option(
     "--visual-tokens", type=click.IntRange(min=1), help="Of a request; by default the paper's 24576."

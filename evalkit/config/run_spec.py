@@ -6,6 +6,7 @@ The command line, run.yaml and Python all build the same :class:`RunSpec`.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,32 @@ def _paths(value: Any) -> Any:
     return value
 
 
+def _arguments(value: Any) -> Any:
+    """A mapping; or texts, each a JSON object or ``NAME=VALUE`` in a comma list, with JSON values or text."""
+    if not isinstance(value, list | tuple | str):
+        return value
+    found: dict[str, Any] = {}
+    for text in [value] if isinstance(value, str) else value:
+        if not isinstance(text, str):
+            raise ValueError("write NAME=VALUE")
+        if text.lstrip().startswith("{"):
+            found |= json.loads(text)
+            continue
+        for each in split_list([text]):
+            name, equals, written = each.partition("=")
+            if not equals:
+                raise ValueError(f"`{each}` is not NAME=VALUE")
+            found[name.strip()] = _read_argument(written.strip())
+    return found
+
+
+def _read_argument(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 # Options that may be given several times go by these names in a file.
 SHORT_NAMES = {
     "model": "models",
@@ -61,6 +88,7 @@ SHORT_NAMES = {
     "rate_limit": "rate_limits",
 }
 
+_Arguments = str | list[str] | dict[str, Any]
 _Several = str | list[str | int]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=_Several)]
 Paths = Annotated[tuple[str, ...], BeforeValidator(_paths, json_schema_input_type=_Several)]
@@ -98,6 +126,10 @@ class RunSpec(BaseModel):
         data_root: local mirror with the hub's repository layout.
         tasks_dirs: further folders with task files.
         ropes_dirs: folders with RoPE variants of one's own (docs/add-a-rope.md).
+        engine: what computes the answers: ``evalkit``, or ``vllm``.
+        vllm_python: interpreter of an environment with vLLM; None means this one.
+        engine_args: vLLM's engine arguments by name, such as ``{"max_model_len": 32768}``.
+        parity: samples of each task that evalkit's own engine answers as well, for comparison.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         device_map: ``auto`` spreads each model over all devices that are seen, as transformers does.
@@ -142,6 +174,12 @@ class RunSpec(BaseModel):
     data_root: PathText | None = None
     tasks_dirs: Paths = ()
     ropes_dirs: Paths = ()
+    engine: Literal["evalkit", "vllm"] = "evalkit"
+    vllm_python: PathText | None = None
+    engine_args: Annotated[dict[str, Any], BeforeValidator(_arguments, json_schema_input_type=_Arguments)] = (
+        Field(default_factory=dict)
+    )
+    parity: Count | None = None
     dtype: str = "auto"
     device: str = "auto"
     device_map: str | None = None
@@ -240,6 +278,8 @@ class RunSpec(BaseModel):
         options: list[Any] = [self.tasks, self.limit, self.subset, self.dtype]
         options += [each for each in (self.mc_logits, self.max_frames, self.visual_tokens) if each]
         options += [self.reasoning] if self.reasoning != TAGS else []
+        if self.engine != "evalkit":
+            options += [("engine", self.engine, sorted(self.engine_args.items()))]
         options += [("processor", self.processor)] if self.processor else []
         options += [("video backend", self.video_backend)] if self.video_backend != "pyav" else []
         # In the words of the first version: a finished command must find its folder.

@@ -54,6 +54,10 @@ class RunGone(EnvironmentProblem):
     """A run's folder was removed or renamed while its command ran (exit code 4); nothing can be stored."""
 
 
+class EngineDied(EnvironmentProblem):
+    """An engine's own process died (exit code 4): what it held can be asked again."""
+
+
 class MediaError(EvalkitError):
     """An image or video that can't be decoded; becomes an error record of its sample."""
 

@@ -49,7 +49,7 @@ class VisionEncoder:
         own, so that its features depend on no other medium or model.
         """
         media = [
-            (_cache_key(item, number), each) for item in items for number, each in enumerate(item.vision)
+            (cache_key(item, number), each) for item in items for number, each in enumerate(item.vision)
         ]
         if uncached_vision:
             stats.counts["media"] += len(media)
@@ -105,7 +105,7 @@ class VisionEncoder:
             size -= self._cache.popitem(last=False)[1].bytes
 
 
-def _cache_key(item: Prepared, number: int) -> Hashable:
+def cache_key(item: Prepared, number: int) -> Hashable:
     """Equal for media with the same pixels; an int (``id``) for a medium without a digest."""
     vision = item.vision[number]
     if not item.media:

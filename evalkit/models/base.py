@@ -69,6 +69,9 @@ class LoadConfig:
         processor_if_needed: ``processor`` was named for several models, some of which may have their own.
         video_backend: what decodes videos (:data:`evalkit.data.video.BACKENDS`).
         rope_files: files that hold variants from outside.
+        engine: what computes: ``evalkit`` (this package) or ``vllm``.
+        vllm_python: interpreter of an environment with vLLM; None means this one.
+        engine_args: vLLM's engine arguments, by name.
     """
 
     dtype: str = "auto"
@@ -82,6 +85,9 @@ class LoadConfig:
     processor_if_needed: bool = False
     video_backend: str = "pyav"
     rope_files: tuple[RopeFile, ...] = ()
+    engine: str = "evalkit"
+    vllm_python: str | None = None
+    engine_args: tuple[tuple[str, Any], ...] = ()
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:
@@ -206,4 +212,8 @@ class Model(Protocol):
         every request anew; ``graphs`` captures decode steps as CUDA graphs where that is possible;
         ``deterministic``: answers depend on nothing but their prompt, in 16 bits too.
         """
+        ...
+
+    def close(self) -> None:
+        """End what was started for it outside of this process."""
         ...

@@ -9,7 +9,8 @@ from evalkit.config.run_spec import RunSpec
 from evalkit.core.errors import MediaError
 from evalkit.core.task import Task
 from evalkit.core.types import Request, Sample
-from evalkit.models import describe_model
+from evalkit.engine.executors.base import ModelSpec
+from evalkit.engine.executors.engines import describe_spec
 from evalkit.models.base import ModelInfo
 from evalkit.models.checkpoints.series import with_all_steps
 from evalkit.runner.engine_options import load_config_of
@@ -26,7 +27,7 @@ def plan_run(spec: RunSpec) -> dict[str, Any]:
     inputs = load_inputs(spec, tasks)
     found: list[dict[str, Any]] = []
     for system in spec.systems():
-        model = describe_model(system.model, system.rope, load_config_of(spec))
+        model = describe_spec(ModelSpec(system.model, system.rope, load_config_of(spec)))
         for task in tasks:
             chosen = [each.sample for each in inputs.samples[task.name]]
             found.append({"arm": system_name(model), **_plan(model, task, chosen, spec)})

@@ -42,6 +42,39 @@ def executor_of(spec: RunSpec) -> Executor:
     return LocalExecutor()
 
 
+# Switched off, these change what evalkit hands to an engine, and not how the engine computes.
+_OUTSIDE_ENGINES = {"media", "lockstep"}
+
+
+def check_engine(spec: RunSpec) -> None:
+    """Refuse options of one engine with another.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if spec.engine == "evalkit":
+        for name in ("vllm_python", "engine_args", "parity"):
+            if getattr(spec, name):
+                raise UsageError(
+                    f"`--{name.replace('_', '-')}`", "it is about another engine", "add `--engine vllm`"
+                )
+        return
+    inside = [name for name in spec.without if name not in _OUTSIDE_ENGINES]
+    options = {
+        "--compile": spec.compile,
+        "--deterministic": spec.deterministic,
+        "--device-map": spec.device_map,
+        f"--without {','.join(inside)}": inside,
+    }
+    for option, given in options.items():
+        if given:
+            raise UsageError(
+                f"`{option}` with `--engine vllm`",
+                "it is about evalkit's own engine; vLLM has options of its own",
+                "leave it out, or give vLLM's by `--engine-args`, such as `tensor_parallel_size=2`",
+            )
+
+
 def load_config_of(spec: RunSpec) -> LoadConfig:
     """How an engine in this process loads a model; an executor of several sets each one's devices."""
     only = spec.devices[0] if len(spec.devices) == 1 else spec.device
@@ -57,6 +90,9 @@ def load_config_of(spec: RunSpec) -> LoadConfig:
         processor_if_needed=len({system.model for system in spec.systems()}) > 1,
         video_backend=spec.video_backend,
         rope_files=rope_files(spec.ropes_dirs),
+        engine=spec.engine,
+        vllm_python=spec.vllm_python,
+        engine_args=tuple(spec.engine_args.items()),
     )
 
 

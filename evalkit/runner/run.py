@@ -14,7 +14,7 @@ from evalkit.engine.executors.base import Executor, ModelSpec
 from evalkit.engine.optimizations import Optimizations
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.models.checkpoints.series import with_all_steps
-from evalkit.runner.engine_options import executor_of, load_config_of
+from evalkit.runner.engine_options import check_engine, executor_of, load_config_of
 from evalkit.runner.inputs import load_inputs, load_tasks
 from evalkit.runner.manifest_entries import new_invocation, scoring_of
 from evalkit.runner.repeat import InputWatch, reuse_finished
@@ -34,6 +34,7 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
         EvalkitError: the spec itself or its data can't be used, or another process is answering the same;
             nothing was run.
     """
+    check_engine(spec)
     path = spec.run_path()
     spec = with_all_steps(spec)
     run = RunDir.create(path)

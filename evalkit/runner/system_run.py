@@ -380,4 +380,5 @@ def record_of(system: RegisteredSystem, response: Response) -> Record:
         media=response.media,
         seconds=response.seconds,
         margin=response.margin,
+        margins=response.margins,
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evalkit.core.errors import EnvironmentProblem, EvalkitError, UsageError
+from evalkit.core.errors import EngineDied, EnvironmentProblem, EvalkitError, UsageError
 from evalkit.core.provenance import usable_cores
 from evalkit.core.types import Request, Response
 from evalkit.engine.config import EngineConfig
@@ -214,7 +214,7 @@ class _Dispatch:
         except ray.exceptions.RayTaskError as error:
             del self.streams[stream]
             cause = _cause(error)
-            if isinstance(cause, EvalkitError):
+            if isinstance(cause, EvalkitError) and not isinstance(cause, EngineDied):
                 return self._drop(engine, cause)
             return self._restart(engine, f"{type(cause).__name__}: {cause}")
         except ray.exceptions.RayError as error:
