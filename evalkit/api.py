@@ -21,6 +21,8 @@ from evalkit.integrations.interchange.scores import score_answers
 from evalkit.metrics.reasoning import TAGS
 from evalkit.report.advice import Advice
 from evalkit.report.advice import advise as rank
+from evalkit.report.backend_parity import BackendParity
+from evalkit.report.backend_parity import backend_parity as pair_engines
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather
@@ -67,6 +69,20 @@ def run(spec: RunSpec, reporter: Reporter | None = None) -> RunResult:
         EvalkitError: the spec or its data can't be used.
     """
     return run_spec(with_default_data_root(spec), reporter or SilentReporter())
+
+
+def engine_parity(spec: RunSpec, reporter: Reporter | None = None) -> list[BackendParity]:
+    """Have evalkit's own engine answer ``spec.parity`` samples of each task of a run on another engine (with
+    ``--subset``, all of it), in the folder ``parity`` of that run, and pair the two.
+
+    Raises:
+        EvalkitError: the spec or its data can't be used, or the two answered no sample both.
+    """
+    place = spec.run_path() / "parity"
+    few = min(spec.parity or 1, spec.limit or spec.parity or 1)
+    other = {"engine": "evalkit", "output": str(place), "limit": None if spec.subset else few}
+    run(spec.with_options(**other, engine_args={}, vllm_python=None, parity=None), reporter)
+    return pair_engines(spec.run_path(), place)
 
 
 def plan(spec: RunSpec) -> dict[str, Any]:
@@ -176,6 +192,15 @@ def compare(
     if baseline is None:
         return found
     return with_differences(found, gathered.records, gathered.metric, baseline, correction)
+
+
+def backend_parity(*runs: PathLike) -> list[BackendParity]:
+    """What two engines answered differently, for every checkpoint and variant that both answered.
+
+    Raises:
+        UsageError: a run is missing or unscored, or no checkpoint and variant was answered by two engines.
+    """
+    return pair_engines(*runs)
 
 
 def advise(

@@ -32,15 +32,28 @@ FORMATS = ("terminal", "markdown", "csv", "latex", "html")
     metavar="NAME",
     help="A published table to set beside the runs, such as `paper-qwen2.5-vl-7b`.",
 )
+@click.option(
+    "--backend-parity",
+    "parity",
+    is_flag=True,
+    help="Of runs on two engines (`run --engine vllm`): how many answers and scores differ, and where.",
+)
 @json_option
-def command(runs: tuple[Path, ...], form: str, breakdown: bool, as_json: bool, **options: Any) -> int:
+def command(
+    runs: tuple[Path, ...], form: str, breakdown: bool, parity: bool, as_json: bool, **options: Any
+) -> int:
     """Compare the variants of one or several runs: rows are benchmarks, columns variants.
 
     With a baseline, every difference is tested on the samples that both arms answered.
     """
-    from evalkit.api import compare
+    from evalkit.api import backend_parity, compare
     from evalkit.report import tables
 
+    if parity:
+        from evalkit.cli.outcome import show_parity
+
+        show_parity(backend_parity(*runs), as_json)
+        return 0
     comparison = compare(*runs, **options)
     if as_json:
         say(to_json(comparison.to_json()))

@@ -183,13 +183,17 @@ def command(
 
         show_plan(plan(spec), as_json)
         return ExitCode.OK
-    from evalkit.api import run
-    from evalkit.cli.outcome import show_result
+    from evalkit.api import engine_parity, run
+    from evalkit.cli.outcome import show_parity, show_result
     from evalkit.cli.progress import make_reporter, slow_files_shown
 
     with slow_files_shown(quiet or as_json):
         outcome = run(spec, make_reporter(quiet or as_json))
-    return show_result(outcome, as_json)
+        parity = engine_parity(spec, make_reporter(quiet or as_json)) if spec.parity else []
+    code = show_result(outcome, as_json)
+    if parity:
+        show_parity(parity, as_json)
+    return code
 
 
 def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:

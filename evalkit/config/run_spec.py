@@ -6,7 +6,6 @@ The command line, run.yaml and Python all build the same :class:`RunSpec`.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from evalkit.config.engine_args import EngineArgs
 from evalkit.core.console import scrub
 from evalkit.core.errors import UsageError, did_you_mean, unknown_name
 from evalkit.core.validation import describe_validation_error
@@ -52,32 +52,6 @@ def _paths(value: Any) -> Any:
     return value
 
 
-def _arguments(value: Any) -> Any:
-    """A mapping; or texts, each a JSON object or ``NAME=VALUE`` in a comma list, with JSON values or text."""
-    if not isinstance(value, list | tuple | str):
-        return value
-    found: dict[str, Any] = {}
-    for text in [value] if isinstance(value, str) else value:
-        if not isinstance(text, str):
-            raise ValueError("write NAME=VALUE")
-        if text.lstrip().startswith("{"):
-            found |= json.loads(text)
-            continue
-        for each in split_list([text]):
-            name, equals, written = each.partition("=")
-            if not equals:
-                raise ValueError(f"`{each}` is not NAME=VALUE")
-            found[name.strip()] = _read_argument(written.strip())
-    return found
-
-
-def _read_argument(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 # Options that may be given several times go by these names in a file.
 SHORT_NAMES = {
     "model": "models",
@@ -88,7 +62,6 @@ SHORT_NAMES = {
     "rate_limit": "rate_limits",
 }
 
-_Arguments = str | list[str] | dict[str, Any]
 _Several = str | list[str | int]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names, json_schema_input_type=_Several)]
 Paths = Annotated[tuple[str, ...], BeforeValidator(_paths, json_schema_input_type=_Several)]
@@ -176,9 +149,7 @@ class RunSpec(BaseModel):
     ropes_dirs: Paths = ()
     engine: Literal["evalkit", "vllm"] = "evalkit"
     vllm_python: PathText | None = None
-    engine_args: Annotated[dict[str, Any], BeforeValidator(_arguments, json_schema_input_type=_Arguments)] = (
-        Field(default_factory=dict)
-    )
+    engine_args: EngineArgs = Field(default_factory=dict)
     parity: Count | None = None
     dtype: str = "auto"
     device: str = "auto"

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arm:
-    """One model with one variant, from one run: a column of the printed table."""
+    """One model with one variant, from one run: a column of the printed table. ``engine`` says what computed
+    its answers; empty if that is not known.
+    """
 
     name: str
     model: str
@@ -25,6 +27,7 @@ class Arm:
     family: str
     fingerprint: str
     run: str
+    engine: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from evalkit.core.task import Task
 from evalkit.metrics.base import Metric
 from evalkit.report.comparability import (
     check_comparable,
+    engine_differences,
     origin_differences,
     protocol_differences,
     refuse_differences,
@@ -25,6 +26,10 @@ from evalkit.report.results import RecordsByTask, Results, open_run
 from evalkit.store import RunDir
 from evalkit.store.records_table import sample_ids
 
+_ONE_ENGINE = (
+    "see how much that changes by `evalkit compare --backend-parity`, and compare what one engine answered; "
+    "or compare all the same (`--allow-mismatch`)"
+)
 _COMPARE_ANSWERS = "compare the answers all the same, with that said beside the table: `--allow-mismatch`"
 _ONE_PROTOCOL = (
     "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
@@ -100,14 +105,15 @@ def gather(paths: Sequence[str | Path], allow_mismatch: bool = False) -> Combine
     ]
     asked = [(who, each.task) for who, each in evaluated]
     scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
-    origins = origin_differences(evaluated)
+    origins, engines = origin_differences(evaluated), engine_differences(arms)
     protocols = chain(protocol_differences(asked), scoring_differences(scored))
     notes: list[str] = []
     if allow_mismatch:
         notes = restrict_to_shared(arms, records)
-        notes += [f"mismatch on {where}: {what}" for where, what in chain(origins, protocols)]
+        notes += [f"mismatch on {where}: {what}" for where, what in chain(origins, engines, protocols)]
     else:
         refuse_differences(origins, _COMPARE_ANSWERS)
+        refuse_differences(engines, _ONE_ENGINE)
         check_comparable(arms, records)
         refuse_differences(protocols, _ONE_PROTOCOL)
     comparison = _merged(arms, _kept(parts, origin, records), records if allow_mismatch else None)

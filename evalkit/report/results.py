@@ -74,7 +74,15 @@ class Results:
         """The arms, in the order of the manifest; ``run`` is the run's name."""
         having = {each.arm for each in self.evaluations}
         return [
-            Arm(each.arm, each.model, each.rope, each.family, each.fingerprint, run)
+            Arm(
+                each.arm,
+                each.model,
+                each.rope,
+                each.family,
+                each.fingerprint,
+                run,
+                each.identity.get("engine", ""),
+            )
             for each in self.manifest.arms
             if each.arm in having
         ]

@@ -50,7 +50,7 @@ class VariantRotary(nn.Module):
 
         Args:
             x: anything on the right device and in the right dtype.
-            position_ids: ``[R, B, S]``, after an index or not; ``[1, B, S]`` and ``[B, S]`` are positions of text.
+            position_ids: ``[R, B, S]``, after an index or not; ``[1, B, S]``, ``[B, S]`` are those of text.
         """
         if self.inv_freq.dtype != torch.float32:
             raise ValueError(

@@ -11,20 +11,20 @@ from evalkit.rope.variant import RopeVariant
 
 def unservable(variant: RopeVariant, layers: int) -> str | None:
     """Why such an engine would give wrong answers with a variant in a model of so many ``layers``; None if it
-    wouldn't. The variant is one whose parameters a model has decided (``resolved``).
+    wouldn't. The variant's parameters are those that the model has decided (``Installed.resolved``).
     """
     designs, _ = variant.position.layer_groups(layers)
     for design in designs:
-        still = [axis for axis, step in zip(design.axes, design.text_step, strict=True) if step != 1]
+        still = [f"`{axis}`" for axis, step in zip(design.axes, design.text_step, strict=True) if step != 1]
         if design.query_rotations > 1:
             return (
-                f"a query is rotated in {design.query_rotations} ways, depending on the key it meets, and the "
-                "engine has one"
+                f"a query is rotated in {design.query_rotations} ways, depending on the key it meets, and "
+                "the engine has one"
             )
         if still:
             return (
-                f"text doesn't move by one on {_listed(still)}, and the engine moves generated tokens by one on "
-                "every axis"
+                f"text doesn't move by one on the axis {' and '.join(still)}, and the engine moves generated "
+                "tokens by one on every axis"
             )
         if not design.integer_positions:
             return "some of its positions are fractions, and the engine keeps integers"
@@ -34,7 +34,3 @@ def unservable(variant: RopeVariant, layers: int) -> str | None:
                 "when it computes a prompt again"
             )
     return None
-
-
-def _listed(axes: list[str]) -> str:
-    return f"the axis `{axes[0]}`" if len(axes) == 1 else f"the axes {' and '.join(f'`{axis}`' for axis in axes)}"

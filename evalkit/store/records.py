@@ -26,9 +26,9 @@ class Record:
 
     ``key`` is the request's hash; ``index`` the sample's place in its task; ``raw`` the model's
     text, verbatim. ``margin``: by how much, in logits, the likeliest token was ahead of the next at its
-    closest; None if that is not known; ``margins`` the same for every token where an engine gives them, the
-    stop token included (-1: not known). Between two runs of the same command it may differ in its last
-    digits, as may they, and ``seconds`` (stage -> wall-clock seconds) differ; nothing else does. ``score``, ``flags``,
+    closest; None if that is not known; ``margins`` the same for every token, the stop token included, where
+    an engine gives them (-1: not known). Between two runs of the same command these may differ in their last
+    digits, and ``seconds`` (stage -> wall-clock seconds) differ; nothing else does. ``score``, ``flags``,
     ``reasoning`` and ``final`` (``raw`` in two parts, see :mod:`evalkit.metrics.reasoning`) are derived,
     never journalled; ``final`` is None until the record is scored.
     """

@@ -10,10 +10,10 @@ from evalkit.core.provenance import usable_cores
 from evalkit.core.types import Request
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
+from evalkit.engine.executors.engines import describe_spec
 from evalkit.engine.planner import plan_requests
 from evalkit.engine.scheduler import ResponseStream, generate_groups
 from evalkit.inference.counters import EngineCounters
-from evalkit.engine.executors.engines import describe_spec
 from evalkit.models.base import Model, ModelInfo
 
 

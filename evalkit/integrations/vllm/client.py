@@ -22,14 +22,14 @@ from evalkit.core.provenance import installed_version
 from evalkit.integrations.vllm.protocol import PROTOCOL, Array, Message, read_message, write_message
 
 OLDEST = (0, 32)
-"""The oldest release of vLLM whose wrapper around transformers models numbers tokens on any number of axes."""
+"""The oldest release of vLLM that the plug-in was run with."""
 
 END_SECONDS = 5.0
 """How long the process may take to end by itself."""
 
 _INSTALL = (
-    "pip install 'evalkit[vllm]' (or `make vllm` in a checkout) into an environment, and give its interpreter "
-    "with `--vllm-python`"
+    "pip install 'evalkit[vllm]' into an environment (in a checkout: `make vllm`), and give its interpreter "
+    "by `--vllm-python`"
 )
 
 
@@ -75,7 +75,9 @@ def environment_of(python: str) -> VllmEnvironment:
     own = installed_version("evalkit")
     if found["evalkit"] != own or not found["plugin"]:
         there = found["evalkit"] or "none"
-        why = f"its evalkit is {there}, and this one is {own}" if there != own else "its evalkit has no plug-in"
+        why = (
+            f"its evalkit is {there}, and this one is {own}" if there != own else "its evalkit has no plug-in"
+        )
         raise EnvironmentProblem(what, why, "install the same evalkit there: vLLM loads a class of it")
     names = ("vllm", "torch", "transformers", "device", "gpu")
     return VllmEnvironment(python, **{name: found[name] for name in names})
@@ -179,10 +181,8 @@ class VllmProcess:
         assert self.process.stdin is not None
         with contextlib.suppress(OSError):
             self.process.stdin.close()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
         with contextlib.suppress(OSError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

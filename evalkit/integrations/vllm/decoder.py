@@ -139,7 +139,8 @@ class VllmDecoder:
                 continue
             if not described:
                 described = [
-                    {**each.describe(), "hash": _hash(item, number, each)} for number, each in enumerate(placed)
+                    {**each.describe(), "hash": _hash(item, number, each)}
+                    for number, each in enumerate(placed)
                 ]
                 arrays = [each.vision.patches for each in placed]
             number = self.link.new_id(self)

@@ -72,7 +72,10 @@ class EvalkitModel:
             heads = len(rotary.axes)
             own = max(1, heads // ranks)
             first = rank * heads // ranks
-            rotary.axes, rotary.inv_freq = rotary.axes[first : first + own], rotary.inv_freq[first : first + own]
+            rotary.axes, rotary.inv_freq = (
+                rotary.axes[first : first + own],
+                rotary.inv_freq[first : first + own],
+            )
         return installed
 
     def _make_deepstack(self, levels: int, vllm_config: Any) -> None:
@@ -80,12 +83,12 @@ class EvalkitModel:
         text_model = self.model.language_model
         most, hidden = vllm_config.scheduler_config.max_num_batched_tokens, text_model.config.hidden_size
         device = vllm_config.device_config.device
-        self._deepstack = [
-            torch.zeros(most, hidden, dtype=self._dtype, device=device) for _ in range(levels)
-        ]
+        self._deepstack = [torch.zeros(most, hidden, dtype=self._dtype, device=device) for _ in range(levels)]
         text_model._deepstack_process = MethodType(_add_everywhere, text_model)
 
-    def get_mrope_input_positions(self, input_tokens: list[int], mm_features: list[Any]) -> tuple[Tensor, int]:
+    def get_mrope_input_positions(
+        self, input_tokens: list[int], mm_features: list[Any]
+    ) -> tuple[Tensor, int]:
         """Positions ``[R, N]`` of a prompt, int64, and what is added to the index of a generated token."""
         media = []
         for each in mm_features:
@@ -169,7 +172,7 @@ class EvalkitModel:
         return hidden
 
     def _position_ids(self, positions: Tensor) -> Tensor:
-        """``[R, 1, N]``; with four axes, of which transformers would take the first for an index, after one."""
+        """``[R, 1, N]``; with four axes after an index, for which transformers would take the first axis."""
         found = positions[: self._axes] if positions.ndim == 2 else positions.expand(self._axes, -1)
         found = torch.cat([found[:1], found]) if self._axes == 4 else found
         return found[:, None].contiguous()

@@ -1,4 +1,4 @@
-"""What vLLM finds in the entry-point group ``vllm.general_plugins``, and loads in every one of its processes."""
+"""What vLLM finds in the entry-point group ``vllm.general_plugins``, and loads in each of its processes."""
 
 from __future__ import annotations
 

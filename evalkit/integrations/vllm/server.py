@@ -1,6 +1,6 @@
 """The process that vLLM runs in: requests come in as messages (:mod:`.protocol`), answers go out.
 
-Started by :mod:`.client` with the interpreter that has vLLM, as ``python -m evalkit.integrations.vllm.server``.
+Started by :mod:`.client` with the interpreter that has vLLM.
 What vLLM prints goes to standard error.
 """
 
@@ -115,13 +115,13 @@ class Engine:
                 yield {"op": "finished", "id": request["id"], "error": problem}
 
     def _too_long(self, length: int, request: dict[str, Any]) -> str | None:
-        """vLLM would cut an answer short without a word where the two together are too long."""
+        """Why a request is too long: vLLM would cut its answer short without a word."""
         needed = length + request["max_new_tokens"]
         if needed <= self._most:
             return None
         return (
-            f"prompt and answer may have {needed} tokens, and vLLM was started for {self._most}: give more by "
-            "`--engine-args max_model_len=N`"
+            f"prompt and answer may have {needed} tokens, and vLLM was started for {self._most}: "
+            "give more by `--engine-args max_model_len=N`"
         )
 
     def _begin(self, request: dict[str, Any], prompt: Any) -> None:
@@ -179,7 +179,9 @@ class Engine:
             return None
         if completion.finish_reason == "length":
             return _ended(state, "length")
-        return {"error": f"vLLM gave it up: {completion.finish_reason} {completion.stop_reason or ''}".strip()}
+        return {
+            "error": f"vLLM gave it up: {completion.finish_reason} {completion.stop_reason or ''}".strip()
+        }
 
 
 def _ended(state: dict[str, Any], reason: str) -> dict[str, Any]:
@@ -197,7 +199,9 @@ def _margin(logits: Any) -> float | None:
 
 
 def _not_finite(place: int, dtype: Any) -> str:
-    return f"the logits of token {place + 1} of its answer are not finite in {str(dtype).removeprefix('torch.')}"
+    return (
+        f"the logits of token {place + 1} of its answer are not finite in {str(dtype).removeprefix('torch.')}"
+    )
 
 
 def _item_of(described: dict[str, Any], patches: Any) -> Any:

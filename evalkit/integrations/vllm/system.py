@@ -89,7 +89,7 @@ def _visible(load_config: LoadConfig, environment: VllmEnvironment) -> tuple[str
 
 
 def _engine_args(load_config: LoadConfig, visible: Sequence[str] | None) -> Mapping[str, Any]:
-    """The user's engine arguments; several GPUs of one engine share every layer unless these say otherwise."""
+    """The user's engine arguments; an engine's GPUs share every layer unless these say otherwise."""
     given = dict(load_config.engine_args)
     if load_config.device_map and visible is not None:
         given.setdefault("tensor_parallel_size", len(visible))
@@ -98,7 +98,7 @@ def _engine_args(load_config: LoadConfig, visible: Sequence[str] | None) -> Mapp
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VllmModelInfo:
-    """A checkpoint on vLLM, as a :class:`~evalkit.models.base.ModelInfo`; ``info`` is the same on our engine."""
+    """A checkpoint on vLLM: a :class:`~evalkit.models.base.ModelInfo`; ``info`` is it on our own engine."""
 
     info: HfModelInfo
     environment: VllmEnvironment
@@ -267,7 +267,8 @@ class VllmModelInfo:
         config = self.info.processor.config
         own = dict(getattr(config.get_text_config(), "rope_parameters", None) or {})
         axes = sum(len(design.axes) for design in self.designs)
-        counted, section = {}, own.get("mrope_section")
+        counted: dict[str, Any] = {}
+        section = own.get("mrope_section")
         if section is None:  # vLLM counts axes by it
             counted = {"mrope_section": [1] * axes}
         elif axes not in (3, len(section)):
