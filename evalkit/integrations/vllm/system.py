@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from evalkit.core.errors import EnvironmentProblem, UsageError
 from evalkit.core.types import FixedPart, MediaRef
@@ -148,8 +151,8 @@ class VllmModelInfo:
         return self.info.revision
 
     @property
-    def files(self) -> tuple[Any, ...]:
-        return self.info.files
+    def files(self) -> tuple[Path, ...]:
+        return (*self.info.files, *map(Path, self.environment.records))
 
     @property
     def preprocessor(self) -> Preprocessor:
@@ -297,8 +300,6 @@ class VllmModelInfo:
         ref = MediaRef("image", data=buffer.getvalue())
         vision = self.info.preprocessor.process_image(ref, [ref]).vision
         size = sum(t * h * w for t, h, w in vision.blocks)
-        import numpy as np
-
         medium = PlacedMedium(vision, np.arange(size), 0).describe()
         return {"shape": list(vision.patches.shape), "tokens": size, "medium": medium}
 
