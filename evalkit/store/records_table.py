@@ -22,7 +22,7 @@ from evalkit.store.records import Record
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = b"1"  # of the columns; raise it when their meaning changes
+FORMAT = b"2"  # of the columns; raise it when their meaning changes
 _GROUP = 2048  # rows that are decoded together
 _ERRORS = "surrogatepass"
 
@@ -31,7 +31,7 @@ _TEXTS = (
     "error", "box_space", "reasoning", "final",
 )  # fmt: skip
 _NUMBERS = ("index", "prompt_tokens", "visual_tokens")
-_JSON = ("reference", "token_ids", "groups", "meta", "media", "seconds", "flags")
+_JSON = ("reference", "token_ids", "groups", "meta", "media", "seconds", "flags", "margins")
 _JUDGED = ("parsed", "parse_error", "detail", "rule")
 _DIGESTED = ("reference", "media", "prompt")
 

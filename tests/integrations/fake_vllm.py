@@ -1,8 +1,8 @@
 """A package that calls itself vLLM and has as much of it as evalkit uses, for tests without the real one.
 
-Its engine generates tokens that follow from the prompt's ids and pixels. ``FAKE_VLLM`` in the environment makes
-it misbehave: ``reject=N`` (prompts whose length is a multiple of N), ``die=N`` (after N answers), ``loop``,
-``nan``, ``broken``.
+Its engine generates tokens that follow from the prompt's ids and pixels. ``FAKE_VLLM`` in the environment
+makes it misbehave: ``reject=N`` (prompts whose length is a multiple of N), ``die=N`` (after N answers),
+``loop``, ``nan``, ``broken``.
 """
 
 from __future__ import annotations

@@ -60,6 +60,10 @@ class EvalkitModel:
         if levels := len(getattr(self.config.vision_config, "deepstack_visual_indexes", None) or ()):
             self._make_deepstack(levels, vllm_config)
 
+    def _get_tie_word_embeddings(self) -> bool:
+        """As transformers decides it: vLLM's own also ties where only the text's configuration says so."""
+        return bool(getattr(self.config, "tie_word_embeddings", False))
+
     def _install(self, given: dict[str, Any]) -> Installed:
         """Install the variant; each process of a tensor-parallel engine rotates the heads that it has."""
         files = tuple(RopeFile(path, content.encode("latin-1")) for path, content in given["rope_files"])

@@ -24,7 +24,7 @@ Message = tuple[dict[str, Any], list[Array]]
 def write_message(file: IO[bytes], head: dict[str, Any], arrays: Sequence[Array] = ()) -> None:
     """Write one message; arrays are copied only if their bytes aren't in order."""
     whole = [np.ascontiguousarray(each) for each in arrays]
-    described = [[each.dtype.str, list(each.shape)] for each in whole]
+    described = [[each.dtype.str, list(each.shape)] for each in arrays]
     file.write(json.dumps({**head, "arrays": described}).encode() + b"\n")
     for each in whole:
         file.write(each.data if each.size else b"")
