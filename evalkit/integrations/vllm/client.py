@@ -208,11 +208,12 @@ class VllmProcess:
         )
 
     def _why(self, why: str) -> str:
-        """The reason, and the last line that vLLM wrote if it says more."""
+        """The reason, and the last error that vLLM wrote if it says more."""
         self.stderr_file.seek(0)
         text = self.stderr_file.read().decode(errors="replace")
-        lines = [line.strip() for line in text.splitlines() if "Error" in line and line.strip()]
-        return f"{why} ({lines[-1][-300:]})" if lines and lines[-1] not in why else why
+        # Of several processes each tells that another failed; what happened is said once.
+        lines = [line.strip() for line in text.splitlines() if "Error: " in line and "root cause" not in line]
+        return f"{why} ({lines[-1][-300:]})" if lines and lines[-1][-300:] not in why else why
 
 
 def python_of(given: str | None) -> str:
