@@ -13,7 +13,7 @@ from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.engines import describe_spec
 from evalkit.models.base import ModelInfo
 from evalkit.models.checkpoints.series import with_all_steps
-from evalkit.runner.engine_options import load_config_of
+from evalkit.runner.engine_options import check_engine, load_config_of
 from evalkit.runner.inputs import load_inputs, load_tasks
 from evalkit.runner.requests import build_request
 from evalkit.runner.system_run import system_name
@@ -21,6 +21,7 @@ from evalkit.runner.system_run import system_name
 
 def plan_run(spec: RunSpec) -> dict[str, Any]:
     """The run directory; samples, prompt tokens, problems and the first prompt of every system and task."""
+    check_engine(spec)
     output = spec.run_path()
     spec = with_all_steps(spec)
     tasks = load_tasks(spec)

@@ -215,6 +215,7 @@ class _Bench:
             vllm = psutil.Process(model.link.process.process.pid)
             for requests in (self.baseline_requests, self.requests):  # the first to warm up
                 responses: list[Response] = []
+                model.forget()
                 before = _cpu(vllm)
                 with measured(self.model.info.device) as usage:
                     run_requests(model, requests, on_batch=responses.extend, workers=self.workers)

@@ -1,6 +1,6 @@
 """Messages between evalkit and its vLLM process: a line of JSON, and the bytes of the arrays that it names.
 
-A message is an object with ``op``. To the child go ``start`` (once), ``add``, ``abort``; from it come
+A message is an object with ``op``. To the child go ``start`` (once), ``add``, ``abort`` and ``forget``; from it come
 ``ready`` or ``refused`` (once), ``finished``, and ``failed`` when vLLM itself is broken. The end of its input
 ends the child.
 """

@@ -147,6 +147,11 @@ class Engine:
         """Drop requests."""
         self._engine.abort_request([each for each in ids if self._running.pop(each, None) is not None])
 
+    def forget(self) -> None:
+        """Empty the caches of prompts and of media."""
+        self._engine.reset_prefix_cache()
+        self._engine.reset_encoder_cache()
+
     def step(self) -> Iterator[dict[str, Any]]:
         """Generate once for what is running; yields what is finished."""
         for output in self._engine.step():
@@ -265,6 +270,8 @@ def serve(messages: queue.SimpleQueue[Message | None], replies: IO[bytes]) -> No
             head, arrays = messages.get() or ({"op": "abort", "ids": []}, [])
             if head["op"] == "abort":
                 engine.abort(head["ids"])
+            elif head["op"] == "forget":
+                engine.forget()
             else:
                 for reply in engine.add(head, arrays):
                     write_message(replies, reply)

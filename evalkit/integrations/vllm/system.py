@@ -272,9 +272,9 @@ class VllmModelInfo:
         axes = sum(len(design.axes) for design in self.designs)
         counted: dict[str, Any] = {}
         section = own.get("mrope_section")
-        if section is None:  # vLLM counts axes by it
-            counted = {"mrope_section": [1] * axes}
-        elif axes not in (3, len(section)):
+        if section is None:  # vLLM counts axes by it, and has no fewer than three
+            counted = {"mrope_section": [1] * max(3, axes)}
+        elif axes > max(3, len(section)):
             counted = {"text_config": {"rope_parameters": {**own, "mrope_section": [1] * axes}}}
         normalise = self.info.processor.normalise
         given = {
@@ -343,6 +343,10 @@ class VllmModel:
             text=self.info.info.detokenizer(),
             stats=stats or EngineCounters(),
         )
+
+    def forget(self) -> None:
+        """Empty vLLM's caches of prompts and media, for a measurement; nothing may be running."""
+        self.link.process.send({"op": "forget"})
 
     def close(self) -> None:
         """End the process."""
