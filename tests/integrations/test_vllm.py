@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from fake_vllm import make_environment
 from hypothesis import given
 from hypothesis import strategies as st
+from outside_files import VROPE
 from tiny_families import IMAGE_PAD, TINY, VIDEO_PAD
 
 from evalkit.api import backend_parity, compare, engine_parity, run
@@ -351,6 +353,33 @@ def _check_one_folder(python: str, output: Path) -> None:
         compare(output)
     notes = compare(output, allow_mismatch=True).notes
     assert any("round differently" in note for note in notes)
+
+
+def test_an_engines_gpus_are_those_that_were_given_and_share_every_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment = client.VllmEnvironment("python", "0.33.0", "2.14.0", "5.20.0", "cuda", "a GPU")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    assert system._visible(LoadConfig(device="cuda:1"), environment) == ("5",)
+    both = LoadConfig(device="cuda", device_map="auto")
+    assert system._visible(both, environment) == ("4", "5")
+    assert system._engine_args(both, ("4", "5")) == {"tensor_parallel_size": 2}
+    told = replace(both, engine_args=(("tensor_parallel_size", 1), ("pipeline_parallel_size", 2)))
+    assert system._engine_args(told, ("4", "5"))["tensor_parallel_size"] == 1
+    with pytest.raises(EnvironmentProblem, match="--device cpu"):
+        system._visible(LoadConfig(device="cpu"), environment)
+
+
+def test_vllm_is_told_as_many_axes_as_the_design_has(python: str) -> None:
+    """It counts them by the section; what the checkpoint says of it goes to the variant unchanged."""
+    folder, files = "evalkit/zoo/checkpoints/tiny-mrope", (RopeFile("vrope.py", VROPE.encode()),)
+    four = system.describe(folder, "vrope", on_fake(python, rope_files=files))._config()
+    assert four["text_config"]["rope_parameters"]["mrope_section"] == [4, 6, 6, 0]
+    assert four["evalkit"]["own_rope"]["mrope_section"] == [4, 6, 6]
+    assert [path for path, _ in four["evalkit"]["rope_files"]] == ["vrope.py"]
+    three = system.describe(folder, "mrope-i", on_fake(python))._config()
+    assert "text_config" not in three
+    assert three["architectures"] == ["EvalkitForCausalLM"]
 
 
 @pytest.mark.parametrize("text", ["max_model_len", "{broken", "=3"])

@@ -1,8 +1,8 @@
 """Messages between evalkit and its vLLM process: a line of JSON, and the bytes of the arrays that it names.
 
-A message is an object with ``op``. To the child go ``start`` (once), ``add``, ``abort`` and ``forget``; from it come
-``ready`` or ``refused`` (once), ``finished``, and ``failed`` when vLLM itself is broken. The end of its input
-ends the child.
+A message is an object with ``op``. To the child go ``start`` (once), ``add``, ``abort`` and ``forget``; from
+it come ``hello`` and ``ready`` or ``refused`` (once), ``finished``, and ``failed`` when vLLM itself breaks.
+The end of its input ends the child.
 """
 
 from __future__ import annotations

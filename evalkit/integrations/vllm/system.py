@@ -275,7 +275,8 @@ class VllmModelInfo:
         if section is None:  # vLLM counts axes by it, and has no fewer than three
             counted = {"mrope_section": [1] * max(3, axes)}
         elif axes > max(3, len(section)):
-            counted = {"text_config": {"rope_parameters": {**own, "mrope_section": [1] * axes}}}
+            more = [*section, *[0] * (axes - len(section))]
+            counted = {"text_config": {"rope_parameters": {**own, "mrope_section": more}}}
         normalise = self.info.processor.normalise
         given = {
             "family": self.family,
