@@ -22,9 +22,10 @@ def unservable(variant: RopeVariant, layers: int) -> str | None:
                 "the engine has one"
             )
         if still:
+            which = f"ax{'is' if len(still) == 1 else 'es'} {' and '.join(still)}"
             return (
-                f"text doesn't move by one on the axis {' and '.join(still)}, and the engine moves generated "
-                "tokens by one on every axis"
+                f"text doesn't move by one on the {which}, and the engine moves generated tokens by one on "
+                "every axis"
             )
         if not design.integer_positions:
             return "some of its positions are fractions, and the engine keeps integers"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from fake_vllm import make_environment
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from outside_files import VROPE
 from tiny_families import IMAGE_PAD, TINY, VIDEO_PAD
 
 from evalkit.api import backend_parity, compare, engine_parity, run
+from evalkit.cli.ropes import command as ropes_command
 from evalkit.config.engine_args import read_engine_args
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.errors import EngineDied, EnvironmentProblem, EvalkitError, UsageError
@@ -43,8 +45,8 @@ REFUSED = {
     "hope(temporal_stride=0.75)": "fractions",
     "mrope-i(temporal_stride=0.5)": "fractions",
     "mmrope(scale=[1,0.5,1])": "fractions",
-    "il-rope": "the axis `h` and `w`",
-    "omni-rope": "the axis `h` and `w`",
+    "il-rope": "the axes `h` and `w`",
+    "omni-rope": "the axes `h` and `w`",
     "mrope(compat=hf5)": "where the prompt's text ends",
 }
 SERVED = (
@@ -92,6 +94,9 @@ def records(path: Path) -> dict[str, Any]:
 
 def test_every_named_variant_is_either_served_or_refused() -> None:
     assert {name.partition("(")[0] for name in (*REFUSED, *SERVED)} >= set(VARIANTS)
+    shown = json.loads(CliRunner().invoke(ropes_command, ["--json"]).output)
+    for name, found in shown.items():
+        assert found["vLLM"].startswith("can't run it: " if name in REFUSED else "runs it")
 
 
 @pytest.mark.parametrize("variant", REFUSED)
