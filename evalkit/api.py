@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from evalkit.core.types import MediaRef
     from evalkit.data.cache import MediaCache
     from evalkit.report.advice import Advice
+    from evalkit.report.backend_parity import BackendParity
     from evalkit.report.run_differences import SettingDifference
     from evalkit.report.seed_rows import GroupBy
     from evalkit.runner.reporter import Reporter
@@ -62,6 +63,8 @@ def evaluate(  # noqa: D417 (the decorator documents them)
     mc_logits: bool = False, reasoning: str = TAGS, official_random: int | None = None,
     rate_limits: Mapping[str, float] | None = None, audit: float | None = None,
     dtype: str = "auto", device: str = "auto", devices: Several = (), device_map: str | None = None,
+    engine: Literal["evalkit", "vllm"] = "evalkit", vllm_python: PathLike | None = None,
+    engine_args: Mapping[str, Any] | None = None, parity: int | None = None,
     executor: str = "auto", gpus_per_engine: int | None = None, workers: int | None = None,
     batch_tokens: int | Literal["auto"] | None = None, batch_size: int | None = None,
     without: Several = (), compile: bool = False, deterministic: bool = False,
@@ -82,7 +85,7 @@ def evaluate(  # noqa: D417 (the decorator documents them)
         EvalkitError: an argument or the data can't be used.
     """
     options = {name: value for name, value in locals().items() if name != "reporter"}
-    for name in ("labels", "rate_limits", "template_args"):
+    for name in ("engine_args", "labels", "rate_limits", "template_args"):
         options[name] = dict(options[name] or {})
     return run(RunSpec(**changed(options)), reporter)
 # fmt: on
@@ -98,6 +101,22 @@ def run(spec: RunSpec, reporter: Reporter | None = None) -> RunResult:
     from evalkit.runner.run import run_spec
 
     return run_spec(with_default_data_root(spec), reporter or SilentReporter())
+
+
+def engine_parity(spec: RunSpec, reporter: Reporter | None = None) -> list[BackendParity]:
+    """Have evalkit's own engine answer ``spec.parity`` samples of each task of a run on another engine (with
+    ``--subset``, all of it), in the folder ``parity`` of that run, and pair the two.
+
+    Raises:
+        EvalkitError: the spec or its data can't be used, or the two answered no sample both.
+    """
+    place = spec.run_path() / "parity"
+    few = min(spec.parity or 1, spec.limit or spec.parity or 1)
+    other = {"engine": "evalkit", "output": str(place), "limit": None if spec.subset else few}
+    run(spec.with_options(**other, engine_args={}, vllm_python=None, parity=None), reporter)
+    from evalkit.report.backend_parity import backend_parity as pair_engines
+
+    return pair_engines(spec.run_path(), place)
 
 
 def plan(spec: RunSpec) -> dict[str, Any]:
@@ -276,6 +295,17 @@ def compare(
     if baseline is None:
         return found
     return with_differences(found, gathered.records, gathered.metric, baseline, correction)
+
+
+def backend_parity(*runs: PathLike) -> list[BackendParity]:
+    """What two engines answered differently, for every checkpoint and variant that both answered.
+
+    Raises:
+        UsageError: a run is missing or unscored, or no checkpoint and variant was answered by two engines.
+    """
+    from evalkit.report.backend_parity import backend_parity as pair_engines
+
+    return pair_engines(*runs)
 
 
 def advise(

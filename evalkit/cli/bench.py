@@ -9,6 +9,7 @@ import click
 
 from evalkit.cli.checkout import require_tools
 from evalkit.cli.options import ropes_dir_option
+from evalkit.config.engine_args import read_engine_args
 from evalkit.config.run_spec import parse_rope_option, rope_files, split_list
 
 
@@ -53,16 +54,26 @@ def command() -> None:
 @click.option("--deterministic", is_flag=True, help="Measure with `run --deterministic`, too.")
 @click.option("--compiled", is_flag=True, help="Measure with a compiled model, too.")
 @click.option("--lmms-python", metavar="PATH", help="Interpreter with lmms-eval, to measure that as well.")
+@click.option("--engine", type=click.Choice(["evalkit", "vllm"]), default="evalkit", help="`vllm`: it, too.")
+@click.option("--vllm-python", metavar="PATH", help="Interpreter with vLLM, if this environment has none.")
+@click.option("--engine-args", multiple=True, metavar="NAME=VALUE", help="vLLM's engine arguments.")
 @click.option("--folder", metavar="DIR", help="Keep made checkpoints and media there.")
 @click.pass_context
-def engine(ctx: click.Context, /, tasks: str, techniques: str, **options: Any) -> None:
+def engine(
+    ctx: click.Context, /, tasks: str, techniques: str, engine_args: tuple[str, ...], **options: Any
+) -> None:
     """Samples per second: the engine, a naive script, lmms-eval, and the limit of the machine."""
     from evalkit.engine.optimizations import Optimizations
     from tools.bench.engine import EngineBench, bench_engine
 
     named = {"all": None, "none": ()}.get(techniques, split_list([techniques]))
     Optimizations.without(*(named or ()))  # a misspelt one shows before anything is loaded
-    ctx.exit(bench_engine(EngineBench(tasks=split_list([tasks]), optimizations=named, **options)))
+    given = tuple(read_engine_args(engine_args).items())
+    ctx.exit(
+        bench_engine(
+            EngineBench(tasks=split_list([tasks]), optimizations=named, engine_args=given, **options)
+        )
+    )
 
 
 @command.command("scaling")

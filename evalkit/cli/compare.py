@@ -53,6 +53,12 @@ LAYOUTS = ("default", "paper")
     metavar="NAME",
     help="A published table to set beside the runs, such as `paper-qwen2.5-vl-7b`.",
 )
+@click.option(
+    "--backend-parity",
+    "parity",
+    is_flag=True,
+    help="Of runs on two engines (`run --engine vllm`): how many answers and scores differ, and where.",
+)
 @label_option
 @group_by_option
 @json_option
@@ -64,6 +70,7 @@ def command(
     digits: int | None,
     intervals: bool | None,
     standalone: bool,
+    parity: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -71,6 +78,12 @@ def command(
 
     With a baseline, every difference is tested on the samples that both arms answered.
     """
+    if parity:
+        from evalkit.api import backend_parity
+        from evalkit.cli.outcome import show_parity
+
+        show_parity(backend_parity(*runs), as_json)
+        return 0
     data = "--json" if as_json else "--format csv" if form == "csv" else None
     if data and (preset != LAYOUTS[0] or digits is not None or intervals is not None):
         raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evalkit.cli.layout import room, show
@@ -9,6 +10,7 @@ from evalkit.core.console import say
 from evalkit.core.errors import ExitCode
 from evalkit.core.strict_json import to_json
 from evalkit.report import tables
+from evalkit.report.backend_parity import BackendParity
 from evalkit.report.comparison import Comparison
 from evalkit.report.layout import DEFAULT, Layout
 from evalkit.store import IMPORTED
@@ -55,6 +57,30 @@ def show_result(result: RunResult, as_json: bool) -> int:
     if result.problems:
         return int(result.problems[0].exit_code)
     return int(ExitCode.INCOMPLETE if result.missing or result.failed or unreliable else ExitCode.OK)
+
+
+def show_parity(found: Sequence[BackendParity], as_json: bool) -> None:
+    """Print what two engines answered differently."""
+    if as_json:
+        say(to_json([each.to_json() for each in found]))
+        return
+    for each in found:
+        changed, samples = len(each.divergences), each.samples
+        say(f"{each.arms[0]} by {each.engines[0]}\n{each.arms[1]} by {each.engines[1]}")
+        say(f"  {samples} samples that both answered" + (f", {each.failed} that failed" * bool(each.failed)))
+        say(f"  answers that differ: {changed} of {samples}{_share(changed, samples)}")
+        say(f"  scores that differ: {each.changed_scores} of {samples}{_share(each.changed_scores, samples)}")
+        for one in each.divergences[:_LISTED]:
+            margin = "margin not known" if one.margin is None else f"margin {one.margin:.4g} logits"
+            asked = "" if one.asked_alike else "; ASKED DIFFERENTLY (prompt, media or reference)"
+            say(f"    {one.task}/{one.sample_id}: from token {one.token + 1}, {margin}{asked}")
+            say(f"      {one.texts[0]!r} and {one.texts[1]!r}")
+        if changed > _LISTED:
+            say(f"    and {changed - _LISTED} more (`--json` has all)")
+
+
+def _share(part: int, whole: int) -> str:
+    return f" ({100 * part / whole:.1f} %)" if whole else ""
 
 
 def show_plan(planned: dict[str, Any], as_json: bool) -> None:

@@ -20,6 +20,7 @@ from evalkit.rope.ablations import ABLATIONS
 from evalkit.rope.grammar import write_value
 from evalkit.rope.outside import RopeFile, rope_catalog
 from evalkit.rope.positions import PositionDesign
+from evalkit.rope.serving import unservable
 from evalkit.rope.variant import RopeVariant
 
 if TYPE_CHECKING:
@@ -181,9 +182,13 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
+_LAYERS = 4  # for what differs between layers
+
+
 def _described(variant: RopeVariant, files: tuple[RopeFile, ...]) -> dict[str, str]:
     """What there is to say of a variant, by heading."""
     outside = rope_catalog(files).sources(variant)
+    refused = unservable(variant, _LAYERS)
     axes = variant.position.axes
     parameters = {
         key: "the model's" if value is None else write_value(value)
@@ -198,6 +203,7 @@ def _described(variant: RopeVariant, files: tuple[RopeFile, ...]) -> dict[str, s
         "text prior": "kept: text alone is rotated as by the untouched model"
         if variant.keeps_text_prior
         else "changed: text alone is rotated differently from the untouched model",
+        "vLLM": "runs it (`evalkit run --engine vllm`)" if refused is None else f"can't run it: {refused}",
         "paper": variant.paper,
         # Of those from outside, and where it is not the usual three.
         **({"axes": ", ".join(axes)} if axes != PositionDesign.axes else {}),

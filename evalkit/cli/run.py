@@ -73,6 +73,25 @@ if TYPE_CHECKING:
 )
 @click.option("--gpus-per-engine", type=click.IntRange(min=1), help="On a cluster; 1 unless told otherwise.")
 @click.option("--device-map", metavar="NAME", help="`auto`: spread each model over all GPUs that are seen.")
+@click.option(
+    "--engine",
+    type=click.Choice(["evalkit", "vllm"]),
+    help="What computes the answers; `vllm` runs the variants that its integer positions can express.",
+)
+@click.option("--vllm-python", metavar="PATH", help="Interpreter with vLLM, if this environment has none.")
+@click.option(
+    "--engine-args",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="vLLM's engine arguments, a comma list or a JSON object: `tensor_parallel_size=4`, "
+    "`quantization=fp8`, `max_model_len=32768`.",
+)
+@click.option(
+    "--parity",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With vLLM: have evalkit's own engine answer N samples of each task, too, and tell what differs.",
+)
 @click.option("--max-frames", type=click.IntRange(min=1), help="Of a video; by default the paper's 768.")
 @click.option(
     "--visual-tokens", type=click.IntRange(min=1), help="Of a request; by default the paper's 24576."
@@ -167,13 +186,19 @@ def command(
 
         show_plan(plan(spec), as_json)
         return ExitCode.OK
-    from evalkit.api import run
-    from evalkit.cli.outcome import show_result
+    from evalkit.api import engine_parity, run
+    from evalkit.cli.outcome import show_parity, show_result
     from evalkit.cli.progress import make_reporter, slow_files_shown
 
-    with slow_files_shown(quiet or as_json), make_reporter(quiet or as_json) as reporter:
-        outcome = run(spec, reporter)
-    return show_result(outcome, as_json)
+    with slow_files_shown(quiet or as_json):
+        with make_reporter(quiet or as_json) as reporter:
+            outcome = run(spec, reporter)
+        with make_reporter(quiet or as_json) as reporter:
+            parity = engine_parity(spec, reporter) if spec.parity else []
+    code = show_result(outcome, as_json)
+    if parity:
+        show_parity(parity, as_json)
+    return code
 
 
 def read_spec(config: Path | None, options: dict[str, Any]) -> RunSpec:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from evalkit.config.engine_args import EngineArgs
 from evalkit.config.generation import GenerationOptions
 from evalkit.config.model_option import check_unique, split_label, split_model_option
 from evalkit.core.console import scrub
@@ -106,6 +107,10 @@ class RunSpec(GenerationOptions):
         data_root: local mirror with the hub's repository layout.
         tasks_dirs: further folders with task files.
         ropes_dirs: folders with RoPE variants of one's own (docs/add-a-rope.md).
+        engine: what computes the answers: ``evalkit``, or ``vllm``.
+        vllm_python: interpreter of an environment with vLLM; None means this one.
+        engine_args: vLLM's engine arguments by name, such as ``{"max_model_len": 32768}``.
+        parity: samples of each task that evalkit's own engine answers as well, for comparison.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         device_map: ``auto`` spreads each model over all devices that are seen, as transformers does.
@@ -149,6 +154,10 @@ class RunSpec(GenerationOptions):
     data_root: PathText | None = None
     tasks_dirs: Paths = ()
     ropes_dirs: Paths = ()
+    engine: Literal["evalkit", "vllm"] = "evalkit"
+    vllm_python: PathText | None = None
+    engine_args: EngineArgs = Field(default_factory=dict)
+    parity: Count | None = None
     dtype: str = "auto"
     device: str = "auto"
     device_map: str | None = None
@@ -247,6 +256,8 @@ class RunSpec(GenerationOptions):
         options: list[Any] = [self.tasks, self.limit, self.subset, self.dtype]
         options += [each for each in (self.mc_logits, self.max_frames, self.visual_tokens) if each]
         options += [self.reasoning] if self.reasoning != TAGS else []
+        if self.engine != "evalkit":
+            options += [("engine", self.engine, sorted(self.engine_args.items()))]
         options += [("processor", self.processor)] if self.processor else []
         options += [("video backend", self.video_backend)] if self.video_backend != "pyav" else []
         options += sorted(self.generation_options().items())

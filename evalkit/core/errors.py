@@ -58,6 +58,10 @@ class DeviceLost(EnvironmentProblem):
     """The device of an engine answers no more (exit code 4); only another process can use it again."""
 
 
+class EngineDied(EnvironmentProblem):
+    """An engine's own process died (exit code 4): what it held can be asked again."""
+
+
 class MediaError(EvalkitError):
     """An image or video that can't be decoded; becomes an error record of its sample."""
 

@@ -39,7 +39,7 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Installed versions of the packages that can change a score."""
-    found = {package: version for package in _PACKAGES if (version := _installed(package)) is not None}
+    found = {package: version for package in _PACKAGES if (version := installed_version(package)) is not None}
     return {"python": platform.python_version(), **found}
 
 
@@ -50,7 +50,7 @@ def refuse_untried() -> None:
         EnvironmentProblem: one is; what it computes was never tested.
     """
     for package, (oldest, newest) in TESTED.items():
-        found = _installed(package)
+        found = installed_version(package)
         if found is not None and _release(found) < _release(oldest):
             raise EnvironmentProblem(
                 f"{package} {found} is too old",
@@ -65,11 +65,12 @@ def untested() -> tuple[str, ...]:
         f"{package} {found} is newer than evalkit was tested with ({oldest} to {newest}): "
         f"if in doubt, `pip install {package}=={newest}` and compare"
         for package, (oldest, newest) in TESTED.items()
-        if (found := _installed(package)) is not None and _release(found) > _release(newest)
+        if (found := installed_version(package)) is not None and _release(found) > _release(newest)
     )
 
 
-def _installed(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of an installed package; None if it isn't."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

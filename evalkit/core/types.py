@@ -274,7 +274,9 @@ class Generation:
     """What a model produced for one prepared request; ``token_ids`` exclude the stop token.
 
     ``margin``: by how much, in logits, the likeliest token was ahead of the next, at its closest;
-    infinite if that is not known. ``error`` is set iff the reason is ``error``: there is no answer.
+    infinite if that is not known. ``margins``: the same for every token, the one that stopped it included,
+    -1 where it is not known; empty unless the engine has them. ``error`` is set iff the reason is ``error``:
+    there is no answer.
     """
 
     text: str
@@ -282,13 +284,14 @@ class Generation:
     finish_reason: FinishReason
     margin: float = math.inf
     error: str | None = None
+    margins: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Response:
     """The answer to one request, or why there is none. ``error`` is set iff the reason is ``error``;
     ``seconds`` maps a stage ("prepare", "generate") to wall-clock seconds; generating counts this request's
-    share of its batches' time. ``margin``: see :class:`Generation`;
+    share of its batches' time. ``margin``, ``margins``: see :class:`Generation`;
     None if it is not known. ``prompt``: with all texts that depend on frames; empty if preprocessing failed.
     """
 
@@ -303,3 +306,4 @@ class Response:
     seconds: Mapping[str, float] = field(default_factory=dict)
     margin: float | None = None
     prompt: str = ""
+    margins: tuple[float, ...] = ()

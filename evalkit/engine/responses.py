@@ -20,6 +20,7 @@ def response_of(key: str, item: Prepared, generation: Generation, seconds: float
         seconds=times if seconds is None else {**times, "generate": round(seconds, 6)},
         margin=generation.margin if generation.margin < float("inf") else None,
         prompt=item.prompt,
+        margins=generation.margins,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import tee
 
-from evalkit.core.errors import DeviceLost, OutOfMemory
+from evalkit.core.errors import DeviceLost, EngineDied, OutOfMemory
 from evalkit.core.types import Generation, Prepared, Request, Response
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.optimizations import Optimizations
@@ -258,6 +258,8 @@ class Scheduler:
         involved = [item for group in prefix_groups for item in group.items] or list(decoder.running)
         try:
             finished = decoder.add(prefix_groups) if prefix_groups else decoder.step()
+        except EngineDied:
+            raise
         except OutOfMemory as error:
             problem, memory = str(error), True
         except Exception as error:  # noqa: BLE001 - a sample that breaks the model must not take others with it
@@ -331,6 +333,8 @@ class Scheduler:
                 finished = generate_all(self._new_decoder(), [PrefixGroup((item,), item.prefix)])
             except OutOfMemory as error:
                 self._fail(item, f"it does not fit into memory alone: {error}")
+            except EngineDied:
+                raise
             except Exception as error:  # noqa: BLE001 - this one it was
                 self._check_device()
                 self._fail(item, f"{type(error).__name__}: {error}")

@@ -48,9 +48,7 @@ class VisionEncoder:
         ``uncached_vision``: encode every medium anew and alone, for comparison. ``alone``: in a call of its
         own, so that its features depend on no other medium or model.
         """
-        media = [
-            (_cache_key(item, number), each) for item in items for number, each in enumerate(item.vision)
-        ]
+        media = [(cache_key(item, number), each) for item in items for number, each in enumerate(item.vision)]
         if uncached_vision:
             stats.counts["media"] += len(media)
             return [self.encode(self.model, [each], self.normalise)[0] for _, each in media]
@@ -105,7 +103,7 @@ class VisionEncoder:
             size -= self._cache.popitem(last=False)[1].bytes
 
 
-def _cache_key(item: Prepared, number: int) -> Hashable:
+def cache_key(item: Prepared, number: int) -> Hashable:
     """Equal for media with the same pixels; an int (``id``) for a medium without a digest."""
     vision = item.vision[number]
     if not item.media:

@@ -89,6 +89,9 @@ class LoadConfig:
         rope_files: files that hold variants from outside.
         chat: how the chat template is rendered.
         sampling: how tokens are drawn, in words; None for greedy decoding.
+        engine: what computes: ``evalkit`` (this package) or ``vllm``.
+        vllm_python: interpreter of an environment with vLLM; None means this one.
+        engine_args: vLLM's engine arguments, by name.
     """
 
     dtype: str = "auto"
@@ -104,6 +107,9 @@ class LoadConfig:
     rope_files: tuple[RopeFile, ...] = ()
     chat: ChatOptions = field(default_factory=ChatOptions)
     sampling: str | None = None
+    engine: str = "evalkit"
+    vllm_python: str | None = None
+    engine_args: tuple[tuple[str, Any], ...] = ()
 
 
 def fingerprint_of(identity: Mapping[str, str]) -> str:
@@ -237,4 +243,8 @@ class Model(Protocol):
         every request anew; ``graphs`` captures decode steps as CUDA graphs where that is possible;
         ``deterministic``: answers depend on nothing but their prompt, in 16 bits too.
         """
+        ...
+
+    def close(self) -> None:
+        """End what was started for it outside of this process."""
         ...

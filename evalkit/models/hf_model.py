@@ -198,6 +198,12 @@ class HfModelInfo:
         """One user turn through the checkpoint's own chat template."""
         return self.processor.render(parts, self.adapter.family, self.adapter.locate)
 
+    def detokenizer(self) -> Detokenizer:
+        """The text of generated tokens."""
+        adapter, tokenizer = self.adapter, self.processor.tokenizer
+        chat = self.processor.check_template(adapter.family, adapter.locate, adapter.placeholders)
+        return Detokenizer(tokenizer, control_tokens(tokenizer, chat, self.generation_tokens.stop_token_ids))
+
     def load(self) -> HfModel:
         """Load the weights and install the variant.
 
@@ -310,12 +316,10 @@ class HfModel:
     @cached_property
     def detokenize(self) -> Detokenizer:
         """The text of generated tokens."""
-        info = self.info
-        chat = info.processor.check_template(
-            info.adapter.family, info.adapter.locate, info.adapter.placeholders
-        )
-        stop = info.generation_tokens.stop_token_ids
-        return Detokenizer(info.processor.tokenizer, control_tokens(info.processor.tokenizer, chat, stop))
+        return self.info.detokenizer()
+
+    def close(self) -> None:
+        """See :class:`evalkit.models.base.Model`: it is freed with its last reference."""
 
 
 def _device(name: str) -> torch.device:

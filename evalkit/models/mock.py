@@ -183,6 +183,9 @@ class MockModel:
         """See :class:`evalkit.models.base.Model`."""
         return OneShotDecoder(self.generate)
 
+    def close(self) -> None:
+        """See :class:`evalkit.models.base.Model`."""
+
     def generate(self, batch: Sequence[Prepared]) -> list[Generation]:
         """Answer a batch; raises OutOfMemory above ``capacity`` samples."""
         if len(batch) > self.capacity:

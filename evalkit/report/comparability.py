@@ -94,6 +94,23 @@ def answering_differences(evaluations: Iterable[tuple[str, Evaluation]]) -> Iter
         yield f"{each.task.name} of `{other}` and `{who}`", what
 
 
+def engine_name(arm: Arm) -> str:
+    """What computed an arm's answers, without its version; empty if that is not known."""
+    return arm.engine.partition(" ")[0]
+
+
+def engine_differences(arms: Iterable[Arm]) -> Iterator[tuple[str, str]]:
+    """Arms that were answered by another engine than the first one was."""
+    known = [arm for arm in arms if arm.engine]
+    for arm in known[1:]:
+        first = known[0]
+        if engine_name(arm) != engine_name(first):
+            yield (
+                f"`{first.name}` ({first.run}) and `{arm.name}` ({arm.run})",
+                f"one was answered by {first.engine}, the other by {arm.engine}, which round differently",
+            )
+
+
 def scoring_differences(runs: Mapping[str, Scoring]) -> Iterator[tuple[str, str]]:
     """Runs that separate reasoning from answers differently."""
     first = next(iter(runs.items()), None)

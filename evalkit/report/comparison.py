@@ -29,7 +29,8 @@ class Arm:
     ``name`` is what tables show, unique in its comparison: a ``label`` where one was given, else ``system``,
     the name in the run's manifest. ``seeds`` is the number of checkpoints behind it, each of another training
     seed. ``trained_with`` is the variant that the checkpoint says it was trained with, if it is another;
-    ``recipe`` says under which conditions it was asked.
+    ``recipe`` says under which conditions it was asked, ``engine`` what computed its answers (empty if that
+    is not known).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Arm:
     label: str = ""
     seeds: int = 1
     recipe: str = PAPER
+    engine: str = ""
 
 
 @dataclass(frozen=True)

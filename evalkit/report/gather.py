@@ -15,6 +15,7 @@ from evalkit.metrics.base import Metric
 from evalkit.report.comparability import (
     answering_differences,
     check_comparable,
+    engine_differences,
     metric_differences,
     origin_differences,
     protocol_differences,
@@ -32,6 +33,10 @@ from evalkit.store.records_table import sample_ids
 _COMPARE_ANSWERS = (
     "see `evalkit diff RUN_A RUN_B`; to compare the answers all the same, with that said beside the table: "
     "`--allow-mismatch`"
+)
+_ONE_ENGINE = (
+    "see how much that changes by `evalkit compare --backend-parity`, and compare what one engine answered; "
+    "or compare all the same (`--allow-mismatch`)"
 )
 _ONE_PROTOCOL = (
     "use one evalkit version, one way of asking and of scoring (`evalkit score`); or compare all the "
@@ -118,13 +123,15 @@ def gather(
     asked = [(who, each.task) for who, each in evaluated]
     scored = {run: part.manifest.scoring for run, part in zip(names, parts, strict=True)}
     origins = chain(origin_differences(evaluated), answering_differences(evaluated))
+    engines = engine_differences(arms)
     protocols = chain(protocol_differences(asked), metric_differences(evaluated), scoring_differences(scored))
     notes: list[str] = []
     if allow_mismatch:
         notes = restrict_to_shared(arms, records)
-        notes += [f"mismatch on {where}: {what}" for where, what in chain(origins, protocols)]
+        notes += [f"mismatch on {where}: {what}" for where, what in chain(origins, engines, protocols)]
     else:
         refuse_differences(origins, _COMPARE_ANSWERS)
+        refuse_differences(engines, _ONE_ENGINE)
         check_comparable(arms, records)
         refuse_differences(protocols, _ONE_PROTOCOL)
     comparison = _merged(arms, _kept(parts, origin, records), records if allow_mismatch else None)

@@ -74,6 +74,7 @@ class Results:
                 system=each.arm,
                 label=each.label,
                 recipe=self._recipes(each.arm),
+                engine=each.identity.get("engine", ""),
             )
             for each in self.manifest.arms
             if each.arm in having

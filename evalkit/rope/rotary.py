@@ -50,7 +50,7 @@ class VariantRotary(nn.Module):
 
         Args:
             x: anything on the right device and in the right dtype.
-            position_ids: ``[R, B, S]``; ``[1, B, S]`` and ``[B, S]`` are positions of text.
+            position_ids: ``[R, B, S]``, after an index or not; ``[1, B, S]``, ``[B, S]`` are those of text.
         """
         if self.inv_freq.dtype != torch.float32:
             raise ValueError(
@@ -72,9 +72,10 @@ class VariantRotary(nn.Module):
         return found[0] if len(found) == 1 else torch.stack(found)
 
     def _on_all_axes(self, position_ids: Tensor) -> Tensor:
-        """``[R, B, S]``; positions of text on one axis are spread over all."""
-        if position_ids.ndim == 3 and len(position_ids) == len(self.text_step):
-            return position_ids
+        """``[R, B, S]``, the last of ``[1 + R, B, S]``; positions of text on one axis are spread over all."""
+        axes = len(self.text_step)
+        if position_ids.ndim == 3 and len(position_ids) in (axes, axes + 1):
+            return position_ids[-axes:]
         text = position_ids if position_ids.ndim == 2 else position_ids[0]
         return text.to(self.text_step.device) * self.text_step
 

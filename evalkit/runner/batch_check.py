@@ -15,8 +15,8 @@ from evalkit.engine.executors.base import ModelSpec
 from evalkit.engine.executors.local import LocalExecutor
 from evalkit.engine.optimizations import Optimizations
 from evalkit.models.base import LoadConfig, ModelInfo
+from evalkit.runner.planned import system_name
 from evalkit.runner.requests import render
-from evalkit.runner.system_run import system_name
 from evalkit.zoo.minisuite import MiniDataset
 
 Kind = Literal["text", "image", "several images", "video"]

@@ -9,25 +9,27 @@ from evalkit.config.run_spec import RunSpec
 from evalkit.core.errors import MediaError
 from evalkit.core.task import Task
 from evalkit.core.types import Request, Sample
-from evalkit.models import describe_model
+from evalkit.engine.executors.base import ModelSpec
+from evalkit.engine.executors.engines import describe_spec
 from evalkit.models.base import ModelInfo, preprocessor_for
 from evalkit.models.checkpoints.series import with_all_steps
 from evalkit.runner.answering import Answering
-from evalkit.runner.engine_options import load_config_of
+from evalkit.runner.engine_options import check_engine, load_config_of
 from evalkit.runner.inputs import load_inputs, load_tasks, open_tasks
+from evalkit.runner.planned import system_name
 from evalkit.runner.requests import build_request
-from evalkit.runner.system_run import system_name
 
 
 def plan_run(spec: RunSpec) -> dict[str, Any]:
     """The run directory; samples, prompt tokens, problems and the first prompt of every system and task."""
+    check_engine(spec)
     output = spec.run_path()
     spec = with_all_steps(spec)
     tasks = open_tasks(load_tasks(spec), spec.data_root)
     inputs = load_inputs(spec, tasks)
     found: list[dict[str, Any]] = []
     for system in spec.systems():
-        model = describe_model(system.model, system.rope, load_config_of(spec))
+        model = describe_spec(ModelSpec(system.model, system.rope, load_config_of(spec)))
         for task in tasks:
             chosen = [each.sample for each in inputs.samples[task.name]]
             found.append({"arm": system_name(model), **_plan(model, task, chosen, spec)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evalkit.config.run_spec import RunSpec, rope_files
 from evalkit.core.errors import UsageError
 from evalkit.engine.config import EngineConfig
@@ -43,6 +45,61 @@ def executor_of(spec: RunSpec) -> Executor:
     return LocalExecutor()
 
 
+# Switched off, these change what evalkit hands to an engine, and not how the engine computes.
+_OUTSIDE_ENGINES = {"media", "lockstep"}
+
+
+def check_engine(spec: RunSpec) -> None:
+    """Refuse options of one engine with another.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if spec.engine == "evalkit":
+        for name in ("vllm_python", "engine_args", "parity"):
+            if getattr(spec, name):
+                raise UsageError(
+                    f"`--{name.replace('_', '-')}`", "it is about another engine", "add `--engine vllm`"
+                )
+        return
+    inside = [name for name in spec.without if name not in _OUTSIDE_ENGINES]
+    options = {
+        "--compile": spec.compile,
+        "--deterministic": spec.deterministic,
+        "--device-map": spec.device_map,
+        f"--without {','.join(inside)}": inside,
+    }
+    for option, given in options.items():
+        if given:
+            raise UsageError(
+                f"`{option}` with `--engine vllm`",
+                "it is about evalkit's own engine; vLLM has options of its own",
+                "leave it out, or give vLLM's by `--engine-args`, such as `tensor_parallel_size=2`",
+            )
+
+
+def check_answering(spec: RunSpec, tasks: Sequence[str]) -> None:
+    """Refuse ways to answer that an engine doesn't have.
+
+    Raises:
+        UsageError: names what is asked for, and the task.
+    """
+    if spec.engine == "evalkit":
+        return
+    answering = Answering.of(spec)
+    for task in tasks:
+        how = answering.for_task(task)
+        asked = {"sampling": how.sampling, "a budget of reasoning": how.reasoning_tokens}
+        for what, given in asked.items():
+            if given is not None:
+                raise UsageError(
+                    f"{what} with `--engine {spec.engine}`, task `{task}`",
+                    "only evalkit's own engine draws the same tokens whatever is answered beside them, and stops "
+                    "reasoning at its budget",
+                    "leave `--engine` out, or choose a recipe and options without",
+                )
+
+
 def load_config_of(spec: RunSpec) -> LoadConfig:
     """How an engine in this process loads a model; an executor of several sets each one's devices."""
     only = spec.devices[0] if len(spec.devices) == 1 else spec.device
@@ -62,6 +119,9 @@ def load_config_of(spec: RunSpec) -> LoadConfig:
         rope_files=rope_files(spec.ropes_dirs),
         chat=answering.chat,
         sampling=None if sampling is None else str(sampling),
+        engine=spec.engine,
+        vllm_python=spec.vllm_python,
+        engine_args=tuple(spec.engine_args.items()),
     )
 
 

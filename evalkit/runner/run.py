@@ -16,12 +16,13 @@ from evalkit.engine.optimizations import Optimizations
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.models.checkpoints.series import with_all_steps
 from evalkit.runner.answering import Answering, with_reading_rule
-from evalkit.runner.engine_options import executor_of, load_config_of
+from evalkit.runner.engine_options import check_answering, check_engine, executor_of, load_config_of
 from evalkit.runner.inputs import load_inputs, load_tasks, open_tasks
 from evalkit.runner.manifest_entries import new_invocation, scoring_of
+from evalkit.runner.planned import PlannedSystem
 from evalkit.runner.repeat import InputWatch, reuse_finished
 from evalkit.runner.reporter import Reporter
-from evalkit.runner.system_run import PlannedSystem, SystemRun
+from evalkit.runner.system_run import SystemRun
 from evalkit.runner.work import work_of
 from evalkit.scoring.finalize import RunResult, finalize
 from evalkit.store import RunDir
@@ -37,6 +38,7 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
         EvalkitError: the spec itself or its data can't be used, or another process is answering the same;
             nothing was run.
     """
+    check_engine(spec)
     path = spec.run_path()
     spec = with_reading_rule(with_all_steps(spec))
     labels_by_system(spec)  # a label that fits no system shows before anything is loaded
@@ -55,6 +57,7 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
     if spec.workers != 0:
         start_fork_server()
     tasks = load_tasks(spec)
+    check_answering(spec, [task.name for task in tasks])
     for note in Answering.of(spec).notes(tasks):
         reporter.note(note)
     watch = InputWatch.start(spec, tasks)

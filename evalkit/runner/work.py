@@ -6,8 +6,8 @@ from collections.abc import Container, Sequence
 
 from evalkit.core.types import Request
 from evalkit.models.base import Preprocessor
+from evalkit.runner.planned import PlannedRequest, PlannedSystem
 from evalkit.runner.reporter import TaskWork
-from evalkit.runner.system_run import PlannedRequest, PlannedSystem
 
 _ESTIMATED = 4
 """How many requests of a task are estimated: headers of their media are read for it."""

@@ -29,7 +29,8 @@ class Record:
 
     ``key`` is the request's hash; ``index`` the sample's place in its task; ``raw`` the model's
     text, verbatim. ``margin``: by how much, in logits, the likeliest token was ahead of the next at its
-    closest; None if that is not known. Between two runs of the same command it may differ in its last
+    closest; None if that is not known; ``margins`` the same for every token, the stop token included, where
+    an engine gives them (-1: not known). Between two runs of the same command these may differ in their last
     digits, and ``seconds`` (stage -> wall-clock seconds) differ; nothing else does. ``score``, ``flags``,
     ``reasoning`` and ``final`` (``raw`` in two parts, see :mod:`evalkit.metrics.reasoning`) are derived,
     never journalled; ``final`` is None until the record is scored. ``repetition`` counts the answers to one
@@ -60,6 +61,7 @@ class Record:
     media: tuple[MediaInfo, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     margin: float | None = None
+    margins: tuple[float, ...] = ()
     score: Score | None = None
     flags: tuple[str, ...] = ()
     reasoning: str = ""
@@ -93,7 +95,7 @@ class Record:
 
     def without_timings(self) -> Record:
         """The part that must be equal between two runs of the same command."""
-        return replace(self, seconds={}, margin=None)
+        return replace(self, seconds={}, margin=None, margins=())
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-serialisable mapping; :meth:`from_json` reads it back."""

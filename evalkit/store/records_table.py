@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _FIGURES = b"figures"
-FORMAT = b"4"  # of the columns; raise it when their meaning changes
+FORMAT = b"5"  # of the columns; raise it when their meaning changes
 _KEPT = 2**26  # bytes of row groups that are kept
 _FEW = 60_000  # rows, about 40 MB of what scores add up from
 _ERRORS = "surrogatepass"
@@ -37,7 +37,7 @@ _TEXTS = (
     "error", "box_space", "reasoning", "final",
 )  # fmt: skip
 _NUMBERS = ("index", "prompt_tokens", "visual_tokens", "repetition")
-_JSON = ("reference", "token_ids", "groups", "meta", "media", "seconds", "flags")
+_JSON = ("reference", "token_ids", "groups", "meta", "media", "seconds", "flags", "margins")
 _JUDGED = ("parsed", "parse_error", "detail", "rule")
 _DIGESTED = ("reference", "media", "prompt")
 

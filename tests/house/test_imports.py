@@ -35,6 +35,8 @@ environ = dict(os.environ)
 found = pkgutil.walk_packages(evalkit.__path__, "evalkit.")
 modules = sorted(m.name for m in found if "__main__" not in m.name)
 modules.remove("evalkit.integrations.lmms_eval.model")  # imported by lmms-eval alone, and needs it
+for name in ("model", "processing"):  # imported in vLLM's processes alone
+    modules.remove(f"evalkit.integrations.vllm.{name}")
 for name in modules:
     importlib.import_module(name)
 if dict(os.environ) != environ:

@@ -32,6 +32,7 @@ OTHERS = {
     "evalkit/ci/baseline.py",
     "evalkit/cli/ci.py",  # GITHUB_STEP_SUMMARY is appended to
     "evalkit/integrations/lmms_eval/server.py",  # runs in an interpreter that has no evalkit
+    "evalkit/integrations/vllm/server.py",  # a pipe
     "evalkit/data/archives.py",
     "evalkit/data/tarballs.py",
     "evalkit/data/frame_folders.py",

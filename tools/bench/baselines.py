@@ -49,10 +49,11 @@ def naive(model: HfModel, requests: Sequence[Request]) -> tuple[Usage, dict[str,
 
 
 def lmms_eval(
-    python: str, model: HfModel, questions: Sequence[BenchPrompt], dtype: str
+    python: str, model: HfModel, questions: Sequence[BenchPrompt], dtype: str, *, on_vllm: bool = False
 ) -> tuple[Usage, list[str]]:
-    """lmms-eval's own chat model, in a process of an environment that has it: the same checkpoint, media,
-    prompts and limits; loading isn't counted. Returns its usage and the answers in their order.
+    """lmms-eval's own chat model (``on_vllm``: the one that asks vLLM), in a process of an environment that
+    has it: the same checkpoint, media, prompts and limits; loading isn't counted. Returns its usage and the
+    answers in their order.
 
     Raises:
         EnvironmentProblem: it can't be run there, or has no model for the family.
@@ -66,6 +67,7 @@ def lmms_eval(
     settings = json.loads((model.info.folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     job = {
         "family": model.info.family,
+        "on_vllm": on_vllm,
         "model": str(model.info.folder),
         "device": str(model.info.device),
         "dtype": dtype,

@@ -1,7 +1,8 @@
 """``evalkit bench engine``: throughput of the engine against baselines and the roofline of the machine.
 
 * ``naive``: what a short script does: transformers' processor and ``generate``, one question at a time;
-* ``lmms-eval``: its own chat model, in a process of its own;
+* ``lmms-eval``: its own chat model, in a process of its own; with ``--engine vllm`` its model on vLLM, too;
+* ``vLLM``: the same requests by ``run --engine vllm``; what it takes to start is not counted;
 * ``batch of one``: the engine, one question at a time, without its optimizations;
 * ``engine``, and the engine without each of its optimizations.
 
@@ -15,7 +16,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import psutil
 import torch
 
 from evalkit.core.console import write
@@ -30,7 +33,9 @@ from evalkit.engine.scheduler import run_requests
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.inference.compile import compile_parts
 from evalkit.inference.counters import EngineCounters
+from evalkit.integrations.vllm.system import describe as describe_vllm
 from evalkit.models import load_model
+from evalkit.models.base import LoadConfig
 from evalkit.models.hf_model import HfModel
 from tools.bench.baselines import lmms_eval, naive
 from tools.bench.machine import GIB, Usage, bandwidth, busy_share, measured, peak_flops
@@ -54,6 +59,9 @@ class EngineBench:
         deterministic: whether to measure the engine with `--deterministic` too.
         compiled: whether to measure the engine with a compiled model too.
         lmms_python: interpreter of an environment with lmms-eval.
+        engine: ``vllm`` to measure that as well.
+        vllm_python: interpreter of an environment with vLLM; None means this one.
+        engine_args: vLLM's engine arguments.
         folder: where generated checkpoints and media are kept; None means for this run only.
     """
 
@@ -72,6 +80,9 @@ class EngineBench:
     deterministic: bool = False
     compiled: bool = False
     lmms_python: str | None = None
+    engine: str = "evalkit"
+    vllm_python: str | None = None
+    engine_args: tuple[tuple[str, Any], ...] = ()
     folder: str | None = None
 
 
@@ -130,6 +141,7 @@ class _Bench:
         )
         engine = self.engine("engine")
         rows = [SystemResult("naive", *naive(self.model, self.baseline_requests)), *self.lmms(), one, engine]
+        rows += self.vllm() if self.options.engine == "vllm" else ()
         rows += self.ablations()
         if self.options.deterministic:
             rows.append(self.engine("engine, deterministic", deterministic=True))
@@ -190,22 +202,44 @@ class _Bench:
             )
         return SystemResult(name, usage, {each.key: each.text for each in responses}, responses, stats)
 
+    def vllm(self) -> Iterator[SystemResult]:
+        """The row of vLLM, answered by its process; the processor time is that process's and this one's."""
+        where = LoadConfig(
+            dtype=self.options.dtype,
+            engine="vllm",
+            vllm_python=self.options.vllm_python,
+            engine_args=self.options.engine_args,
+        )
+        model = describe_vllm(str(self.model.info.folder), str(self.model.info.variant), where).load()
+        try:
+            vllm = psutil.Process(model.link.process.process.pid)
+            for requests in (self.baseline_requests, self.requests):  # the first to warm up
+                responses: list[Response] = []
+                model.forget()
+                before = _cpu(vllm)
+                with measured(self.model.info.device) as usage:
+                    run_requests(model, requests, on_batch=responses.extend, workers=self.workers)
+                usage.cpu += _cpu(vllm) - before
+            texts = {each.key: each.text for each in responses}
+            yield SystemResult("vLLM", usage, texts, responses)
+        finally:
+            model.close()
+
     def lmms(self) -> Iterator[SystemResult]:
-        """lmms-eval's row, or why there is none."""
+        """lmms-eval's rows, or why there are none."""
         python = self.options.lmms_python
         if python is None:
             write("lmms-eval: not measured; `make lmms`, then `--lmms-python PATH`\n\n")
             return
         asked = [self.questions[int(request.key)] for request in self.baseline_requests]
-        try:
-            usage, texts = lmms_eval(python, self.model, asked, self.options.dtype)
-            yield SystemResult(
-                "lmms-eval",
-                usage,
-                dict(zip((each.key for each in self.baseline_requests), texts, strict=True)),
-            )
-        except EnvironmentProblem as problem:
-            write(f"{problem.what}: {problem.why}\n\n")
+        keys = [each.key for each in self.baseline_requests]
+        for name in ("lmms-eval", *(["lmms-eval, vLLM"] if self.options.engine == "vllm" else [])):
+            try:
+                dtype, on_vllm = self.options.dtype, name != "lmms-eval"
+                usage, texts = lmms_eval(python, self.model, asked, dtype, on_vllm=on_vllm)
+                yield SystemResult(name, usage, dict(zip(keys, texts, strict=True)))
+            except EnvironmentProblem as problem:
+                write(f"{name}: {problem.what}: {problem.why}\n\n")
 
     def summary(self, engine: SystemResult) -> str:
         """Throughput, processor time by stage, and the distance from the roofline."""
@@ -241,6 +275,12 @@ class _Bench:
         for prepared in prepare_all(self.model.info.preprocessor, plan, self.workers):
             if items := [item for item in prepared.results if isinstance(item, Prepared)]:
                 yield items
+
+
+def _cpu(process: psutil.Process) -> float:
+    """Processor seconds of a process and of those that it started."""
+    found = [process, *process.children(recursive=True)]
+    return sum(sum(each.cpu_times()[:2]) for each in found)
 
 
 def _roofline_lines(work: UsefulWork, seconds: float, peak: float, speed: float) -> str:

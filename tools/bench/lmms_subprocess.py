@@ -26,6 +26,8 @@ def messages_of(question: dict[str, Any]) -> list[dict[str, Any]]:
 def loaded(job: dict[str, Any]) -> Any:
     """lmms-eval's model. It always loads bfloat16, so that is replaced by the dtype that is asked for."""
     family = job["family"]
+    if job["on_vllm"]:
+        return _on_vllm(job)
     simple = importlib.import_module(f"lmms_eval.models.simple.{family}")
     kind = getattr(simple, LOADED[family])
     load = kind.from_pretrained
@@ -49,6 +51,23 @@ def loaded(job: dict[str, Any]) -> Any:
     return model
 
 
+def _on_vllm(job: dict[str, Any]) -> Any:
+    """lmms-eval's model on vLLM, with a batch as large as vLLM takes."""
+    from vllm import LLM  # noqa: F401 - lmms-eval goes on without a word where there is none
+
+    chat = importlib.import_module("lmms_eval.models.chat.vllm")
+    on_cpu = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 30} if job["device"] == "cpu" else {}
+    return chat.VLLM(
+        model=job["model"],
+        batch_size=256,
+        max_frame_num=job["max_frames"],
+        max_pixels=job["max_pixels"],
+        trust_remote_code=False,
+        dtype=job["dtype"],
+        **on_cpu,
+    )
+
+
 def instances(questions: list[dict[str, Any]]) -> list[Any]:
     """lmms-eval's requests, one for each question."""
     from lmms_eval.api.instance import Instance
@@ -68,7 +87,8 @@ def answered(job: dict[str, Any]) -> dict[str, Any]:
     model.task_dict = {"bench": {"test": questions}}
     model.generate_until(instances(questions)[: job["warm"]])
     lengths: list[int] = []
-    model.model.register_forward_pre_hook(_length_noted(lengths), with_kwargs=True)
+    if not job["on_vllm"]:
+        model.model.register_forward_pre_hook(_length_noted(lengths), with_kwargs=True)
     times, began = os.times(), time.perf_counter()
     results = model.generate_until(instances(questions))
     seconds, after = time.perf_counter() - began, os.times()

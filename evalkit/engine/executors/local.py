@@ -10,10 +10,10 @@ from evalkit.core.provenance import usable_cores
 from evalkit.core.types import Request
 from evalkit.engine.config import EngineConfig
 from evalkit.engine.executors.base import ModelSpec
+from evalkit.engine.executors.engines import describe_spec
 from evalkit.engine.planner import plan_requests
 from evalkit.engine.scheduler import ResponseStream, generate_groups
 from evalkit.inference.counters import EngineCounters
-from evalkit.models import describe_model
 from evalkit.models.base import Model, ModelInfo
 
 
@@ -33,15 +33,15 @@ class LocalExecutor:
 
     def describe(self, spec: ModelSpec) -> ModelInfo:
         """See :class:`evalkit.engine.executors.base.Executor`."""
-        return describe_model(spec.model, spec.rope, spec.load_config)
+        return describe_spec(spec)
 
     def load(self, specs: Sequence[ModelSpec], *, lockstep: bool) -> list[ModelInfo]:
         """See :class:`evalkit.engine.executors.base.Executor`."""
-        self.models = []
+        self.close()
         model_infos: list[ModelInfo] = []
         for spec in specs if lockstep else specs[:1]:
             try:
-                model_info = describe_model(spec.model, spec.rope, spec.load_config)
+                model_info = describe_spec(spec)
                 if self.models and not self._fits_beside(model_info):
                     break
                 model = model_info.load()
@@ -62,6 +62,8 @@ class LocalExecutor:
 
     def close(self) -> None:
         """See :class:`evalkit.engine.executors.base.Executor`."""
+        for model in self.models:
+            model.close()
         self.models = []
 
     def _fits_beside(self, model_info: ModelInfo) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evalkit.core.errors import DeviceLost, EnvironmentProblem, EvalkitError, UsageError
+from evalkit.core.errors import DeviceLost, EngineDied, EnvironmentProblem, EvalkitError, UsageError
 from evalkit.core.provenance import usable_cores
 from evalkit.core.types import Request, Response
 from evalkit.engine.config import EngineConfig
@@ -236,7 +236,7 @@ class _Dispatch:
             cause = _cause(error)
             if isinstance(cause, DeviceLost):  # a new process may use it again
                 return self._restart(engine, cause.why)
-            if isinstance(cause, EvalkitError):
+            if isinstance(cause, EvalkitError) and not isinstance(cause, EngineDied):
                 return self._drop(engine, cause)
             return self._restart(engine, f"{type(cause).__name__}: {cause}")
         except ray.exceptions.RayError as error:

@@ -51,6 +51,11 @@ class Installed:
     position_id_builder: PositionIdBuilder = field(repr=False, compare=False)
     _before: list[tuple[Any, str, Any]] = field(default_factory=list, repr=False, compare=False)
 
+    def change(self, owner: Any, name: str, value: Any) -> None:
+        """Set an attribute of a part of the model; :func:`uninstall` sets it back."""
+        self._before.append((owner, name, owner.__dict__.get(name, _Missing)))
+        setattr(owner, name, value)
+
     def position_batch(self, sequences: Sequence[Sequence[Segment]], width: int) -> BatchPositions:
         """Positions of a batch of sequences that are padded on the left to ``width`` tokens.
 
@@ -69,18 +74,11 @@ def install(model: nn.Module, variant: RopeVariant) -> Installed:
         CannotInstall: not such a model, a cast spectrum, or the variant's promise does not hold.
         BadParameter: the allocation can't be laid out on the model's heads, or the spectrum not scaled.
     """
-    uninstall(model)
-    base, text_model, layout = _model_parts(model)
-    resolved = variant.with_defaults(**model_defaults(base.config))
-    designs, uses = resolved.position.layer_groups(len(text_model.layers))
-    rotary = _rotary(variant, text_model, designs)
-    _check_text_prior(variant, text_model.rotary_emb, rotary, layout)
-
-    position_id_builder = PositionIdBuilder(layout, base.config, designs)
-    installed = Installed(variant, resolved, position_id_builder)
+    installed = install_rotation(model, variant)
+    base, text_model, _ = _model_parts(model)
+    position_id_builder = installed.position_id_builder
     prepare = MethodType(patches.prepare_position_ids, model)
     changes = [
-        (text_model, "rotary_emb", rotary),
         *_new_forward(text_model, patches.text_forward),
         *_new_forward(base, patches.base_forward),
         (base, "_evalkit_position_ids", position_id_builder),
@@ -95,12 +93,27 @@ def install(model: nn.Module, variant: RopeVariant) -> Installed:
         (model, "_expand_inputs_for_generation", MethodType(patches.expand_inputs, model)),
         (model, "_update_model_kwargs_for_generation", MethodType(patches.update_model_kwargs, model)),
         (model.config, "rope_variant", str(variant)),
-        *_attention_patches(text_model, rotary, uses if len(designs) > 1 else ()),
     ]
-    for owner, name, value in changes:
-        before = owner.rotary_emb if value is rotary else owner.__dict__.get(name, _Missing)
-        installed._before.append((owner, name, before))
-        setattr(owner, name, value)
+    for change in changes:
+        installed.change(*change)
+    return installed
+
+
+def install_rotation(model: nn.Module, variant: RopeVariant) -> Installed:
+    """Install the rotation of ``variant`` alone, for a caller that gives the language model position ids
+    ``[R, B, S]`` in every call; see :func:`install`, which installs what works them out, too.
+    """
+    uninstall(model)
+    base, text_model, layout = _model_parts(model)
+    resolved = variant.with_defaults(**model_defaults(base.config))
+    designs, uses = resolved.position.layer_groups(len(text_model.layers))
+    rotary = _rotary(variant, text_model, designs)
+    _check_text_prior(variant, text_model.rotary_emb, rotary, layout)
+    installed = Installed(variant, resolved, PositionIdBuilder(layout, base.config, designs))
+    installed._before.append((text_model, "rotary_emb", text_model.rotary_emb))
+    text_model.rotary_emb = rotary
+    for change in _attention_patches(text_model, rotary, uses if len(designs) > 1 else ()):
+        installed.change(*change)
     setattr(model, _HANDLE, installed)
     return installed
 
@@ -219,23 +232,33 @@ def _attention_patches(
 
 
 def _per_head(attention: nn.Module) -> MethodType:
-    """The layer's own forward, with cos and sin applied per key-value head."""
-    kind: Any = type(attention)
-    return MethodType(_forward_per_head(kind), attention)
+    """The layer's own forward, with cos and sin applied per key-value head; an engine that fuses projections
+    has given the instance one.
+    """
+    own = attention.__dict__.get("forward")
+    if isinstance(own, MethodType) and _rotates(own.__func__):
+        return MethodType(_forward_per_head(own.__func__), attention)
+    return MethodType(_forward_per_head(type(attention).forward), attention)
+
+
+def _rotates(forward: Any) -> bool:
+    """Whether a forward applies cos and sin itself."""
+    code = getattr(inspect.unwrap(forward), "__code__", None)
+    return code is not None and "apply_rotary_pos_emb" in code.co_names
 
 
 @cache
-def _forward_per_head(kind: Any) -> FunctionType:
-    """The forward of an attention class, with cos and sin applied per key-value head.
+def _forward_per_head(own: Any) -> FunctionType:
+    """The forward of an attention layer, with cos and sin applied per key-value head.
 
     A copy of the function whose globals have another ``apply_rotary_pos_emb``: the module that defines it
     and every other instance stay as they are. One copy serves all layers, and has a code object of its own:
     torch.compile caches by code object, and looks the function up among the globals.
     """
-    forward: Any = inspect.unwrap(kind.forward)
-    if "apply_rotary_pos_emb" not in forward.__code__.co_names:
+    forward: Any = inspect.unwrap(own)
+    if not _rotates(forward):
         raise CannotInstall(
-            f"`{kind.__name__}` does not call `apply_rotary_pos_emb` in this transformers version"
+            f"`{own.__qualname__}` does not call `apply_rotary_pos_emb` in this transformers version"
         )
     scope = {**forward.__globals__, "apply_rotary_pos_emb": apply_per_head}
     code = forward.__code__.replace()

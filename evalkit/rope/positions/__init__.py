@@ -53,6 +53,19 @@ class PositionDesign:
 
     name: ClassVar[str]
     axes: ClassVar[tuple[str, ...]] = ("t", "h", "w")
+    query_rotations: ClassVar[int] = 1
+    """In how many ways a query is rotated: more than one where that depends on the key it meets."""
+
+    @property
+    def integer_positions(self) -> bool:
+        """Whether every position is an integer, as layouts of many sizes show by their values."""
+        designs, _ = self.layer_groups(len(_PROBED))
+        return all(SequencePlan(each, layout).is_integer for each in designs for layout in _PROBED)
+
+    @property
+    def text_goes_on(self) -> bool:
+        """Whether generated tokens go on where further text of the prompt would."""
+        return type(self).generation_start is PositionDesign.generation_start
 
     def place(self, block: VisualBlock, at: Cursor) -> BlockPositions:
         """Positions of a block, and of the text after it."""
@@ -74,6 +87,20 @@ class PositionDesign:
         of its design among them.
         """
         return (self,), (0,) * layers
+
+
+# What a design is tried on: images and videos of many sizes at many places, some with seconds between frames.
+_PROBED: tuple[tuple[Segment, ...], ...] = tuple(
+    (TextRun(text), VisualBlock((1, h, w)), TextRun(2), VisualBlock((t, h, w), seconds), TextRun(1))
+    for text, (t, h, w), seconds in (
+        (0, (2, 1, 1), None),
+        (1, (2, 2, 3), 1.0),
+        (4, (3, 4, 4), 0.5),
+        (5, (5, 7, 5), None),
+        (14, (4, 9, 13), 2 / 3),
+        (3, (8, 16, 30), None),
+    )
+)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,10 @@ class Grid(PositionDesign):
         t = at.start + times.reshape(-1, 1, 1)
         return BlockPositions((t, at.start + h, at.start + w), at.start + extent + 1)
 
+    @property
+    def text_goes_on(self) -> bool:
+        return "hf5" not in self.compat
+
     def generation_start(self, next_position: float, largest: Callable[[], float]) -> float:
         return max(next_position, largest() + 1) if "hf5" in self.compat else next_position
 
