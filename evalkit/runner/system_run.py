@@ -22,7 +22,7 @@ from evalkit.runner.answering import Answering
 from evalkit.runner.engine_options import engine_config_of
 from evalkit.runner.inputs import RunInputs
 from evalkit.runner.manifest_entries import protocol_of, scoring_of
-from evalkit.runner.planned import PlannedRequest, PlannedSystem, RegisteredSystem
+from evalkit.runner.planned import PlannedRequest, PlannedSystem, RegisteredSystem, system_name
 from evalkit.runner.reporter import Reporter
 from evalkit.runner.requests import build_requests, check_requests
 from evalkit.store import Audit, Evaluation, Invocation, Manifest, Record, RunDir, SystemEntry

@@ -1,0 +1,49 @@
+"""The public functions: what the command line does, from Python.
+
+>>> from evalkit import evaluate, compare  # doctest: +SKIP
+>>> evaluate("tiny", "mini", ropes=["mrope", "mrope-i"], output="results/a")  # doctest: +SKIP
+"""
+
+from evalkit.api.running import (
+    diff_runs,
+    engine_parity,
+    evaluate,
+    export_inspect,
+    import_results,
+    plan,
+    run,
+    score,
+    score_file,
+    score_run,
+    verify,
+    with_default_data_root,
+)
+from evalkit.api.tables import (
+    advise,
+    backend_parity,
+    check_leaderboard,
+    compare,
+    leaderboard,
+    report,
+)
+
+__all__ = [
+    "advise",
+    "backend_parity",
+    "check_leaderboard",
+    "compare",
+    "diff_runs",
+    "engine_parity",
+    "evaluate",
+    "export_inspect",
+    "import_results",
+    "leaderboard",
+    "plan",
+    "report",
+    "run",
+    "score",
+    "score_file",
+    "score_run",
+    "verify",
+    "with_default_data_root",
+]
