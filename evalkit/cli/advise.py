@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from evalkit.cli.advise_choice import choice_options, show_choice
 from evalkit.cli.layout import columns, show
 from evalkit.cli.options import json_option
 from evalkit.core.console import say
@@ -24,15 +25,32 @@ from evalkit.core.strict_json import to_json
     help="How much a benchmark (a name, glob or category) matters; without any, categories count alike.",
 )
 @click.option("--allow-mismatch", is_flag=True, help="Use the samples that all arms share.")
+@choice_options
 @json_option
-def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bool, as_json: bool) -> int:
+def command(
+    runs: tuple[Path, ...],
+    weights: tuple[str, ...],
+    diagnostics: tuple[Path, ...],
+    kv_heads: int | None,
+    context: int | None,
+    allow_mismatch: bool,
+    as_json: bool,
+) -> int:
     """Rank the variants of finished runs by your weights, with the probability that each is the best."""
-    from evalkit.api import advise
+    from evalkit.api import advise, choose
 
     chosen = dict(map(_weight, weights)) or None
     found = advise(*runs, weights=chosen, allow_mismatch=allow_mismatch)
+    choice = choose(
+        *runs,
+        weights=chosen,
+        allow_mismatch=allow_mismatch,
+        diagnostics=diagnostics,
+        kv_heads=kv_heads,
+        context=context,
+    )
     if as_json:
-        say(to_json({**asdict(found), "verdict": found.verdict()}))
+        say(to_json({**asdict(found), "verdict": found.verdict(), "choice": asdict(choice)}))
         return 0
     rows = [
         (
@@ -46,6 +64,7 @@ def command(runs: tuple[Path, ...], weights: tuple[str, ...], allow_mismatch: bo
     show(columns(rows, ("variant", "score", "95% interval", "best with")))
     shown = ", ".join(f"{task} {100 * weight:.0f}%" for task, weight in found.weights.items())
     say(f"\nweights: {shown}\n{found.verdict()}")
+    show_choice(choice)
     return 0
 
 

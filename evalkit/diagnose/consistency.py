@@ -116,7 +116,7 @@ def consistency(design: PositionDesign, used: Sequence[int], layout: Layout) -> 
         structure=max((structure_of(each.block, each.ids[chosen]) for each in blocks), key=_ORDER.index),
         step_ratio=_step_ratio(blocks[0], chosen),
         motion=_motion(first, blocks, chosen),
-        largest={name: _largest(first, layout, tokens, chosen) for name, tokens in CONTEXTS.items()},
+        largest={name: largest_position(first, layout, tokens, chosen) for name, tokens in CONTEXTS.items()},
     )
 
 
@@ -273,8 +273,10 @@ def _motion(design: PositionDesign, blocks: Sequence[_Block], axes: list[int]) -
     return rows / times if pairs and times else None
 
 
-def _largest(design: PositionDesign, layout: Layout, tokens: int, axes: list[int]) -> float:
-    """The layout's prompt over and over, as often as it fits, then text up to the number of tokens."""
+def largest_position(design: PositionDesign, layout: Layout, tokens: int, axes: list[int]) -> float:
+    """The largest position on ``axes`` when the layout's prompt fills a context: over and over, as often as
+    it fits, then text up to the number of tokens.
+    """
     times, left = divmod(tokens, layout.prompt_tokens)
     segments = chain.from_iterable(repeat(layout.segments, times))
     found = 0.0

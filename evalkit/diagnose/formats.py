@@ -53,8 +53,8 @@ def script_of_letter(character: str) -> str:
 
 
 def script_of(text: str, enough: int = _ENOUGH) -> str:
-    """The script of at least 80% of a text's letters; empty if it has fewer than ``enough``, or none is so common.
-    Kana and Han together are one script, Japanese.
+    """The script of at least 80% of a text's letters; empty if it has fewer than ``enough``, or none is so
+    common. Kana and Han together are one script, Japanese.
     """
     found = Counter(filter(None, map(script_of_letter, text)))
     if found["Kana"]:

@@ -26,8 +26,8 @@ has it; an answer of another one has drifted.
 """
 
 LONGER = 3
-"""An answer has drifted, too, if it is longer than this many times what 99% of a system's answers don't exceed
-(of the systems, the lower median): it goes on after its end.
+"""An answer has drifted, too, if it is longer than this many times what 99% of a system's answers don't
+exceed (of the systems, the lower median): it goes on after its end.
 """
 
 FEWEST = 20
@@ -40,9 +40,9 @@ RULES: Mapping[str, str] = MappingProxyType(
         "truncated": "it was cut off at the task's limit of tokens, or while reasoning",
         "empty": "there is nothing but white space",
         "language": "the first and the second half of its letters are of two scripts (8 letters each, 80% of "
-        "one script); or it is of a script that in most systems fewer than 5% of the task's answers have",
-        "format": "it is of a format (number, letter, structure, words, sentence, long, signs) that in "
-        "most systems fewer than 5% of the task's answers have, or more than 3 times as long as 99% of them; those "
+        "one script); or its script is one that in most systems fewer than 5% of the answers have",
+        "format": "its format (number, letter, structure, words, sentence, long, signs) is one that in most "
+        "systems fewer than 5% of the answers have, or it is more than 3 times as long as 99% of them; answers "
         "that loop or were cut off are not judged",
         "error": "the sample could not be loaded or run",
     }
