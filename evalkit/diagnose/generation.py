@@ -39,11 +39,12 @@ RULES: Mapping[str, str] = MappingProxyType(
         "characters (as the flag `repeating`), or the engine stopped it in one phrase of tokens 16 times",
         "truncated": "it was cut off at the task's limit of tokens, or while reasoning",
         "empty": "there is nothing but white space",
-        "language": "the first and the second half of its letters are of two scripts (8 letters each, 80% of "
-        "one script); or its script is one that in most systems fewer than 5% of the answers have",
-        "format": "its format (number, letter, structure, words, sentence, long, signs) is one that in most "
-        "systems fewer than 5% of the answers have, or it is more than 3 times as long as 99% of them; answers "
-        "that loop or were cut off are not judged",
+        "language": "the first and the second half of its letters are of two scripts (8 letters each, 80%"
+        " of one script); or its script is one that fewer than 5% of the answers have in most"
+        " systems",
+        "format": "its format (number, letter, structure, words, sentence, long, signs) is one that "
+        "fewer than 5% of the answers have in most systems, or it is over 3 times as long as "
+        "99% of them; answers that loop or were cut off are not judged",
         "error": "the sample could not be loaded or run",
     }
 )
