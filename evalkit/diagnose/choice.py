@@ -7,10 +7,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from evalkit.diagnose.choice_inputs import Stored, StoredAttention, StoredGeneration, StoredRopes
 from evalkit.diagnose.consistency import largest_position
 from evalkit.diagnose.criteria import FULL_RANGE
 from evalkit.diagnose.layouts import read_layouts
@@ -64,13 +65,13 @@ def choose(
     head: Head | None = None,
     kv_heads: int | None = None,
     context: int | None = None,
-    diagnostics: Sequence[Mapping[str, Any]] = (),
+    diagnostics: Sequence[Stored] = (),
 ) -> Choice:
     """Weigh MHRoPE against MRoPE-I for some runs and weights of their benchmarks.
 
     ``head`` is the shape of the model's heads, if it is known, ``kv_heads`` its key-value heads where that is
     not, ``context`` the tokens that are needed, and
-    ``diagnostics`` what ``evalkit diagnose ... --json`` printed.
+    ``diagnostics`` what is stored of ``evalkit diagnose``.
 
     What decides: a model with fewer than three key-value heads, which MHRoPE does not fit; else a difference
     on these tasks between at least three trainings of each (Welch's test, p < 0.05). Two checkpoints alone
@@ -269,61 +270,54 @@ def _context(head: Head | None, context: int | None, missing: list[str]) -> Iter
     yield Evidence("MRoPE-I", "published", gain)
 
 
-def _diagnosed(data: Mapping[str, Any]) -> Iterator[Evidence]:
-    if data.get("kind") == "generation":
-        yield from _generated(data)
-    elif data.get("kind") == "ropes":
-        yield from _compared(data)
-    else:
-        yield from _attended(data)
+def _diagnosed(data: Stored) -> Iterator[Evidence]:
+    if isinstance(data, StoredGeneration):
+        return _generated(data)
+    return _compared(data) if isinstance(data, StoredRopes) else _attended(data)
 
 
-def _compared(data: Mapping[str, Any]) -> Iterator[Evidence]:
+def _compared(data: StoredRopes) -> Iterator[Evidence]:
     """The criteria on which the two differ, on the heads of that diagnosis."""
-    sides = {
-        SIDES[each["variant"]]: each["verdicts"] for each in data["variants"] if each["variant"] in SIDES
-    }
-    for one, two in zip(*sides.values(), strict=True) if len(sides) == 2 else ():
-        if one["met"] != two["met"]:
+    sides = {SIDES[each.variant]: each.verdicts for each in data.variants if each.variant in SIDES}
+    for one, two in zip(*sides.values(), strict=False) if len(sides) == 2 else ():
+        if one.met != two.met:
             first, second = sides
-            better = first if one["met"] else second
-            text = f"{one['criterion']}: {first} {one['why']}; {second} {two['why']}"
-            yield Evidence(better, "computed", text)
+            text = f"{one.criterion}: {first} {one.why}; {second} {two.why}"
+            yield Evidence(first if one.met else second, "computed", text)
 
 
-def _generated(data: Mapping[str, Any]) -> Iterator[Evidence]:
+def _generated(data: StoredGeneration) -> Iterator[Evidence]:
     from scipy.stats import fisher_exact
 
-    sides: dict[Side, dict[str, int]] = {}
-    for cell in data["cells"]:
-        name = str(cell["arm"]).rpartition("@")[2].partition("(")[0]
-        if name in SIDES and not any(other in cell["arm"] for other in _OTHER_DESIGN):
-            own = sides.setdefault(SIDES[name], {"answers": 0})
-            for kind in ("answers", "loop", "truncated", "empty", "language", "format"):
-                own[kind] = own.get(kind, 0) + int(cell[kind])
-    if len(sides) < 2:
+    sides: dict[Side, list[Mapping[str, int]]] = {}
+    for cell in data.cells:
+        name = cell.arm.rpartition("@")[2].partition("(")[0]
+        if name in SIDES and not any(other in cell.arm for other in _OTHER_DESIGN):
+            sides.setdefault(SIDES[name], []).append(cell.model_dump(exclude={"arm"}))
+    answers = {side: sum(each["answers"] for each in own) for side, own in sides.items()}
+    if len(sides) < 2 or not all(answers.values()):
         return
     for kind in ("loop", "truncated", "empty", "language", "format"):
-        one, two = (sides[side] for side in ("MRoPE-I", "MHRoPE"))
-        if not one[kind] + two[kind]:
+        found = {side: sum(each[kind] for each in own) for side, own in sides.items()}
+        if not any(found.values()):
             continue
-        table = np.array([[each[kind], each["answers"] - each[kind]] for each in (one, two)])
-        p = float(fisher_exact(table).pvalue)
-        more = one[kind] / one["answers"] > two[kind] / two["answers"]
-        side: Side = ("MHRoPE" if more else "MRoPE-I") if p < _ALPHA else "neither"
-        counts = f"MRoPE-I {one[kind]:,} of {one['answers']:,}, MHRoPE {two[kind]:,} of {two['answers']:,}"
-        yield Evidence(side, "measured", f"{kind}: {counts} answers (Fisher's exact test: p = {p:.2g})")
+        table = np.array([[found[side], answers[side] - found[side]] for side in sides])
+        p = float(fisher_exact(np.maximum(table, 0)).pvalue)
+        better = min(sides, key=lambda side: found[side] / answers[side])
+        counts = ", ".join(f"{side} {found[side]:,} of {answers[side]:,}" for side in sides)
+        text = f"{kind}: {counts} answers (Fisher's exact test: p = {p:.2g})"
+        yield Evidence(better if p < _ALPHA else "neither", "measured", text)
 
 
-def _attended(data: Mapping[str, Any]) -> Iterator[Evidence]:
+def _attended(data: StoredAttention) -> Iterator[Evidence]:
     """Means over layers and heads: described only, since more attention on images is not more accuracy."""
-    ropes = {each["name"]: str(each["rope"]).partition("(")[0] for each in data.get("systems", ())}
+    ropes = {each.name: each.rope.partition("(")[0] for each in data.systems}
     found: dict[tuple[str, str], dict[Side, float]] = {}
-    for row in data.get("figures", ()):
-        plain = row.get("layer") == "mean" and row.get("heads") == "mean" and row.get("begin") is None
-        side = SIDES.get(ropes.get(row["system"], ""))
-        if plain and side and "value" in row and row.get("axis") is None:
-            found.setdefault((row["task"], row["measure"]), {})[side] = float(row["value"])
+    for row in data.figures:
+        plain = row.layer == "mean" and row.heads == "mean" and row.begin is None and row.axis is None
+        side = SIDES.get(ropes.get(row.system, ""))
+        if plain and side and row.value is not None:
+            found.setdefault((row.task, row.measure), {})[side] = row.value
     for (task, measure), values in found.items():
         if len(values) == 2:
             texts = ", ".join(f"{side} {value:.3f}" for side, value in sorted(values.items()))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evalkit.core.errors import EvalkitError, UsageError
 from evalkit.diagnose.spectrum import Head
@@ -30,24 +33,95 @@ def head_of_arms(arms: Iterable[Arm]) -> Head | None:
 def head_of_config(config: Mapping[str, Any]) -> Head | None:
     """Of a checkpoint's ``config.json``, that of its language model; None if it doesn't say."""
     for own in (config.get("text_config"), config.get("llm_config"), config):
-        if not isinstance(own, Mapping) or "num_attention_heads" not in own:
-            continue
-        heads = own["num_attention_heads"]
-        size = own.get("head_dim") or own.get("hidden_size", 0) // heads
-        rope = own.get("rope_parameters") or own.get("rope_scaling") or {}
-        base = own.get("rope_theta") or rope.get("rope_theta")
-        length = rope.get("original_max_position_embeddings") or own.get("max_position_embeddings")
-        kv_heads = own.get("num_key_value_heads") or heads
-        partial = rope.get("partial_rotary_factor") or own.get("partial_rotary_factor") or 1
-        numbers = [
-            float(each) for each in (size, kv_heads, base, length, partial) if isinstance(each, int | float)
-        ]
-        if len(numbers) == 5 and min(numbers) > 0:
-            return Head(int(numbers[0] * numbers[4]), int(numbers[1]), numbers[2], int(numbers[3]))
+        if isinstance(own, Mapping) and (heads := _number(own, "num_attention_heads")):
+            rope = own.get("rope_parameters") or own.get("rope_scaling")
+            rope = rope if isinstance(rope, Mapping) else {}
+            size = _number(own, "head_dim") or (_number(own, "hidden_size") or 0) // heads
+            base = _number(own, "rope_theta") or _number(rope, "rope_theta")
+            length = _number(rope, "original_max_position_embeddings") or _number(
+                own, "max_position_embeddings"
+            )
+            share = _number(rope, "partial_rotary_factor") or _number(own, "partial_rotary_factor") or 1
+            width = int(size * share) // 2 * 2
+            if width and base and base > 1 and length:
+                return Head(width, int(_number(own, "num_key_value_heads") or heads), base, int(length))
     return None
 
 
-def read_diagnosis(path: Path) -> Mapping[str, Any]:
+def _number(values: Mapping[str, Any], name: str) -> float | None:
+    found = values.get(name)
+    usable = isinstance(found, int | float) and not isinstance(found, bool) and 0 < found < math.inf
+    return float(found) if usable and found is not None else None
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Cell(_Stored):
+    arm: str
+    answers: Annotated[int, Field(ge=0)]
+    loop: Annotated[int, Field(ge=0)]
+    truncated: Annotated[int, Field(ge=0)]
+    empty: Annotated[int, Field(ge=0)]
+    language: Annotated[int, Field(ge=0)]
+    format: Annotated[int, Field(ge=0)]
+
+
+class _Verdict(_Stored):
+    criterion: str
+    met: bool | None
+    why: str
+
+
+class _Variant(_Stored):
+    variant: str
+    verdicts: list[_Verdict]
+
+
+class _System(_Stored):
+    name: str
+    rope: str
+
+
+class _Figure(_Stored):
+    system: str
+    task: str
+    measure: str
+    layer: int | str
+    heads: int | str
+    axis: str | None = None
+    begin: float | None = None
+    value: float | None = None
+
+
+class StoredGeneration(_Stored):
+    """What is read of the result of ``evalkit diagnose generation``."""
+
+    cells: list[_Cell]
+
+
+class StoredRopes(_Stored):
+    """What is read of the result of ``evalkit diagnose ropes``."""
+
+    variants: list[_Variant]
+
+
+class StoredAttention(_Stored):
+    """What is read of the result of ``evalkit diagnose attention``."""
+
+    systems: list[_System]
+    figures: list[_Figure]
+
+
+Stored = StoredGeneration | StoredRopes | StoredAttention
+_KINDS: Mapping[str, type[StoredGeneration] | type[StoredRopes]] = {
+    "generation": StoredGeneration,
+    "ropes": StoredRopes,
+}
+
+
+def read_diagnosis(path: Path) -> Stored:
     """A file that ``evalkit diagnose ... --json`` or ``-o`` wrote.
 
     Raises:
@@ -56,11 +130,12 @@ def read_diagnosis(path: Path) -> Mapping[str, Any]:
     fix = "make one by `evalkit diagnose ropes|generation|attention ... -o FILE.json`"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        kind = found.get("kind", "attention") if isinstance(found, dict) else ""
+        return _KINDS.get(str(kind), StoredAttention).model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        why = f"it is no result of `evalkit diagnose`: {where}: {first['msg']}"
+        raise UsageError(f"diagnosis `{path}`", why, fix) from None
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"diagnosis `{path}`", f"it can't be read: {error}", fix) from None
-    kinds = {"ropes": "variants", "generation": "cells", "attention": "figures"}
-    if isinstance(found, Mapping):
-        kind = str(found.get("kind") or ("attention" if {"figures", "systems"} <= set(found) else ""))
-        if isinstance(found.get(kinds.get(kind, "")), list):
-            return found
-    raise UsageError(f"diagnosis `{path}`", "it is no result of `evalkit diagnose`", fix)

@@ -11,10 +11,17 @@ from matplotlib.figure import Figure
 
 from evalkit.diagnose.consistency import CONTEXTS
 from evalkit.diagnose.ropes import DISTANCES, RopeDiagnosis, VariantDiagnosis
+from evalkit.rope.positions import PositionDesign
 
 # Told apart in grey too: by lightness, by dashes and by where they stand.
-COLOURS = ("#1b1b1b", "#00798c", "#d98c21", "#7a5195", "#66a182", "#8d6a9f")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), "-.", (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
+COLOURS = (
+    *("#1b1b1b", "#00798c", "#d98c21", "#7a5195", "#66a182"),
+    *("#a44a3f", "#5c7fa3", "#c06c84", "#8a8d3f", "#555555"),
+)
+DASHES: tuple[Any, ...] = (
+    *("-", (0, (5, 1.5)), (0, (1.2, 1.2)), "-.", (0, (3, 1, 1, 1, 1, 1))),
+    *((0, (8, 2)), (0, (2, 3)), (0, (10, 2, 2, 2)), (0, (4, 4)), (0, (1, 3))),
+)
 MARKERS = "osD^vP"
 _FONT = 7
 
@@ -26,8 +33,9 @@ def draw(found: RopeDiagnosis, output: Path) -> None:
     axes = figure.subplots(len(rows), 3, width_ratios=(4, 4, 3), squeeze=False)
     names = [layout.name for layout in found.layouts]
     places = _places(rows)
+    longest = max(axis.longest for each in rows for axis in each.spectrum)
     for number, (each, (left, middle, right)) in enumerate(zip(rows, axes, strict=True)):
-        _spectrum(left, each, places)
+        _spectrum(left, each, places, longest)
         _decay(middle, each, places)
         _growth(right, each, found.head.length)
         for panel in (left, middle, right):
@@ -63,10 +71,10 @@ def draw(found: RopeDiagnosis, output: Path) -> None:
 
 
 def _places(rows: Sequence[VariantDiagnosis]) -> dict[str, int]:
-    """A number for each axis' name, the same in every row: time first, whether or not it has pairs."""
-    return {
-        name: place for place, name in enumerate(dict.fromkeys(["t", *(n for r in rows for n, _ in r.decay)]))
-    }
+    """A number for each axis' name, the same in every row; those of time, height and width never change."""
+    names = [*PositionDesign.axes, *(name for each in rows for name, _ in each.decay)]
+    used = {name for each in rows for name, _ in each.decay}
+    return {name: place for place, name in enumerate(dict.fromkeys(names)) if name in used}
 
 
 def _style(place: int) -> dict[str, Any]:
@@ -96,7 +104,7 @@ def _legends(figure: Figure, places: Mapping[str, int], layouts: Sequence[str]) 
     figure.legend(handles=[*lines, *marks], loc="outside lower center", ncols=9, fontsize=8, frameon=False)
 
 
-def _spectrum(panel: Any, each: VariantDiagnosis, places: Mapping[str, int]) -> None:
+def _spectrum(panel: Any, each: VariantDiagnosis, places: Mapping[str, int], longest: float) -> None:
     """A bar from the shortest to the longest wavelength of each axis, as high as its resolution, with its
     coverage.
     """
@@ -106,7 +114,7 @@ def _spectrum(panel: Any, each: VariantDiagnosis, places: Mapping[str, int]) -> 
         panel.barh(-row, width, 0.15 + 0.7 * axis.resolution, axis.shortest, color=colour)
         panel.text(1.5, -row, f"{axis.coverage:.2f}", fontsize=_FONT, va="center", color="#333333")
     panel.set_xscale("log")
-    panel.set_xlim(1.2, 2e7)
+    panel.set_xlim(1.2, 2 * longest)
     panel.set_ylim(-max(2, len(each.spectrum) - 1) - 0.6, 0.6)
     panel.set_yticks([-row for row in range(len(each.spectrum))], [axis.axis for axis in each.spectrum])
     panel.set_title(each.variant, fontsize=9, loc="left", pad=3)

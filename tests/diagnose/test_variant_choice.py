@@ -12,6 +12,7 @@ import pytest
 
 from evalkit.cli import run_cli
 from evalkit.core.errors import UsageError
+from evalkit.core.strict_json import to_json
 from evalkit.diagnose.choice import Choice, choose
 from evalkit.diagnose.choice_inputs import head_of_arms, head_of_config, read_diagnosis
 from evalkit.diagnose.layouts import read_layouts
@@ -158,7 +159,7 @@ def test_the_context_speaks_where_it_must_be_extended() -> None:
     assert any("--context" in each for each in choose(table, head=Head()).missing)
 
 
-def test_diagnoses_are_taken_into_account() -> None:
+def test_diagnoses_are_taken_into_account(tmp_path: Path) -> None:
     table = runs({"a@mrope-i": {"docs": AHEAD}, "b@mhrope": {"docs": AHEAD}})
     cell = {"answers": 200, "loop": 0, "truncated": 0, "empty": 0, "language": 0, "format": 3}
     generation = {
@@ -172,7 +173,11 @@ def test_diagnoses_are_taken_into_account() -> None:
         "systems": [{"name": "a", "rope": "mrope-i"}, {"name": "b", "rope": "mhrope"}],
         "figures": [row | {"system": "a", "value": 0.25}, row | {"system": "b", "value": 0.5}],
     }
-    found = choose(table, kv_heads=4, diagnostics=[generation, ropes, attention])
+    stored = []
+    for number, each in enumerate((generation, ropes, attention)):
+        (tmp_path / f"{number}.json").write_text(to_json(each))
+        stored.append(read_diagnosis(tmp_path / f"{number}.json"))
+    found = choose(table, kv_heads=4, diagnostics=stored)
     text = said(found)
     assert (
         "measured MRoPE-I loop: MRoPE-I 0 of 200, MHRoPE 40 of 200 answers (Fisher's exact test: p =" in text
@@ -205,11 +210,30 @@ def test_heads_are_read_from_configurations() -> None:
     }
     assert head_of_config(new) == Head(128, 8, 5e6, 262144)
     assert head_of_config(old) == Head(128, 4, 1e6, 128000)
+    for broken in (
+        {"num_attention_heads": 0},
+        {"num_attention_heads": "8", "head_dim": 3},
+        {"text_config": 5},
+    ):
+        assert head_of_config({**broken, "rope_scaling": [1]}) is None
     assert head_of_config({"model_type": "x"}) is None
     assert head_of_arms([Arm("a", "org/model", "mrope", "f", "", "r")]) is None
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"kind": "ropes"}', '{"rows": []}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"kind": "ropes"}',
+        '{"rows": []}',
+        '{"kind": ["x"]}',
+        '{"kind": "generation", "cells": [{}]}',
+        '{"kind": "generation", "cells": [{"arm": "a@mhrope", "answers": -1}]}',
+        '{"systems": [1], "figures": []}',
+    ],
+)
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "x.json"
     file.write_text(content)
