@@ -65,11 +65,12 @@ def verdicts(
 ) -> list[Verdict]:
     """The verdicts on a variant: each rule holds on every layout and on every axis that has rotary pairs.
 
-    3-D structure: ``kept`` (:func:`~evalkit.diagnose.consistency.structure_of`). Modality interval: no visual
-    token has, on an axis on which text advances, the coordinate of a later text token, and text goes on less
-    than :data:`LARGE_INTERVAL` extents beyond the block. Range: coverage of at least :data:`FULL_RANGE`.
-    Granularity: an axis has all pairs of the heads that carry it. Text prior: no difference at all. The rules
-    and thresholds are ours; the paper gives marks alone.
+    3-D structure: ``kept`` (:func:`~evalkit.diagnose.consistency.structure_of`), and no token has all the
+    coordinates of one of another block. Modality interval: no visual token has, on an axis on which text
+    advances, the coordinate of a later text token, and text goes on less than :data:`LARGE_INTERVAL` extents
+    beyond the block. Range: coverage of at least :data:`FULL_RANGE`. Granularity: an axis has all pairs of the
+    heads that carry it. Text prior: no difference at all. The rules and thresholds are ours; the paper gives
+    marks alone.
     """
     found = (
         _structure(consistencies),
@@ -86,6 +87,10 @@ def verdicts(
 
 
 def _structure(consistencies: Sequence[Consistency]) -> tuple[bool, str]:
+    shared = max(consistencies, key=lambda each: each.shared_blocks)
+    if shared.shared_blocks and all(each.structure == "kept" for each in consistencies):
+        share = f"{shared.shared_blocks:,} of {shared.visual_tokens:,} visual tokens"
+        return False, f"{share} are rotated as one of another image or frame is ({shared.layout})"
     for state in ("lost", "bent"):
         places = [each for each in consistencies if each.structure == state]
         if not places:

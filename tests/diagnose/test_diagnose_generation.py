@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_page import browser, opened
 
+import evalkit.zoo
 from evalkit.cli import run_cli
 from evalkit.diagnose.formats import change_of_script, format_of, script_of
 from evalkit.diagnose.generation import RULES, Usual, finding
@@ -162,3 +163,28 @@ def test_links_lead_to_the_sample_in_the_page(
     assert shown.count('<article class="sample"') >= 1
     assert f"mini_docvqa · {loop['sample_id']} ·" in shown
     assert loop["text"] in shown
+
+
+def test_a_diagonal_layout_at_inference_is_looked_through(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real model on documents, as docs/diagnose.md does with all of them: counts are those of the flags."""
+    checkpoint = Path(evalkit.zoo.__file__).parent / "checkpoints/tiny-mrope-i"
+    ropes = ("mrope-i", "position=diagonal,frequency=interleave")
+    models = [word for rope in ropes for word in ("--model", f"{rope}={checkpoint}")]
+    options = ["--tasks", "mini_docvqa", "--limit", "12", "--workers", "0", "--output", str(tmp_path / "run")]
+    assert run_cli(["run", *models, *options]) in (0, 3)
+    capsys.readouterr()
+    assert run_cli(["diagnose", "generation", str(tmp_path / "run"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["arm"].partition("@")[2] for each in found["cells"]] == list(ropes)
+    records = [json.loads(line) for line in (tmp_path / "run/records.jsonl").open()]
+    for cell in found["cells"]:
+        flags = [flag for each in records if each["arm"] == cell["arm"] for flag in each["flags"]]
+        for kind, flag in (
+            ("loop", "repeating"),
+            ("truncated", "truncated"),
+            ("empty", "empty"),
+            ("error", "error"),
+        ):
+            assert cell[kind] == flags.count(flag)

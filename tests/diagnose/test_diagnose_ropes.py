@@ -126,6 +126,10 @@ def test_motion_is_coupled_where_frames_are_blocks_without_reset() -> None:
 def test_frames_collapse_where_nothing_tells_them_apart() -> None:
     collapsed = on("circlerope(video=collapse)", "short-video")
     assert (collapsed.structure, collapsed.duplicates) == ("lost", 2880 - 180)
+    frames = diagnose_ropes([VARIANTS["hope"]], read_layouts(["frames"]), Head()).variants[0]
+    assert frames.layouts[0].structure == "kept"  # of each frame alone
+    assert frames.verdicts[0].met is False
+    assert "are rotated as one of another image or frame is" in frames.verdicts[0].why
     hope = on("hope", "short-video")  # time has no pairs: a frame is told by rows and columns alone
     assert (hope.structure, hope.text_collisions > 0) == ("lost", True)
 
