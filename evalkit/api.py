@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,9 +230,7 @@ def choose(
 
     stored = [read_diagnosis(Path(path)) for path in diagnostics]
     gathered = gather(runs, allow_mismatch)
-    head = head_of_arms(gathered.comparison.arms)
-    if head and kv_heads:
-        head = replace(head, kv_heads=kv_heads)
+    head = head_of_arms(gathered.comparison.arms, kv_heads)
     return weigh(gathered, weights, head, kv_heads, context, stored)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +18,10 @@ from evalkit.models.checkpoints.source import ZOO, find
 from evalkit.report.comparison import Arm
 
 
-def head_of_arms(arms: Iterable[Arm]) -> Head | None:
-    """The heads of the first arm whose checkpoint is on this machine, as it is now; None if none is."""
+def head_of_arms(arms: Iterable[Arm], kv_heads: int | None = None) -> Head | None:
+    """The heads of the first arm whose checkpoint is on this machine, as it is now; None if none is.
+    ``kv_heads`` are taken instead of its own.
+    """
     for arm in arms:
         if Path(arm.model).expanduser().is_dir() or arm.model in ZOO:
             try:
@@ -26,7 +29,7 @@ def head_of_arms(arms: Iterable[Arm]) -> Head | None:
             except EvalkitError:
                 continue
             if head := head_of_config(config):
-                return head
+                return replace(head, kv_heads=kv_heads or head.kv_heads)
     return None
 
 

@@ -68,9 +68,9 @@ def verdicts(
     3-D structure: ``kept`` (:func:`~evalkit.diagnose.consistency.structure_of`), and no token has all the
     coordinates of one of another block. Modality interval: no visual token has, on an axis on which text
     advances, the coordinate of a later text token, and text goes on less than :data:`LARGE_INTERVAL` extents
-    beyond the block. Range: coverage of at least :data:`FULL_RANGE`. Granularity: an axis has all pairs of the
-    heads that carry it. Text prior: no difference at all. The rules and thresholds are ours; the paper gives
-    marks alone.
+    beyond the block. Range: coverage of at least :data:`FULL_RANGE`. Granularity: an axis has all pairs of
+    the heads that carry it. Text prior: no difference at all. The rules and thresholds are ours; the paper
+    gives marks alone.
     """
     found = (
         _structure(consistencies),
