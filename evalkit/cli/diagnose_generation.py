@@ -40,7 +40,7 @@ _LONGEST = 100
 )
 @json_option
 def command(runs: tuple[Path, ...], page: Path | None, shown: int, output: Path | None, as_json: bool) -> int:
-    """Find loops, truncation, drift of language or format, and empty answers, by task and variant."""
+    """Find loops, truncation, drift and empty answers in finished runs."""
     from evalkit.diagnose.generation import diagnose_generation
 
     found = diagnose_generation(runs)

@@ -65,7 +65,7 @@ def command(
     as_json: bool,
     **head: int | float,
 ) -> None:
-    """Compare variants without a model: what becomes of positions, spectrum and text.
+    """Compare variants without a model: positions, spectrum, text prior, decay.
 
     Verdicts stand beside Table 1 of arXiv 2510.23095, and it is said where it is contradicted.
     """
