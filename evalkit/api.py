@@ -24,7 +24,6 @@ from evalkit.report.results import Results, open_run
 from evalkit.store import RunDir
 
 if TYPE_CHECKING:
-    from evalkit.diagnose.choice import Choice
     from evalkit.report.advice import Advice
     from evalkit.runner.reporter import Reporter
     from evalkit.scoring.finalize import RunResult
@@ -207,31 +206,6 @@ def advise(
 
     gathered = gather(runs, allow_mismatch)
     return rank(gathered.comparison, gathered.records, gathered.metric, weights)
-
-
-def choose(
-    *runs: PathLike,
-    weights: Mapping[str, float] | None = None,
-    allow_mismatch: bool = False,
-    diagnostics: Sequence[PathLike] = (),
-    kv_heads: int | None = None,
-    context: int | None = None,
-) -> Choice:
-    """MHRoPE or MRoPE-I for the tasks of finished runs, with evidence (:mod:`evalkit.diagnose.choice`).
-
-    ``diagnostics`` are files that ``evalkit diagnose`` wrote, ``kv_heads`` the model's key-value heads where
-    its checkpoint is not on this machine, ``context`` the tokens that are needed.
-
-    Raises:
-        UsageError: as for :func:`advise`, or a file is no diagnosis.
-    """
-    from evalkit.diagnose.choice import choose as weigh
-    from evalkit.diagnose.choice_inputs import head_of_arms, read_diagnosis
-
-    stored = [read_diagnosis(Path(path)) for path in diagnostics]
-    gathered = gather(runs, allow_mismatch)
-    head = head_of_arms(gathered.comparison.arms, kv_heads)
-    return weigh(gathered, weights, head, kv_heads, context, stored)
 
 
 def report(

@@ -37,11 +37,12 @@ def command(
     as_json: bool,
 ) -> int:
     """Rank the variants of finished runs by your weights, with the probability that each is the best."""
-    from evalkit.api import advise, choose
+    from evalkit.api import advise
+    from evalkit.diagnose.choice_of_runs import choose_for_runs
 
     chosen = dict(map(_weight, weights)) or None
     found = advise(*runs, weights=chosen, allow_mismatch=allow_mismatch)
-    choice = choose(
+    choice = choose_for_runs(
         *runs,
         weights=chosen,
         allow_mismatch=allow_mismatch,
