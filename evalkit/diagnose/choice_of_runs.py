@@ -20,8 +20,8 @@ def choose_for_runs(
 ) -> Choice:
     """What :func:`~evalkit.diagnose.choice.choose` says of finished runs.
 
-    ``diagnostics`` are files that ``evalkit diagnose`` wrote, ``kv_heads`` the model's key-value heads, if they
-    are not those of the runs' checkpoints, ``context`` the tokens that are needed.
+    ``diagnostics`` are files that ``evalkit diagnose`` wrote, ``kv_heads`` the model's key-value heads, if
+    they are not those of the runs' checkpoints, ``context`` the tokens that are needed.
 
     Raises:
         UsageError: as for :func:`evalkit.api.advise`, or a file is no diagnosis.

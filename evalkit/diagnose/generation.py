@@ -191,8 +191,8 @@ def finding(run: str, record: Record, usual: Usual) -> Finding | None:
     if record.failed:
         what["error"] = record.error or "no answer"
     else:
-        loop = find_loop(record.raw) or find_loop(record.answer().prediction)
-        if loop or "repeating" in record.flags:
+        if "repeating" in record.flags:
+            loop = find_loop(record.raw) or find_loop(record.answer().prediction)
             what["loop"] = _loop_text(loop, len(record.raw))
         if "truncated" in record.flags:
             what["truncated"] = f"cut off after {len(record.token_ids):,} tokens"
