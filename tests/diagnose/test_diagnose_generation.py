@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from report_page import browser, opened
+from report_page import asked, browser, opened
 
 import evalkit.zoo
 from evalkit.cli import run_cli
@@ -163,6 +163,9 @@ def test_links_lead_to_the_sample_in_the_page(
     assert shown.count('<article class="sample"') >= 1
     assert f"mini_docvqa · {loop['sample_id']} ·" in shown
     assert loop["text"] in shown
+    window = "--window-size=900,400"
+    assert asked(browser(), page, "answer = scrollY", "", window) == 0
+    assert asked(browser(), page, "answer = scrollY", fragment, window) > 0
 
 
 def test_a_diagonal_layout_at_inference_is_looked_through(
