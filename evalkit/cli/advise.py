@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from evalkit.cli.advise_choice import choice_options, show_choice
 from evalkit.cli.layout import columns, show
 from evalkit.cli.options import group_by_option, json_option, label_option
 from evalkit.cli.waiting import steps_shown
@@ -28,16 +29,35 @@ from evalkit.core.strict_json import to_json
 @click.option("--allow-mismatch", is_flag=True, help="Use the samples that all arms share.")
 @label_option
 @group_by_option
+@choice_options
 @json_option
-def command(runs: tuple[Path, ...], weights: tuple[str, ...], as_json: bool, **options: Any) -> int:
+def command(
+    runs: tuple[Path, ...],
+    weights: tuple[str, ...],
+    diagnostics: tuple[Path, ...],
+    kv_heads: int | None,
+    context: int | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Rank the variants of runs by your weights, and how often each comes out first in resamples."""
     from evalkit.api import advise
+    from evalkit.diagnose.choice_of_runs import choose_for_runs
 
     chosen = dict(map(_weight, weights)) or None
     with steps_shown():
         found = advise(*runs, weights=chosen, **options)
+        choice = choose_for_runs(
+            *runs,
+            weights=chosen,
+            allow_mismatch=options["allow_mismatch"],
+            diagnostics=diagnostics,
+            kv_heads=kv_heads,
+            context=context,
+        )
     if as_json:
-        say(to_json({**asdict(found), "verdict": found.verdict(), "conditions": found.conditions()}))
+        said = {"verdict": found.verdict(), "conditions": found.conditions(), "choice": asdict(choice)}
+        say(to_json({**asdict(found), **said}))
         return 0
     rows = [
         (
@@ -51,6 +71,7 @@ def command(runs: tuple[Path, ...], weights: tuple[str, ...], as_json: bool, **o
     show(columns(rows, ("variant", "score", "95% interval", "first in")))
     shown = ", ".join(f"{task} {100 * weight:.0f}%" for task, weight in found.weights.items())
     say(f"\nweights: {shown}\n{found.verdict()}\n{found.conditions()}")
+    show_choice(choice)
     return 0
 
 

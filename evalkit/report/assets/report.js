@@ -129,6 +129,10 @@ function failed(error) { document.getElementById("count").textContent = `The sam
 async function start() {
   indexes = await Promise.all(data.tasks.map(task => unpacked(task.index)));
   update();
+  // Who came by a link to a sample is taken there, once it is drawn.
+  if (!state().get("q")) return;
+  await browser();
+  document.getElementById("browser").scrollIntoView();
 }
 
 // The address after # is what is shown, so a link of the page only goes to its place.
