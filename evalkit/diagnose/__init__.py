@@ -1,0 +1,1 @@
+"""Why a variant wins: what it makes of a model's attention."""
