@@ -24,6 +24,8 @@ from evalkit.report.results import Results, open_run
 from evalkit.store import RunDir
 
 if TYPE_CHECKING:
+    from evalkit.diagnose.attention.collect import AttentionFigures
+    from evalkit.diagnose.attention.options import AttentionOptions
     from evalkit.report.advice import Advice
     from evalkit.runner.reporter import Reporter
     from evalkit.scoring.finalize import RunResult
@@ -273,3 +275,19 @@ def _leaderboard_rows(runs: Iterable[Results]) -> list[dict[str, Any]]:
     return [
         row for results in runs for source in leaderboard_sources(results) for row in leaderboard_rows(source)
     ]
+
+
+def diagnose_attention(
+    spec: RunSpec, options: AttentionOptions | None = None, reporter: Reporter | None = None
+) -> AttentionFigures:
+    """Where the models of a spec look while they answer its tasks: attention on visual tokens, sinks,
+    distances and fading, by layer and head.
+
+    Raises:
+        EvalkitError: the spec, its data or a model can't be used.
+    """
+    from evalkit.diagnose.attention.collect import collect
+    from evalkit.diagnose.attention.options import AttentionOptions
+    from evalkit.runner.reporter import SilentReporter
+
+    return collect(with_default_data_root(spec), options or AttentionOptions(), reporter or SilentReporter())

@@ -20,6 +20,7 @@ _COMMANDS = {
     "compare": "Put finished runs side by side.",
     "report": "Write one HTML page with tables, plots and every answer.",
     "advise": "Rank variants for your own tasks, with the probability that each is the best.",
+    "diagnose": "Say why: positions and spectra of variants, attention, loops in answers.",
     "score": "Score a predictions file, or re-score a stored run.",
     "verify": "Compute a run's figures again, and say whether what scored it is the same.",
     "import": "Make a run of results of lmms-eval, VLMEvalKit or Inspect.",

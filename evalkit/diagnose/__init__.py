@@ -1,1 +1,1 @@
-"""Why a variant wins: what it makes of a model's attention."""
+"""Why a variant behaves as it does: its positions and spectrum, its attention, and what it generates."""

@@ -52,9 +52,7 @@ def continued_batch_of(item: Prepared, answer: Sequence[int], installed: Install
     index = torch.arange(item.length, end)[None]
     positions = torch.cat([placed.prompt, placed.after(index)], dim=2)
     ids = torch.cat([torch.from_numpy(item.input_ids), torch.tensor(answer, dtype=torch.long)])
-    slices = GroupSlices(
-        PrefixGroup((item,), item.prefix), slice(0, item.prefix), (slice(item.prefix, end),)
-    )
+    slices = GroupSlices(PrefixGroup((item,), item.prefix), slice(0, item.prefix), (slice(item.prefix, end),))
     return PrefillBatch([slices], ids, positions, [placed.next_position[:, 0]])
 
 
@@ -68,9 +66,7 @@ def row_blocks(rows: Tensor, keys: int, heads: int) -> Iterator[tuple[slice, Ten
         yield part, rows[part]
 
 
-def attention_probabilities(
-    query: Tensor, key: Tensor, kv_head: int, rows: Tensor, scaling: float
-) -> Tensor:
+def attention_probabilities(query: Tensor, key: Tensor, kv_head: int, rows: Tensor, scaling: float) -> Tensor:
     """Causal attention of some rows ``[r]`` of a sequence, of the query heads of one key-value head, float32:
     ``[H / KV, r, T]``. ``query [H, T, D]``, ``key [KV, T, D]``.
     """

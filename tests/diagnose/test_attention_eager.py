@@ -1,10 +1,9 @@
-"""What is measured of a model's attention equals transformers' own eager weights, in every family and variant."""
+"""What is measured of a model's attention equals transformers' eager weights, in every family and variant."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -84,7 +83,7 @@ def eager(model: HfModel, prompt: TestPrompt) -> tuple[list[np.ndarray], np.ndar
     return [layer[0].double().numpy() for layer in output.attentions], given[0][:, 0].double().numpy()
 
 
-@pytest.mark.parametrize("variant", (*VARIANTS, *MORE_VARIANTS))
+@pytest.mark.parametrize("variant", [*VARIANTS, *MORE_VARIANTS])
 def test_every_figure_equals_that_of_eager_weights(
     family: TestedFamily, variant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +93,8 @@ def test_every_figure_equals_that_of_eager_weights(
     for options in (AttentionOptions(), AttentionOptions(queries="text")):
         found = measured(model, prompt, options)
         rows, visual = list(found.queries.places), np.flatnonzero(prompt.prepared.token_types)
-        assert visual.size and len(rows) >= len(ANSWER)
+        assert visual.size
+        assert len(rows) >= len(ANSWER)
         for layer, whole in enumerate(weights):
             own, seen = whole[:, rows], whole[:, rows][:, :, visual]
             np.testing.assert_allclose(found.share[layer], seen.sum(2).mean(1), **CLOSE)
@@ -122,7 +122,7 @@ def plain_sink(prompt: TestPrompt, own: np.ndarray) -> tuple[np.ndarray, np.ndar
 def plain_distances(
     found: AttentionMeasure, layer: int, own: np.ndarray, positions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same ranges by logarithms, from the positions that the rotary module was given."""
+    """The same ranges by arithmetic, from the positions that the rotary module was given."""
     layout, rows = found.head_layout, np.array(found.queries.places)
     groups, kinds = np.array(layout.group_of_head), (found.item.token_types != 0).astype(int)
     kinds = np.pad(kinds, (0, own.shape[2] - len(kinds)))
@@ -132,7 +132,9 @@ def plain_distances(
         line = positions[layout.layer_groups[layer] * layout.num_axes + row]
         distance = line[rows[query]] - line[key]
         size = np.abs(distance)
-        bins = np.where(size < 1, 0, np.floor(np.log2(np.maximum(size, 1))) + 1).astype(int)
+        octave = np.floor(np.log2(np.maximum(size, 8)))
+        quarter = np.floor((size / 2**octave - 1) * 4)
+        bins = np.where(size < 8, np.floor(size), 8 + (octave - 3) * 4 + quarter).astype(int)
         bins += (distance < 0) * (BINS // 2)
         np.add.at(even[axis], (kinds[key], bins), 1 / (rows[query] + 1) / len(rows))
         for group in range(len(layout.groups)):

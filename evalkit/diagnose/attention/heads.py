@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from evalkit.rope.hf.install import Installed
 
@@ -43,9 +43,7 @@ class HeadLayout:
         names = installed.resolved.position.axes
         by_head = [
             tuple(sorted(set(axes[rotated].tolist())))
-            for axes, rotated in zip(
-                torch.atleast_2d(rotary.axes.cpu()), torch.atleast_2d(rotary.inv_freq.cpu() != 0), strict=True
-            )
+            for axes, rotated in zip(_by_kv_head(rotary.axes), _by_kv_head(rotary.inv_freq != 0), strict=True)
         ]
         used = sorted({axis for axes in by_head for axis in axes})
         labels = ["+".join(names[axis] for axis in axes) or "none" for axes in by_head]
@@ -67,3 +65,8 @@ class HeadLayout:
         """The group of every query head."""
         each = self.heads // len(self.group_of_kv_head)
         return [group for group in self.group_of_kv_head for _ in range(each)]
+
+
+def _by_kv_head(pairs: Tensor) -> Tensor:
+    """``[KV, P]``, or ``[1, P]`` where all heads are alike."""
+    return pairs.cpu().view(-1, pairs.shape[-1])

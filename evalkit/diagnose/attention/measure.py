@@ -21,23 +21,26 @@ from evalkit.rope.layout import VisualBlock
 
 Floats = npt.NDArray[np.float64]
 
-MAGNITUDES = 22
-"""Ranges of absolute distances: below 1, and then [1, 2), [2, 4) and so on; the last has no end."""
+LIMITS = (
+    *(float(number) for number in range(1, 9)),
+    *(2.0**power * (1 + quarter / 4) for power in range(3, 20) for quarter in range(1, 5)),
+)
+"""Where ranges of absolute distances end: one wide up to 8, then four to an octave, up to 2 ** 20; the last has
+no end."""
+MAGNITUDES = len(LIMITS) + 1
 BINS = 2 * MAGNITUDES
-"""The same for keys at or before a query's position, and then for keys after it."""
+"""Ranges for keys at or before a query's position, and then the same for keys after it."""
 KINDS = ("text", "visual")
 
 
 def bin_limits(number: int) -> tuple[float, float]:
-    """The distances ``[low, high)`` of a bin; those of keys after the query's position are negative, and
+    """The distances ``[low, high)`` of a range; those of keys after the query's position are negative, and
     ``(low, high]``.
 
-    >>> bin_limits(0), bin_limits(3), bin_limits(MAGNITUDES + 1)
-    ((0.0, 1.0), (4.0, 8.0), (-2.0, -1.0))
+    >>> bin_limits(0), bin_limits(9), bin_limits(MAGNITUDES + 1)
+    ((0.0, 1.0), (10.0, 12.0), (-2.0, -1.0))
     """
-    magnitude = number % MAGNITUDES
-    low = 0.0 if magnitude == 0 else float(2 ** (magnitude - 1))
-    high = math.inf if magnitude == MAGNITUDES - 1 else float(2**magnitude)
+    low, high = (0.0, *LIMITS, math.inf)[number % MAGNITUDES :][:2]
     return (low, high) if number < MAGNITUDES else (-high, -low)
 
 
@@ -157,14 +160,14 @@ class AttentionMeasure:
         return np.array([each.cpu().numpy().reshape(2, BINS) for each in counts]).reshape(-1, 2, BINS)
 
     def _bins(self, layer_group: int, rows: Tensor) -> Tensor:
-        """Range and kind of every key for some rows, on every axis ``[A, r, T]``; ``2 * BINS`` for keys that a
-        row doesn't see.
+        """Range and kind of every key for some rows, on every axis ``[A, r, T]``; ``2 * BINS`` for keys that
+        a row doesn't see.
         """
         device, begin = rows.device, layer_group * self.head_layout.num_axes
         own = [begin + axis for axis in self.head_layout.axis_rows]
         positions = self.positions[own].double().to(device)
         distance = positions[:, rows, None] - positions[:, None, :]
-        limits = torch.tensor([2.0**power for power in range(MAGNITUDES - 1)], device=device).double()
+        limits = torch.tensor(LIMITS, dtype=torch.float64, device=device)
         bins = torch.bucketize(distance.abs(), limits, right=True)
         bins += MAGNITUDES * (distance < 0)
         visual = torch.zeros(positions.shape[1], dtype=torch.long, device=device)

@@ -60,18 +60,18 @@ class AttentionOptions:
         return {
             "queries": QUERIES[self.queries],
             "average": AVERAGES[self.average],
-            "visual share": "of a query's attention (the probabilities after the softmax, which sum to 1 over "
-            "all keys), the part on tokens of images and videos; separators, timestamps and start and end "
-            "tokens count as text",
+            "visual share": "of a query's attention (the probabilities after the softmax, which sum to 1 "
+            "over all keys), the part on tokens of images and videos; separators, timestamps and start and "
+            "end tokens count as text",
             "sink strength": f"attention on the first {self.sink_percent:g}% of the tokens of each visual "
             "block (at least one token; in the order of the sequence), over what those tokens would get if "
             "the block's attention were spread evenly within it; sums over blocks, queries and, for a mean, "
             "heads and layers are divided: 1 is no sink, and it has no unit. A block is an image, a tile of "
             "it, a video, or a frame where the family makes each frame a block; blocks of one token are left "
             "out",
-            "distance": "a query's position minus a key's on one axis of the layer's own position ids; `lift` "
-            "is the attention on keys in the range over what they would get if the query's attention were "
-            "spread evenly over all keys it sees",
+            "distance": "a query's position minus a key's on one axis of the layer's own position ids; "
+            "`lift` is the attention on keys in the range over what they would get if the query's "
+            "attention were spread evenly over all keys it sees",
             "fading": "the visual share of the queries of the last quarter of an answer minus that of the "
             "first quarter, within each answer of at least four tokens",
             "interval": "95%, clustered by image or video: questions about one medium are not independent",
