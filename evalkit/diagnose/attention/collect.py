@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from evalkit.config.run_spec import RunSpec
+from evalkit.core.console import scrub
 from evalkit.core.errors import EnvironmentProblem, MediaError, OutOfMemory, UsageError
 from evalkit.core.task import Task
 from evalkit.core.types import Generation, Prepared, Sample
@@ -20,6 +21,7 @@ from evalkit.inference.decoder import HfDecoder
 from evalkit.inference.observation import continued_batch_of
 from evalkit.models import describe_model
 from evalkit.models.base import ModelInfo
+from evalkit.models.checkpoints.series import with_all_steps
 from evalkit.models.hf_model import HfModel
 from evalkit.runner.engine_options import load_config_of
 from evalkit.runner.inputs import RunInputs, load_inputs, load_tasks, open_tasks
@@ -82,6 +84,7 @@ def collect(spec: RunSpec, options: AttentionOptions, reporter: Reporter) -> Att
     Raises:
         EvalkitError: the spec, its data or a model can't be used, or memory ran out.
     """
+    spec = with_all_steps(spec)
     tasks = open_tasks(load_tasks(spec), spec.data_root)
     reporter.phase(f"reading the samples of {len(tasks)} tasks")
     inputs = load_inputs(spec, tasks)
@@ -95,7 +98,8 @@ def collect(spec: RunSpec, options: AttentionOptions, reporter: Reporter) -> Att
         model = info.load()
         if not isinstance(model, HfModel):
             raise UsageError(f"model `{name}`", "it has no attention to look at", "give a checkpoint")
-        reporter.system_started(name, {task.name: len(inputs.samples[task.name]) for task in tasks}, {})
+        totals = {task.name: len(inputs.samples[task.name]) for task in tasks}
+        reporter.system_started(name, totals, dict.fromkeys(totals, 0))
         _SystemMeasure(name, model, options, figures, reporter).run(inputs)
         reporter.system_finished(name)
         del model  # before the next is loaded
@@ -146,14 +150,14 @@ class _SystemMeasure:
         self.figures.systems.append(
             MeasuredSystem(
                 name=self.name,
-                model=info.name,
+                model=scrub(info.name),
                 rope=str(info.variant),
                 family=info.family,
                 fingerprint=info.fingerprint,
                 layers=self.count,
                 heads=layout.heads,
                 head_groups=groups,
-                notes=tuple(info.notes),
+                notes=tuple(map(scrub, info.notes)),
                 samples=samples,
             )
         )
@@ -214,7 +218,7 @@ class _SystemMeasure:
         self.reporter.sample_answered(self.name, task.name, False)
 
     def _skip(self, task: Task, sample: Sample, reason: str) -> None:
-        self.figures.skipped.append(SkippedSample(self.name, task.name, sample.id, reason))
+        self.figures.skipped.append(SkippedSample(self.name, task.name, sample.id, scrub(reason)))
         self.reporter.sample_answered(self.name, task.name, True)
 
 

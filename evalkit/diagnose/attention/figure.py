@@ -140,8 +140,8 @@ def _by_answer_token(panel: Any, rows: Sequence[AttentionRow], systems: Sequence
 
 
 def _by_distance(panel: Any, rows: Sequence[AttentionRow], axis: str, systems: Sequence[str]) -> None:
-    """Over ranges of distances, mean of layers, keys after the query on the left; where heads differ, the axis'
-    own heads.
+    """Over ranges of distances, mean of layers, keys after the query on the left; where heads differ, the
+    axis' own heads.
     """
     places: dict[tuple[float, float], str] = {}
     drawn: list[list[AttentionRow]] = []

@@ -25,8 +25,8 @@ LIMITS = (
     *(float(number) for number in range(1, 9)),
     *(2.0**power * (1 + quarter / 4) for power in range(3, 20) for quarter in range(1, 5)),
 )
-"""Where ranges of absolute distances end: one wide up to 8, then four to an octave, up to 2 ** 20; the last has
-no end."""
+"""Where ranges of absolute distances end: one wide up to 8, then four to an octave, up to 2 ** 20; the last
+has no end."""
 MAGNITUDES = len(LIMITS) + 1
 BINS = 2 * MAGNITUDES
 """Ranges for keys at or before a query's position, and then the same for keys after it."""

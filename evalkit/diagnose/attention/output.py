@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from evalkit.core import provenance
+from evalkit.core.console import scrubbed
 from evalkit.core.escapes import csv_table
 from evalkit.diagnose.attention.summary import FADING, MEAN, SHARE, SINK, AttentionRow
 
@@ -23,7 +24,7 @@ def json_of(figures: AttentionFigures, spec: RunSpec) -> dict[str, Any]:
     return {
         "definitions": figures.options.definition(),
         "options": asdict(figures.options),
-        "spec": spec.model_dump(mode="json", exclude_unset=True),
+        "spec": scrubbed(spec.model_dump(mode="json", exclude_unset=True)),
         "versions": provenance.versions(),
         "systems": [asdict(each) for each in figures.systems],
         "skipped": [asdict(each) for each in figures.skipped],

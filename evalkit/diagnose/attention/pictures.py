@@ -21,6 +21,8 @@ MOST_PANELS = 4
 """Images and frames of a sample that are drawn."""
 CLEAR = 4.0
 """There is no veil where a token gets this many times as much attention as the average one, or more."""
+VEIL = (91, 100, 114, 255)
+"""Its colour: neither the paper's nor the ink's, so that it shows on empty pages and on dark pictures."""
 THICKEST = 235
 """Opacity of the veil, of 255, where a token gets none."""
 _SIDE = 260
@@ -144,7 +146,7 @@ def _frame_index(vision: VisionInput, info: MediaInfo, step: int) -> int:
 def _png(lift: npt.NDArray[np.float64]) -> str:
     from PIL import Image
 
-    veil = np.full((*lift.shape, 4), 255, np.uint8)
+    veil = np.full((*lift.shape, 4), VEIL, np.uint8)
     veil[:, :, 3] = np.rint(THICKEST * (1 - np.minimum(lift / CLEAR, 1)))
     buffer = io.BytesIO()
     Image.fromarray(veil, "RGBA").save(buffer, "PNG", optimize=True)
