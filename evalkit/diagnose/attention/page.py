@@ -22,6 +22,7 @@ _STYLE = """
 .veiled img + img { position: absolute; inset: 0; width: 100%; height: 100%; image-rendering: pixelated; }
 .drawn { width: 100%; height: auto; background: #fff; }
 .pictures td, .pictures th { text-align: left; vertical-align: top; white-space: normal; }
+.pictures th:first-child, .pictures td:first-child { min-width: 8rem; }
 table { margin-bottom: 1rem; }
 """
 
