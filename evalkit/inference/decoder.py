@@ -183,19 +183,6 @@ class HfDecoder:
         pending = [each for prefill in self._pending_prefills for each in prefill.remaining()]
         return self._decoding() + pending
 
-    def _prefill(self, prefix_groups: Sequence[PrefixGroup]) -> _PendingPrefill:
-        """Launch the prefill of prompts in one call of the language model; waits for nothing on a GPU."""
-        batch = prefill_batch_of(prefix_groups, self.installed)
-        hidden, visual = self._read(batch, batch.attend)
-        with self.stats.stage("prefill"):
-            last = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
-            sequences = [SequenceState(*pair) for pair in zip(batch.items, batch.next_position, strict=True)]
-            first_tokens = self._select_tokens(sequences, hidden[to_device(last, hidden.device)])
-            self.stats.counts["visual"] += visual
-            self.stats.counts["prefill"] += len(batch.token_ids)
-            self.stats.counts["prompt"] += sum(item.length for item in batch.items)
-            return _PendingPrefill(batch, sequences, first_tokens)
-
     def _read(self, batch: PrefillBatch, attend: AttentionFn) -> tuple[Tensor, int]:
         """Hidden states ``[T, hidden]`` of a batch after the last layer, and its number of visual tokens."""
         with self.stats.stage("vision"):
@@ -213,6 +200,19 @@ class HfDecoder:
             )
             hidden = self._forward(inputs, batch.positions, attend)
         return hidden, sum(len(each.tokens) for each in features)
+
+    def _prefill(self, prefix_groups: Sequence[PrefixGroup]) -> _PendingPrefill:
+        """Launch the prefill of prompts in one call of the language model; waits for nothing on a GPU."""
+        batch = prefill_batch_of(prefix_groups, self.installed)
+        hidden, visual = self._read(batch, batch.attend)
+        with self.stats.stage("prefill"):
+            last = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
+            sequences = [SequenceState(*pair) for pair in zip(batch.items, batch.next_position, strict=True)]
+            first_tokens = self._select_tokens(sequences, hidden[to_device(last, hidden.device)])
+            self.stats.counts["visual"] += visual
+            self.stats.counts["prefill"] += len(batch.token_ids)
+            self.stats.counts["prompt"] += sum(item.length for item in batch.items)
+            return _PendingPrefill(batch, sequences, first_tokens)
 
     def _finish_prefills(self) -> list[SequenceState]:
         """Let the sequences of pending prefills accept their first tokens, and move the unfinished ones into

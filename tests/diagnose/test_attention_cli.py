@@ -36,18 +36,18 @@ COMMAND = (
 
 
 def test_what_is_looked_at_is_what_a_run_asks_and_answers(tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"ropes": "mhrope", "limit": 3, "workers": 0}
+    asked: dict[str, Any] = {"ropes": "mhrope", "limit": 2, "workers": 0}
     evaluate("tiny", "mini_docvqa,mini_video", **asked, output=str(tmp_path / "run"))
     stored = {each.sample_id: each for each in RunDir.open(tmp_path / "run").records()}
     spec = RunSpec(models="tiny", tasks="mini_docvqa,mini_video", **asked)
-    found = diagnose_attention(spec, AttentionOptions(pictures=3))
+    found = diagnose_attention(spec, AttentionOptions(pictures=2))
     assert {each.sample: each.answer for each in found.pictures} == {
         sample: each.raw for sample, each in stored.items()
     }
-    assert len(found.pictures) == 6
+    assert len(found.pictures) == 4
     assert all(each.panels for each in found.pictures)
     (system,) = found.systems
-    assert system.samples == {"mini_docvqa": 3, "mini_video": 3}
+    assert system.samples == {"mini_docvqa": 2, "mini_video": 2}
     assert set(system.head_groups) == {"t", "h", "w"}
     longest = max(len(each.token_ids) for each in stored.values() if each.task == "mini_docvqa")
     ends = [row.end for row in found.rows if (row.task, row.measure) == ("mini_docvqa", CURVE)]

@@ -88,7 +88,7 @@ def _lines(rows: Sequence[AttentionRow], layers: Sequence[int], scale: float) ->
 def _cell(row: AttentionRow | None, scale: float) -> str:
     """A value with its interval.
 
-    >>> _cell(AttentionRow("s", "t", "m", 1, 1, value=0.5, low=0.4, high=0.61), 100)
+    >>> _cell(AttentionRow("s", "t", "m", 1, 1, value=0.5, low=0.4, high=0.61, samples=9), 100)
     '50.0 40.0–61.0'
     """
     if row is None or row.samples == 0:
