@@ -5,6 +5,7 @@
 """
 
 from evalkit.api.running import (
+    diagnose_attention,
     diff_runs,
     engine_parity,
     evaluate,
@@ -32,6 +33,7 @@ __all__ = [
     "backend_parity",
     "check_leaderboard",
     "compare",
+    "diagnose_attention",
     "diff_runs",
     "engine_parity",
     "evaluate",

@@ -17,6 +17,8 @@ from evalkit.report.results import open_run
 from evalkit.store import RunDir
 
 if TYPE_CHECKING:
+    from evalkit.diagnose.attention.collect import AttentionFigures
+    from evalkit.diagnose.attention.options import AttentionOptions
     from evalkit.report.backend_parity import BackendParity
     from evalkit.report.run_differences import SettingDifference
     from evalkit.runner.reporter import Reporter
@@ -244,3 +246,19 @@ def export_inspect(
     from evalkit.integrations.interchange.inspect_export import export
 
     return export(open_run(RunDir.open(Path(run))), Path(output), arm, task)
+
+
+def diagnose_attention(
+    spec: RunSpec, options: AttentionOptions | None = None, reporter: Reporter | None = None
+) -> AttentionFigures:
+    """Where the models of a spec look while they answer its tasks: attention on visual tokens, sinks,
+    distances and fading, by layer and head.
+
+    Raises:
+        EvalkitError: the spec, its data or a model can't be used.
+    """
+    from evalkit.diagnose.attention.collect import collect
+    from evalkit.diagnose.attention.options import AttentionOptions
+    from evalkit.runner.reporter import SilentReporter
+
+    return collect(with_default_data_root(spec), options or AttentionOptions(), reporter or SilentReporter())

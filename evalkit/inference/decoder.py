@@ -33,6 +33,7 @@ from evalkit.inference.fixed_shapes import (
     padded,
 )
 from evalkit.inference.kv_cache import DecodeAttention, KVCache, kv_caches_of, merge_kv_caches
+from evalkit.inference.observation import AttentionObserver, ObservedAttention, continued_batch_of
 from evalkit.inference.prefill import PrefillBatch, prefill_batch_of, split_by_tokens
 from evalkit.inference.sampler import select_tokens
 from evalkit.inference.sequence import SequenceState
@@ -123,6 +124,17 @@ class HfDecoder:
         return pending + sum(len(each.sequences) * each.slots for each in self._kv_caches)
 
     @_guarded
+    def observe(self, item: Prepared, answer: Sequence[int], observer: AttentionObserver) -> None:
+        """Read a prompt and the tokens of its answer in one call; an observer is shown every layer's queries
+        and keys. What is running stays as it is.
+
+        Raises:
+            OutOfMemory: they did not fit.
+        """
+        batch = continued_batch_of(item, answer, self.installed)
+        self._read(batch, ObservedAttention(batch, observer).attend)
+
+    @_guarded
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
         """See :class:`evalkit.inference.base.Decoder`."""
         self._graph_runner.release()  # it would hold caches that are about to be merged
@@ -171,11 +183,10 @@ class HfDecoder:
         pending = [each for prefill in self._pending_prefills for each in prefill.remaining()]
         return self._decoding() + pending
 
-    def _prefill(self, prefix_groups: Sequence[PrefixGroup]) -> _PendingPrefill:
-        """Launch the prefill of prompts in one call of the language model; waits for nothing on a GPU."""
-        batch = prefill_batch_of(prefix_groups, self.installed)
+    def _read(self, batch: PrefillBatch, attend: AttentionFn) -> tuple[Tensor, int]:
+        """Hidden states ``[T, hidden]`` of a batch after the last layer, and its number of visual tokens."""
         with self.stats.stage("vision"):
-            first_items = [prefix_group.items[0] for prefix_group in prefix_groups]
+            first_items = [slices.prefix_group.items[0] for slices in batch.group_slices]
             features = self.vision_encoder.features(
                 first_items, self.stats, uncached_vision=self.uncached_vision, alone=self.deterministic
             )
@@ -187,15 +198,22 @@ class HfDecoder:
                 features,
                 self.generation_tokens.placeholder_token_ids,
             )
-            hidden = self._forward(inputs, batch.positions, batch.attend)
+            hidden = self._forward(inputs, batch.positions, attend)
+        return hidden, sum(len(each.tokens) for each in features)
+
+    def _prefill(self, prefix_groups: Sequence[PrefixGroup]) -> _PendingPrefill:
+        """Launch the prefill of prompts in one call of the language model; waits for nothing on a GPU."""
+        batch = prefill_batch_of(prefix_groups, self.installed)
+        hidden, visual = self._read(batch, batch.attend)
+        with self.stats.stage("prefill"):
             last = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
             sequences = [
                 SequenceState(item, next_position, self._budget(item))
                 for item, next_position in zip(batch.items, batch.next_position, strict=True)
             ]
             first_tokens = self._select_tokens(sequences, hidden[to_device(last, hidden.device)])
-            self.stats.counts["visual"] += sum(len(each.tokens) for each in features)
-            self.stats.counts["prefill"] += len(ids)
+            self.stats.counts["visual"] += visual
+            self.stats.counts["prefill"] += len(batch.token_ids)
             self.stats.counts["prompt"] += sum(item.length for item in batch.items)
             return _PendingPrefill(batch, sequences, first_tokens)
 

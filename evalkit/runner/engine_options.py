@@ -94,8 +94,8 @@ def check_answering(spec: RunSpec, tasks: Sequence[str]) -> None:
             if given is not None:
                 raise UsageError(
                     f"{what} with `--engine {spec.engine}`, task `{task}`",
-                    "only evalkit's own engine draws the same tokens in every batch, and ends reasoning at its "
-                    "budget",
+                    "only evalkit's own engine draws the same tokens in every batch, and ends reasoning at "
+                    "its budget",
                     "leave `--engine` out, or choose a recipe and options without",
                 )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evalkit.core.types import MediaKind
+from evalkit.core.types import MediaKind, VisionInput
 from evalkit.inference.vision_features import Encode
 from evalkit.models.families.family import Family
 from evalkit.models.preprocess import ChatPreprocessor
@@ -17,6 +17,11 @@ from evalkit.rope.hf.layouts import TokenLayout
 def vision_width(config: Any) -> tuple[int, int]:
     """Sizes of a vision tower's hidden states and of its MLPs, as most configurations name them."""
     return config.vision_config.hidden_size, config.vision_config.intermediate_size
+
+
+def first_block(vision: VisionInput) -> int | None:
+    """Of an image's blocks, the first shows all of it."""
+    return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,8 @@ class FamilyAdapter:
         vision_width: sizes of the tower's hidden states and of its MLPs, from the model's config.
         pad_modules: gated MLPs of the tower to be widened for a GPU
             (:func:`~evalkit.inference.padded_linear.pad_gated_mlps`); None for none.
+        whole_block: which of an image's blocks shows the whole image and nothing else, stretched to the
+            block's grid; None where none does.
         note: what a user should know of a checkpoint's processor, if anything.
         compile_tower: compiles the vision tower of a model, for ``--compile``; None leaves it as it is.
         text_after_video_differs: transformers' own positions of text after a video are wrong (docs/ropes.md).
@@ -53,6 +60,7 @@ class FamilyAdapter:
     connector: tuple[str, ...]
     vision_width: Callable[[Any], tuple[int, int]] = vision_width
     pad_modules: Callable[[Any], Iterable[Any]] | None = None
+    whole_block: Callable[[VisionInput], int | None] = first_block
     note: Callable[[Processor], str | None] | None = None
     compile_tower: Callable[[Any], None] | None = None
     text_after_video_differs: bool = False

@@ -38,5 +38,6 @@ FAMILY_ADAPTER = FamilyAdapter(
     layout=LAYOUT,
     vision_tower="model.vision_tower",
     connector=("model.multi_modal_projector",),
+    whole_block=lambda vision: -1,  # the thumbnail, or the only tile
 )
 describe = partial(hf_model.describe, FAMILY_ADAPTER)

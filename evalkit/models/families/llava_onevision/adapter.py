@@ -78,5 +78,6 @@ FAMILY_ADAPTER = FamilyAdapter(
     layout=LAYOUT,
     vision_tower="model.vision_tower",
     connector=("model.multi_modal_projector", "model.image_newline"),
+    whole_block=lambda vision: 0 if len(vision.blocks) > 1 else None,  # one of several images is padded
 )
 describe = partial(hf_model.describe, FAMILY_ADAPTER)

@@ -1,0 +1,1 @@
+"""Where a model looks: attention on visual tokens, sinks, distances and fading, by layer and head."""
