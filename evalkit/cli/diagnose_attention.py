@@ -114,7 +114,7 @@ def command(
     attention of the chosen queries is measured.
 
     \b
-    evalkit diagnose attention --model tiny --rope vanilla,mrope-i --tasks mini -o attention.html
+    evalkit diagnose attention --model tiny --rope vanilla,mrope-i --tasks mini
     """
     from evalkit.api import diagnose_attention
     from evalkit.cli.progress import make_reporter, slow_files_shown

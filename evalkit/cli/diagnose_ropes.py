@@ -32,7 +32,7 @@ _PRESETS = "page, images, short-video, long-video, frames, long-answer"
     "layouts",
     multiple=True,
     metavar="NAME[=PIECES]",
-    help=f"What is laid out: {_PRESETS} (all by default), or one of your own, `mine=t20+i60x44+t30+g256`: "
+    help=f"What is laid out (all by default): {_PRESETS}; or one of your own, `mine=t20+i60x44+t30+g256`: "
     "text, image (v: video, f: its frames one by one), text, answer; may be repeated.",
 )
 @click.option(

@@ -40,7 +40,7 @@ def test_hops_are_functions_of_the_code() -> None:
     """Each hop of the picture, by module and function."""
     for module, name in (
         ("cli/run", "command"),
-        ("api", "run"),
+        ("api/running", "run"),
         ("runner/run", "run_spec"),
         ("runner/system_run", "answer"),
         ("engine/executors/base", "generate"),
