@@ -12,7 +12,7 @@ from evalkit.core.errors import did_you_mean
 
 _COMMANDS = {
     "ropes": "Compare variants without a model: positions, spectrum, text prior, decay.",
-    "attention": "Measure where models look while they answer: attention on visual tokens, sinks, distances, fading.",
+    "attention": "Measure where models look while they answer: visual tokens, sinks, distances, fading.",
     "generation": "Find loops, truncation, drift and empty answers in finished runs.",
 }
 

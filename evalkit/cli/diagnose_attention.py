@@ -108,7 +108,7 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> int:
-    r"""Measure where models look while they answer: attention on visual tokens, sinks, distances, fading.
+    r"""Measure where models look while they answer: visual tokens, sinks, distances, fading.
 
     Every sample is answered as `evalkit run` does; then prompt and answer are read once more, and the
     attention of the chosen queries is measured.

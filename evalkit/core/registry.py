@@ -24,7 +24,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, get_args
 
 from evalkit.core.atomic_files import list_files
-from evalkit.core.errors import UsageError, did_you_mean
+from evalkit.core.errors import UsageError, did_you_mean, of_file
 from evalkit.core.task_source import Origin, TaskSource, read_source
 from evalkit.core.types import Category
 
@@ -198,7 +198,7 @@ def _source(info: TaskInfo, tasks_dirs: Sequence[str]) -> TaskSource:
     try:
         return read_source(info.path, folder, origin)
     except OSError as error:
-        raise _bad_file(info.path, error.strerror or str(error), "give the right to read it") from None
+        raise of_file(f"task file `{info.path}`", error, "give the right to read it") from None
 
 
 def _loaded(path: Path, name: str, source: TaskSource) -> Task:
@@ -262,11 +262,16 @@ def _sort_key(info: TaskInfo) -> tuple[int, bool, int, str]:
 
 
 def _task_files(folder: Path) -> list[Path]:
-    """All Python files below a folder, but those that a leading ``_`` or ``.`` marks as private."""
+    """All Python files below a folder, but those that a leading ``_`` or ``.`` marks as private, and those
+    within runs, which hold copies of their tasks.
+    """
     if not folder.is_dir():
         raise UsageError(f"tasks folder `{folder}`", "there is no such folder", "check `--tasks-dir`")
     found = list_files(folder, "*.py", deep=True)
-    return [p for p in found if not any(part[0] in "_." for part in p.relative_to(folder).parts)]
+    public = [p for p in found if not any(part[0] in "_." for part in p.relative_to(folder).parts)]
+    above = {each for path in public for each in path.parents if each != folder and folder in each.parents}
+    runs = {each for each in above if (each / "manifest.json").is_file()}
+    return [path for path in public if runs.isdisjoint(path.parents)]
 
 
 def _read(path: Path) -> tuple[TaskInfo, ...]:

@@ -35,7 +35,7 @@ def parameters_of(metric: Metric) -> Parameters | None:
 
     >>> from evalkit.metrics.anls import Anls
     >>> parameters_of(Anls())
-    {'threshold': 0.5}
+    {'threshold': 0.5, 'name': 'anls'}
     """
     name = metric_name(metric)
     try:

@@ -301,7 +301,7 @@ def test_a_task_of_ones_own_in_every_command(
     assert "file data/a.jsonl, media pictures" in capsys.readouterr().out
     run = ["run", "--model", "mock:fixed=7", "--tasks", "mine", *here, "--workers", "0"]
     assert run_cli([*run, "--output", "whole"]) == 3
-    assert "2 error of 11" in capsys.readouterr().out
+    assert "samples without a score: mine 2 of 11" in capsys.readouterr().out
     assert run_cli([*run, "--output", "few", "--limit", "3"]) in (0, 3)
     assert run_cli([*run, "--output", "ci", "--subset", "ci"]) in (0, 3)
     assert "n: mine 2" in capsys.readouterr().out

@@ -52,8 +52,8 @@ def test_a_run_goes_on_and_counts_them(data: Path, tmp_path: Path) -> None:
     done = run(data, *words)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
-    assert "5 of 8 samples have a score" in done.stdout
-    assert "3 error of 8" in done.stdout
+    assert "samples without a score: chartqa 3 of 8" in done.stdout
+    assert "samples without a score: chartqa 3 of 8" in done.stdout
     assert "3 failed and 0 missing" in done.stderr
     assert (
         "row 2 of data set `lmms-lab-encoder/ChartQA`, split `test`: column `answer` is null" in done.stderr
@@ -166,7 +166,7 @@ def test_an_old_journal_s_reference_is_an_error_not_the_end(data: Path, tmp_path
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     assert "it can't be scored: the reference must be a text or a list of texts" in done.stderr
-    assert "1 of 8 samples have a score" in done.stdout
+    assert "samples without a score: chartqa 7 of 8" in done.stdout
     for words in (("compare", "out"), ("report", "out", "-o", "page.html"), ("compare", "out", "--json")):
         shown = fork_server.evalkit(*words, cwd=tmp_path)
         assert shown.returncode == 0, shown.stderr

@@ -12,6 +12,7 @@ from evalkit.api import compare
 from evalkit.cli import run_cli
 from evalkit.models import describe_model
 from evalkit.report import tables
+from evalkit.report.latex import latex
 from evalkit.store import RunDir
 from evalkit.zoo import resolve
 
@@ -49,9 +50,9 @@ def test_it_is_said_marked_and_stored(tmp_path: Path, capsys: pytest.CaptureFixt
     stored = {each.arm: each.trained_with for each in RunDir.open(tmp_path / "run").manifest().arms}
     assert stored == {"ck@mhrope": "mrope", "ck@mrope": None}
     found = compare(tmp_path / "run")
-    for made in (tables.markdown(found), tables.latex(found), tables.html(found)):
+    for made in (tables.markdown(found), latex(found), tables.html(found)):
         assert "‡" in made
-    assert r"ck@mhrope $^\ddagger$" in tables.latex(found)
+    assert r"ck@mhrope $^\ddagger$" in latex(found)
     assert "mrope" in tables.csv(found).splitlines()[1]
     assert "trained_with" in tables.csv(found).splitlines()[0]
     assert [arm["trained_with"] for arm in found.to_json()["arms"]] == ["mrope", None]

@@ -37,6 +37,7 @@ def describe(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     with hub.running() as address:
         own: Any = partial(real, endpoint=address, cache_dir=tmp_path / "hub")
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("evalkit.models.checkpoints.source.unreachable", lambda: None)
         monkeypatch.setattr(huggingface_hub, "snapshot_download", own)
         yield lambda name: describe_model(name, load_config=LoadConfig(device="cpu"))
 
