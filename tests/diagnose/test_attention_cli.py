@@ -54,6 +54,16 @@ def test_what_is_looked_at_is_what_a_run_asks_and_answers(tmp_path: Path) -> Non
     assert max(float(end or 0) for end in ends) > longest
 
 
+def test_answers_are_drawn_as_in_a_run(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"ropes": "mrope-i", "limit": 4, "temperature": 2.0}
+    evaluate("tiny", "mini_docvqa", **asked, output=str(tmp_path / "run"), workers=0)
+    drawn = {each.sample_id: each.raw for each in RunDir.open(tmp_path / "run").records()}
+    found = diagnose_attention(
+        RunSpec(models="tiny", tasks="mini_docvqa", **asked), AttentionOptions(pictures=4)
+    )
+    assert {each.sample: each.answer for each in found.pictures} == drawn
+
+
 def test_a_command_writes_every_kind_of_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"a.{kind}" for kind in ("html", "csv", "json", "svg", "png")]
     outputs = [word for name in names for word in ("-o", str(tmp_path / name))]

@@ -20,14 +20,15 @@ from evalkit.inference.base import MAX_PREFILL_TOKENS, PrefixGroup, generate_all
 from evalkit.inference.decoder import HfDecoder
 from evalkit.inference.observation import continued_batch_of
 from evalkit.models import describe_model
-from evalkit.models.base import ModelInfo
+from evalkit.models.base import ModelInfo, preprocessor_for
 from evalkit.models.checkpoints.series import with_all_steps
 from evalkit.models.hf_model import HfModel
+from evalkit.runner.answering import Answering
 from evalkit.runner.engine_options import load_config_of
 from evalkit.runner.inputs import RunInputs, load_inputs, load_tasks, open_tasks
 from evalkit.runner.planned import system_name
 from evalkit.runner.reporter import Reporter
-from evalkit.runner.requests import build_request
+from evalkit.runner.requests import build_requests
 
 BATCH = 16
 """Samples that are answered together, if they are short."""
@@ -79,7 +80,7 @@ class _Asked:
 
 
 def collect(spec: RunSpec, options: AttentionOptions, reporter: Reporter) -> AttentionFigures:
-    """Measure every system of a spec on its tasks.
+    """Measure every system of a spec on its tasks: where each question is answered several times, the first.
 
     Raises:
         EvalkitError: the spec, its data or a model can't be used, or memory ran out.
@@ -88,7 +89,7 @@ def collect(spec: RunSpec, options: AttentionOptions, reporter: Reporter) -> Att
     tasks = open_tasks(load_tasks(spec), spec.data_root)
     reporter.phase(f"reading the samples of {len(tasks)} tasks")
     inputs = load_inputs(spec, tasks)
-    figures = AttentionFigures(options)
+    figures, answering = AttentionFigures(options), Answering.of(spec)
     infos = [describe_model(system.model, system.rope, load_config_of(spec)) for system in spec.systems()]
     names = _names(infos)
     for info, name in zip(infos, names, strict=True):
@@ -100,7 +101,7 @@ def collect(spec: RunSpec, options: AttentionOptions, reporter: Reporter) -> Att
             raise UsageError(f"model `{name}`", "it has no attention to look at", "give a checkpoint")
         totals = {task.name: len(inputs.samples[task.name]) for task in tasks}
         reporter.system_started(name, totals, dict.fromkeys(totals, 0))
-        _SystemMeasure(name, model, options, figures, reporter).run(inputs)
+        _SystemMeasure(name, model, options, figures, reporter, answering).run(inputs)
         reporter.system_finished(name)
         del model  # before the next is loaded
     return figures
@@ -125,9 +126,10 @@ class _SystemMeasure:
         options: AttentionOptions,
         figures: AttentionFigures,
         reporter: Reporter,
+        answering: Answering,
     ) -> None:
         self.name, self.model, self.options = name, model, options
-        self.figures, self.reporter = figures, reporter
+        self.figures, self.reporter, self.answering = figures, reporter, answering
         self.head_layout = HeadLayout.of(model.module, model.installed)
         self.count = len(model.module.model.language_model.layers)
         self.layers = options.chosen_layers(self.count, name)
@@ -168,9 +170,9 @@ class _SystemMeasure:
             if sample.problem:
                 self._skip(task, sample, sample.problem)
                 continue
-            request = build_request(self.model.info, task, sample)
+            request = build_requests(self.model.info, task, sample, self.answering)[0]
             try:
-                item = self.model.info.preprocessor.prepare(request)
+                item = preprocessor_for(self.model.info.preprocessor, request).prepare(request)
             except MediaError as error:
                 self._skip(task, sample, str(error).partition("\n")[0])
                 continue
