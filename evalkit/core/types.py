@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.core.sampling_params import Draws
@@ -63,7 +64,7 @@ class MediaRef:
 
     Exactly one of ``path`` (a local file) and ``data`` (the encoded bytes) is set. ``start`` and
     ``end`` (seconds) restrict a video to a clip. ``frame_rate`` (a second) says that a video's path
-    is a folder with a picture for each frame. ``source`` says in messages where it comes from, and
+    is a folder with a picture for each frame. ``drawn`` writes the file when it is first needed. ``source`` says in messages where it comes from, and
     ``digest`` is there once its content was read.
     """
 
@@ -75,6 +76,7 @@ class MediaRef:
     frame_rate: float | None = None
     source: str = field(default="", compare=False)
     digest: MediaDigest | None = field(default=None, compare=False, repr=False)
+    drawn: Callable[[Path], None] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.data is None):
