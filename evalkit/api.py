@@ -19,6 +19,7 @@ from evalkit.core.atomic_files import write_atomic
 from evalkit.core.errors import UsageError
 from evalkit.data.media import MEDIA_SECONDS
 from evalkit.metrics.reasoning import TAGS
+from evalkit.report.ability_runs import probe as probe
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather

@@ -138,9 +138,9 @@ def declared(tasks_dirs: Sequence[str] = ()) -> list[TaskInfo]:
 def resolve(patterns: Sequence[str], tasks_dirs: Sequence[str] = ()) -> list[str]:
     """Names of the tasks that match ``patterns``, in the order of these, each once.
 
-    A pattern is a name, a glob (``refcoco*``), a group (``image``, ``video``, ``grounding``,
-    ``paper``, ``mini``, ``probe``) or a comma list of these. The category groups leave out tasks that are drawn
-    on the spot and splits without public answers.
+    A pattern is a name, a glob (``refcoco*``), a group (``image``, ``video``, ``grounding``, ``paper``,
+    ``mini``, ``probe``) or a comma list of these. The category groups leave out tasks that are drawn on
+    the spot and splits without public answers.
 
     Raises:
         UsageError: a pattern matches nothing.

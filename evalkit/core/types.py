@@ -64,8 +64,9 @@ class MediaRef:
 
     Exactly one of ``path`` (a local file) and ``data`` (the encoded bytes) is set. ``start`` and
     ``end`` (seconds) restrict a video to a clip. ``frame_rate`` (a second) says that a video's path
-    is a folder with a picture for each frame. ``drawn`` writes the file when it is first needed. ``source`` says in messages where it comes from, and
-    ``digest`` is there once its content was read.
+    is a folder with a picture for each frame. ``drawn`` writes the file at ``path`` when it is first
+    needed. ``source`` says in messages where it comes from, and ``digest`` is there once its content was
+    read.
     """
 
     kind: MediaKind

@@ -48,7 +48,7 @@ class Item:
 
 
 Make = Callable[..., Item]
-"""Makes an item from random numbers, a level of the knob, the item's number and, where one is given, a film."""
+"""Makes an item from random numbers, a level, the item's number and, where one is given, a film's path."""
 
 
 @dataclass(frozen=True)

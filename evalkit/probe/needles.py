@@ -23,7 +23,7 @@ SUBTASKS = ("distractor", "counting", "ordering", "multi_key")
 _NEEDLES = 5
 _CYCLE = 200
 _SHOWN = 2
-"""Frames that a needle is shown: both of a temporal patch, so that no frame of the street is mixed into it."""
+"""Frames that a needle is shown: both of a temporal patch, so that nothing of the street is mixed in."""
 
 
 def needle(rng: random.Random, count: int, number: int) -> Item:
@@ -107,7 +107,10 @@ def _multi_key(rng: random.Random, count: int, seed: str, own: str | None) -> It
     sets = list(itertools.combinations(rng.sample(tuple(COLOURS), 5), 3))
     right, *wrong = rng.sample(sets, 4)
     inserts = [_poster(*each) for each in zip(right, [shape] * 3, _places(rng, count, 3), strict=True)]
-    question = f"Three posters with a {shape} fill the screen for a moment, each in another colour. Which colours are they?"
+    question = (
+        "Three posters fill the screen for a moment each, "
+        f"all with a {shape}, each in another colour. Which colours are they?"
+    )
     texts = [", ".join(rng.sample(each, 3)) for each in (right, *wrong)]
     return _item(rng, count, seed, own, inserts, question, texts[0], texts[1:], "multi_key")
 

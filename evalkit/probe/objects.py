@@ -1,4 +1,4 @@
-"""Abilities about coloured objects on a sheet: where one is, how many there are, how they stand to each other."""
+"""Abilities about coloured objects on a sheet: where one is, how many there are, how they stand."""
 
 from __future__ import annotations
 
@@ -109,7 +109,10 @@ def relation_of_three(rng: random.Random, others: int, number: int) -> Item:
     answer, *wrong = [", ".join(each.name for each in order) for order in itertools.permutations(ordered)]
     words = "from left to right" if axis == "x" else "from top to bottom"
     names = [each.name for each in rng.sample(three, 3)]
-    question = f"Look only at the {names[0]}, the {names[1]} and the {names[2]}. In which order do they stand, {words}?"
+    question = (
+        f"Look only at the {names[0]}, the {names[1]} and the {names[2]}. "
+        f"In which order do they stand, {words}?"
+    )
     scene = {"things": things, "three": three, "axis": axis}
     picture = things_drawing(SHEET, things)
     return choice(rng, [picture], question, answer, rng.sample(wrong, 3), scene=scene, size=SHEET)
@@ -159,7 +162,10 @@ def aspect_ratio(rng: random.Random, ratio: int, number: int) -> Item:
     answer = things[asked + 1]
     wrong = rng.sample([each.name for each in things if each not in (answer, things[asked])], 3)
     row, side = ("row", "to the right of") if lying else ("column", "below")
-    question = f"The picture shows a {row} of eight objects. Which object comes directly {side} the {things[asked].name}?"
+    question = (
+        f"The picture shows a {row} of eight objects. "
+        f"Which object comes directly {side} the {things[asked].name}?"
+    )
     size = (long, short) if lying else (short, long)
     scene = {"things": things, "asked": things[asked], "lying": lying}
     return choice(rng, [things_drawing(size, things)], question, answer.name, wrong, scene=scene, size=size)

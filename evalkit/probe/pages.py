@@ -42,7 +42,7 @@ def reading_order(rng: random.Random, count: int, number: int) -> Item:
         texts.append((x, y, "  ".join(words[line * _PER_LINE : (line + 1) * _PER_LINE])))
     rule = (COLUMN + MARGIN // 2 - 12, MARGIN, COLUMN + MARGIN // 2 - 12, size[1] - MARGIN)
     question = (
-        "This page has two columns. Read the left column line by line from top to bottom, then the right one. "
+        "This page has two columns. Read the left one line by line from top to bottom, then the right one. "
         f'Which word comes directly after "{words[asked]}"?'
     )
     asks = f"{question}\nAnswer with that word only."
