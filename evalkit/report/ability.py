@@ -1,11 +1,11 @@
 """Curves of drawn abilities: scores over a knob, the area under them, and where they fall halfway to chance.
 
-With the score ``a`` and the chance ``g`` of a level, ``c = (a - g) / (1 - g)`` is 1 where all is right and 0 where
-answers are as good as guessed. The area is the trapezoid rule over levels at equal distances,
-``sum_i (c_i + c_{i+1}) / 2 / (k - 1)``. Halfway is where the curve first falls below ``c = 1/2``, interpolated
-between the two levels (on a log scale where both are above 0). Intervals of both are percentiles of a bootstrap
-over clusters (an item is one, or those that share an image) within each level; two systems are resampled
-together, on the items that both have.
+With the score ``a`` and the chance ``g`` of a level, ``c = (a - g) / (1 - g)`` is 1 where all is right and
+0 where answers are as good as guessed. The area is the trapezoid rule over levels at equal distances,
+``sum_i (c_i + c_{i+1}) / 2 / (k - 1)``. Halfway is where the curve first falls below ``c = 1/2``,
+interpolated between the two levels (on a log scale where both are above 0). Intervals of both are percentiles
+of a bootstrap over clusters (an item is one, or those that share an image) within each level; two systems are
+resampled together, on the items that both have.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Facts = Mapping[float, tuple[float | None, int]]
 class Level:
     """The score at a level with its 95% interval, over ``n`` items; ``chance`` is the score of guessing.
 
-    ``tokens`` is the mean length of the prompts, ``unseen`` counts items whose film was shown without the frames
-    that the answer is in; both only where records are read for it.
+    ``tokens`` is the mean length of the prompts, ``unseen`` counts items whose film was shown without the
+    frames that the answer is in; both only where records are read for it.
     """
 
     level: float
@@ -254,8 +254,8 @@ def _bounds(drawn: Floats) -> tuple[float, float]:
 
 
 def shown(records: Iterable[Record]) -> dict[float, tuple[float | None, int]]:
-    """By level: the mean length of prompts in tokens, and how many samples were shown a film without a frame of
-    some needle of theirs.
+    """By level: the mean length of prompts in tokens, and how many samples were shown a film without a frame
+    of some needle of theirs.
     """
     found: dict[float, list[tuple[int, bool]]] = {}
     for record in records:

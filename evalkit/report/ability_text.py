@@ -12,8 +12,8 @@ from evalkit.report.ability import Ability, AbilityCurve, Level, Measured
 HEAD = ("system", "area", "halfway", "area to baseline", "halfway to baseline, in levels")
 NOTES = (
     "scores out of 100 with 95% intervals; chance: what guessing gives",
-    "area: under the curve of (score - chance) / (1 - chance), levels at equal distances: 100 is all right, 0 chance",
-    "halfway: where that curve first falls below one half; `<`: below it at the first level, `never`: at no level",
+    "area: under (score - chance) / (1 - chance), levels at equal distances; 100: all right, 0: chance",
+    "halfway: where that curve first falls below one half; `<`: at the first level already, `never`: at none",
     "intervals of area, halfway and differences: bootstrap over items, paired between systems",
 )
 
@@ -127,34 +127,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def csv_text(abilities: Sequence[Ability]) -> str:
     """A row for each ability, system and level, at full precision."""
-    head = [
-        "task",
-        "knob",
-        "system",
-        "level",
-        "n",
-        "score",
-        "low",
-        "high",
-        "chance",
-        "prompt_tokens",
-        "unseen",
-    ]
+    import pandas as pd
+
     rows = [
-        [found.task, found.knob, curve.arm, *map(_cell, _values(each))]
+        {"task": found.task, "knob": found.knob, "system": curve.arm, **vars(each)}
         for found in abilities
         for curve in found.curves
         for each in curve.levels
     ]
-    return csv_table([head, *rows])
-
-
-def _values(each: Level) -> tuple[float | None, ...]:
-    return (each.level, each.n, each.score, each.low, each.high, each.chance, each.tokens, each.unseen)
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:.17g}"
+    return csv_table(pd.DataFrame(rows))
 
 
 def to_json(abilities: Sequence[Ability]) -> list[dict[str, Any]]:

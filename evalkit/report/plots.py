@@ -276,7 +276,7 @@ def _weights(comparison: Comparison, name: str) -> dict[str, float]:
 
 
 def ability_panel(found: Ability, arms: Sequence[Arm]) -> dict[str, Any]:
-    """The curves of a benchmark with a knob, over its levels at equal distances: ``levels`` are their names."""
+    """The curves of a benchmark with a knob, levels at equal distances; ``levels`` are their names."""
     levels = sorted({each.level for curve in found.curves for each in curve.levels})
     chance = {each.level: 100 * each.chance for curve in found.curves for each in curve.levels}
     places = {arm.name: place for place, arm in enumerate(arms)}

@@ -8,7 +8,7 @@ tasks = (
         category="grounding",
         title="Probe: localisation",
         tags=("probe",),
-        notes="One of twelve objects of 64 pixels, on pages of growing size and resolution; IoU of 0.5. A guessed "
-        "box almost never overlaps by half.",
+        notes="One of twelve objects of 64 pixels, on pages of growing size and resolution; IoU of 0.5. A "
+        "guessed box almost never overlaps by half.",
     ),
 )

@@ -8,7 +8,8 @@ tasks = (
         category="image",
         title="Probe: reading order",
         tags=("probe",),
-        notes="Two columns of words: what comes after a word in the line, at a line's end, at a column's end.",
+        notes="Two columns of words: what comes after a word in the line, at a line's end, at a column's "
+        "end.",
     ),
     probe_task(
         name="probe_row_column",
@@ -51,14 +52,16 @@ tasks = (
         category="image",
         title="Probe: small object in a large image",
         tags=("probe",),
-        notes="Colour and shape of one object in an image of 2,016 pixels a side; the object has 168 to 16 pixels.",
+        notes="Colour and shape of one object in an image of 2,016 pixels a side; the object has 168 to 16 "
+        "pixels.",
     ),
     probe_task(
         name="probe_aspect_ratio",
         category="image",
         title="Probe: high aspect ratios",
         tags=("probe",),
-        notes="A strip of 450,000 pixels, lying or standing, with eight objects: which one is next to another.",
+        notes="A strip of 450,000 pixels, lying or standing, with eight objects: which one is next to "
+        "another.",
     ),
     probe_task(
         name="probe_several_images",
@@ -72,7 +75,8 @@ tasks = (
         category="image",
         title="Probe: text between image and question",
         tags=("probe",),
-        notes="What is in a corner of an image, asked after a story that has nothing to do with it: does the image "
-        "fade? 24,000 words are about 32,000 tokens; `evalkit probe` prints the prompt's length in tokens.",
+        notes="What is in a corner of an image, asked after a story that has nothing to do with it: does "
+        "the image fade? 24,000 words are about 32,000 tokens; `evalkit probe` prints the prompt's "
+        "length in tokens.",
     ),
 )

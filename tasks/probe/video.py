@@ -29,34 +29,36 @@ tasks = (
         category="video",
         title="Probe: time of an event",
         tags=("probe",),
-        notes="From when to when a lamp is on, for a quarter of the film; mean temporal IoU, as in Charades-STA. "
-        "Chance: a span of the right length at any whole second.",
+        notes="From when to when a lamp is on, for a quarter of the film; mean temporal IoU, as in "
+        "Charades-STA. Chance: a span of the right length at any whole second.",
     ),
     probe_task(
         name="probe_needle",
         category="video",
         title="Probe: needle in a film",
         tags=("probe",),
-        notes="A poster is shown for two frames (a second) while a street passes by: what colour is the shape on "
-        "it? All frames are shown up to the limit on frames (768 by default; `--max-frames 2048` for the last two "
-        "levels); `evalkit probe` counts the films of which the needle wasn't shown.",
+        notes="A poster is shown for two frames (a second) while a street passes by: what colour is the "
+        "shape on it? All frames are shown up to the limit on frames (768 by default; `--max-frames "
+        "2048` for the last two levels); `evalkit probe` counts the films of which the needle wasn't "
+        "shown.",
     ),
     probe_task(
         name="probe_vniah",
         category="video",
         title="Probe: V-NIAH's set-up",
         tags=("probe-preset",),
-        notes="V-NIAH's lengths, depths (0 to 1 in steps of 0.2), five needles, 9 x 16 tokens a frame, as in VideoRoPE's "
-        "scripts. Differs: a drawn street, or the film `probe/haystack.mp4` below `--data-root`, for theirs; posters "
-        "for their photos; a needle is two frames long and replaces frames; the answer is generated, not forced.",
+        notes="V-NIAH's lengths, depths (0 to 1 in steps of 0.2), five needles, 9 x 16 tokens a frame, as "
+        "in VideoRoPE's scripts. Differs: a drawn street, or the film `probe/haystack.mp4` below "
+        "`--data-root`, for theirs; posters for their photos; a needle is two frames long and "
+        "replaces frames; the answer is generated, not forced.",
     ),
     probe_task(
         name="probe_vruler",
         category="video",
         title="Probe: V-RULER's set-up",
         tags=("probe-preset",),
-        notes="V-RULER's retrieval with a distractor 200 frames away (V-NIAH-D), counting, ordering, and several needles of "
-        "one key, at V-NIAH's lengths. Differs as `probe_vniah` does; the lengthy multimodal stack, which needs "
-        "LongVideoBench's films and subtitles, is left out.",
+        notes="V-RULER's retrieval with a distractor 200 frames away (V-NIAH-D), counting, ordering, and "
+        "several needles of one key, at V-NIAH's lengths. Differs as `probe_vniah` does; the lengthy "
+        "multimodal stack, which needs LongVideoBench's films and subtitles, is left out.",
     ),
 )
