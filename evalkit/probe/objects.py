@@ -120,7 +120,7 @@ def relation_of_three(rng: random.Random, others: int, number: int) -> Item:
 
 def small_object(rng: random.Random, ratio: int, number: int) -> Item:
     """One object in an image that is ``ratio`` times as wide, on a ground of pale lines."""
-    radius = max(1, round(_LARGE / ratio / 2))
+    radius = _LARGE // ratio // 2
     colour, other = rng.sample([each for each in COLOURS if each != "grey"], 2)
     shape, second = rng.sample(SHAPES, 2)
     thing = scattered(rng, [(colour, shape)], (_LARGE, _LARGE), radius, gap=20)[0]
@@ -192,7 +192,7 @@ ABILITIES = (
     Ability(
         "probe_small_object",
         "image side over object side",
-        (12, 16, 24, 32, 48, 64, 96, 126),
+        (12, 18, 24, 36, 48, 72, 84, 126),
         small_object,
         _CHOICE,
         quarter,

@@ -1,4 +1,4 @@
-"""Drawn abilities: every answer follows from what is drawn, on every machine, and is read as models word it."""
+"""Drawn abilities: every answer follows from what is drawn, and is read as models word it."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _fading(item: Item, level: int) -> str:
 
 def _small(item: Item, level: int) -> str:
     (only,) = things(item)
-    assert abs(2016 / (2 * only.radius) - level) < 0.02 * level
+    assert 2016 / (2 * only.radius) == level
     return f"a {only.name}".replace("a orange", "an orange")
 
 
@@ -261,7 +261,7 @@ def pixels_of(name: str, level: int, number: int, folder: Path) -> str:
         ("probe_table", 8, "0770cbd20f689cd5"),
         ("probe_reading_order", 24, "01e35a507d60620b"),
         ("probe_row_column", 5, "ae4bd13fd4d1196b"),
-        ("probe_small_object", 64, "725a521bc264dd4c"),
+        ("probe_small_object", 72, "c48da1ea8eefc537"),
         ("probe_fading", 375, "af722f0771adefed"),
         ("probe_motion_direction", 3, "7c0c7751ba5c9ccc"),
         ("probe_motion_speed", 70, "a0a73de5d3c3187c"),
