@@ -10,7 +10,13 @@ from evalkit.probe.dataset import ProbeDataset, ability, meta, place, prompt
 
 
 def probe_task(
-    *, name: str, category: Category, title: str, notes: str, tags: tuple[str, ...] = ("probe",)
+    *,
+    name: str,
+    category: Category,
+    title: str,
+    notes: str,
+    tags: tuple[str, ...] = ("probe",),
+    citation: str = "",
 ) -> Task:
     """The benchmark of an ability.
 
@@ -42,6 +48,7 @@ def probe_task(
         ci=10 * len(own.levels),
         tags=tags,
         licence="Apache-2.0",
+        citation=citation,
         notes=f"{notes} Knob: {own.knob} ({levels}); {own.items} items a level; chance: {chance}.",
     )
 

@@ -5,7 +5,9 @@ With the score ``a`` and the chance ``g`` of a level, ``c = (a - g) / (1 - g)`` 
 ``sum_i (c_i + c_{i+1}) / 2 / (k - 1)``. Halfway is where the curve first falls below ``c = 1/2``,
 interpolated between the two levels (on a log scale where both are above 0). Intervals of both are percentiles
 of a bootstrap over clusters (an item is one, or those that share an image) within each level; two systems are
-resampled together, on the items that both have.
+resampled together, on the items that both have. A level at which all is right (or wrong) would seem to be
+known exactly: its draws are Jeffreys', ``Beta(n + 1/2, 1/2)``. With fewer than ten clusters at a level there
+is no interval.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from evalkit.store.records import Record
 from evalkit.store.records_table import ScoreRow, score_rows
 
 RESAMPLES = 1999
+LEAST = 10
+"""Clusters that every level needs for an interval."""
 _SEED = 20251023
 
 Floats = npt.NDArray[np.float64]
@@ -50,7 +54,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure with its 95% interval (NaN where there is none)."""
+    """A figure with its 95% interval (NaN twice where there is none)."""
 
     value: float
     low: float
@@ -157,18 +161,34 @@ class _Samples:
             for _, (value, cluster) in sorted(own.items()):
                 clusters.setdefault(cluster, []).append(value)
             table = np.array([(sum(values), len(values)) for values in clusters.values()])
+            uniform = rng.random(RESAMPLES)
             draws = rng.multinomial(len(table), np.full(len(table), 1 / len(table)), size=RESAMPLES)
-            columns.append((draws @ table[:, 0]) / (draws @ table[:, 1]))
+            means = (draws @ table[:, 0]) / (draws @ table[:, 1])
+            columns.append(_alike(means, uniform, len(table)))
         return np.stack(columns, axis=1)
+
+    @property
+    def enough(self) -> bool:
+        """Whether every level has the clusters that an interval needs."""
+        return all(len({cluster for _, cluster in own.values()}) >= LEAST for own in self.by_level.values())
+
+
+def _alike(means: Floats, uniform: Floats, clusters: int) -> Floats:
+    """Draws of a level's mean; where all is right or all wrong, from Jeffreys' posterior."""
+    from scipy.special import betaincinv
+
+    if means.min() < means.max() or means[0] not in (0.0, 1.0):
+        return means
+    tail: Floats = betaincinv(0.5, clusters + 0.5, uniform)
+    return tail if means[0] == 0 else 1 - tail
 
 
 def _curve(arm: str, own: _Samples, base: _Samples | None, facts: Facts) -> AbilityCurve:
     levels = list(own.by_level)
     corrected, drawn = own.corrected(own.means()), own.corrected(own.resampled())
-    area = _measured(_area(corrected[None])[0], _area(drawn))
-    places = _halfway(drawn)
-    low, high = _bounds(places)
-    at = [_level_at(levels, place) for place in (_halfway(corrected[None])[0], low, high)]
+    area = _measured(_area(corrected[None])[0], _area(drawn), own.enough)
+    place = _measured(_halfway(corrected[None])[0], _halfway(drawn), own.enough)
+    halfway = Measured(*(_level_at(levels, each) for each in vars(place).values()))
     area_difference = halfway_difference = None
     if base is not None:
         area_difference, halfway_difference = _differences(own.shared_with(base), base.shared_with(own))
@@ -176,7 +196,7 @@ def _curve(arm: str, own: _Samples, base: _Samples | None, facts: Facts) -> Abil
         arm,
         [_at_level(own, level, *facts.get(level, (None, 0))) for level in levels],
         area,
-        Measured(*at),
+        halfway,
         area_difference,
         halfway_difference,
     )
@@ -200,7 +220,7 @@ def _differences(own: _Samples, base: _Samples) -> tuple[Measured | None, Measur
     found = []
     for figure in (_area, place):
         value, drawn = (figure(mine) - figure(theirs) for mine, theirs in zip(*sides, strict=True))
-        found.append(_measured(value[0], drawn))
+        found.append(_measured(value[0], drawn, own.enough))
     return found[0], found[1]
 
 
@@ -229,7 +249,7 @@ def _halfway(corrected: Floats) -> Floats:
 
 def _level_at(levels: Sequence[float], place: float) -> float:
     """The knob's value at a number of levels."""
-    if not math.isfinite(place):
+    if not math.isfinite(place):  # outside, or not known
         return place
     left = min(int(place), len(levels) - 1)
     right = min(left + 1, len(levels) - 1)
@@ -239,18 +259,16 @@ def _level_at(levels: Sequence[float], place: float) -> float:
     return float(low + (high - low) * share)
 
 
-def _measured(value: float, drawn: Floats) -> Measured:
-    low, high = _bounds(drawn)
-    return Measured(float(value), low, high)
-
-
-def _bounds(drawn: Floats) -> tuple[float, float]:
-    """The percentiles of draws, some of which may be infinite: an observed draw, so that nothing is
-    interpolated between infinities.
+def _measured(value: float, drawn: Floats, enough: bool) -> Measured:
+    """A figure with percentiles of draws, some of which may be infinite: an observed draw each, so that
+    nothing is interpolated between infinities.
     """
+    if not enough:
+        return Measured(float(value), math.nan, math.nan)
     ordered = np.sort(drawn)
     tail = (1 - LEVEL) / 2
-    return float(ordered[int(tail * len(ordered))]), float(ordered[int((1 - tail) * len(ordered))])
+    low, high = ordered[int(tail * len(ordered))], ordered[int((1 - tail) * len(ordered))]
+    return Measured(float(value), min(float(low), float(value)), max(float(high), float(value)))
 
 
 def shown(records: Iterable[Record]) -> dict[float, tuple[float | None, int]]:

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from evalkit.core.escapes import csv_table, markdown
-from evalkit.report.ability import Ability, AbilityCurve, Level, Measured
+from evalkit.report.ability import LEAST, Ability, AbilityCurve, Level, Measured
 
 HEAD = ("system", "area", "halfway", "area to baseline", "halfway to baseline, in levels")
 NOTES = (
     "scores out of 100 with 95% intervals; chance: what guessing gives",
     "area: under (score - chance) / (1 - chance), levels at equal distances; 100: all right, 0: chance",
     "halfway: where that curve first falls below one half; `<`: at the first level already, `never`: at none",
-    "intervals of area, halfway and differences: bootstrap over items, paired between systems",
+    "intervals of area, halfway and differences: bootstrap over items, paired between systems; none where a "
+    f"level has fewer than {LEAST}",
 )
 
 
@@ -32,8 +33,10 @@ def number(value: float) -> str:
 def halfway_text(curve: AbilityCurve) -> str:
     """Where a curve falls halfway to chance, with the interval."""
     found = curve.halfway
-    ends = [_end(each, curve) for each in (found.low, found.high)]
-    return f"{_end(found.value, curve)} ({ends[0]} to {ends[1]})"
+    value = _end(found.value, curve)
+    if math.isnan(found.low):
+        return value
+    return f"{value} ({_end(found.low, curve)} to {_end(found.high, curve)})"
 
 
 def _end(value: float, curve: AbilityCurve) -> str:
@@ -46,7 +49,7 @@ def _percent(found: Measured | None, factor: float = 100.0, sign: str = "") -> s
     if found is None:
         return "-"
     value, low, high = (f"{factor * each:{sign}.1f}" for each in (found.value, found.low, found.high))
-    return f"{value} ({low} to {high})"
+    return value if math.isnan(found.low) else f"{value} ({low} to {high})"
 
 
 def summary_rows(found: Ability) -> list[tuple[str, ...]]:

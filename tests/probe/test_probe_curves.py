@@ -24,9 +24,9 @@ from evalkit.report.aggregate import BenchmarkColumn
 from evalkit.store.records_table import ScoreRow
 
 TASK = "probe_table"
-ITEMS = 4
-# Right answers of four at each of the eight levels; chance is one of five cells a row.
-RIGHT = {"first": (4, 4, 4, 4, 2, 1, 1, 1), "second": (4, 4, 4, 4, 4, 4, 3, 1)}
+ITEMS = 10
+# Right answers of ten at each of the eight levels; chance is one of five cells a row.
+RIGHT = {"first": (10, 10, 9, 10, 5, 2, 1, 0), "second": (10, 10, 10, 9, 10, 10, 8, 1)}
 LEVELS = list(drawn_ability(TASK).levels)
 CHANCE = [1 / (5 * rows) for rows in LEVELS]
 COLUMN = BenchmarkColumn("made", "image", "Made", "acc", (0.0, 1.0))
@@ -95,7 +95,7 @@ def test_a_mock_with_known_accuracy_has_exactly_that_curve(runs: dict[str, Path]
     assert (found["task"], found["knob"]) == (TASK, "rows")
     first, second = found["systems"]
     for system, right in zip((first, second), RIGHT.values(), strict=True):
-        assert [each["score"] for each in system["levels"]] == [each / ITEMS for each in right]
+        assert [each["score"] for each in system["levels"]] == pytest.approx([each / ITEMS for each in right])
         assert [each["level"] for each in system["levels"]] == list(drawn_ability(TASK).levels)
         assert {(each["n"], each["unseen"]) for each in system["levels"]} == {(ITEMS, 0)}
         assert [each["chance"] for each in system["levels"]] == CHANCE
@@ -113,7 +113,7 @@ def test_a_mock_with_known_accuracy_has_exactly_that_curve(runs: dict[str, Path]
     assert second["halfway_difference"]["value"] == pytest.approx(steps)
     assert first["area_difference"] is None
     text = probe(*paths, "--plot", str(tmp_path / "curves.svg"), "--format", "markdown")
-    assert "| 4 | 5.0 | 4 |" in text
+    assert "| 4 | 5.0 | 10 |" in text
     assert "chance" in (tmp_path / "curves.svg").read_text()
     assert "halfway" in probe(paths[0])
     assert len(probe(*paths, "--format", "csv").splitlines()) == 1 + 2 * 8
@@ -130,7 +130,7 @@ def test_curves_stand_in_the_report_and_labels_in_the_order_of_levels(
     data = text.split('"abilities":', 1)[1]
     (panel,) = json.JSONDecoder().raw_decode(data.strip())[0]
     assert panel["levels"] == ["2", "4", "6", "8", "12", "16", "24", "32"]
-    assert [point[1] for point in panel["curves"][0]["points"]] == [25.0 * each for each in RIGHT["first"]]
+    assert [point[1] for point in panel["curves"][0]["points"]] == [10.0 * each for each in RIGHT["first"]]
     assert panel["chance"] == pytest.approx([100 * each for each in CHANCE])
     done = fork_server.evalkit("compare", str(runs["first"]), "--json")
     breakdown = json.loads(done.stdout)["arms"][0]["tasks"][TASK]["breakdown"]["rows"]
@@ -205,8 +205,9 @@ def test_chance_alone_has_no_area_and_its_interval_covers_zero() -> None:
 def test_questions_about_one_image_are_resampled_together() -> None:
     values = {1.0: [1.0, 0.0] * 40, 2.0: [1.0, 0.0] * 40}
     alone = made(a=rows(values)).curves[0].area
-    by_ten = rows(values, cluster="{n}")
-    clustered = [ScoreRow(r.sample_id, f"c{int(r.sample_id.split('-')[1]) % 4}", *_rest(r)) for r in by_ten]
+    clustered = [
+        ScoreRow(r.sample_id, f"c{int(r.sample_id.split('-')[1]) % 16}", *_rest(r)) for r in rows(values)
+    ]
     together = made(a=clustered).curves[0].area
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
 
@@ -219,7 +220,7 @@ def test_paired_differences_use_the_items_that_both_have() -> None:
     values = {1.0: [1.0, 0.0] * 20, 2.0: [0.0, 1.0] * 20}
     same = made("a", a=rows(values), b=rows(values)).curves[1]
     assert vars(same.area_difference) == {"value": 0.0, "low": 0.0, "high": 0.0}  # type: ignore[arg-type]
-    fewer = {1.0: [1.0, 0.0] * 10, 2.0: [0.0, 1.0] * 10}
+    fewer = {1.0: [1.0, 0.0] * 6, 2.0: [0.0, 1.0] * 6}
     part = made("a", a=rows(values), b=rows(fewer)).curves[1]
     assert vars(part.area_difference) == {"value": 0.0, "low": 0.0, "high": 0.0}  # type: ignore[arg-type]
 
