@@ -14,10 +14,11 @@ from evalkit.report.ability import Ability, AbilityCurve
 from evalkit.report.ability_text import number
 
 # Dark to light, so that systems differ in grey; line and mark tell them apart without colour.
-_COLOURS = ("#1b1b3a", "#b23a48", "#2a7f62", "#c98a1b", "#5b6ee1", "#7d7d7d", "#a45ec2", "#3b9dbd")
+_COLOURS = ("#14143a", "#9c2f3c", "#3f9b78", "#dca63a", "#4a5bd0", "#8a8a8a", "#8d3fb0", "#4fb3d3")
 _LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3)))
 _MARKS = "osD^vPX*"
 _ACROSS = 3
+_CHANCE = "chance"
 
 
 def draw(abilities: Sequence[Ability], output: Path) -> None:
@@ -32,7 +33,8 @@ def draw(abilities: Sequence[Ability], output: Path) -> None:
         lines |= _panel(panel, found, arms)
     for panel in list(figure.axes)[len(abilities) :]:
         panel.remove()
-    figure.legend([lines[arm] for arm in arms], arms, loc="outside lower center", ncols=4, frameon=False)
+    shown = [*arms, _CHANCE]
+    figure.legend([lines[name] for name in shown], shown, loc="outside lower center", ncols=4, frameon=False)
     output.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"svg.hashsalt": "evalkit"}):
         metadata = {"Date": None} if output.suffix == ".svg" else None
@@ -48,12 +50,8 @@ def _panel(axes: Any, found: Ability, arms: Sequence[str]) -> dict[str, Any]:
         place = arms.index(curve.arm)
         aside = 0.05 * (place - (len(arms) - 1) / 2)
         drawn[curve.arm] = _line(axes, curve, place, [places[each.level] + aside for each in curve.levels])
-    axes.plot(
-        range(len(levels)), [100 * chance[level] for level in levels], color="#999999", lw=1, ls=(0, (1, 2))
-    )
-    axes.text(
-        len(levels) - 1, 100 * chance[levels[-1]] + 1.5, "chance", fontsize=7, color="#555555", ha="right"
-    )
+    guessed = [100 * chance[level] for level in levels]
+    drawn[_CHANCE] = axes.plot(range(len(levels)), guessed, color="#777777", lw=1.1, ls=(0, (1, 2)))[0]
     axes.set_title(found.title.removeprefix("Probe: "), fontsize=10, loc="left")
     axes.set_xticks(range(len(levels)), [number(level) for level in levels], fontsize=7)
     axes.set_xlabel(found.knob, fontsize=8)
