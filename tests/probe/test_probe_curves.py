@@ -16,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.core.registry import load_task
+from evalkit.core.types import MediaInfo
 from evalkit.metrics.base import Score
 from evalkit.probe.dataset import ability as drawn_ability
-from evalkit.report.ability import Ability, ability
-from evalkit.report.ability_text import csv_text, halfway_text, markdown_text, to_json
+from evalkit.report.ability import Ability, abilities, ability, shown
+from evalkit.report.ability_text import csv_text, halfway_text, markdown_text, to_json, warnings
 from evalkit.report.aggregate import BenchmarkColumn
+from evalkit.store.records import Record
 from evalkit.store.records_table import ScoreRow
 
 TASK = "probe_table"
@@ -238,3 +240,27 @@ def test_area_and_halfway_are_what_their_formulas_say(right: list[int], chance: 
     assert curve.halfway.value == pytest.approx(expected)
     assert curve.area.low <= curve.area.value + 1e-9
     assert curve.area.high >= curve.area.value - 1e-9
+
+
+def film_record(sample_id: str, frames: Sequence[int]) -> Record:
+    place = {"knob": "frames", "level": 64, "chance": 0.25, "needles": [[10, 12], [40, 42]]}
+    media = MediaInfo(
+        "video", "d", (448, 252), (448, 252), 0, tuple(frames), tuple(float(each) for each in frames)
+    )
+    return Record(
+        "a", "a", "mrope", "made", sample_id, 0, sample_id, sample_id, "", "A", "A", "stop", prompt_tokens=50,
+        meta={"links": {"probe": place}}, media=(media,), score=Score(1.0),
+    )  # fmt: skip
+
+
+def test_films_that_were_shown_without_a_needle_are_counted() -> None:
+    records = [
+        film_record("whole", range(64)),
+        film_record("thinned", range(0, 64, 3)),
+        film_record("part", range(20)),
+    ]
+    assert shown(records) == {64.0: (50.0, 2)}
+    (found,) = abilities([COLUMN], {"a": {"made": records}})
+    (warning,) = warnings(found)
+    assert "2 of 3 at 64" in warning
+    assert "--max-frames" in warning

@@ -19,7 +19,7 @@ from evalkit.core.registry import declared, load_task, resolve
 from evalkit.core.types import Locate, MediaRef
 from evalkit.data.cache import MediaCache
 from evalkit.data.sampling import FrameRule, sample_frames
-from evalkit.data.selection import choose_samples
+from evalkit.data.selection import choose_samples, ci_subset
 from evalkit.data.video import probe as probe_video
 from evalkit.metrics.base import Answer
 from evalkit.probe.dataset import ABILITIES, ProbeDataset, ability
@@ -281,12 +281,17 @@ def test_nothing_is_drawn_before_it_is_needed(tmp_path: Path, monkeypatch: pytes
     samples = list(task.samples(None))
     assert not any(tmp_path.rglob("*.png"))
     assert len(samples) == task.size
+    subset = ci_subset(samples, task.ci)
+    levels = {str(level) for level in ability("probe_row_column").levels}
+    numbers = {name.split("-")[1] for name in subset}
+    assert subset == {f"{level}-{number}" for level in levels for number in numbers}
+    assert len(numbers) == 10
     found = choose_samples(samples, 20, MediaCache(tmp_path / "media"))
     assert len(list(tmp_path.rglob("*.png"))) == len(found) == 16
-    numbers = {(each.sample.id.split("-")[0], each.sample.unit) for each in found}
-    levels, units = ({each[place] for each in numbers} for place in (0, 1))
-    assert levels == {str(level) for level in ability("probe_row_column").levels}
-    assert numbers == set(itertools.product(levels, units))  # the same items of every level
+    places = {(each.sample.id.split("-")[0], each.sample.unit) for each in found}
+    assert places == set(
+        itertools.product(levels, {unit for _, unit in places})
+    )  # the same items of every level
     refs = [part for each in found for part in each.sample.parts if isinstance(part, MediaRef)]
     assert all(ref.drawn is None and Path(str(ref.path)).is_file() for ref in refs)
 
@@ -378,3 +383,20 @@ def test_the_presets_take_a_film_of_the_users(tmp_path: Path) -> None:
 def test_unknown_abilities_are_refused() -> None:
     with pytest.raises(UsageError, match="probe_nothing"):
         ability("probe_nothing")
+
+
+def test_the_presets_have_the_published_parameters() -> None:
+    for name in ("probe_vniah", "probe_vruler"):
+        assert ability(name).levels == tuple(range(100, 3001, 200))
+    niah, ruler = ability("probe_vniah"), ability("probe_vruler")
+    depths = [niah.item(2900, number, 1).needles[0][0] / 2898 for number in range(niah.items)]
+    assert [round(each, 2) for each in depths] == [depth / 10 for depth in range(0, 11, 2) for _ in range(5)]
+    assert {ruler.item(300, n, 1).subtask for n in range(8)} == {
+        "distractor",
+        "counting",
+        "ordering",
+        "multi_key",
+    }
+    for number in range(0, 120, 4):
+        first, second = (each.start for each in ruler.item(500, number, 1).scene["inserts"])
+        assert abs(first - second) == 200
