@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from evalkit.metrics.choice import MultipleChoice
-from evalkit.metrics.exact import ExactAnswer
+from evalkit.metrics.stated import StatedNumber
 from evalkit.probe.drawing import KINDS, Thing, scattered, things_drawing
 from evalkit.probe.item import Ability, Drawing, Item, choice, quarter
 from evalkit.probe.words import WORDS
@@ -111,7 +111,7 @@ ABILITIES = (
         "images",
         (2, 3, 4, 6, 8, 12, 16, 24),
         several_images,
-        ExactAnswer(),
+        StatedNumber(numbered="image"),
         lambda images: 1 / images,
     ),
     Ability(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.metrics.choice import MultipleChoice
-from evalkit.metrics.exact import ExactAnswer
+from evalkit.metrics.stated import StatedNumber, StatedWord
 from evalkit.probe.drawing import PAPER, save, write
 from evalkit.probe.item import Ability, Drawing, Item, choice, quarter
 from evalkit.probe.words import WORDS
@@ -131,7 +131,7 @@ ABILITIES = (
         "words on the page",
         (12, 24, 36, 48, 72, 96, 144, 192),
         reading_order,
-        ExactAnswer(),
+        StatedWord(),
         _one_of(lambda words: words - 1),
     ),
     Ability(
@@ -147,7 +147,7 @@ ABILITIES = (
         "rows",
         (2, 4, 6, 8, 12, 16, 24, 32),
         table,
-        ExactAnswer(),
+        StatedNumber(),
         _one_of(lambda rows: rows * len(MONTHS)),
     ),
 )

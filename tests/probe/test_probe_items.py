@@ -400,3 +400,50 @@ def test_the_presets_have_the_published_parameters() -> None:
     for number in range(0, 120, 4):
         first, second = (each.start for each in ruler.item(500, number, 1).scene["inserts"])
         assert abs(first - second) == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "question", "right", "texts"),
+    [
+        (
+            "probe_several_images",
+            "One of these 24 images shows a red circle. Which one?",
+            "3",
+            [
+                "Image 3",
+                "image 3.",
+                "The red circle is in image 3.",
+                "Image **3**",
+                "Image 3 shows a red circle.",
+            ],
+        ),
+        (
+            "probe_table",
+            "Which number does the table give for Lake in May?",
+            "417",
+            ["The number is 417.", "The table gives 417 for Lake in May.", "Lake in May: 417", "$417$"],
+        ),
+        (
+            "probe_reading_order",
+            'Which word comes directly after "owl"?',
+            "lamp",
+            [
+                'The word that comes directly after "owl" is "lamp".',
+                "The next word is **lamp**.",
+                "The word is lamp.",
+            ],
+        ),
+    ],
+)
+def test_open_answers_are_read_in_sentences(name: str, question: str, right: str, texts: list[str]) -> None:
+    metric = ability(name).metric
+    for text in texts:
+        assert metric.score(Answer(text, right, question)).value == 1.0, text
+    for unread in (
+        "I can't tell.",
+        "Images 3 and 4" if right == "3" else "none of them, or all",
+        "owl and lamp",
+    ):
+        score = metric.score(Answer(unread, right, question))
+        assert (score.value, score.parsed) == (0.0, None), unread
+        assert score.parse_error
