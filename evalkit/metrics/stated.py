@@ -90,5 +90,5 @@ def read_word(text: str, question: str = "") -> str:
         return quoted.pop()
     found = _IS.search(short.strip())
     if found and not quoted:
-        return found[1].casefold()
+        return str(found[1]).casefold()
     raise NoReading(f"{len(quoted)} words in quotes" if quoted else "no single word in the answer")
