@@ -87,7 +87,7 @@ def read_word(text: str, question: str = "") -> str:
     asked = {word.casefold() for word in _QUOTED.findall(question)}
     quoted = {word.casefold() for word in _QUOTED.findall(short)} - asked
     if len(quoted) == 1:
-        return quoted.pop()
+        return str(quoted.pop())
     found = _IS.search(short.strip())
     if found and not quoted:
         return str(found[1]).casefold()

@@ -76,7 +76,7 @@ tasks = (
         title="Probe: text between image and question",
         tags=("probe",),
         notes="What is in a corner of an image, asked after a story that has nothing to do with it: does "
-        "the image fade? 24,000 words are about 32,000 tokens; `evalkit probe` prints the prompt's "
+        "the image fade? 24,000 words are some 30,000 tokens; `evalkit probe` prints the prompt's "
         "length in tokens.",
     ),
 )
