@@ -64,15 +64,15 @@ class ProbeDataset:
 
     def rows(self, data_root: str | None = None) -> Iterator[Row]:
         """Yield an item a row; nothing is drawn yet."""
-        own = ability(self.name)
+        own, data = ability(self.name), self if self.haystack else self.open(data_root)
         for level in own.levels:
             for number in range(own.items):
-                item = own.item(level, number, self.seed, self.haystack)
+                item = own.item(level, number, data.seed, data.haystack)
                 yield {
                     "level": level,
                     "number": number,
                     "item": item,
-                    "media": self._media(item, level, number),
+                    "media": data._media(item, level, number),
                 }
 
     def sources(self, data_root: str | None) -> Sequence[Path]:

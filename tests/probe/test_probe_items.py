@@ -374,6 +374,8 @@ def test_the_presets_take_a_film_of_the_users(tmp_path: Path) -> None:
     source.draw(folder / "haystack.mp4")
     own = data.open(str(tmp_path))
     assert own.describe()["haystack"] != broken.describe()["haystack"]
+    unopened = next(iter(data.rows(str(tmp_path))))  # as the pictures of a report are drawn
+    assert unopened["media"][0].path == next(iter(own.rows()))["media"][0].path
     assert own.sources(str(tmp_path)) == (folder / "haystack.mp4",)
     assert ProbeDataset("probe_needle").open(str(tmp_path)) == ProbeDataset("probe_needle")
     next(iter(own.rows()))["media"][0].drawn(tmp_path / "out.mp4")
