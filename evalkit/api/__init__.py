@@ -25,6 +25,7 @@ from evalkit.api.tables import (
     check_leaderboard,
     compare,
     leaderboard,
+    probe,
     report,
 )
 
@@ -41,6 +42,7 @@ __all__ = [
     "import_results",
     "leaderboard",
     "plan",
+    "probe",
     "report",
     "run",
     "score",

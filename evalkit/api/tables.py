@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.core.atomic_files import write_atomic
 from evalkit.data.media import MEDIA_SECONDS
+from evalkit.report.ability_runs import probe as probe
 from evalkit.report.comparison import Comparison
 from evalkit.report.differences import with_differences
 from evalkit.report.gather import gather

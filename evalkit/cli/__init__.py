@@ -25,6 +25,7 @@ _COMMANDS = {
     "compare": "Put finished runs side by side.",
     "diff": "Print every setting in which two runs differ.",
     "report": "Write one HTML page with tables, plots and every answer.",
+    "probe": "Show how scores fall over the knobs of drawn abilities (`--tasks probe`).",
     "advise": "Rank variants for your own tasks, with the probability that each is the best.",
     "diagnose": "Say why: positions and spectra of variants, attention, loops in answers.",
     "score": "Score a predictions file, or re-score a stored run.",

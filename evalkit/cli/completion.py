@@ -75,7 +75,13 @@ def task_names(ctx: click.Context, typed: str) -> Iterable[str]:
     """Tasks and groups of tasks."""
     from evalkit.core.registry import CATEGORIES, declared
 
-    return [*CATEGORIES, "paper", "mini", *(info.name for info in declared(_folders(ctx, "tasks_dirs")))]
+    return [
+        *CATEGORIES,
+        "paper",
+        "mini",
+        "probe",
+        *(info.name for info in declared(_folders(ctx, "tasks_dirs"))),
+    ]
 
 
 def rope_names(ctx: click.Context, typed: str) -> Iterable[str]:

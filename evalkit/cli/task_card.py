@@ -8,7 +8,7 @@ from typing import Any
 
 from evalkit.cli.schema_card import schema_card
 from evalkit.core.escapes import markdown
-from evalkit.core.registry import CATEGORIES, GROUPS
+from evalkit.core.registry import CATEGORIES, DRAWN, GROUPS
 from evalkit.core.task import Task
 from evalkit.core.types import Locate, MediaRef, Part, Sample, Subtitled, Text
 from evalkit.models.families.registry import FAMILIES
@@ -93,7 +93,7 @@ def _example(task: Task) -> dict[str, str]:
     """One sample: its prompt, also in other families' words, and its reference."""
     if task.example:
         sample = next(task.samples_of(task.example))
-    elif "mini" in task.tags:  # drawn on the spot
+    elif not DRAWN.isdisjoint(task.tags):
         sample = next(task.samples(None))
     else:
         return {}

@@ -20,7 +20,8 @@ from evalkit.core.strict_json import to_json
 def command(ctx: click.Context, tasks_dirs: tuple[str, ...], as_json: bool) -> None:
     """List benchmarks, or show one (`evalkit tasks show NAME`).
 
-    Groups for `--tasks`: image, video, grounding, paper (the 25 rows of the paper's tables), mini.
+    Groups for `--tasks`: image, video, grounding, paper (the 25 rows of the paper's tables), mini,
+    probe.
     """
     ctx.obj = tasks_dirs
     if ctx.invoked_subcommand:

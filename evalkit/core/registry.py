@@ -60,7 +60,9 @@ PAPER_ROWS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 CATEGORIES: tuple[str, ...] = get_args(Category)
-GROUPS = (*CATEGORIES, "paper", "mini")
+DRAWN = frozenset({"mini", "probe", "probe-preset"})
+"""Tags of tasks that are drawn on the spot; groups of categories leave them out."""
+GROUPS = (*CATEGORIES, "paper", "mini", "probe")
 _LITERALS = ("name", "category", "title", "tags", "paper_row")
 _HOW = "see `evalkit tasks show chartqa` and the files in tasks/ for the form"
 
@@ -136,9 +138,9 @@ def declared(tasks_dirs: Sequence[str] = ()) -> list[TaskInfo]:
 def resolve(patterns: Sequence[str], tasks_dirs: Sequence[str] = ()) -> list[str]:
     """Names of the tasks that match ``patterns``, in the order of these, each once.
 
-    A pattern is a name, a glob (``refcoco*``), a group (``image``, ``video``, ``grounding``,
-    ``paper``, ``mini``) or a comma list of these. The category groups leave out mini tasks and
-    splits without public answers.
+    A pattern is a name, a glob (``refcoco*``), a group (``image``, ``video``, ``grounding``, ``paper``,
+    ``mini``, ``probe``) or a comma list of these. The category groups leave out tasks that are drawn on
+    the spot and splits without public answers.
 
     Raises:
         UsageError: a pattern matches nothing.
@@ -242,9 +244,9 @@ def _matches(pattern: str, infos: Sequence[TaskInfo]) -> list[str]:
 def _in_group(info: TaskInfo, group: str) -> bool:
     if group == "paper":
         return info.paper_row is not None
-    if group == "mini":
-        return "mini" in info.tags
-    return info.category == group and not {"mini", "submission"}.intersection(info.tags)
+    if group in ("mini", "probe"):
+        return group in info.tags
+    return info.category == group and not (DRAWN | {"submission"}).intersection(info.tags)
 
 
 def _unknown(name: str, names: Sequence[str]) -> UsageError:
@@ -258,7 +260,7 @@ def _unknown(name: str, names: Sequence[str]) -> UsageError:
 def _sort_key(info: TaskInfo) -> tuple[int, bool, int, str]:
     rows = PAPER_ROWS[info.category]
     row = rows.index(info.paper_row) if info.paper_row else len(rows)
-    return CATEGORIES.index(info.category), "mini" in info.tags, row, info.name
+    return CATEGORIES.index(info.category), not DRAWN.isdisjoint(info.tags), row, info.name
 
 
 def _task_files(folder: Path) -> list[Path]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evalkit.core.sampling_params import Draws
@@ -63,8 +64,9 @@ class MediaRef:
 
     Exactly one of ``path`` (a local file) and ``data`` (the encoded bytes) is set. ``start`` and
     ``end`` (seconds) restrict a video to a clip. ``frame_rate`` (a second) says that a video's path
-    is a folder with a picture for each frame. ``source`` says in messages where it comes from, and
-    ``digest`` is there once its content was read.
+    is a folder with a picture for each frame. ``drawn`` writes the file at ``path`` when it is first
+    needed. ``source`` says in messages where it comes from, and ``digest`` is there once its content was
+    read.
     """
 
     kind: MediaKind
@@ -75,6 +77,7 @@ class MediaRef:
     frame_rate: float | None = None
     source: str = field(default="", compare=False)
     digest: MediaDigest | None = field(default=None, compare=False, repr=False)
+    drawn: Callable[[Path], None] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.data is None):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evalkit.core.atomic_files import write_atomic
+from evalkit.core.atomic_files import atomic_path, write_atomic
 from evalkit.core.errors import EnvironmentProblem
 from evalkit.core.types import MediaRef
 from evalkit.data.frame_folders import as_video, frame_files, odd_file
@@ -36,8 +36,10 @@ class MediaCache:
 
     def to_file(self, ref: MediaRef) -> MediaRef:
         """Return ``ref`` with a file's path instead of bytes or of a folder of frames; a path of a
-        file is returned unchanged.
+        file is returned unchanged. What is to be drawn is drawn, once.
         """
+        if ref.drawn is not None:
+            return _drawn(ref, ref.drawn)
         if ref.data is None:
             return _one_file(ref, self.root / "frames") if ref.frame_rate else ref
         digest = hashlib.sha256(ref.data).hexdigest()
@@ -63,6 +65,15 @@ def writing(place: Path) -> Iterator[None]:
             error.strerror or str(error),
             "free some space, or set EVALKIT_CACHE to a folder that can be written",
         ) from None
+
+
+def _drawn(ref: MediaRef, draw: Callable[[Path], None]) -> MediaRef:
+    """A medium whose file is drawn beside its place and moved there, unless it is there."""
+    path = Path(str(ref.path))
+    if not path.is_file():
+        with writing(path.parent), atomic_path(path, durable=False) as place:
+            draw(place)
+    return replace(ref, drawn=None)
 
 
 def _one_file(ref: MediaRef, folder: Path) -> MediaRef:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.core.errors import EvalkitError, MediaError
+from evalkit.core.registry import DRAWN
 from evalkit.core.task import Row, Task
 from evalkit.core.types import MediaRef, Sample
 from evalkit.data.file_columns import named_files
@@ -56,7 +57,7 @@ def check(spec: PullSpec) -> MirrorProblems:
     found.missing += _absent_lines(spec.data_root, absent, len(users))
     unread = {task for tasks in absent.values() for task in tasks}
     for task in spec.tasks:
-        if "mini" not in task.tags and task.name not in unread:  # mini tasks are drawn on the spot
+        if DRAWN.isdisjoint(task.tags) and task.name not in unread:  # mini tasks are drawn on the spot
             _check_rows(spec, task, found)
     return found
 

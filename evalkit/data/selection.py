@@ -112,7 +112,7 @@ def _hash(text: str) -> str:
 
 def _with_media_on_disk(sample: Sample, cache: MediaCache) -> Sample:
     parts = tuple(
-        cache.to_file(part) if isinstance(part, MediaRef) and part.data is not None else part
+        cache.to_file(part) if isinstance(part, MediaRef) and (part.data is not None or part.drawn) else part
         for part in sample.parts
     )
     return replace(sample, parts=parts)

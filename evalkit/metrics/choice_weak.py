@@ -144,6 +144,8 @@ def _answers(answer: ChoiceText, degree: str) -> bool:
 def _compared_text(answer: ChoiceText) -> Iterator[Statement]:
     text = " ".join(answer.text.casefold().split())
     for letter, own in answer.texts.items():
+        if own.casefold() not in text:  # a pattern for each option takes milliseconds to compile
+            continue
         subject = rf"(?:^|[.!?;:]\s|(?:therefore|thus|so|hence),?\s|that\s|,\s)(?:the\s)?{re.escape(own)}"
         for found in re.finditer(rf"{subject}(?:\s\([a-z]\))?(?={_COMPARED.pattern})", text, re.IGNORECASE):
             compared = _COMPARED.match(text, found.end())

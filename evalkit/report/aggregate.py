@@ -121,7 +121,8 @@ def make_cell(
     plain = _is_mean(metric) and figures.get(metric.name) == mean(_values(scored))
     breakdown = {
         group: {
-            label: _estimate(metric, found, column.limits, plain) for label, found in sorted(labels.items())
+            label: _estimate(metric, found, column.limits, plain)
+            for label, found in sorted(labels.items(), key=_label_order)
         }
         for group, labels in by_label(scored).items()
     }
@@ -138,6 +139,12 @@ def make_cell(
         breakdown=breakdown,
         unreliable=_unreliable(every, limits or {}),
     )
+
+
+def _label_order(entry: tuple[str, object]) -> tuple[float, str]:
+    """Numbers by their size, before texts by the alphabet."""
+    label = entry[0]
+    return (float(label) if label.isascii() and label.isdecimal() else math.inf, label)
 
 
 def by_label(rows: Iterable[ScoreRow]) -> dict[str, dict[str, list[ScoreRow]]]:

@@ -7,13 +7,14 @@ script shows as text.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from operator import attrgetter
 from typing import Any
 
 from evalkit.core.strict_json import finite_json
 from evalkit.report import plots
+from evalkit.report.ability import Ability, ability
 from evalkit.report.about import RunAbout, SystemAbout
 from evalkit.report.aggregate import RATES
 from evalkit.report.comparison import Comparison
@@ -43,6 +44,7 @@ def report_page(
     ``records`` maps arm and task to scored records, ``thumbnails`` (task, sample id) to ``data:`` URLs;
     ``about`` has the runs and systems of the header (:func:`evalkit.report.about.about_runs`).
     """
+    abilities = [plots.ability_panel(each, comparison.arms) for each in ability_curves(comparison, records)]
     curves = {"lengths": attrgetter("video_seconds"), "sizes": attrgetter("visual_tokens")}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in curves}
     flags = [Counter[str]() for _ in comparison.arms]
@@ -71,12 +73,22 @@ def report_page(
         "differences": plots.difference_groups(comparison),
         "breakdowns": list(plots.breakdowns(comparison)),
         "steps": plots.training_steps(comparison),
+        "abilities": abilities,
         **found,
         "flags": [{name: counts[name] for name in names} for counts in flags],
         **samples.data(),
     }
     runs, systems = about
     return _page("report.html", title, legend(comparison), data, runs=runs, systems=systems, facts=())
+
+
+def ability_curves(comparison: Comparison, records: Mapping[str, RecordsByTask]) -> Iterator[Ability]:
+    """The curves of the benchmarks with a knob."""
+    for column in comparison.columns:
+        rows = {arm.name: score_rows(records[arm.name].get(column.task, ())) for arm in comparison.arms}
+        found = ability(column, rows)
+        if found is not None:
+            yield found
 
 
 def table_page(

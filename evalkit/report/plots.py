@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from evalkit.report.ability import Ability
+from evalkit.report.ability_text import number
 from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, Cell, tasks_by_row, value_of
 from evalkit.report.comparison import Arm, Comparison
 from evalkit.report.grid import scale
@@ -271,6 +273,33 @@ def _weights(comparison: Comparison, name: str) -> dict[str, float]:
         for tasks in rows.values():
             found |= dict.fromkeys(tasks, 1 / len(chosen) / len(rows) / len(tasks))
     return found
+
+
+def ability_panel(found: Ability, arms: Sequence[Arm]) -> dict[str, Any]:
+    """The curves of a benchmark with a knob, levels at equal distances; ``levels`` are their names."""
+    levels = sorted({each.level for curve in found.curves for each in curve.levels})
+    chance = {each.level: 100 * each.chance for curve in found.curves for each in curve.levels}
+    places = {arm.name: place for place, arm in enumerate(arms)}
+    curves = [
+        {
+            "arm": places[curve.arm],
+            "points": [
+                [levels.index(each.level), 100 * each.score, 100 * each.low, 100 * each.high, each.n]
+                for each in curve.levels
+            ],
+        }
+        for curve in found.curves
+    ]
+    return {
+        "title": found.task,
+        "category": found.category,
+        "unit": f"{found.metric}, out of 100",
+        "limits": [0.0, 100.0],
+        "label": found.knob,
+        "levels": [number(level) for level in levels],
+        "chance": [chance[level] for level in levels],
+        "curves": curves,
+    }
 
 
 def _axis(column: BenchmarkColumn) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def thumbnails(
         for sample in task.samples(data_root):
             refs = tuple(part for part in sample.parts if isinstance(part, MediaRef))
             if sample.id in wanted and refs:
-                media[sample.id] = tuple(each if each.data is None else cache.to_file(each) for each in refs)
+                media[sample.id] = tuple(
+                    cache.to_file(each) if each.data is not None or each.drawn else each for each in refs
+                )
     distinct = list(dict.fromkeys(media.values()))
     drawn = dict(zip(distinct, draw(distinct), strict=True))
     return {(task.name, name): drawn[refs] for name, refs in media.items() if drawn[refs]}

@@ -119,28 +119,30 @@ function chooser(id, names, chosen) {
   make("span", { class: "note" }, "Bars are 95% intervals. Press a name to show or hide it."));
 }
 
-function curvePanel(panel, names, label, logarithmic, chosen) {
+function curvePanel(panel, names, usual, logarithmic, chosen) {
+  const label = panel.label || usual, named = value => panel.levels ? panel.levels[Math.round(value)] : short(value);
   const width = 300, height = 186, left = 34, right = 10, top = 8, bottom = 34, front = panel.curves.filter(each => chosen.includes(each.arm));
   const points = panel.curves.flatMap(each => each.points), seen = (front.length ? front : panel.curves).flatMap(each => each.points);
-  const bounds = [...seen.flatMap(point => [point[2], point[3]]), ...points.map(point => point[1])].filter(value => Number.isFinite(value));
+  const bounds = [...(panel.chance || []), ...seen.flatMap(point => [point[2], point[3]]), ...points.map(point => point[1])].filter(value => Number.isFinite(value));
   const steps = ticks(Math.min(...bounds), Math.max(...bounds), 5), step = steps.length > 1 ? steps[1] - steps[0] : 1;
   const least = Math.max(panel.limits[0], Math.floor(Math.min(...bounds) / step) * step), most = Math.min(panel.limits[1], Math.ceil(Math.max(...bounds) / step) * step);
   const xs = points.map(point => point[0]), low = Math.min(...xs), high = Math.max(...xs), bend = value => logarithmic ? Math.log(Math.max(value, 1e-3)) : value;
   const x = value => left + 8 + (width - left - right - 16) * (high > low ? (bend(value) - bend(low)) / (bend(high) - bend(low)) : 0.5);
   const y = value => top + (height - top - bottom) * (1 - (value - least) / (most - least || 1)), floor = height - bottom, parts = [];
   for (const value of ticks(least, most, 5)) parts.push(make("line", { class: "axis", x1: left, x2: width - right, y1: y(value), y2: y(value) }), make("text", { class: "soft", x: left - 5, y: y(value) + 4, "text-anchor": "end" }, short(value)));
-  for (const value of logarithmic ? logTicks(Math.max(low, 1e-3), high) : ticks(low, high, 4)) parts.push(make("line", { class: "axis", x1: x(value), x2: x(value), y1: floor, y2: floor + 4 }), make("text", { class: "soft", x: x(value), y: floor + 15, "text-anchor": "middle" }, short(value)));
+  for (const value of panel.levels ? panel.levels.map((_, n) => n) : logarithmic ? logTicks(Math.max(low, 1e-3), high) : ticks(low, high, 4)) parts.push(make("line", { class: "axis", x1: x(value), x2: x(value), y1: floor, y2: floor + 4 }), make("text", { class: "soft", x: x(value), y: floor + 15, "text-anchor": "middle" }, named(value)));
+  if (panel.chance) parts.push(make("polyline", { class: "chance", points: panel.chance.map((value, n) => `${x(n).toFixed(1)},${y(value).toFixed(1)}`).join(" ") }, make("title", {}, "chance")));
   parts.push(make("text", { class: "soft", x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, label));
   for (const each of panel.curves) if (!chosen.includes(each.arm)) parts.push(make("polyline", { class: "behind", points: each.points.map(point => `${x(point[0]).toFixed(1)},${y(point[1]).toFixed(1)}`).join(" ") }, make("title", {}, names[each.arm])));
-  front.forEach((each, n) => parts.push(...standingOut(each, names, label, (n - (front.length - 1) / 2) * 2.4, x, y)));
+  front.forEach((each, n) => parts.push(...standingOut(each, names, named, label, (n - (front.length - 1) / 2) * 2.4, x, y)));
   const said = `${panel.title} by ${label}: ${front.map(each => `${names[each.arm]} from ${each.points[0][1].toFixed(1)} to ${each.points.at(-1)[1].toFixed(1)}`).join(", ")}`;
   return make("figure", {}, caption(panel), make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said }, ...parts));
 }
 
-function standingOut(each, names, label, aside, x, y) {
+function standingOut(each, names, named, label, aside, x, y) {
   const at = point => x(point[0]) + aside, parts = [curve(each.arm, each.points.map(point => [at(point), y(point[1])]))];
   for (const [size, value, low, high, count] of each.points) {
-    const place = x(size) + aside, said = `${names[each.arm]}: ${value.toFixed(1)} at ${short(size)} ${label}${Number.isFinite(low) ? ` (${low.toFixed(1)} to ${high.toFixed(1)})` : ""}${count ? `, n = ${count}` : ""}`;
+    const place = x(size) + aside, said = `${names[each.arm]}: ${value.toFixed(1)} at ${named(size)} ${label}${Number.isFinite(low) ? ` (${low.toFixed(1)} to ${high.toFixed(1)})` : ""}${count ? `, n = ${count}` : ""}`;
     if (low !== null && high !== null) parts.push(make("line", { class: `whisker c${each.arm % COLOURS}`, x1: place, x2: place, y1: y(low), y2: y(high) }));
     parts.push(mark(each.arm, place, y(value), make("title", {}, said)));
   }
@@ -156,6 +158,7 @@ function flags() {
 
 function drawCurves() {
   if (data.steps) curves("steps", data.steps.panels, data.steps.trainings, data.steps.label, false, data.steps.trainings.map((_, n) => n).slice(0, 6));
+  if (data.abilities.length) curves("abilities", data.abilities, data.arms, "knob", false, data.focus);
   curves("lengths", data.lengths, data.arms, "seconds of video", true, data.focus);
   curves("sizes", data.sizes, data.arms, "visual tokens", true, data.focus);
 }
