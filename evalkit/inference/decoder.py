@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -33,6 +33,13 @@ from evalkit.inference.fixed_shapes import (
     padded,
 )
 from evalkit.inference.kv_cache import DecodeAttention, KVCache, kv_caches_of, merge_kv_caches
+from evalkit.inference.linear_attention import (
+    DecodeStates,
+    LinearAttentionFn,
+    PrefillStates,
+    linear_attention,
+    linear_layers,
+)
 from evalkit.inference.prefill import PrefillBatch, prefill_batch_of, split_by_tokens
 from evalkit.inference.sampler import select_tokens
 from evalkit.inference.sequence import SequenceState
@@ -109,7 +116,9 @@ class HfDecoder:
     def __post_init__(self) -> None:
         config = self.model.config.get_text_config()
         self._num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
-        self._graph_runner = GraphRunner(self.capture, self._num_key_value_groups, self.stats)
+        # A captured step has no place for the states of layers without attention.
+        capture = None if linear_layers(self.model.model.language_model) else self.capture
+        self._graph_runner = GraphRunner(capture, self._num_key_value_groups, self.stats)
 
     @property
     def running(self) -> list[Prepared]:
@@ -187,12 +196,14 @@ class HfDecoder:
                 features,
                 self.generation_tokens.placeholder_token_ids,
             )
-            hidden = self._forward(inputs, batch.positions, batch.attend)
+            states = PrefillStates(batch)
+            hidden = self._forward(inputs, batch.positions, batch.attend, states.mix)
             last = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
             sequences = [
                 SequenceState(item, next_position, self._budget(item))
                 for item, next_position in zip(batch.items, batch.next_position, strict=True)
             ]
+            states.hand_over(sequences)
             first_tokens = self._select_tokens(sequences, hidden[to_device(last, hidden.device)])
             self.stats.counts["visual"] += sum(len(each.tokens) for each in features)
             self.stats.counts["prefill"] += len(ids)
@@ -226,15 +237,18 @@ class HfDecoder:
         if self.deterministic:
             yield from self._decode_in_fixed_shapes(sequences)
             return
-        hidden = self._graph_runner.step(self._kv_caches, self._forward_tokens, self._positions)
+        states = DecodeStates(sequences)
+        forward = partial(self._forward_tokens, mix=states.mix)
+        hidden = self._graph_runner.step(self._kv_caches, forward, self._positions)
         if hidden is None:
             metadata = [
                 each.decode_metadata(self._num_key_value_groups, self.model.dtype) for each in self._kv_caches
             ]
             attend = DecodeAttention(self._kv_caches, metadata).attend
             ids = to_device(last_tokens(sequences), self.model.device)
-            hidden = self._forward_tokens(ids, self._positions(sequences), attend)
+            hidden = forward(ids, self._positions(sequences), attend)
         yield sequences, hidden
+        states.commit()
 
     def _decode_in_fixed_shapes(
         self, sequences: Sequence[SequenceState]
@@ -245,18 +259,27 @@ class HfDecoder:
             batch = sequences[part]
             ids = to_device(padded(last_tokens(batch)), self.model.device)
             attend = SingleDecodeAttention(slots[part]).attend
-            yield batch, self._forward_tokens(ids, padded(self._positions(batch)), attend)
+            states = DecodeStates(batch)
+            yield batch, self._forward_tokens(ids, padded(self._positions(batch)), attend, states.mix)
+            states.commit()
 
-    def _forward_tokens(self, ids: Tensor, positions: Tensor, attend: AttentionFn) -> Tensor:
+    def _forward_tokens(
+        self, ids: Tensor, positions: Tensor, attend: AttentionFn, mix: LinearAttentionFn
+    ) -> Tensor:
         """Hidden states ``[m, hidden]`` of one token of each sequence."""
         embeddings = self.model.get_input_embeddings()(ids)
         with uncompiled(self.model.model.language_model.layers):
-            return self._forward({"inputs_embeds": embeddings[None]}, positions, attend)
+            return self._forward({"inputs_embeds": embeddings[None]}, positions, attend, mix)
 
-    def _forward(self, inputs: dict[str, Any], positions: Tensor, attend: AttentionFn) -> Tensor:
+    def _forward(
+        self, inputs: dict[str, Any], positions: Tensor, attend: AttentionFn, mix: LinearAttentionFn
+    ) -> Tensor:
         """Hidden states ``[T, hidden]`` of the language model after its last layer."""
         language_model = self.model.model.language_model
-        with text_attention(language_model, attend) as attention_kwargs:
+        with (
+            linear_attention(language_model, mix),
+            text_attention(language_model, attend) as attention_kwargs,
+        ):
             output = language_model(
                 **inputs,
                 **attention_kwargs,
