@@ -114,6 +114,10 @@ class TestedFamily:
             clip = film(self.folder, (84, 56), frames=5)
             parts |= {
                 "a video": [clip, Text("What happens?")],
+                "two videos": [clip, Text("then"), clip, Text("?")],
+            }
+        if self.adapter.mixes_kinds and "video" in self.adapter.placeholders:
+            parts |= {
                 "an image and a video": [Text("First"), first, Text("then"), clip],
                 "a mix": [clip, Text("a"), second, first, Text("b"), clip, Text("c?")],
             }

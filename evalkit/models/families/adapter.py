@@ -39,6 +39,7 @@ class FamilyAdapter:
             (:func:`~evalkit.inference.padded_linear.pad_gated_mlps`); None for none.
         note: what a user should know of a checkpoint's processor, if anything.
         compile_tower: compiles the vision tower of a model, for ``--compile``; None leaves it as it is.
+        mixes_kinds: one prompt may show images and videos.
         text_after_video_differs: transformers' own positions of text after a video are wrong (docs/ropes.md).
     """
 
@@ -55,4 +56,5 @@ class FamilyAdapter:
     pad_modules: Callable[[Any], Iterable[Any]] | None = None
     note: Callable[[Processor], str | None] | None = None
     compile_tower: Callable[[Any], None] | None = None
+    mixes_kinds: bool = True
     text_after_video_differs: bool = False
