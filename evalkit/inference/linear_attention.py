@@ -80,7 +80,8 @@ class _StateCache:
 
     def __init__(self, layer: int, state: LinearState | None) -> None:
         # The kernel of one step writes into the convolution's state.
-        self._conv, self._recurrent = (None, None) if state is None else (state[0].clone(), state[1])
+        self._conv = None if state is None else state[0].clone()
+        self._recurrent = None if state is None else state[1]
         self._previous = state is not None
         self.layers: Mapping[int, Any] = {
             layer: SimpleNamespace(

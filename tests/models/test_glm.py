@@ -28,7 +28,7 @@ def test_frames_are_images_before_their_times(family: TestedFamily) -> None:
     prepared = next(each.prepared for each in family.prompts if each.name == "a video")
     tokenizer = family.model.info.processor.tokenizer
     text = tokenizer.decode(prepared.input_ids)
-    times = {"glm4v": ("0", "1"), "glm46v": ("0.0 seconds", "1.0 seconds")}[family.name]
+    times = {"glm4v": ("0", "1"), "glm46v": ("0.0 seconds", "1.5 seconds")}[family.name]
     frame = "<|begin_of_image|>" + "<|image|>" * (int((prepared.token_types == 2).sum()) // 2)
     assert "<|begin_of_video|>" + "".join(f"{frame}<|end_of_image|>{each}" for each in times) in text
     assert "<|video|>" not in text

@@ -21,8 +21,8 @@ SPECIAL_TOKENS = (
 )
 
 MEDIA: Mapping[MediaKind, str] = {
-    kind: f"<|begin_of_{kind}|><|{kind}|><|end_of_{kind}|>"
-    for kind in ("image", "video")  # type: ignore[misc]
+    "image": "<|begin_of_image|><|image|><|end_of_image|>",
+    "video": "<|begin_of_video|><|video|><|end_of_video|>",
 }
 
 VISION = {
