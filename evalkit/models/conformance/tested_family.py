@@ -35,6 +35,16 @@ MORE_VARIANTS = (
 )
 """Compositions and parameters that take other ways through the code than the named variants."""
 
+FEW_VARIANTS = ("mrope-i", "mhrope", "circlerope(age=odd)")
+"""One with a rotation for all heads and layers, one for each head, one for each layer."""
+
+
+def tiny_of(family: str) -> TinyCheckpoint:
+    """What a family's ``tiny`` module, beside the adapter's, says."""
+    package = FAMILIES[family].module.rpartition(".")[0]
+    tiny: TinyCheckpoint = importlib.import_module(f"{package}.tiny").TINY
+    return tiny
+
 
 @dataclass(frozen=True)
 class TestPrompt:
@@ -78,10 +88,8 @@ class TestedFamily:
 
     @cached_property
     def tiny(self) -> TinyCheckpoint:
-        """What its ``tiny`` module, beside the adapter's, says."""
-        package = FAMILIES[self.name].module.rpartition(".")[0]
-        tiny: TinyCheckpoint = importlib.import_module(f"{package}.tiny").TINY
-        return tiny
+        """See :func:`tiny_of`."""
+        return tiny_of(self.name)
 
     @cached_property
     def checkpoint(self) -> Path:

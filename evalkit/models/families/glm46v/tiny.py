@@ -23,4 +23,6 @@ def tiny_config() -> Any:
     return Glm46VConfig(text_config=glm_text_config("glm4v_text"), vision_config=vision, **TOKEN_IDS)
 
 
-TINY = TinyCheckpoint(tiny_config, SPECIAL_TOKENS, MEDIA, settings("Glm46V", "Glm46VProcessor"))
+TINY = TinyCheckpoint(
+    tiny_config, SPECIAL_TOKENS, MEDIA, settings("Glm46V", "Glm46VProcessor"), rotates_like="glm4v"
+)

@@ -31,4 +31,6 @@ def tiny_config() -> Any:
     return Glm4vMoeConfig(text_config=text, vision_config=VISION, **TOKEN_IDS)
 
 
-TINY = TinyCheckpoint(tiny_config, SPECIAL_TOKENS, MEDIA, settings("Glm4v", "Glm4vProcessor"))
+TINY = TinyCheckpoint(
+    tiny_config, SPECIAL_TOKENS, MEDIA, settings("Glm4v", "Glm4vProcessor"), rotates_like="qwen3_5"
+)
