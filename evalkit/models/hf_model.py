@@ -358,9 +358,17 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
 
 def _check_attention(model: Any, name: str) -> None:
     """The engine's own attention lets every token see all before it."""
-    if "sliding_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
+    config = model.config.get_text_config()
+    if "sliding_attention" not in (getattr(config, "layer_types", None) or ()):
+        return
+    if getattr(config, "use_sliding_window", False):
         raise UsageError(
             f"model `{name}` attends within a sliding window",
             "its config says `use_sliding_window: true`, which evalkit's engine does not do",
             "set it to false if the model was trained so (as all published checkpoints of its family are)",
         )
+    raise UsageError(
+        f"model `{name}` attends within a sliding window",
+        f"layers of its language model (`{config.model_type}`) do, which evalkit's engine does not",
+        "choose a checkpoint around another language model",
+    )
