@@ -70,3 +70,11 @@ def test_box_tags_reach_the_metric(family: TestedFamily) -> None:
     tokenizer.add_tokens([AddedToken(each, special=True) for each in tags])
     control = control_tokens(tokenizer, "<|im_start|>user", [])
     assert not control & set(tokenizer.convert_tokens_to_ids(tags))
+
+
+@pytest.mark.parametrize(("most", "shown"), [(10, 9), (27, 25)])
+def test_a_recipe_limits_the_pixels_of_an_image_itself(family: TestedFamily, most: int, shown: int) -> None:
+    """The processor counts an image twice, as the two frames that it stands for."""
+    preprocessor = family.model.info.preprocessor.with_own_limits({"image_max_pixels": most * 28**2})
+    image = picture(family.folder, (300, 300))
+    assert preprocessor.process_image(image, [image]).info.tokens == shown

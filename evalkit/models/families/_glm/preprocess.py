@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from evalkit.core.types import MediaKind
 from evalkit.models.families._qwen.preprocess import PixelLimits, QwenPreprocessor, pixel_range
@@ -49,6 +49,16 @@ class GlmPreprocessor(QwenPreprocessor):
             merge=int(image.merge_size),
             temporal_patch=int(image.temporal_patch_size),
             by_frame=True,
+        )
+
+    def with_own_limits(self, limits: Mapping[str, int]) -> Self:
+        """See :class:`~evalkit.models.preprocess.ChatPreprocessor`: a recipe means an image, not its frames."""
+        stands_still = {"image_min_pixels", "image_max_pixels"}
+        return super().with_own_limits(
+            {
+                name: value * (self.temporal_patch if name in stands_still else 1)
+                for name, value in limits.items()
+            }
         )
 
     def _image_size(self, size: tuple[int, int], cap: int) -> tuple[int, int]:
