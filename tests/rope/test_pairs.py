@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers.models.glm4v import modeling_glm4v
 from transformers.models.qwen3_5 import modeling_qwen3_5
 
@@ -14,8 +15,9 @@ from evalkit.models.families.glm4v.tiny import TINY as GLM
 from evalkit.models.families.qwen3_5.tiny import TINY as QWEN
 from evalkit.rope.hf.install import CannotInstall, install
 from evalkit.rope.hf.layouts import TOKEN_LAYOUTS, TokenLayouts
+from evalkit.rope.parameters import BadParameter
 from evalkit.rope.rotary import APPLY_PER_HEAD, VariantRotary
-from evalkit.rope.variants import parse_variant
+from evalkit.rope.variants import VARIANTS, parse_variant
 
 KINDS: Any = {"half": modeling_qwen3_5, "adjacent": modeling_glm4v}
 
@@ -65,6 +67,28 @@ def test_channels_that_the_model_does_not_rotate_stay_as_they_are(
     assert len(seen) == len(untouched) == 2
     for mine, other in zip(seen, untouched, strict=True):
         assert torch.equal(mine[..., 32:], other[..., 32:])
+
+
+@pytest.mark.parametrize(
+    ("config", "heads", "section"),
+    [
+        (transformers.Qwen3_5Config, 4, [11, 11, 10]),
+        (transformers.Qwen3_5MoeConfig, 2, [11, 11, 10]),
+        (transformers.Glm4vConfig, 2, [8, 12, 12]),
+    ],
+)
+def test_every_variant_fits_the_sizes_of_released_models(config: Any, heads: int, section: list[int]) -> None:
+    """Sizes of transformers' default configurations; GLM's section is of the half that is rotated."""
+    text = config().text_config
+    size = text.head_dim if hasattr(text, "head_dim") else text.hidden_size // text.num_attention_heads
+    rotated = 32 if config is transformers.Glm4vConfig else size // 8
+    assert (text.num_key_value_heads, sum(section)) == (heads, rotated)
+    for name, variant in VARIANTS.items():
+        if name == "mhrope" and heads < 3:
+            with pytest.raises(BadParameter, match="need one each"):
+                variant.axis_map(rotated, heads, tuple(section))
+        else:
+            assert variant.axis_map(rotated, heads, tuple(section)).shape[-1] == rotated
 
 
 def test_a_layout_with_the_wrong_pairs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

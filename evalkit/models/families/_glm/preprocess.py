@@ -52,7 +52,7 @@ class GlmPreprocessor(QwenPreprocessor):
         )
 
     def with_own_limits(self, limits: Mapping[str, int]) -> Self:
-        """See :class:`~evalkit.models.preprocess.ChatPreprocessor`: a recipe means an image, not its frames."""
+        """See :class:`~evalkit.models.preprocess.ChatPreprocessor`: an image is counted once."""
         stands_still = {"image_min_pixels", "image_max_pixels"}
         return super().with_own_limits(
             {
