@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 
+from evalkit.rope.hf.install import attention_layers
+
 _TEXT = "evalkit_varlen"
 # Vision towers pass all sequences at once to an implementation with "flash" in its name, else one by one.
 _VISION = "evalkit_flash_sequences"
@@ -33,20 +35,25 @@ class AttentionFn(Protocol):
 
 
 class _AttentionHolder:
-    """The attention function of one call. Not a dataclass: torch.compile traces into those, and would compile
-    again for each function.
+    """The attention function of one call, and the number of each layer by its index. Not a dataclass:
+    torch.compile traces into those, and would compile again for each function.
     """
 
-    def __init__(self, attend: Any) -> None:
+    def __init__(self, attend: Any, numbers: Mapping[int, int]) -> None:
         self.attend = attend
+        self.numbers = numbers
 
 
 @contextmanager
 def text_attention(language_model: Any, attend: AttentionFn) -> Iterator[Mapping[str, Any]]:
-    """Within, a language model that is called with the yielded keyword arguments attends by ``attend``."""
-    configs = [language_model.config, *(layer.self_attn.config for layer in language_model.layers)]
+    """Within, a language model that is called with the yielded keyword arguments attends by ``attend``, which
+    counts layers that attend only.
+    """
+    layers = attention_layers(language_model)
+    configs = [language_model.config, *(layer.config for layer in layers)]
+    numbers = {layer.layer_idx: number for number, layer in enumerate(layers)}
     with _using_attention(configs, _TEXT):
-        yield {"evalkit_attention": _AttentionHolder(attend)}
+        yield {"evalkit_attention": _AttentionHolder(attend, numbers)}
 
 
 @contextmanager
@@ -56,7 +63,7 @@ def vision_attention(tower: Any) -> Iterator[Mapping[str, Any]]:
     """
     configs = [part.config for part in tower.modules() if hasattr(part, "config")]
     with _using_attention(configs, _VISION):
-        yield {"evalkit_attention": _AttentionHolder(VisionVarlenAttention().attend)}
+        yield {"evalkit_attention": _AttentionHolder(VisionVarlenAttention().attend, {})}
 
 
 @contextmanager
@@ -87,7 +94,8 @@ def _text_attention_forward(
     **_: Any,
 ) -> tuple[Tensor, None]:
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    found = evalkit_attention.attend(module.layer_idx, query[0], key[0], value[0], scale)
+    layer = evalkit_attention.numbers[module.layer_idx]
+    found = evalkit_attention.attend(layer, query[0], key[0], value[0], scale)
     return _tokens_first(found), None
 
 

@@ -61,7 +61,8 @@ def uncompiled(modules: Iterable[nn.Module]) -> Iterator[None]:
 def _compile_text(model: Any) -> None:
     language_model = model.model.language_model
     for layer in language_model.layers:
-        layer.compile(dynamic=True)
+        if hasattr(layer, "self_attn"):  # others keep states, which the engine hands in and out
+            layer.compile(dynamic=True)
     width, axes = model.config.get_text_config().hidden_size, len(language_model.rotary_emb.text_step)
     for length in WARMUP_LENGTHS:
         tokens = torch.zeros(1, length, width, dtype=model.dtype, device=model.device)

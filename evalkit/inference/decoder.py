@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -33,6 +33,13 @@ from evalkit.inference.fixed_shapes import (
     padded,
 )
 from evalkit.inference.kv_cache import DecodeAttention, KVCache, kv_caches_of, merge_kv_caches
+from evalkit.inference.linear_attention import (
+    DecodeStates,
+    LinearAttentionFn,
+    PrefillStates,
+    linear_attention,
+    linear_layers,
+)
 from evalkit.inference.observation import AttentionObserver, ObservedAttention, continued_batch_of
 from evalkit.inference.prefill import PrefillBatch, prefill_batch_of, split_by_tokens
 from evalkit.inference.sampler import select_tokens
@@ -110,7 +117,9 @@ class HfDecoder:
     def __post_init__(self) -> None:
         config = self.model.config.get_text_config()
         self._num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
-        self._graph_runner = GraphRunner(self.capture, self._num_key_value_groups, self.stats)
+        # A captured step has no place for the states of layers without attention.
+        capture = None if linear_layers(self.model.model.language_model) else self.capture
+        self._graph_runner = GraphRunner(capture, self._num_key_value_groups, self.stats)
 
     @property
     def running(self) -> list[Prepared]:
@@ -132,7 +141,8 @@ class HfDecoder:
             OutOfMemory: they did not fit.
         """
         batch = continued_batch_of(item, answer, self.installed)
-        self._read(batch, ObservedAttention(batch, observer).attend)
+        attend = ObservedAttention(batch, observer).attend
+        self._read(batch, attend, PrefillStates(batch).mix)
 
     @_guarded
     def add(self, prefix_groups: Sequence[PrefixGroup]) -> Finished:
@@ -183,7 +193,7 @@ class HfDecoder:
         pending = [each for prefill in self._pending_prefills for each in prefill.remaining()]
         return self._decoding() + pending
 
-    def _read(self, batch: PrefillBatch, attend: AttentionFn) -> tuple[Tensor, int]:
+    def _read(self, batch: PrefillBatch, attend: AttentionFn, mix: LinearAttentionFn) -> tuple[Tensor, int]:
         """Hidden states ``[T, hidden]`` of a batch after the last layer, and its number of visual tokens."""
         with self.stats.stage("vision"):
             first_items = [slices.prefix_group.items[0] for slices in batch.group_slices]
@@ -198,19 +208,21 @@ class HfDecoder:
                 features,
                 self.generation_tokens.placeholder_token_ids,
             )
-            hidden = self._forward(inputs, batch.positions, attend)
+            hidden = self._forward(inputs, batch.positions, attend, mix)
         return hidden, sum(len(each.tokens) for each in features)
 
     def _prefill(self, prefix_groups: Sequence[PrefixGroup]) -> _PendingPrefill:
         """Launch the prefill of prompts in one call of the language model; waits for nothing on a GPU."""
         batch = prefill_batch_of(prefix_groups, self.installed)
-        hidden, visual = self._read(batch, batch.attend)
+        states = PrefillStates(batch)
+        hidden, visual = self._read(batch, batch.attend, states.mix)
         with self.stats.stage("prefill"):
             last = torch.tensor([suffix.stop - 1 for suffix in batch.suffixes])
             sequences = [
                 SequenceState(item, next_position, self._budget(item))
                 for item, next_position in zip(batch.items, batch.next_position, strict=True)
             ]
+            states.hand_over(sequences)
             first_tokens = self._select_tokens(sequences, hidden[to_device(last, hidden.device)])
             self.stats.counts["visual"] += visual
             self.stats.counts["prefill"] += len(batch.token_ids)
@@ -244,15 +256,18 @@ class HfDecoder:
         if self.deterministic:
             yield from self._decode_in_fixed_shapes(sequences)
             return
-        hidden = self._graph_runner.step(self._kv_caches, self._forward_tokens, self._positions)
+        states = DecodeStates(sequences)
+        forward = partial(self._forward_tokens, mix=states.mix)
+        hidden = self._graph_runner.step(self._kv_caches, forward, self._positions)
         if hidden is None:
             metadata = [
                 each.decode_metadata(self._num_key_value_groups, self.model.dtype) for each in self._kv_caches
             ]
             attend = DecodeAttention(self._kv_caches, metadata).attend
             ids = to_device(last_tokens(sequences), self.model.device)
-            hidden = self._forward_tokens(ids, self._positions(sequences), attend)
+            hidden = forward(ids, self._positions(sequences), attend)
         yield sequences, hidden
+        states.commit()
 
     def _decode_in_fixed_shapes(
         self, sequences: Sequence[SequenceState]
@@ -263,18 +278,27 @@ class HfDecoder:
             batch = sequences[part]
             ids = to_device(padded(last_tokens(batch)), self.model.device)
             attend = SingleDecodeAttention(slots[part]).attend
-            yield batch, self._forward_tokens(ids, padded(self._positions(batch)), attend)
+            states = DecodeStates(batch)
+            yield batch, self._forward_tokens(ids, padded(self._positions(batch)), attend, states.mix)
+            states.commit()
 
-    def _forward_tokens(self, ids: Tensor, positions: Tensor, attend: AttentionFn) -> Tensor:
+    def _forward_tokens(
+        self, ids: Tensor, positions: Tensor, attend: AttentionFn, mix: LinearAttentionFn
+    ) -> Tensor:
         """Hidden states ``[m, hidden]`` of one token of each sequence."""
         embeddings = self.model.get_input_embeddings()(ids)
         with uncompiled(self.model.model.language_model.layers):
-            return self._forward({"inputs_embeds": embeddings[None]}, positions, attend)
+            return self._forward({"inputs_embeds": embeddings[None]}, positions, attend, mix)
 
-    def _forward(self, inputs: dict[str, Any], positions: Tensor, attend: AttentionFn) -> Tensor:
+    def _forward(
+        self, inputs: dict[str, Any], positions: Tensor, attend: AttentionFn, mix: LinearAttentionFn
+    ) -> Tensor:
         """Hidden states ``[T, hidden]`` of the language model after its last layer."""
         language_model = self.model.model.language_model
-        with text_attention(language_model, attend) as attention_kwargs:
+        with (
+            linear_attention(language_model, mix),
+            text_attention(language_model, attend) as attention_kwargs,
+        ):
             output = language_model(
                 **inputs,
                 **attention_kwargs,

@@ -26,14 +26,15 @@ def token_budget(model: Any, *, models: int, feature_cache_bytes: int, vision_wi
     """Tokens whose keys and values fit into the free memory of a model's devices, generated ones included.
 
     Room is left for one call of the vision tower, one of the language model, and ``feature_cache_bytes`` of
-    features; ``models`` share the rest. A token takes ``2 * layers * KV heads * head size`` numbers.
+    features; ``models`` share the rest. A token takes ``2 * layers * KV heads * head size`` numbers: layers
+    without attention count as if they attended, which stands for their states.
     ``vision_width``: sizes of the vision tower's hidden states and of its MLPs.
     """
     config = model.config.get_text_config()
     number_bytes = torch.empty((), dtype=model.dtype).element_size()
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     token = 2 * config.num_hidden_layers * config.num_key_value_heads * head * number_bytes
-    prefill = MAX_PREFILL_TOKENS * _layer_activations(config.hidden_size, config.intermediate_size)
+    prefill = MAX_PREFILL_TOKENS * _layer_activations(config.hidden_size, _mlp_width(config))
     vision = max_patches_per_call(model.device) * _layer_activations(*vision_width)
     logits = 1024 * config.vocab_size * 4
     free = sum(map(free_bytes, devices_of(model))) * MEMORY_FRACTION
@@ -77,6 +78,15 @@ def free_bytes(device: torch.device) -> int:
     import psutil
 
     return min(int(psutil.virtual_memory().available), *_left_by_container())
+
+
+def _mlp_width(config: Any) -> int:
+    """Size of the MLPs' hidden states for a token; of experts, of all that a token goes to."""
+    dense = getattr(config, "intermediate_size", None)
+    if dense is not None:
+        return int(dense)
+    shared = getattr(config, "shared_expert_intermediate_size", None) or 0
+    return int(config.moe_intermediate_size * config.num_experts_per_tok + shared)
 
 
 def _layer_activations(hidden: int, mlp: int) -> int:

@@ -11,6 +11,10 @@ from evalkit.core.types import FinishReason, Prepared
 from evalkit.inference.stopping import ReasoningBudget, is_loop
 from evalkit.rope.layout import TEXT, Segment, TextRun, VisualBlock, runs
 
+LinearState = tuple[Tensor, Tensor]
+"""What a gated delta net remembers of ``n`` sequences: the last inputs of its convolution
+``[n, channels, kernel]``, and a matrix for every head ``[n, heads, key size, value size]``."""
+
 
 @dataclass(eq=False)
 class SequenceState:
@@ -24,6 +28,7 @@ class SequenceState:
         margin: see :class:`~evalkit.core.types.Generation`.
         error: why it has no answer.
         budget: limits of reasoning and answer, where they are apart.
+        linear_states: of every layer without attention, its state after the last token but one.
     """
 
     item: Prepared
@@ -33,6 +38,7 @@ class SequenceState:
     finish_reason: FinishReason | None = None
     margin: float = math.inf
     error: str | None = None
+    linear_states: dict[int, LinearState] = field(default_factory=dict)
 
     def preempt(self) -> None:
         """Take it out of its batch, to be begun anew."""

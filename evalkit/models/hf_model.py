@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from evalkit.core.errors import EnvironmentProblem, UsageError
-from evalkit.core.types import FixedPart, Text
+from evalkit.core.types import FixedPart, MediaRef, Text
 from evalkit.inference.compile import compile_parts
 from evalkit.inference.counters import EngineCounters
 from evalkit.inference.cuda_graphs import cuda_graph
@@ -195,7 +195,19 @@ class HfModelInfo:
         )
 
     def render(self, parts: Sequence[FixedPart]) -> str:
-        """One user turn through the checkpoint's own chat template."""
+        """One user turn through the checkpoint's own chat template.
+
+        Raises:
+            UsageError: media that the family doesn't take, or not together.
+        """
+        kinds = {part.kind for part in parts if isinstance(part, MediaRef)}
+        if len(kinds) > 1 and not self.adapter.mixes_kinds:
+            raise UsageError(
+                "a question shows images and videos",
+                f"models of the family `{self.family}` take one kind in a prompt: transformers can't tell an "
+                "image from a frame there",
+                "choose other tasks (`--tasks`), or a model of another family (`evalkit models`)",
+            )
         return self.processor.render(parts, self.adapter.family, self.adapter.locate)
 
     def detokenizer(self) -> Detokenizer:
@@ -350,9 +362,17 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
 
 def _check_attention(model: Any, name: str) -> None:
     """The engine's own attention lets every token see all before it."""
-    if "sliding_attention" in (getattr(model.config.get_text_config(), "layer_types", None) or ()):
+    config = model.config.get_text_config()
+    if "sliding_attention" not in (getattr(config, "layer_types", None) or ()):
+        return
+    if getattr(config, "use_sliding_window", False):
         raise UsageError(
             f"model `{name}` attends within a sliding window",
             "its config says `use_sliding_window: true`, which evalkit's engine does not do",
             "set it to false if the model was trained so (as all published checkpoints of its family are)",
         )
+    raise UsageError(
+        f"model `{name}` attends within a sliding window",
+        f"layers of its language model (`{config.model_type}`) do, which evalkit's engine does not",
+        "choose a checkpoint around another language model",
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from evalkit.rope.pairs import Pairs
 
 
 class VariantRotary(nn.Module):
@@ -16,6 +18,7 @@ class VariantRotary(nn.Module):
         attention_scaling: factor on cos and sin (YaRN); 1 otherwise.
         axis_map: ``[P]`` or, per key-value head, ``[KV, P]``: the index of an axis of the design, -1 none.
         text_steps: what a text token adds on each axis, for each layer group; ``R`` numbers in all.
+        pairs: the order in which the model takes cos and sin.
 
     ``pending_position_ids``: positions ``[R, B, S]`` for the current call of the language model; used instead
     of those that the model itself passes.
@@ -31,6 +34,7 @@ class VariantRotary(nn.Module):
         attention_scaling: float,
         axis_map: Tensor,
         text_steps: Sequence[Sequence[float]] = ((1.0, 1.0, 1.0),),
+        pairs: Pairs = "half",
     ) -> None:
         super().__init__()
         axis_map = axis_map.to(inv_freq.device)
@@ -41,6 +45,7 @@ class VariantRotary(nn.Module):
         self.register_buffer("text_step", steps, persistent=False)
         self.num_axes = len(text_steps[0])
         self.attention_scaling = attention_scaling
+        self.pairs = pairs
         self.pending_position_ids: Tensor | None = None
 
     @torch.no_grad()
@@ -58,7 +63,8 @@ class VariantRotary(nn.Module):
                 "load the model with `dtype=` instead of casting it"
             )
         angles = self.angles(position_ids if self.pending_position_ids is None else self.pending_position_ids)
-        both = torch.cat((angles, angles), dim=-1)
+        halves = self.pairs == "half"
+        both = torch.cat((angles, angles), dim=-1) if halves else angles.repeat_interleave(2, dim=-1)
         cos, sin = both.cos() * self.attention_scaling, both.sin() * self.attention_scaling
         return cos.to(x.dtype), sin.to(x.dtype)
 
@@ -96,14 +102,43 @@ def rotate_half(x: Tensor) -> Tensor:
     return torch.cat((-x[..., half:], x[..., :half]), dim=-1)
 
 
+def rotate_adjacent(x: Tensor) -> Tensor:
+    """Rotate each pair (channels ``2 * i`` and ``2 * i + 1``) by a quarter turn."""
+    return torch.stack((-x[..., 1::2], x[..., 0::2]), dim=-1).flatten(-2)
+
+
 def apply_per_head(
     q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Rotate ``q [B, H, S, D]`` and ``k [B, KV, S, D]`` by cos and sin ``[B, KV, S, D]``.
+    """Rotate ``q [B, H, S, D]`` and ``k [B, KV, S, D]`` by cos and sin ``[B, KV, S, 2P]``; channels from
+    ``2P`` on stay as they are.
 
     Replaces transformers' ``apply_rotary_pos_emb``; query head ``i`` is rotated like its key-value head,
     ``i // (H // KV)``.
     """
     groups = q.shape[1] // cos.shape[1]
     cos_q, sin_q = cos.repeat_interleave(groups, dim=1), sin.repeat_interleave(groups, dim=1)
-    return q * cos_q + rotate_half(q) * sin_q, k * cos + rotate_half(k) * sin
+    return _rotated(q, cos_q, sin_q, rotate_half), _rotated(k, cos, sin, rotate_half)
+
+
+def apply_adjacent_per_head(
+    q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1
+) -> tuple[Tensor, Tensor]:
+    """:func:`apply_per_head` for models that rotate neighbouring channels."""
+    groups = q.shape[1] // cos.shape[1]
+    cos_q, sin_q = cos.repeat_interleave(groups, dim=1), sin.repeat_interleave(groups, dim=1)
+    return _rotated(q, cos_q, sin_q, rotate_adjacent), _rotated(k, cos, sin, rotate_adjacent)
+
+
+APPLY_PER_HEAD: Mapping[Pairs, Callable[..., tuple[Tensor, Tensor]]] = {
+    "half": apply_per_head,
+    "adjacent": apply_adjacent_per_head,
+}
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor, turn: Callable[[Tensor], Tensor]) -> Tensor:
+    size = cos.shape[-1]
+    if size == x.shape[-1]:
+        return x * cos + turn(x) * sin
+    rotated, rest = x[..., :size], x[..., size:]
+    return torch.cat((rotated * cos + turn(rotated) * sin, rest), dim=-1)

@@ -36,6 +36,7 @@ from evalkit.models.checkpoints.foreign_formats import (
 )
 from evalkit.models.checkpoints.missing_processor import processor_fix, processor_parts
 from evalkit.models.checkpoints.quantization import quantisation
+from evalkit.models.checkpoints.unknown_family import needs
 from evalkit.models.families.registry import FAMILIES
 
 NO_WEIGHTS = "no weights"
@@ -156,7 +157,8 @@ def _by_family(folder: Path, config: Mapping[str, Any]) -> FolderKind | None:
         )
     code = ", with Python code of its own, which is not executed" if config.get("auto_map") else ""
     if any(re.search(r"vision|visual|image|img|video|audio|mm_", key) for key in config):
-        return FolderKind("other family", f"of the family `{family}`{code}", (), choose, "family")
+        sentence = f"of the family `{family}`{code}"
+        return FolderKind("other family", sentence, (), f"{choose}; {needs(config)}", "family")
     return FolderKind(
         "text-only model",
         f"of the family `{family}`, whose config.json speaks of neither images nor videos{code}",

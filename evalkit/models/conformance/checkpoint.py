@@ -33,6 +33,8 @@ class TinyCheckpoint:
         media: what the chat template writes for a medium.
         settings: files of the processor, by name.
         token_attributes: names by which the processor asks the tokenizer for special tokens.
+        rotates_like: a family whose attention and positions are the same, and that is tested with every
+            variant: a few are enough for this one, where all families are tested.
     """
 
     config: Callable[[], Any]
@@ -40,6 +42,7 @@ class TinyCheckpoint:
     media: Mapping[MediaKind, str]
     settings: Mapping[str, Mapping[str, Any]]
     token_attributes: Mapping[str, str] = field(default_factory=dict)
+    rotates_like: str = ""
 
     def model(self, model_class: str) -> Any:
         """The same random weights every time; larger than usual, or all answers would be alike."""

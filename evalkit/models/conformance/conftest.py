@@ -5,23 +5,35 @@ from __future__ import annotations
 import pytest
 
 from evalkit.core.errors import did_you_mean
-from evalkit.models.conformance.tested_family import MORE_VARIANTS, TestedFamily
+from evalkit.models.conformance.tested_family import FEW_VARIANTS, MORE_VARIANTS, TestedFamily, tiny_of
 from evalkit.models.families.registry import FAMILIES
 from evalkit.rope.variants import VARIANTS
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test for every family, and where it asks for one, for every variant."""
-    if "family" in metafunc.fixturenames:
-        known = [name for name in FAMILIES if name != "mock"]
-        names = metafunc.config.getoption("--family") or known
-        for name in names:
-            if name not in known:
-                hint = did_you_mean(name, known)
-                raise pytest.UsageError(f"--family {name}: known are {', '.join(known)}.{hint}")
+    """Every test for every family, and where it asks for one, for every variant; among all families, those
+    that are like another have a few.
+    """
+    if "family" not in metafunc.fixturenames:
+        return
+    known = [name for name in FAMILIES if name != "mock"]
+    chosen = metafunc.config.getoption("--family") or []
+    for name in chosen:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise pytest.UsageError(f"--family {name}: known are {', '.join(known)}.{hint}")
+    names = chosen or known
+    if "variant" not in metafunc.fixturenames:
         metafunc.parametrize("family", names, indirect=True, scope="session")
-    if "variant" in metafunc.fixturenames:
-        metafunc.parametrize("variant", [*VARIANTS, *MORE_VARIANTS])
+        return
+    pairs = [
+        (name, variant)
+        for name in names
+        for variant in (
+            FEW_VARIANTS if not chosen and tiny_of(name).rotates_like else (*VARIANTS, *MORE_VARIANTS)
+        )
+    ]
+    metafunc.parametrize(("family", "variant"), pairs, indirect=["family"], scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,16 @@ MORE_VARIANTS = (
 )
 """Compositions and parameters that take other ways through the code than the named variants."""
 
+FEW_VARIANTS = ("mrope-i", "mhrope", "circlerope(age=odd)")
+"""One with a rotation for all heads and layers, one for each head, one for each layer."""
+
+
+def tiny_of(family: str) -> TinyCheckpoint:
+    """What a family's ``tiny`` module, beside the adapter's, says."""
+    package = FAMILIES[family].module.rpartition(".")[0]
+    tiny: TinyCheckpoint = importlib.import_module(f"{package}.tiny").TINY
+    return tiny
+
 
 @dataclass(frozen=True)
 class TestPrompt:
@@ -78,10 +88,8 @@ class TestedFamily:
 
     @cached_property
     def tiny(self) -> TinyCheckpoint:
-        """What its ``tiny`` module, beside the adapter's, says."""
-        package = FAMILIES[self.name].module.rpartition(".")[0]
-        tiny: TinyCheckpoint = importlib.import_module(f"{package}.tiny").TINY
-        return tiny
+        """See :func:`tiny_of`."""
+        return tiny_of(self.name)
 
     @cached_property
     def checkpoint(self) -> Path:
@@ -114,6 +122,10 @@ class TestedFamily:
             clip = film(self.folder, (84, 56), frames=5)
             parts |= {
                 "a video": [clip, Text("What happens?")],
+                "two videos": [clip, Text("then"), clip, Text("?")],
+            }
+        if self.adapter.mixes_kinds and "video" in self.adapter.placeholders:
+            parts |= {
                 "an image and a video": [Text("First"), first, Text("then"), clip],
                 "a mix": [clip, Text("a"), second, first, Text("b"), clip, Text("c?")],
             }

@@ -46,6 +46,7 @@ class FamilyAdapter:
             block's grid; None where none does.
         note: what a user should know of a checkpoint's processor, if anything.
         compile_tower: compiles the vision tower of a model, for ``--compile``; None leaves it as it is.
+        mixes_kinds: one prompt may show images and videos.
         text_after_video_differs: transformers' own positions of text after a video are wrong (docs/ropes.md).
     """
 
@@ -63,4 +64,5 @@ class FamilyAdapter:
     whole_block: Callable[[VisionInput], int | None] = first_block
     note: Callable[[Processor], str | None] | None = None
     compile_tower: Callable[[Any], None] | None = None
+    mixes_kinds: bool = True
     text_after_video_differs: bool = False

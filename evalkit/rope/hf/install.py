@@ -25,9 +25,10 @@ from evalkit.rope.hf.layouts import TOKEN_LAYOUTS, TokenLayout
 from evalkit.rope.hf.position_ids import PositionIdBuilder
 from evalkit.rope.hf.signature import CallSignature
 from evalkit.rope.layout import Segment
+from evalkit.rope.pairs import Pairs
 from evalkit.rope.parameters import BadParameter
 from evalkit.rope.positions import PositionDesign
-from evalkit.rope.rotary import VariantRotary, apply_per_head
+from evalkit.rope.rotary import APPLY_PER_HEAD, VariantRotary
 from evalkit.rope.scaling import model_spectrum
 from evalkit.rope.variants import RopeVariant
 
@@ -106,13 +107,14 @@ def install_rotation(model: nn.Module, variant: RopeVariant) -> Installed:
     uninstall(model)
     base, text_model, layout = _model_parts(model)
     resolved = variant.with_defaults(**model_defaults(base.config))
-    designs, uses = resolved.position.layer_groups(len(text_model.layers))
-    rotary = _rotary(variant, text_model, designs)
+    attention = attention_layers(text_model)
+    designs, uses = resolved.position.layer_groups(len(attention))
+    rotary = _rotary(variant, text_model, designs, layout.pairs)
     _check_text_prior(variant, text_model.rotary_emb, rotary, layout)
     installed = Installed(variant, resolved, PositionIdBuilder(layout, base.config, designs))
     installed._before.append((text_model, "rotary_emb", text_model.rotary_emb))
     text_model.rotary_emb = rotary
-    for change in _attention_patches(text_model, rotary, uses if len(designs) > 1 else ()):
+    for change in _attention_patches(attention, rotary, uses if len(designs) > 1 else ()):
         installed.change(*change)
     setattr(model, _HANDLE, installed)
     return installed
@@ -163,7 +165,16 @@ def model_defaults(config: Any) -> dict[str, Any]:
     return dict(TOKEN_LAYOUTS[config.model_type].time_rule(config))
 
 
-def _rotary(variant: RopeVariant, text_model: Any, designs: Sequence[PositionDesign]) -> VariantRotary:
+def attention_layers(text_model: Any) -> list[Any]:
+    """The attention modules of a language model, from its first layer to its last. Layers of hybrid models
+    that have none (gated delta nets, say) read no positions.
+    """
+    return [layer.self_attn for layer in text_model.layers if hasattr(layer, "self_attn")]
+
+
+def _rotary(
+    variant: RopeVariant, text_model: Any, designs: Sequence[PositionDesign], pairs: Pairs
+) -> VariantRotary:
     """The rotary module for a model, from its own spectrum; ``designs`` are those of the layer groups."""
     names = variant.position.axes
     if any(design.axes != names for design in designs):
@@ -176,7 +187,7 @@ def _rotary(variant: RopeVariant, text_model: Any, designs: Sequence[PositionDes
     )
     steps = [design.text_step for design in designs]
     if not variant.scaling:
-        return VariantRotary(own.inv_freq, own.attention_scaling, axes, steps)
+        return VariantRotary(own.inv_freq, own.attention_scaling, axes, steps, pairs)
     if rope.get("rope_type", "default") != "default":
         raise BadParameter(
             f"the checkpoint's own spectrum is scaled already (`rope_type: {rope['rope_type']}`)", "scaling"
@@ -185,7 +196,7 @@ def _rotary(variant: RopeVariant, text_model: Any, designs: Sequence[PositionDes
     spectrum = model_spectrum(own.inv_freq, axes, float(rope["rope_theta"]), int(length), names)
     for scaling in variant.scaling:
         spectrum = scaling.apply(spectrum)
-    return VariantRotary(spectrum.inv_freq, spectrum.attention_scaling, axes, steps)
+    return VariantRotary(spectrum.inv_freq, spectrum.attention_scaling, axes, steps, pairs)
 
 
 def _check_text_prior(
@@ -217,12 +228,11 @@ def _new_forward(module: nn.Module, forward: Any) -> list[tuple[Any, str, Any]]:
 
 
 def _attention_patches(
-    text_model: Any, rotary: VariantRotary, uses: Sequence[int]
+    layers: Sequence[Any], rotary: VariantRotary, uses: Sequence[int]
 ) -> Iterator[tuple[Any, str, Any]]:
     """New forwards of the attention layers, where heads or layers differ; ``uses``: each layer's group."""
-    for number, layer in enumerate(text_model.layers):
-        attention = layer.self_attn
-        per_head = _per_head(attention) if rotary.axes.ndim == 2 else None
+    for number, attention in enumerate(layers):
+        per_head = _per_head(attention, rotary.pairs) if rotary.axes.ndim == 2 else None
         if uses:
             yield attention, "_evalkit_layer_group", uses[number]
             yield attention, "_evalkit_forward", per_head or attention.__dict__.get("forward")
@@ -231,14 +241,14 @@ def _attention_patches(
             yield attention, "forward", per_head
 
 
-def _per_head(attention: nn.Module) -> MethodType:
+def _per_head(attention: nn.Module, pairs: Pairs) -> MethodType:
     """The layer's own forward, with cos and sin applied per key-value head; an engine that fuses projections
     has given the instance one.
     """
     own = attention.__dict__.get("forward")
     if isinstance(own, MethodType) and _rotates(own.__func__):
-        return MethodType(_forward_per_head(own.__func__), attention)
-    return MethodType(_forward_per_head(type(attention).forward), attention)
+        return MethodType(_forward_per_head(own.__func__, pairs), attention)
+    return MethodType(_forward_per_head(type(attention).forward, pairs), attention)
 
 
 def _rotates(forward: Any) -> bool:
@@ -248,7 +258,7 @@ def _rotates(forward: Any) -> bool:
 
 
 @cache
-def _forward_per_head(own: Any) -> FunctionType:
+def _forward_per_head(own: Any, pairs: Pairs) -> FunctionType:
     """The forward of an attention layer, with cos and sin applied per key-value head.
 
     A copy of the function whose globals have another ``apply_rotary_pos_emb``: the module that defines it
@@ -260,7 +270,7 @@ def _forward_per_head(own: Any) -> FunctionType:
         raise CannotInstall(
             f"`{own.__qualname__}` does not call `apply_rotary_pos_emb` in this transformers version"
         )
-    scope = {**forward.__globals__, "apply_rotary_pos_emb": apply_per_head}
+    scope = {**forward.__globals__, "apply_rotary_pos_emb": APPLY_PER_HEAD[pairs]}
     code = forward.__code__.replace()
     copy = FunctionType(code, scope, forward.__name__, forward.__defaults__, forward.__closure__)
     copy.__kwdefaults__ = forward.__kwdefaults__

@@ -65,6 +65,10 @@ class QwenPreprocessor(ChatPreprocessor):
     pad_tokens: ClassVar[tuple[str, ...]] = ("<|image_pad|>", "<|video_pad|>")
     around: ClassVar[int] = 2
     """Tokens of a placeholder beside the pad token: vision start and end."""
+    around_frames: ClassVar[int] = 0
+    """Tokens around all frames of a video, where they are apart."""
+    stamp: ClassVar[str] = "<10.5 seconds>"
+    """A timestamp of usual length."""
 
     @classmethod
     def from_processor(cls, given: Processor, *, by_frame: bool = False) -> QwenPreprocessor:
@@ -169,8 +173,9 @@ class QwenPreprocessor(ChatPreprocessor):
         width, height = self._shown_size(ref, size, frames, len(among))
         steps = -(-frames // self.temporal_patch)
         visual = width * height // self.factor**2 * steps
-        stamp = len(self.encode("<10.5 seconds>")) if self.by_frame else 0
-        return visual + (steps * (self.around + stamp) if self.by_frame else self.around)
+        if not self.by_frame:
+            return visual + self.around
+        return visual + steps * (self.around + len(self.encode(self.stamp))) + self.around_frames
 
     def _stamped(self, timestamps: tuple[float, ...]) -> str:
         """A placeholder for every temporal patch after the mean time of its first and last frame.
@@ -188,16 +193,19 @@ class QwenPreprocessor(ChatPreprocessor):
         cap = self.visual_tokens * self.factor**2 // share
         try:
             if ref.kind == "image":
-                return self._within(size, self.limits.image_min, self.limits.image_max, cap)
+                return self._image_size(size, cap)
             steps = -(-frames // self.temporal_patch)
             if not self.by_frame:
                 return self._within(size, self.limits.video_min, self._most_of_frame(frames), cap // steps)
-            shown = self._shown_together(size, frames)
+            shown = self._shown_together(size, frames, self.limits.video_min, self._most_together(frames))
             if shown[0] * shown[1] * steps <= cap:
                 return shown
             return self._within(size, 0, cap // steps, cap // steps)
         except ValueError as error:
             raise unreadable(ref, str(error)) from None
+
+    def _image_size(self, size: tuple[int, int], cap: int) -> tuple[int, int]:
+        return self._within(size, self.limits.image_min, self.limits.image_max, cap)
 
     def _within(self, size: tuple[int, int], low: int, high: int, cap: int) -> tuple[int, int]:
         # One token is the least that can be shown, whatever the cap.
@@ -213,13 +221,19 @@ class QwenPreprocessor(ChatPreprocessor):
         share = together * self.temporal_patch // frames
         return max(min(limits.video_max, share), int(limits.video_min * 1.05))
 
-    def _shown_together(self, size: tuple[int, int], frames: int) -> tuple[int, int]:
-        """The size of frames that share one budget: ``Qwen3VLVideoProcessor.resize`` in transformers."""
-        limits, factor, depth = self.limits, self.factor, self.temporal_patch
-        high = limits.video_max
-        if limits.video_tokens is not None:
-            each = min(limits.video_tokens * factor**2, high // frames)
-            high = max(each, int(limits.video_min * 1.05)) * frames
+    def _most_together(self, frames: int) -> int:
+        """The most pixels of all frames: ``Qwen3VLVideoProcessor.resize`` in transformers."""
+        limits = self.limits
+        if limits.video_tokens is None:
+            return limits.video_max
+        each = min(limits.video_tokens * self.factor**2, limits.video_max // frames)
+        return max(each, int(limits.video_min * 1.05)) * frames
+
+    def _shown_together(self, size: tuple[int, int], frames: int, low: int, high: int) -> tuple[int, int]:
+        """The size of frames that share one budget: ``smart_resize`` of Qwen3-VL's video processor, and of
+        GLM-V's processors.
+        """
+        factor, depth = self.factor, self.temporal_patch
         width, height = size
         if height < factor or width < factor:
             scale = max(factor / height, factor / width)
@@ -233,8 +247,8 @@ class QwenPreprocessor(ChatPreprocessor):
         if pixels > high:
             beta = math.sqrt(frames * height * width / high)
             shown = [max(factor, math.floor(side / beta / factor) * factor) for side in (width, height)]
-        elif pixels < limits.video_min:
-            beta = math.sqrt(limits.video_min / (frames * height * width))
+        elif pixels < low:
+            beta = math.sqrt(low / (frames * height * width))
             shown = [math.ceil(side * beta / factor) * factor for side in (width, height)]
         return shown[0], shown[1]
 

@@ -25,15 +25,19 @@ WARMUP_GRIDS = ((1, 6, 10), (1, 6, 14))
 """Two show the compiler that numbers of patches vary."""
 
 
-def encode(model: Any, media: Sequence[VisionInput], normalise: Normalisations) -> list[Features]:
-    """See :class:`evalkit.inference.vision_features.Encode`."""
+def encode(
+    model: Any, media: Sequence[VisionInput], normalise: Normalisations, *, frames_apart: bool = False
+) -> list[Features]:
+    """See :class:`evalkit.inference.vision_features.Encode`; ``frames_apart``: the tower is called with a
+    grid for every frame.
+    """
     tower = model.model.visual
     parts: list[list[Features]] = [[] for _ in media]
     for run in _runs(media, max_patches_per_call(model.device)):
         grids = torch.tensor([(end - begin, *media[number].grid[1:]) for number, begin, end in run])
         steps = [(media[number], _frames(media[number], begin, end)) for number, begin, end in run]
         pixels = normalised(steps, normalise, model.device)
-        output = run_tower(tower, pixels.to(tower.dtype), grids)
+        output = run_tower(tower, pixels.to(tower.dtype), _by_frame(grids) if frames_apart else grids)
         sizes = (grids.prod(dim=1) // tower.spatial_merge_size**2).tolist()
         layers = [output.pooler_output, *getattr(output, "deepstack_features", ())]
         for (number, _, _), *cut in zip(run, *(layer.split(sizes) for layer in layers), strict=True):
@@ -46,6 +50,11 @@ def run_tower(tower: Any, patches: Tensor, grids: Tensor) -> Any:
     given = {"grid_thw": to_device(grids, patches.device)} | _derived(tower, grids, patches.device)
     with vision_attention(tower) as attention_kwargs, _embedding_by_product(tower.patch_embed):
         return tower(patches, **given, **attention_kwargs)
+
+
+def _by_frame(grids: Tensor) -> Tensor:
+    sizes = grids[:, 1:].repeat_interleave(grids[:, 0], dim=0)
+    return torch.cat([sizes.new_ones(len(sizes), 1), sizes], dim=1)
 
 
 def _derived(tower: Any, grids: Tensor, device: torch.device) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""InternVL3 in its ``-hf`` form: images in tiles, a tile for every frame of a video."""
+"""InternVL3 and 3.5 in their ``-hf`` form: images in tiles, a tile for every frame of a video."""
 
 from evalkit.models.families.family import AuthorFormat, Family
 
 FAMILY = Family(
     "internvl",
-    "InternVL3: images in tiles, a tile for every video frame, boxes in thousandths of the image",
+    "InternVL3 and 3.5: images in tiles, a tile for every video frame, boxes in thousandths of the image",
     native_rope="vanilla",
     box_space="norm1000",
     module="evalkit.models.families.internvl.adapter",
@@ -12,6 +12,8 @@ FAMILY = Family(
         "OpenGVLab/InternVL3-1B-hf",
         "OpenGVLab/InternVL3-8B-hf",
         "OpenGVLab/InternVL3-78B-hf",
+        "OpenGVLab/InternVL3_5-8B-HF",
+        "OpenGVLab/InternVL3_5-30B-A3B-HF",
     ),
     wording="plain",
     author_format=AuthorFormat(

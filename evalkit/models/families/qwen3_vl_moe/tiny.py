@@ -19,4 +19,6 @@ def tiny_config() -> Any:
     return Qwen3VLMoeConfig(text_config=text, vision_config=VISION, **TOKEN_IDS)
 
 
-TINY = TinyCheckpoint(tiny_config, SPECIAL_TOKENS, MEDIA, settings("Qwen3VLProcessor", 8))
+TINY = TinyCheckpoint(
+    tiny_config, SPECIAL_TOKENS, MEDIA, settings("Qwen3VLProcessor", 8), rotates_like="qwen3_vl"
+)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evalkit.rope.layout import Segment
+from evalkit.rope.pairs import Pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,12 +43,14 @@ class TokenLayout:
             conversation goes on, they usually hold none).
         axes: position axes of the untouched model.
         time_rule: parameters of a position design that the model's configuration decides.
+        pairs: which channels of a head its language model rotates together.
     """
 
     batch_segments: SegmentReader
     describes_media: Callable[[Mapping[str, Any]], bool]
     axes: int = 3
     time_rule: Callable[[Any], Mapping[str, Any]] = counts_frames
+    pairs: Pairs = "half"
 
 
 class TokenLayouts(Mapping[str, TokenLayout]):

@@ -5,6 +5,7 @@ patches, in order of appearance (Qwen2-VL's convention in transformers, which ma
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +60,10 @@ def _token_types(config: Any, input_ids: Tensor, inputs: Mapping[str, Any]) -> n
     if given is not None:
         return given.cpu().numpy()
     ids = input_ids.cpu().numpy()
+    start = getattr(config, "video_start_token_id", None)
+    if start is not None:  # GLM-V: frames are images between a video's start and end
+        within = (ids == start).cumsum(axis=1) > (ids == config.video_end_token_id).cumsum(axis=1)
+        return np.where(ids == config.image_token_id, np.where(within, VIDEO, IMAGE), 0)
     return np.where(ids == config.image_token_id, IMAGE, np.where(ids == config.video_token_id, VIDEO, 0))
 
 
@@ -72,3 +77,6 @@ GRIDS = TokenLayout(batch_segments, describes_media)
 
 GRIDS_BY_FRAME = TokenLayout(batch_segments_by_frame, describes_media)
 """Every frame of a video is a block of its own (Qwen3-VL)."""
+
+GRIDS_BY_FRAME_ADJACENT = replace(GRIDS_BY_FRAME, pairs="adjacent")
+"""The same, and neighbouring channels are rotated together (GLM-4.1V)."""

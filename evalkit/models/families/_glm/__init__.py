@@ -1,0 +1,1 @@
+"""What the GLM-V families share: preprocessing and the values of their adapters."""
