@@ -51,7 +51,7 @@ REFUSED = {
 }
 SERVED = (
     *("vanilla", "mrope", "mrope-i", "mhrope", "videorope", "hope", "grape", "mmrope", "rope-tie"),
-    *("v2pe(step=1)", "il-rope(text=copy)", "mrope(scaling=yarn(4))", "position=frames,frequency=temporal"),
+    *("v2pe(step=1)", "il-rope(text=copy)", "mrope(scaling=yarn(4))", "tad-rope"),
     "mrope(compat=int_seconds)",
 )
 OUTSIDE = b"""

@@ -36,7 +36,7 @@ ABOVE = tuple(each for each in DESIGNS if not each.startswith(("videorope", "hop
 APART = tuple(
     each
     for each in DESIGNS
-    if each not in ("mrope", "position=frames,frequency=temporal") and "collapse" not in each
+    if each not in ("mrope", "tad-rope", "position=frames,frequency=temporal") and "collapse" not in each
 )
 text_runs = st.builds(TextRun, st.integers(1, 12))
 images = st.builds(lambda h, w: VisualBlock((1, h, w)), st.integers(1, 6), st.integers(1, 6))
