@@ -51,5 +51,5 @@ def test_an_example_has_what_the_task_needs(name: str) -> None:
 
 def test_other_families_are_asked_in_their_own_words() -> None:
     card = json.loads(shown("show", "docvqa_val", "--json"))["docvqa_val"]
-    assert "example (qwen3_vl, qwen3_vl_moe)" in card
+    assert "example (qwen3_5, qwen3_5_moe, qwen3_vl, qwen3_vl_moe)" in card
     assert "single word or phrase" in card["example (internvl, llava_onevision)"]
