@@ -39,6 +39,7 @@ EXTRAS = {  # the extra's name -> a package that it brings
     "plots": "matplotlib",
     "ray": "ray",
     "sharded": "accelerate",
+    "vllm": "vllm",
 }
 
 

@@ -63,29 +63,10 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
     watch = InputWatch.start(spec, tasks)
     tasks = open_tasks(tasks, spec.data_root)
     reporter.phase(f"reading the samples of {len(tasks)} task{'s' if len(tasks) > 1 else ''}")
-    system_run = SystemRun(
-        spec=spec,
-        inputs=load_inputs(spec, tasks),
-        run=run,
-        invocation=invocation.model_copy(update={"revision": provenance.git_revision(Path(__file__).parent)}),
-        reporter=reporter,
-    )
+    inputs = load_inputs(spec, tasks)
+    invocation = invocation.model_copy(update={"revision": provenance.git_revision(Path(__file__).parent)})
+    system_run = SystemRun(spec=spec, inputs=inputs, run=run, invocation=invocation, reporter=reporter)
     problems = _Problems(reporter, raised=len(specs) == 1)
-    _answer_all(system_run, specs, watch, problems)
-    if not system_run.registered:
-        raise type(problems.found[0])(
-            "nothing was run", f"none of the {len(specs)} systems could be loaded", "see above"
-        )
-    reporter.phase("scoring")
-    inputs = None if problems.found else watch.unchanged()
-    return finalize(run, tasks, system_run.invocation, problems=problems.found, inputs=inputs)
-
-
-def _answer_all(
-    system_run: SystemRun, specs: Sequence[ModelSpec], watch: InputWatch, problems: _Problems
-) -> None:
-    """Load systems, as many as share their work, and store what they answer, until all have answered."""
-    spec, reporter = system_run.spec, system_run.reporter
     with closing(executor_of(spec)) as executor:
         planned = plan_systems(system_run, executor, specs, problems)
         watch.set_checkpoints([system.model_info for system in planned])
@@ -98,6 +79,13 @@ def _answer_all(
                     loaded = len(systems)
                     system_run.answer(executor, systems)
                 pending = pending[loaded:]
+    if not system_run.registered:
+        raise type(problems.found[0])(
+            "nothing was run", f"none of the {len(specs)} systems could be loaded", "see above"
+        )
+    reporter.phase("scoring")
+    seen = None if problems.found else watch.unchanged()
+    return finalize(run, tasks, system_run.invocation, problems=problems.found, inputs=seen)
 
 
 @dataclass

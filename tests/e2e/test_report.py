@@ -64,7 +64,10 @@ def test_it_opens_from_disk_with_everything_drawn(browser: str, page: Path) -> N
     titles = [title for title, _ in panels]
     assert {"overall", "mini_docvqa", "mini_refcoco"} <= set(titles)
     assert re.search(r"mock\S* [+−]\d+\.\d significant", dict(panels)["mini_docvqa"])
-    assert re.search(r"<dt>date</dt><dd>20\d\d-\d\d-\d\d</dd><dt>samples</dt><dd>limit-60</dd>", dom)
+    assert re.search(
+        r"<dt>date</dt><dd>20\d\d-\d\d-\d\d</dd><dt>recipe</dt><dd>paper</dd><dt>samples</dt><dd>limit-60</dd>",
+        dom,
+    )
     assert re.search(
         r"<dt>versions</dt><dd>evalkit \d[^<]*</dd>.*<dt>command</dt><dd><code>[^<]+</code>", dom
     )

@@ -39,8 +39,9 @@ def test_what_becomes_of_an_engine(
         )
     stream = Stream(kind("the vLLM process", "signal 9 ended it", "again"))
     nothing: Any = None
+    watched: Any = SimpleNamespace(watch=SimpleNamespace(get=lambda stream: stream))
     dispatch = ray_executor._Dispatch(
-        engines=nothing, config=nothing, work_queue=nothing, files=nothing, streams={stream: 0}
+        engines=watched, config=nothing, work_queue=nothing, files=nothing, streams={stream: 0}
     )
     assert dispatch._receive(stream) == []
     assert called == [method]

@@ -19,7 +19,7 @@ from evalkit.store.journal import JournalWriter
 
 HOPS = [
     "run.command",
-    "api.run",
+    "running.run",
     "run.run_spec",
     "system_run.answer",
     "scheduler.generate_groups",

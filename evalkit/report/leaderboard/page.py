@@ -97,7 +97,8 @@ def _cell(row: dict[str, Any], name: str, rank: int, counted: bool) -> TableCell
 
 
 def _n(row: dict[str, Any], task: str) -> int:
-    return int(json.loads(row["tasks"])[task]["n"])
+    described = json.loads(row["tasks"]).get(task)
+    return int(described["n"]) if described else 0
 
 
 def _unreliable(row: dict[str, Any], name: str) -> bool:

@@ -183,10 +183,8 @@ def read(target: Path) -> pd.DataFrame:
 
 def _upgrade(table: pd.DataFrame) -> None:
     """Add, in place, the columns that schema 2 lacked."""
-    if "label" not in table.columns and "schema" in table.columns and (table["schema"] == "2").all():
-        table["schema"], table["label"] = str(SCHEMA), ""
-    if "recipe" not in table.columns:  # an earlier version wrote it, which knew no other
-        table["recipe"] = PAPER
+    if "schema" in table.columns and (table["schema"] == "2").all():
+        table["schema"], table["label"], table["recipe"] = str(SCHEMA), "", PAPER
 
 
 def _cells(text: str) -> dict[str, Any]:
