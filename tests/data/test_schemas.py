@@ -21,7 +21,7 @@ from evalkit.data.hub import HubDataset
 from evalkit.data.schemas import schema_of, schemas
 from evalkit.task import Task
 
-NAMES = [info.name for info in declared() if not info.name.startswith("mini_")]
+NAMES = [info.name for info in declared() if not info.name.startswith(("mini_", "probe_"))]
 # Their samples are not the rows: expressions of an object, some of the rows, rotations.
 OTHERWISE = re.compile("refcoco|seedbench_image|mmbench_.*_test")
 # Columns of two of MVBench's twenty tasks, which a row may lack.

@@ -459,9 +459,8 @@ def test_frames_of_qwen3_are_resized_as_in_transformers(
 ) -> None:
     made = transformers.Qwen3VLVideoProcessor(cap_pixels_per_frame=capped)
     limits = PixelLimits(1, 2, low, max(low, high), made.max_video_tokens if capped else None)
-    mine = QwenPreprocessor("", limits=limits, patch=16, by_frame=True)._shown_together(
-        (width, height), frames
-    )
+    ours = QwenPreprocessor("", limits=limits, patch=16, by_frame=True)
+    mine = ours._shown_together((width, height), frames, low, ours._most_together(frames))
     assert mine == resized(
         made, (height, width), frames, {"shortest_edge": low, "longest_edge": max(low, high)}
     )

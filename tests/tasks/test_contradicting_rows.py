@@ -21,7 +21,7 @@ from evalkit.metrics.choice import MultipleChoice
 from evalkit.task import Task
 
 Row = dict[str, Any]
-NAMES = [info.name for info in declared() if not info.name.startswith("mini_")]
+NAMES = [info.name for info in declared() if not info.name.startswith(("mini_", "probe_"))]
 GONE = object()
 TEXTS = ("", "Z", "nan", "-1", "99")
 NUMBERS = (-1, 1.5, float("nan"), 10**30, True)
