@@ -17,7 +17,7 @@ from evalkit.config.run_spec import RunSpec
 from evalkit.core.errors import UsageError
 from evalkit.core.registry import load_task, resolve
 from evalkit.core.sampling_params import SamplingParams
-from evalkit.core.types import MediaLimits, Sample, Text
+from evalkit.core.types import MediaLimits, MediaRef, Sample, Text
 from evalkit.data.sampling import FrameRule, expected_count
 from evalkit.models.chat_options import ChatOptions
 from evalkit.models.preprocess import VISUAL_TOKENS
@@ -106,7 +106,8 @@ def test_a_video_of_an_hour_has_the_frames_and_tokens_that_are_said(tmp_path: Pa
     preprocessor = replace(tiny, patch=16).limited(limits)  # 32 pixels a token, as the published ones
     frames = expected_count(3600, 90_000, preprocessor.frames)
     assert frames == 2048
-    width, height = preprocessor._shown_together((1920, 1080), frames)
+    film = MediaRef("video", path="hour.mp4")
+    width, height = preprocessor._shown_size(film, (1920, 1080), frames, 1)
     tokens = frames // preprocessor.temporal_patch * width * height // preprocessor.factor**2
     assert 0.9 * 224 * 1024 < tokens <= 224 * 1024
     uniform = answering(recipe="llava-onevision").for_task("mvbench").limits
