@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from evalkit.cli.figures import write_figure
 from evalkit.cli.layout import columns, show
 from evalkit.cli.options import json_option, ropes_dir_option
 from evalkit.config.run_spec import expand_ablations, parse_rope_option, rope_files, split_list
-from evalkit.core.atomic_files import atomic_path, write_atomic
+from evalkit.core.atomic_files import write_atomic
 from evalkit.core.console import say
-from evalkit.core.errors import EnvironmentProblem, UsageError
+from evalkit.core.errors import UsageError
 from evalkit.core.strict_json import to_json
 from evalkit.rope.outside import rope_catalog
 
@@ -91,27 +92,11 @@ def command(
     if output:
         write_atomic(output, to_json(found.to_json()) + "\n")
     if figure:
-        _draw(found, figure)
+        write_figure("evalkit.diagnose.ropes_figure", found, figure)
     if as_json:
         say(to_json(found.to_json()))
     else:
         _print(found)
-
-
-def _draw(found: RopeDiagnosis, figure: Path) -> None:
-    try:
-        from evalkit.diagnose.ropes_figure import draw
-    except ImportError:
-        raise EnvironmentProblem(
-            "matplotlib is not installed", "figures are drawn with it", "pip install 'evalkit[plots]'"
-        ) from None
-    try:
-        with atomic_path(figure) as place:
-            draw(found, place)
-    except ValueError as error:
-        raise UsageError(
-            f"figure `{figure}`", str(error), "give it a name that ends in .png or .svg"
-        ) from None
 
 
 def _print(found: RopeDiagnosis) -> None:

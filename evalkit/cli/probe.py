@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evalkit.cli.figures import write_figure
 from evalkit.cli.layout import columns, show
 from evalkit.cli.options import json_option, label_option
 from evalkit.cli.waiting import steps_shown
-from evalkit.core.atomic_files import atomic_path
 from evalkit.core.console import say
-from evalkit.core.errors import EnvironmentProblem, UsageError
 from evalkit.core.strict_json import to_json
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def command(runs: tuple[Path, ...], form: str, figure: Path | None, as_json: boo
     with steps_shown():
         found = probe(*runs, **options)
     if figure is not None:
-        _draw(found, figure)
+        write_figure("evalkit.report.ability_plot", found, figure, ".png, .svg or .pdf")
     if as_json:
         say(to_json(ability_text.to_json(found)))
     elif form == "csv":
@@ -76,19 +75,3 @@ def _print(found: Sequence[Ability]) -> None:
             say(f"! {warning}")
         say("")
     say("\n".join(ability_text.NOTES))
-
-
-def _draw(found: Sequence[Ability], figure: Path) -> None:
-    try:
-        from evalkit.report.ability_plot import draw
-    except ImportError:
-        raise EnvironmentProblem(
-            "matplotlib is not installed", "figures are drawn with it", "pip install 'evalkit[plots]'"
-        ) from None
-    try:
-        with atomic_path(figure) as place:
-            draw(found, place)
-    except ValueError as error:
-        raise UsageError(
-            f"figure `{figure}`", str(error), "give it a name that ends in .png, .svg or .pdf"
-        ) from None

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from evalkit.cli.checkout import require_tools
+from evalkit.cli.figures import write_figure
 from evalkit.cli.layout import columns, fields, show
 from evalkit.cli.options import json_option, ropes_dir_option
 from evalkit.config.run_spec import parse_rope_option, rope_files
-from evalkit.core.atomic_files import atomic_path
 from evalkit.core.console import say
 from evalkit.core.errors import EnvironmentProblem, ExitCode, UsageError, did_you_mean
 from evalkit.core.strict_json import to_json
@@ -133,22 +133,10 @@ def check(ctx: click.Context, folder: Path, ropes_dirs: tuple[str, ...], as_json
 @click.pass_context
 def plot(ctx: click.Context, names: tuple[str, ...], output: Path, ropes_dirs: tuple[str, ...]) -> None:
     """Draw positions and channel maps of variants (all of them by default) into an SVG or PNG file."""
-    try:
-        from evalkit.rope.plot import draw
-    except ImportError:
-        raise EnvironmentProblem(
-            "matplotlib is not installed", "figures are drawn with it", "pip install 'evalkit[plots]'"
-        ) from None
     files = _files(ctx, ropes_dirs)
     known = rope_catalog(files).variants.values()
     variants = [parse_rope_option(name, files) for name in names] or list(known)
-    try:
-        with atomic_path(output) as place:
-            draw(variants, place)
-    except ValueError as error:
-        raise UsageError(
-            f"figure `{output}`", str(error), "give it a name that ends in .png or .svg"
-        ) from None
+    write_figure("evalkit.rope.plot", variants, output)
     say(f"wrote {output}")
 
 
