@@ -12,13 +12,14 @@ import argparse
 import logging
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
 from evalkit.zoo import VARIANTS
 from tools.zoo_training.answers import Precision
-from tools.zoo_training.plan import zoo_models
+from tools.zoo_training.plan import zoo_models, zoo_variants
 from tools.zoo_training.train import STATE, STEPS, Trainer, folder_name, log_to_terminal, train_model
 
 _LOG = logging.getLogger("tools.zoo_training")
@@ -27,6 +28,7 @@ _LOG = logging.getLogger("tools.zoo_training")
 def main() -> int:
     """Train what isn't trained, and evaluate all of it."""
     parser = argparse.ArgumentParser(prog="python -m tools.zoo_training", description=__doc__)
+    parser.add_argument("--variant", nargs="+", default=zoo_variants(), help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=2, help="models at a time, one core each (default: 2)")
     parser.add_argument("--state", type=Path, default=STATE)
     parser.add_argument("--out", type=Path, default=STATE / "checkpoints", help="default: %(default)s")
@@ -34,7 +36,7 @@ def main() -> int:
     options = parser.parse_args()
     log_to_terminal()
     Trainer(VARIANTS[0], 0, STEPS, options.state)  # leaves the common start there
-    models = list(zoo_models())
+    models = list(zoo_models(options.variant))
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         tasks = [
             pool.submit(train_model, variant, seed, STEPS, options.state, options.out, Precision())
@@ -42,13 +44,13 @@ def main() -> int:
         ]
         for number, task in enumerate(as_completed(tasks), 1):
             _LOG.info("%d of %d: %s", number, len(models), task.result())
-    return evaluate(options.out, options.results)
+    return evaluate(models, options.out, options.results)
 
 
-def evaluate(checkpoints: Path, results: Path) -> int:
+def evaluate(models: Sequence[tuple[str, int]], checkpoints: Path, results: Path) -> int:
     """Answer the mini-suite with every checkpoint, as a user would."""
     command = [sys.executable, "-m", "evalkit", "run", "--tasks", "mini", "--output", str(results)]
-    for variant, seed in zoo_models():
+    for variant, seed in models:
         command += ["--model", f"{variant}={checkpoints / f'seed-{seed}' / folder_name(variant)}"]
     return subprocess.run(command, check=False).returncode  # noqa: S603 (this interpreter)
 

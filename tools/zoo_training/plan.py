@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from evalkit.rope.ablations import ABLATIONS
 from evalkit.zoo import VARIANTS
@@ -16,10 +16,11 @@ def zoo_variants() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*VARIANTS, *rows)))
 
 
-def zoo_models() -> Iterator[tuple[str, int]]:
-    """Variants and seeds in the order of their training: what a table needs first comes first."""
-    rest = [variant for variant in zoo_variants() if variant not in VARIANTS]
-    for some in (VARIANTS, rest):
+def zoo_models(variants: Sequence[str] = ()) -> Iterator[tuple[str, int]]:
+    """Variants (default: all) and seeds in the order of their training: those that ship come first."""
+    wanted = variants or zoo_variants()
+    ship = [variant for variant in wanted if variant in VARIANTS]
+    for some in (ship, [variant for variant in wanted if variant not in VARIANTS]):
         for seed in SEEDS:
             for variant in some:
                 yield variant, seed
