@@ -37,7 +37,7 @@ def main() -> int:
     log_to_terminal()
     Trainer(VARIANTS[0], 0, STEPS, options.state)  # leaves the common start there
     models = list(zoo_models(options.variant))
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), initializer=log_to_terminal) as pool:
         tasks = [
             pool.submit(train_model, variant, seed, STEPS, options.state, options.out, Precision())
             for variant, seed in models

@@ -11,6 +11,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +114,14 @@ class Direction:
 
 
 def directions(table: PaperTable, comparison: Mapping[str, Any]) -> Iterator[Direction]:
-    """The zoo's differences beside those of a table; ``comparison`` is what ``compare --json`` prints."""
+    """The zoo's differences beside those of a table, for the variants that were compared.
+
+    ``comparison`` is what ``compare --json`` prints.
+    """
     base = table.scores[table.baseline]
     arms = {arm["rope"]: arm for arm in comparison["arms"]}
     for variant, scores in table.scores.items():
-        if variant == table.baseline:
+        if variant == table.baseline or variant not in arms:
             continue
         for column, paper, other in zip(table.columns, scores, base, strict=True):
             zoo, low, high = _difference(arms[variant], column)
@@ -164,13 +168,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.zoo_training.directions", description=__doc__)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/zoo"))
     options = parser.parse_args()
-    counts = {"agrees": 0, "disagrees": 0, "can't tell": 0}
     for table in TABLES:
         found = list(directions(table, compared(options.results, table.baseline)))
-        print(markdown(table, found), end="\n\n")  # noqa: T201 (a tool's output)
-        for each in found:
-            counts[each.verdict] += 1
-    print(", ".join(f"{name}: {count}" for name, count in counts.items()))  # noqa: T201
+        missing = sorted(set(table.scores) - {each.variant for each in found} - {table.baseline})
+        verdicts = Counter(each.verdict for each in found)
+        print(markdown(table, found))  # noqa: T201 (a tool's output)
+        print("", ", ".join(f"{name}: {count}" for name, count in sorted(verdicts.items())), sep="\n")  # noqa: T201
+        print(*(f"not trained: {variant}" for variant in missing), "", sep="\n")  # noqa: T201
     return 0
 
 
