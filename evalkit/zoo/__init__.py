@@ -1,4 +1,4 @@
-"""Built-in tiny checkpoints, one for each variant of the paper's table 2, and the data sets of the mini-suite."""
+"""Built-in tiny checkpoints, one for each variant of the paper's table 2, and the mini-suite's data sets."""
 
 from __future__ import annotations
 
