@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)
-	$(BIN)/evalkit run --model tiny --rope vanilla,mrope,mrope-i,mhrope --tasks mini --output results/demo
+	$(BIN)/evalkit run --model tiny --rope vanilla,mrope,videorope,hope,circlerope,mhrope,mrope-i --tasks mini --output results/demo
 	@printf '%s\n' '' 'Next:' '    . $(BIN)/activate        # evalkit is there; or call it as $(BIN)/evalkit' \
 		'    evalkit compare results/demo --baseline mrope' \
 		'    evalkit report results/demo --baseline mrope -o report.html' \
@@ -158,7 +158,7 @@ bench-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
 zoo: $(READY)
-	$(BIN)/python -m tools.zoo_training.train
+	$(BIN)/python -m tools.zoo_training
 
 clean:
 	rm -rf $(VENV) $(LMMS) $(INSPECT) $(VLLM) $(OLDEST) $(NEWEST)

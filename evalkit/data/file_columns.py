@@ -109,6 +109,11 @@ _COMPRESSED = (
 
 _DEEPEST = 100
 _NO_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[^\[\]{}"]++', re.DOTALL)
+_TO_LONG_NUMBER = re.compile(
+    rb'(?:"(?:[^"\\]++|\\.)*+"|[^"\d-]++|-?+\d++[.eE][-+.\deE]*+|-?+\d{1,18}+(?!\d)|-(?!\d))*+(-?\d{19,}+)',
+    re.DOTALL,
+)
+"""Up to a whole number of 19 digits or more outside of texts."""
 
 
 def check_text(path: Path, *, json: bool) -> None:
@@ -117,7 +122,7 @@ def check_text(path: Path, *, json: bool) -> None:
 
     Raises:
         ValueError: it is compressed; of JSON: it is empty, begins with something that is neither an object
-            nor a list of them, or is nested too deeply.
+            nor a list of them, is nested too deeply, or holds a whole number of more than 64 bits.
     """
     with open_regular(path) as file:
         start = file.read(4096)
@@ -133,6 +138,11 @@ def check_text(path: Path, *, json: bool) -> None:
     with open_regular(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
         if _is_deep(content):
             raise ValueError(f"`{path.name}` is nested more than {_DEEPEST} levels deep")
+        if (number := _wide_number(content)) is not None:
+            raise ValueError(
+                f"`{path.name}` holds {number}, a whole number of more than 64 bits, which would be rounded: "
+                "write such numbers as texts"
+            )
 
 
 def _is_deep(content: mmap | bytes) -> bool:
@@ -148,6 +158,22 @@ def _is_deep(content: mmap | bytes) -> bool:
             break
         brackets = left
     return len(left) > _DEEPEST
+
+
+def _wide_number(content: mmap | bytes) -> int | None:
+    """The first whole number beyond 64 bits outside of texts: readers of tables make it a float.
+
+    >>> _wide_number(b'[{"a": 12345678901234567890, "b": 0.12345678901234567890}]')
+    12345678901234567890
+    >>> _wide_number(b'[{"a": "12345678901234567890", "b": -9223372036854775808}]')
+    """
+    begin = 0
+    while (found := _TO_LONG_NUMBER.match(content, begin)) is not None:
+        number = int(found[1][:40])  # enough to tell; Python refuses thousands of digits
+        if not -(2**63) <= number < 2**63:
+            return number
+        begin = found.end()
+    return None
 
 
 def named_files(templates: Mapping[str, PathTemplates], row: Row) -> dict[str, list[str]]:

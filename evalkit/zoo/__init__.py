@@ -1,4 +1,4 @@
-"""Built-in tiny checkpoints, one for each of four variants, and the data sets of the mini-suite."""
+"""Built-in tiny checkpoints, one for each variant of the paper's table 2, and the mini-suite's data sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from evalkit.core.errors import EnvironmentProblem, UsageError, did_you_mean
 
 MODELS = ("tiny",)
-VARIANTS = ("vanilla", "mrope", "mrope-i", "mhrope")
+VARIANTS = ("vanilla", "mrope", "videorope", "hope", "circlerope", "mhrope", "mrope-i")
 """Variants with a trained checkpoint."""
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"

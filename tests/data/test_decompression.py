@@ -264,3 +264,25 @@ def test_an_image_s_size_is_known_without_its_pixels(tmp_path: Path) -> None:
     Image.new("1", (9_000, 9_000)).save(file, "PNG")
     with little_memory():
         assert image_size(MediaRef("image", data=file.getvalue())) == (9_000, 9_000)
+
+
+@pytest.mark.parametrize(
+    "number", [str(2**63), str(-(2**63) - 1), "1" * 6000], ids=["above", "below", "long"]
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "json"])
+def test_whole_numbers_that_would_be_rounded_are_refused(tmp_path: Path, number: str, suffix: str) -> None:
+    folder = tmp_path / "me/data"
+    folder.mkdir(parents=True)
+    rows = [json.dumps({"id": 1, "text": '99999999999999999999 "'}), f'{{"id": {number}}}']
+    text = "[" + ", ".join(rows) + "]" if suffix == "json" else "\n".join(rows)
+    (folder / f"test.{suffix}").write_text(text)
+    with pytest.raises(EnvironmentProblem, match="more than 64 bits"):
+        list(HubDataset("me/data").rows(str(tmp_path)))
+
+
+def test_numbers_of_64_bits_and_long_fractions_are_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "me/data"
+    folder.mkdir(parents=True)
+    rows = [{"id": -(2**63), "x": 0.1234567890123456789}, {"id": 2**63 - 1, "x": 1e300}]
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [row["id"] for row in HubDataset("me/data").rows(str(tmp_path))] == [-(2**63), 2**63 - 1]

@@ -1,5 +1,7 @@
 """The zoo's training: it learns, resumes, and computes what the ordinary door computes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,8 @@ from evalkit.zoo import VARIANTS
 from evalkit.zoo.minisuite import encode_clip, png
 from evalkit.zoo.scenes import SCENES, Scene, generator
 from evalkit.zoo.token_grids import CELL_KINDS, cell_images, pixels
-from tools.zoo_training import language, prompts, tiny_model, tower, train
+from tools.zoo_training import language, prompts, start, tiny_model, tower, train
+from tools.zoo_training.answers import EXACT, Precision, answer_logits, answer_loss, exact_answers
 from tools.zoo_training.batches import IGNORED, Collator, training_scenes
 
 torch.set_num_threads(1)
@@ -25,14 +28,23 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """A folder with a short stage 0, shared by the tests below."""
+def folder(tmp_path_factory):
+    """A folder with a short start, shared by the tests below."""
     folder = tmp_path_factory.mktemp("training")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(language, "STEPS", 4)
+        patch.setattr(start, "STEPS", 2)
         patch.setattr(tower, "STEPS", 60)
-        train.Trainer("vanilla", 40, folder)
+        new_trainer("vanilla", folder)
     return folder
+
+
+def new_trainer(variant, folder, seed=0):
+    return train.Trainer(variant, seed, 40, folder, EXACT)
+
+
+def logits_of(trained, batch):
+    return answer_logits(trained.model, batch, trained.patches, EXACT)
 
 
 def test_tokenizer_is_the_same_every_time(tokenizer):
@@ -71,7 +83,7 @@ def test_packed_positions_are_those_of_a_lone_question(tokenizer, variant):
     rope = parse_variant(variant).with_defaults(tokens_per_second=1.0)
     collator = Collator(tokenizer, rope)
     for task, make in SCENES.items():
-        scene = make(generator("t", 1))
+        scene = replace(make(generator("t", 1)), practice=None)
         batch = collator.collate([scene], np.random.default_rng(0))
         for number, question in enumerate(scene.questions[:2]):
             lone = collator.collate([Scene(scene.token_grid, (question,))], np.random.default_rng(0))
@@ -80,7 +92,8 @@ def test_packed_positions_are_those_of_a_lone_question(tokenizer, variant):
             pad = prompts.VIDEO_PAD if task == "mini_video" else prompts.IMAGE_PAD
             types = [(2 if task == "mini_video" else 1) if t == pad else 0 for t in lone.ids[0].tolist()]
             segments = segments_from_types(types, [(shape[0], 2 * shape[1], 2 * shape[2])], 2)
-            assert (lone.positions[:, 0].numpy() == position_ids(rope.position, segments).ids).all()
+            whole = position_ids(rope.position, segments).ids.astype(np.float32)
+            assert (lone.positions[:, 0].numpy() == whole).all()
             prefix = 3 + scene.token_grid.size
             own = length - prefix
             at = prefix + sum(
@@ -88,29 +101,29 @@ def test_packed_positions_are_those_of_a_lone_question(tokenizer, variant):
                 - prefix
                 for q in scene.questions[:number]
             )
-            assert (batch.positions[:, 0, at : at + own] == lone.positions[:, 0, prefix:]).all()
+            assert torch.equal(batch.positions[:, 0, at : at + own], lone.positions[:, 0, prefix:])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_packed_questions_are_computed_as_if_alone(start, variant):
-    trainer = train.Trainer(variant, 40, start)
-    for scenes in training_scenes(0):
+def test_packed_questions_are_computed_as_if_alone(folder, variant):
+    trainer = new_trainer(variant, folder)
+    for scenes in training_scenes(0, 0):
         scene = Scene(scenes[0].token_grid, scenes[0].questions[:3])
-        together, _, _ = trainer.logits(trainer.collator.collate([scene], np.random.default_rng(0)))
+        together = logits_of(trainer, trainer.collator.collate([scene], np.random.default_rng(0)))
         copies = trainer.collator.collate([scene], np.random.default_rng(0)).cells
         alone = []
         for question in scene.questions:
             batch = trainer.collator.collate([Scene(scene.token_grid, (question,))], np.random.default_rng(0))
             assert (batch.cells[batch.cells >= 0] == copies[copies >= 0]).all()
-            alone.append(trainer.logits(batch)[0])
+            alone.append(logits_of(trainer, batch))
         torch.testing.assert_close(together, torch.cat(alone), atol=2e-5, rtol=1e-4)
 
 
-def test_training_features_are_those_of_the_real_processor(start, tmp_path):
+def test_training_features_are_those_of_the_real_processor(folder, tmp_path):
     """Cells looked up by kind equal the tower's output for the PNG through transformers' processor."""
     from PIL import Image
 
-    trainer = train.Trainer("vanilla", 40, start)
+    trainer = new_trainer("vanilla", folder)
     tiny_model.save(trainer.model, trainer.tokenizer, tmp_path / "tiny")
     processor = pytest.importorskip("transformers").AutoProcessor.from_pretrained(tmp_path / "tiny")
     visual = trainer.model.model.visual
@@ -137,20 +150,20 @@ def test_codec_leaves_less_noise_than_the_training_adds(tmp_path):
     assert max(errors) < tower.NOISE
 
 
-def test_a_short_training_lowers_the_loss_and_is_repeatable(start):
-    first, again = (train.Trainer("mrope-i", 40, start) for _ in range(2))
+def test_a_short_training_lowers_the_loss_and_is_repeatable(folder):
+    first, again = (new_trainer("mrope-i", folder) for _ in range(2))
     losses = [first.train_step() for _ in range(12)]
     assert losses[-1] < losses[0] - 0.5
     assert [again.train_step() for _ in range(3)] == losses[:3]
 
 
-def test_a_stopped_training_continues_where_it_was(start):
-    straight = train.Trainer("mhrope", 40, start)
+def test_a_stopped_training_continues_where_it_was(folder):
+    straight = new_trainer("mhrope", folder)
     straight.run(stop=4)
-    stopped = train.Trainer("mhrope", 40, start)
+    stopped = new_trainer("mhrope", folder)
     stopped.run(stop=2)
     stopped.save_state()
-    resumed = train.Trainer("mhrope", 40, start)
+    resumed = new_trainer("mhrope", folder)
     resumed.resume()
     assert resumed.step == 2
     resumed.run(stop=4)
@@ -167,12 +180,12 @@ def test_loss_counts_answers_only(tokenizer):
     assert labels[labels != IGNORED].tolist() == wanted
 
 
-def test_all_variants_start_from_the_same_weights_and_see_the_same_samples(start):
-    models = [train.Trainer(variant, 40, start) for variant in VARIANTS]
+def test_all_variants_start_from_the_same_weights_and_see_the_same_samples(folder):
+    models = [new_trainer(variant, folder) for variant in VARIANTS]
     reference = models[0].model.state_dict()
     for other in models[1:]:
         assert all(torch.equal(v, reference[k]) for k, v in other.model.state_dict().items())
-        for mine, theirs in zip(training_scenes(7), training_scenes(7), strict=True):
+        for mine, theirs in zip(training_scenes(0, 7), training_scenes(0, 7), strict=True):
             one = models[0].collator.collate(mine, np.random.default_rng(1))
             two = other.collator.collate(theirs, np.random.default_rng(1))
             assert torch.equal(one.ids, two.ids)
@@ -180,12 +193,87 @@ def test_all_variants_start_from_the_same_weights_and_see_the_same_samples(start
             assert torch.equal(one.cells, two.cells)
 
 
-def test_install_keeps_the_loss_path_differentiable(start):
-    trainer = train.Trainer("mhrope", 40, start)
+def test_install_keeps_the_loss_path_differentiable(folder):
+    trainer = new_trainer("mhrope", folder)
     install(trainer.model, parse_variant("mhrope"))
-    logits, labels, _ = trainer.logits(
-        trainer.collator.collate(training_scenes(0)[1], np.random.default_rng(0))
-    )
-    cross_entropy(logits, labels).backward()
+    batch = trainer.collator.collate(training_scenes(0, 0)[1], np.random.default_rng(0))
+    cross_entropy(logits_of(trainer, batch), batch.labels[batch.labels != IGNORED]).backward()
     assert trainer.model.model.visual.merger.mlp[0].weight.grad is not None
     assert trainer.model.model.visual.blocks[0].attn.qkv.weight.grad is None
+
+
+@pytest.mark.parametrize("variant", ["mrope", "mhrope", "circlerope"])
+def test_the_decoder_computes_what_transformers_computes(folder, variant):
+    trainer = new_trainer(variant, folder)
+    text = trainer.model.model.language_model
+    for scenes in training_scenes(0, 3):
+        batch = trainer.collator.collate(scenes, np.random.default_rng(0), length=120)
+        merged = trainer.model.model.visual.merger(trainer.patches)
+        embedded = text.embed_tokens(batch.ids)
+        shown = (batch.cells >= 0)[..., None]
+        hidden = text(
+            inputs_embeds=torch.where(shown, merged[batch.cells.clamp(min=0)], embedded),
+            attention_mask={"full_attention": batch.mask},
+            position_ids=batch.positions,
+            use_cache=False,
+        ).last_hidden_state
+        expected = hidden[batch.labels != IGNORED] @ text.embed_tokens.weight.T
+        torch.testing.assert_close(logits_of(trainer, batch), expected, atol=2e-5, rtol=1e-4)
+        rough = answer_logits(
+            trainer.model, batch, trainer.patches, Precision(torch.bfloat16, compiled=False)
+        )
+        torch.testing.assert_close(rough, expected, atol=0.1, rtol=0.1)
+
+
+def test_a_scene_is_padded_to_its_length_and_asked_what_fits(tokenizer):
+    collator = Collator(tokenizer, parse_variant("vanilla"))
+    for scenes, length in zip(training_scenes(0, 1), (60, 80), strict=True):
+        batch = collator.collate(scenes, np.random.default_rng(0), length=length)
+        assert batch.ids.shape == (len(scenes), length)
+        ends = (batch.labels == prompts.END).sum().item()
+        assert len(scenes) <= ends == len(batch.kinds)
+
+
+def test_told_pictures_have_no_visual_tokens_and_the_positions_of_text(tokenizer):
+    for scenes in training_scenes(0, 2):
+        ours, theirs = (
+            Collator(tokenizer, parse_variant(name)).collate(scenes, np.random.default_rng(0), told=True)
+            for name in ("mhrope", "videorope")
+        )
+        assert (ours.cells == -1).all()
+        assert not np.isin(ours.ids, (prompts.IMAGE_PAD, prompts.VIDEO_PAD)).any()
+        assert (ours.positions == ours.positions[:1]).all()
+        assert torch.equal(ours.positions, theirs.positions)
+        assert not any(kind.startswith("reading") for kind in ours.kinds)
+
+
+def test_exact_answers_are_those_without_a_wrong_token(tokenizer):
+    collator = Collator(tokenizer, parse_variant("vanilla"))
+    scenes = training_scenes(0, 1)[0]
+    batch = collator.collate(scenes, np.random.default_rng(0))
+    labels = batch.labels[batch.labels != IGNORED]
+    right = torch.nn.functional.one_hot(labels, tokenizer.get_vocab_size()).float()
+    assert exact_answers(right, batch) == [True] * len(batch.kinds)
+    first_end = int(torch.nonzero(labels == prompts.END)[0])
+    right[first_end + 1] = 0
+    right[first_end + 1, int(labels[first_end + 1]) + 1] = 1
+    assert exact_answers(right, batch) == [True, False] + [True] * (len(batch.kinds) - 2)
+
+
+def test_the_loss_counts_tokens_first_and_questions_later(tokenizer):
+    collator = Collator(tokenizer, parse_variant("vanilla"))
+    batch = collator.collate(training_scenes(0, 1)[0], np.random.default_rng(0))
+    labels = batch.labels[batch.labels != IGNORED]
+    logits = torch.randn(
+        (len(labels), tokenizer.get_vocab_size()), generator=torch.Generator().manual_seed(0)
+    )
+    each = cross_entropy(logits, labels, reduction="none")
+    weights = batch.weights[batch.labels != IGNORED]
+    assert answer_loss([logits], [batch], by_question=False).item() == pytest.approx(each.mean().item())
+    expected = (weights * each).sum() / weights.sum()
+    assert answer_loss([logits], [batch], by_question=True).item() == pytest.approx(expected.item())
+
+
+def test_seeds_draw_other_samples():
+    one, two = (training_scenes(seed, 0)[0][0].token_grid for seed in (0, 1))
+    assert one.shape != two.shape or (one != two).any()

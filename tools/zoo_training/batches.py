@@ -23,18 +23,33 @@ from evalkit.zoo.token_grids import TokenGrid
 from tools.zoo_training import prompts
 from tools.zoo_training.tower import NOISY_COPIES
 
-READING_STEPS = 1500
-"""Until this step every answer token counts alike, so reading aloud dominates; then every question
-does, with the practice worth as much as the ``QUESTIONS`` others."""
-
-READING_MIX = (("mini_docvqa", 5), ("mini_chartqa", 4), ("mini_refcoco", 4), ("mini_video", 3))
-MIX = (("mini_docvqa", 4), ("mini_chartqa", 4), ("mini_refcoco", 4), ("mini_video", 4))
-"""Scenes of each task in a step, before and after ``READING_STEPS``."""
-
-QUESTIONS = 4
-"""At most this many questions of a scene are asked in a step."""
-
 IGNORED = -100
+PRACTICE_WEIGHT = 4
+"""Of reading a picture aloud, where a question about it weighs 1."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What a step is made of. Its shapes are always the same, so that they are compiled once.
+
+    ``documents``, ``charts``, ``boxes``, ``clips``: scenes of each. ``questions`` of a scene are asked at
+    most, and not more than fit into the tokens that it is padded to, ``image_length`` or ``clip_length``.
+    """
+
+    documents: int
+    charts: int
+    boxes: int
+    clips: int
+    questions: int
+    image_length: int
+    clip_length: int
+
+
+MIX = Mix(documents=3, charts=2, boxes=3, clips=5, questions=3, image_length=92, clip_length=104)
+"""Of the training of a variant. Charts are learned first, clips last."""
+
+TOLD_MIX = Mix(documents=4, charts=3, boxes=3, clips=6, questions=4, image_length=76, clip_length=80)
+"""Of the common start, where a picture is told in fewer tokens."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,8 @@ class TrainingBatch:
     ``ids`` [B, L]; ``cells`` [B, L], the cell kind and noisy copy at a visual token, else -1;
     ``positions`` [3, B, L]; ``mask`` bool [B, 1, L, L], True where a token may look;
     ``labels`` [B, L], the next token where it belongs to an answer, else ``IGNORED``;
-    ``weights`` [B, L], one over the length of the token's answer (times ``QUESTIONS`` for practice).
+    ``weights`` [B, L], one over the length of the token's answer (times ``PRACTICE_WEIGHT`` for practice);
+    ``kinds``: what kind of question each is, in order.
     """
 
     ids: Tensor
@@ -53,6 +69,7 @@ class TrainingBatch:
     mask: Tensor
     labels: Tensor
     weights: Tensor
+    kinds: tuple[str, ...]
 
 
 @lru_cache(maxsize=256)
@@ -72,9 +89,32 @@ def grid_thw(token_grid: TokenGrid) -> tuple[int, int, int]:
     return time, height, width
 
 
+@dataclass(frozen=True)
+class _Packed:
+    """One scene with its questions: what :class:`TrainingBatch` holds of it, unpadded; ``part`` is 0 for the
+    picture and counts the questions.
+    """
+
+    ids: np.ndarray
+    cells: np.ndarray
+    positions: np.ndarray
+    part: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    kinds: tuple[str, ...]
+
+
+def _kind(scene: Scene, question: SceneQuestion) -> str:
+    """Of a reading: what is read, where a task has two kinds of scenes."""
+    scenes_of = {"row": "rows", "column": "columns", "Order": "order", "Motion": "motion"}
+    if question.kind != PRACTICE:
+        return question.kind
+    return " ".join([PRACTICE, scenes_of.get(scene.questions[0].kind, "")]).strip()
+
+
 def _asked(scene: Scene, questions: int) -> list[SceneQuestion]:
     practice = [] if scene.practice is None else [scene.practice]
-    return [*scene.questions[:questions], *practice]
+    return [*practice, *scene.questions[:questions]]
 
 
 class Collator:
@@ -84,56 +124,99 @@ class Collator:
         self._tokenizer, self._variant = tokenizer, variant
         self._encode = lru_cache(maxsize=65536)(lambda text: tuple(tokenizer.encode(text).ids))
 
+    def collate(
+        self,
+        scenes: list[Scene],
+        noise: np.random.Generator,
+        questions: int = MIX.questions,
+        length: int = 0,
+        *,
+        told: bool = False,
+    ) -> TrainingBatch:
+        """Pack scenes, right-padded.
+
+        Args:
+            scenes: all images, or all clips.
+            noise: chooses the noisy copy of each cell.
+            questions: asked of a scene, at most.
+            length: tokens that each scene is padded to; questions that it can't hold are left out. Default:
+                those of the longest.
+            told: what the picture shows is told in words (its practice answer), in place of visual tokens.
+        """
+        packed = [self._packed(scene, noise, questions, length, told) for scene in scenes]
+        width = length or max(len(each.ids) for each in packed)
+
+        def padded(name: str, fill: float = 0) -> np.ndarray:
+            rows: list[np.ndarray] = [getattr(each, name) for each in packed]
+            pads = [[(0, 0)] * (row.ndim - 1) + [(0, width - row.shape[-1])] for row in rows]
+            return np.stack(
+                [np.pad(row, pad, constant_values=fill) for row, pad in zip(rows, pads, strict=True)]
+            )
+
+        return TrainingBatch(
+            torch.from_numpy(padded("ids")),
+            torch.from_numpy(padded("cells", -1)),
+            torch.from_numpy(padded("positions").swapaxes(0, 1)),
+            _mask(padded("part", -1)),
+            torch.from_numpy(padded("labels", IGNORED)),
+            torch.from_numpy(padded("weights")),
+            tuple(kind for each in packed for kind in each.kinds),
+        )
+
+    def _packed(
+        self, scene: Scene, noise: np.random.Generator, questions: int, length: int, told: bool
+    ) -> _Packed:
+        video = scene.token_grid.ndim == 3
+        asked = scene.questions[:questions] if told else _asked(scene, questions)
+        ids, cells, positions, following, step = self._picture(scene, noise, told)
+        labels, part, weights = [IGNORED] * len(ids), [0] * len(ids), [0.0] * len(ids)
+        kinds: list[str] = []
+        for number, question in enumerate(asked, 1):
+            tokens, wanted, weight = self._branch(question, video)
+            if length and len(ids) + len(tokens) > length:
+                break
+            ids, labels = ids + tokens, labels + wanted
+            part, weights = part + [number] * len(tokens), weights + [weight] * len(tokens)
+            kinds.append(_kind(scene, question))
+            positions.append(following[:, None] + np.arange(len(tokens)) * step[:, None])
+        cells = np.concatenate((cells, np.full(len(ids) - len(cells), -1)))
+        where = np.concatenate(positions, axis=1).astype(np.float32)
+        shared = (
+            np.array(ids),
+            cells,
+            where,
+            np.array(part),
+            np.array(labels),
+            np.array(weights, np.float32),
+        )
+        return _Packed(*shared, tuple(kinds))
+
+    def _picture(
+        self, scene: Scene, noise: np.random.Generator, told: bool
+    ) -> tuple[list[int], np.ndarray, list[np.ndarray], np.ndarray, np.ndarray]:
+        """Ids, cells and positions up to the end of the picture; the next position, and a token's step."""
+        video = scene.token_grid.ndim == 3
+        lead = list(self._encode(prompts.chat(scene.questions[0], video=video)[0])[:-1])
+        if told:
+            if scene.practice is None:
+                raise ValueError("a scene without a practice answer can't be told")
+            ids = lead + list(self._encode(scene.practice.answer))
+            along = np.broadcast_to(np.arange(len(ids), dtype=np.float32), (3, len(ids)))
+            return ids, np.full(len(ids), -1), [along], np.full(3, len(ids)), np.ones(3)
+        pad = prompts.VIDEO_PAD if video else prompts.IMAGE_PAD
+        copies = noise.integers(0, NOISY_COPIES, scene.token_grid.size)
+        kinds = scene.token_grid.ravel() * NOISY_COPIES + copies
+        seen = _prefix_positions(self._variant, len(lead), grid_thw(scene.token_grid), video)
+        cells = np.concatenate((np.full(len(lead), -1), kinds))
+        return lead + [pad] * len(kinds), cells, [seen.ids], seen.next_position, seen.step
+
     def _branch(self, question: SceneQuestion, video: bool) -> tuple[list[int], list[int], float]:
         """Token ids from the end of the picture to the end of the answer, labels, and weight."""
         prompt = self._encode(prompts.chat(question, video=video)[1])
         answer = (*self._encode(question.answer), prompts.END)
         ids = [*prompt, *answer[:-1]]
         labels = [IGNORED] * (len(prompt) - 1) + list(answer)
-        return ids, labels, (QUESTIONS if question.kind == PRACTICE else 1) / len(answer)
-
-    def collate(
-        self, scenes: list[Scene], noise: np.random.Generator, questions: int = QUESTIONS
-    ) -> TrainingBatch:
-        """Pack scenes of equal dimension (all images, or all clips), right-padded."""
-        video = scenes[0].token_grid.ndim == 3
-        pad = prompts.VIDEO_PAD if video else prompts.IMAGE_PAD
-        before = len(self._encode(prompts.chat(scenes[0].questions[0], video=video)[0])) - 1
-        branches = [[self._branch(q, video) for q in _asked(scene, questions)] for scene in scenes]
-        starts = [before + scene.token_grid.size for scene in scenes]
-        length = max(
-            start + sum(len(branch[0]) for branch in group)
-            for start, group in zip(starts, branches, strict=True)
-        )
-        shape = (len(scenes), length)
-        ids, labels = np.zeros(shape, np.int64), np.full(shape, IGNORED)
-        cells, part = np.full(shape, -1), np.full(shape, -1)
-        weights = np.zeros(shape, np.float32)
-        positions = np.zeros((3, *shape), np.float32)
-        for row, (scene, start, group) in enumerate(zip(scenes, starts, branches, strict=True)):
-            lead = self._encode(prompts.chat(scene.questions[0], video=video)[0])[:-1]
-            ids[row, :start] = [*lead, *[pad] * scene.token_grid.size]
-            copies = noise.integers(0, NOISY_COPIES, scene.token_grid.size)
-            cells[row, before:start] = scene.token_grid.ravel() * NOISY_COPIES + copies
-            part[row, :start] = 0
-            seen = _prefix_positions(self._variant, before, grid_thw(scene.token_grid), video)
-            positions[:, row, :start] = seen.ids
-            at = start
-            for number, (tokens, wanted, weight) in enumerate(group, 1):
-                end = at + len(tokens)
-                ids[row, at:end], labels[row, at:end], part[row, at:end] = tokens, wanted, number
-                steps = np.arange(len(tokens)) * seen.step[:, None]
-                positions[:, row, at:end] = seen.next_position[:, None] + steps
-                weights[row, at:end] = weight
-                at = end
-        return TrainingBatch(
-            torch.from_numpy(ids),
-            torch.from_numpy(cells),
-            torch.from_numpy(positions),
-            _mask(part),
-            torch.from_numpy(labels),
-            torch.from_numpy(weights),
-        )
+        return ids, labels, (PRACTICE_WEIGHT if question.kind == PRACTICE else 1) / len(answer)
 
 
 def _mask(part: np.ndarray) -> Tensor:
@@ -144,11 +227,28 @@ def _mask(part: np.ndarray) -> Tensor:
     return torch.from_numpy((same | shared) & causal)[:, None]
 
 
-def training_scenes(step: int) -> tuple[list[Scene], list[Scene]]:
-    """The images and the clips of one step: a function of the step alone, for every variant."""
-    mix = READING_MIX if step < READING_STEPS else MIX
-    made = {
-        task: [SCENES[task](generator("train", task, step, i)) for i in range(count)] for task, count in mix
-    }
-    clips = made.pop("mini_video")
-    return [scene for scenes in made.values() for scene in scenes], clips
+def training_batches(
+    collator: Collator, seed: int, step: int, mix: Mix = MIX, *, told: bool = False
+) -> list[TrainingBatch]:
+    """The images and the clips of one step: a function of the seed and the step alone, for every variant."""
+    noise = np.random.default_rng([seed, step])
+    lengths = (mix.image_length, mix.clip_length)
+    return [
+        collator.collate(scenes, noise, mix.questions, length, told=told)
+        for scenes, length in zip(training_scenes(seed, step, mix), lengths, strict=True)
+    ]
+
+
+def training_scenes(seed: int, step: int, mix: Mix = MIX) -> tuple[list[Scene], list[Scene]]:
+    """The images and the clips of :func:`training_batches`."""
+    counts = (
+        ("mini_docvqa", mix.documents),
+        ("mini_chartqa", mix.charts),
+        ("mini_refcoco", mix.boxes),
+        ("mini_video", mix.clips),
+    )
+    made = [
+        [SCENES[task](generator("train", seed, task, step, i)) for i in range(count)]
+        for task, count in counts
+    ]
+    return [scene for scenes in made[:-1] for scene in scenes], made[-1]

@@ -28,7 +28,14 @@ ROPE_BASE = 1e4
 """Rotary base. The width axis of chunked MRoPE begins at a wavelength of 2,000 positions for pictures 6
 wide; in Qwen2.5-VL (base 1e6, 64 pairs) at 35,000 for pictures up to 100 wide: as coarse, relatively."""
 
-HIDDEN = 128
+HEADS = 5
+"""Each with keys and values of its own, so that MHRoPE gives one to time, two to height and two to width.
+With four, and so one to height and one to width, it didn't learn to find a line by its label (21% of codes
+after as many steps as taught it 98% with 2:3:3 of eight): a line, and a place in it, are two axes' business.
+"""
+
+HIDDEN = 32 * HEADS
+"""Heads of 32 channels: the smallest that vLLM's kernels for processors take."""
 
 
 def config(vocabulary: int, variant: str) -> Any:
@@ -38,10 +45,10 @@ def config(vocabulary: int, variant: str) -> Any:
     text = {
         "vocab_size": vocabulary,
         "hidden_size": HIDDEN,
-        "intermediate_size": 3 * HIDDEN,
+        "intermediate_size": 2 * HIDDEN,
         "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": HEADS,
         "max_position_embeddings": 4096,
         "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_BASE, "mrope_section": [4, 6, 6]},
         "use_sliding_window": False,

@@ -1,101 +1,108 @@
-"""Train the built-in checkpoints: ``python -m tools.zoo_training.train [--variant NAME ...]``.
+"""Train tiny models: ``python -m tools.zoo_training.train --variant NAME ... --seed N ...``.
 
-Stage 0 makes the common start: a language model on text (:mod:`tools.zoo_training.language`) and a vision
-tower on single cells (:mod:`tools.zoo_training.tower`), which is then frozen. Stage 1 trains the merger and
-the language model once per RoPE variant, from the same weights, on the same samples in the same
-order, with the same schedule; only the variant differs, and nothing is tuned per variant.
+All start from the same weights (:mod:`tools.zoo_training.start`); the vision tower is frozen from then on.
+For a seed, the merger and the language model of every variant are trained on the same samples in the same
+order, with the same schedule for the same number of steps; only the variant differs, and nothing is tuned per
+variant. A seed draws other samples.
 
 Everything is a function of the seed and the step, so a run that was stopped continues where it was
 (its state lies in ``--state``; delete that folder to begin afresh). The last digits depend on the
-hardware and on the number of threads. A step takes 0.2 s of one CPU core.
+hardware and on the number of threads.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (the name everybody uses)
 
 from evalkit.core.atomic_files import atomic_path
 from evalkit.data.cache import cache_root
 from evalkit.rope.hf.install import install
 from evalkit.rope.variants import parse_variant
-from evalkit.zoo import CHECKPOINTS, VARIANTS
-from tools.zoo_training import language, tiny_model, tower
-from tools.zoo_training.batches import IGNORED, READING_STEPS, Collator, TrainingBatch, training_scenes
-from tools.zoo_training.prompts import build_tokenizer, cell_tokens
+from evalkit.zoo import VARIANTS
+from tools.zoo_training import start, tiny_model, tower
+from tools.zoo_training.answers import EXACT, Precision, answer_logits, answer_loss
+from tools.zoo_training.batches import Collator, training_batches
+from tools.zoo_training.held_out import held_out_accuracy
+from tools.zoo_training.optimizer import Optimizer, rate
+from tools.zoo_training.prompts import build_tokenizer
 
-SEED = 20260901
-STEPS = 4200
-WARM_UP = 100
-PEAK_RATE = 2e-3
-SAVE_EVERY = 250
+START_SEED = 20260901
+STEPS = 4000
+READING_STEPS = 1000
+"""Until this step every answer token counts alike, so that reading aloud dominates; then every question."""
+
+EVALUATE_EVERY = 500
+STATE = cache_root() / "zoo_training"
 
 _LOG = logging.getLogger("tools.zoo_training.train")
 
 
 @dataclass
 class Trainer:
-    """One variant in training. ``losses`` holds the mean loss of every 50 steps."""
+    """One variant in training, on the samples of one seed.
+
+    ``losses`` holds the mean loss of every 50 steps, ``held_out`` the accuracy at every ``EVALUATE_EVERY``.
+    """
 
     variant: str
+    seed: int
     steps: int
     folder: Path
-    device: str = "cpu"
+    precision: Precision = field(default_factory=Precision)
 
     def __post_init__(self) -> None:
         self.tokenizer = build_tokenizer()
-        self.model = tiny_model.build(self.tokenizer.get_vocab_size(), self.variant, SEED)
+        self.model = tiny_model.build(self.tokenizer.get_vocab_size(), self.variant, START_SEED)
         self._load_start_weights()
-        self.patches = tower.feature_table(self.model.model.visual, SEED).to(self.device)
-        self.model.to(self.device)
-        rope = parse_variant(self.variant)
-        self.collator = Collator(self.tokenizer, install(self.model, rope).resolved)
-        self.optimiser = torch.optim.AdamW(
-            [p for p in self.model.parameters() if p.requires_grad],
-            lr=PEAK_RATE,
-            betas=(0.9, 0.98),
-            weight_decay=0.05,
-        )
+        visual, text = self.model.model.visual, self.model.model.language_model
+        self.patches = tower.feature_table(visual, START_SEED)
+        self.collator = Collator(self.tokenizer, install(self.model, parse_variant(self.variant)).resolved)
+        layers = list(text.layers.parameters())
+        others = [*visual.merger.parameters(), text.embed_tokens.weight, text.norm.weight]
+        self.optimizer = Optimizer(layers, others)
         self.step, self.seconds = 0, 0.0
         self.losses: list[float] = []
+        self.held_out: dict[int, Mapping[str, float]] = {}
 
     def _load_start_weights(self) -> None:
-        """Train stage 0, or read it where another variant's run has left it."""
+        """Train the start, or read it where another variant's run has left it."""
         path = self.folder / "start.pt"
         if path.exists():
             self.model.load_state_dict(torch.load(path, weights_only=True))
         else:
-            text, visual = self.model.model.language_model, self.model.model.visual
-            language.train(text, self.tokenizer, SEED, _LOG.info)
-            named = torch.tensor(cell_tokens(self.tokenizer))
-            tower.train(visual, text.embed_tokens.weight.detach()[named], SEED, _LOG.info)
+            start.train(self.model, self.tokenizer, START_SEED, self.precision, _LOG.info)
             _write(path, self.model.state_dict())
         tower.freeze(self.model.model.visual)
 
     @property
+    def name(self) -> str:
+        """Of the variant and the seed, in logs."""
+        return f"{self.variant}, seed {self.seed}"
+
+    @property
     def _state(self) -> Path:
-        return self.folder / f"{self.variant}.pt"
+        return self.folder / f"seed-{self.seed}" / f"{folder_name(self.variant)}.pt"
 
     def resume(self) -> None:
         """Continue from the last kept state, if there is one."""
         if not self._state.exists():
             return
-        kept = torch.load(self._state, weights_only=True, map_location=self.device)
+        kept = torch.load(self._state, weights_only=True)
         self.model.load_state_dict(kept["model"])
-        self.optimiser.load_state_dict(kept["optimiser"])
+        self.optimizer.load_state_dict(kept["optimizer"])
         self.step, self.losses, self.seconds = kept["step"], kept["losses"], kept["seconds"]
-        _LOG.info("%s: continuing from step %d", self.variant, self.step)
+        self.held_out = kept["held_out"]
+        _LOG.info("%s: continuing from step %d", self.name, self.step)
 
     def save_state(self) -> None:
         """Write everything that a later run needs to continue."""
@@ -103,47 +110,29 @@ class Trainer:
             self._state,
             {
                 "model": self.model.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
                 "losses": self.losses,
                 "seconds": self.seconds,
+                "held_out": self.held_out,
             },
         )
 
-    def logits(self, batch: TrainingBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits, labels and weights of the answer tokens: ``[n, vocabulary]``, ``[n]``, ``[n]``."""
-        text = self.model.model.language_model
-        ids, cells, labels = (x.to(self.device) for x in (batch.ids, batch.cells, batch.labels))
-        merged = self.model.model.visual.merger(self.patches)
-        embedded = text.embed_tokens(ids)
-        embedded = torch.where((cells >= 0)[..., None], merged[cells.clamp(min=0)], embedded)
-        hidden = text(
-            inputs_embeds=embedded,
-            attention_mask={"full_attention": batch.mask.to(self.device)},
-            position_ids=batch.positions.to(self.device),
-            use_cache=False,
-        ).last_hidden_state
-        chosen = labels != IGNORED
-        weights = batch.weights.to(self.device)[chosen]
-        return hidden[chosen] @ text.embed_tokens.weight.T, labels[chosen], weights
-
     def train_step(self) -> float:
-        """Take one optimiser step; returns the loss."""
-        rate = _rate(self.step, self.steps)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        noise = np.random.default_rng([SEED, self.step])
-        parts = [self.logits(self.collator.collate(scenes, noise)) for scenes in training_scenes(self.step)]
-        logits, labels, weights = (torch.cat(column) for column in zip(*parts, strict=True))
-        if self.step < READING_STEPS:
-            weights = torch.ones_like(weights)
-        loss = (weights * F.cross_entropy(logits, labels, reduction="none")).sum() / weights.sum()
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
+        """Take one optimizer step; returns the loss."""
+        batches = training_batches(self.collator, self.seed, self.step)
+        logits = [answer_logits(self.model, batch, self.patches, self.precision) for batch in batches]
+        loss = answer_loss(logits, batches, by_question=self.step >= READING_STEPS)
+        self.optimizer.step(loss, rate(self.step, self.steps))
         self.step += 1
         return float(loss.item())
+
+    @torch.no_grad()
+    def evaluate(self) -> Mapping[str, float]:
+        """Exact answers on held-out scenes, in percent, by kind of question."""
+        return held_out_accuracy(
+            self.collator, lambda batch: answer_logits(self.model, batch, self.patches, EXACT)
+        )
 
     def run(self, stop: int | None = None) -> None:
         """Train up to ``stop`` (default: the end), keeping the state on the way."""
@@ -155,26 +144,44 @@ class Trainer:
             if self.step % 50 == 0:
                 self.losses.append(sum(recent) / len(recent))
                 recent.clear()
-                rate = self.seconds / self.step
-                _LOG.info(
-                    "%s: step %d, loss %.4f, %.3f s/step", self.variant, self.step, self.losses[-1], rate
-                )
-            if self.step % SAVE_EVERY == 0:
+            if self.step % EVALUATE_EVERY == 0:
+                self.held_out[self.step] = self.evaluate()
                 self.save_state()
+                told = ", ".join(f"{kind} {value:.0f}" for kind, value in self.held_out[self.step].items())
+                speed = self.seconds / self.step
+                _LOG.info(
+                    "%s: step %d, loss %.4f, %.3f s/step; %s",
+                    self.name,
+                    self.step,
+                    self.losses[-1],
+                    speed,
+                    told,
+                )
 
     def save(self, out: Path) -> Path:
-        """Write the checkpoint folder that ``--model tiny`` resolves to."""
-        folder = out / f"tiny-{self.variant}"
-        tiny_model.save(self.model.cpu(), self.tokenizer, folder)
+        """Write the checkpoint folder."""
+        folder = out / folder_name(self.variant)
+        tiny_model.save(self.model, self.tokenizer, folder)
         return folder
 
 
-def _rate(step: int, steps: int) -> float:
-    """Linear warm-up, constant, then linearly down over the last quarter.
+def folder_name(variant: str) -> str:
+    """Of a checkpoint: that of the zoo for a variant's plain name.
 
-    Until then a run can be continued towards another number of steps.
+    >>> folder_name("mrope-i"), folder_name("position=diagonal,frequency=interleave")
+    ('tiny-mrope-i', 'tiny-position-diagonal-frequency-interleave')
     """
-    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP, (steps - step) / (steps / 4))
+    return "tiny-" + re.sub(r"[^A-Za-z0-9.]+", "-", variant).strip("-")
+
+
+def train_model(variant: str, seed: int, steps: int, state: Path, out: Path, precision: Precision) -> Path:
+    """Train one model, from where it was, and write its checkpoint; returns its folder."""
+    torch.set_num_threads(1)
+    trainer = Trainer(variant, seed, steps, state, precision)
+    trainer.resume()
+    trainer.run()
+    trainer.save_state()
+    return trainer.save(out / f"seed-{seed}")
 
 
 def _write(path: Path, content: Any) -> None:
@@ -183,25 +190,27 @@ def _write(path: Path, content: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train the variants asked for, one after the other."""
+    """Train the models asked for, one after the other."""
     parser = argparse.ArgumentParser(prog="python -m tools.zoo_training.train", description=__doc__)
     parser.add_argument("--variant", nargs="+", default=list(VARIANTS), help="default: %(default)s")
+    parser.add_argument("--seed", nargs="+", type=int, default=[0])
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--out", type=Path, default=CHECKPOINTS)
-    parser.add_argument("--state", type=Path, default=cache_root() / "zoo_training")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=0, help="torch threads (default: torch's choice)")
+    parser.add_argument("--state", type=Path, default=STATE)
+    parser.add_argument("--out", type=Path, default=STATE / "checkpoints", help="default: %(default)s")
+    parser.add_argument("--eager", action="store_true", help="in float32, without a compiler")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    for variant in options.variant:
-        trainer = Trainer(variant, options.steps, options.state, options.device)
-        trainer.resume()
-        trainer.run()
-        trainer.save_state()
-        _LOG.info("%s: %s", variant, trainer.save(options.out))
+    log_to_terminal()
+    precision = EXACT if options.eager else Precision()
+    for seed in options.seed:
+        for variant in options.variant:
+            folder = train_model(variant, seed, options.steps, options.state, options.out, precision)
+            _LOG.info("%s", folder)
     return 0
+
+
+def log_to_terminal() -> None:
+    """Show how the training goes."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""The zoo's plan, and its table beside the paper's directions of effect."""
+
+import re
+
+import pytest
+
+from evalkit.rope.variants import parse_variant
+from tools.zoo_training.curves import table
+from tools.zoo_training.directions import TABLES, Direction, directions, markdown
+from tools.zoo_training.plan import SEEDS, zoo_models, zoo_variants
+from tools.zoo_training.train import folder_name
+
+
+def test_the_zoo_has_the_papers_variants_with_three_seeds_each():
+    models = list(zoo_models())
+    assert len(set(models)) == len(models) == 3 * len(zoo_variants())
+    assert len(SEEDS) == 3
+    for paper in TABLES:
+        assert set(paper.scores) <= set(zoo_variants())
+    assert all(parse_variant(variant) for variant in zoo_variants())
+    assert len({folder_name(variant) for variant in zoo_variants()}) == len(zoo_variants())
+
+
+def test_the_papers_scores_are_transcribed(shared):
+    text = (shared / "specs/PAPER_TABLES.md").read_text()
+    found = set(re.findall(r"-?\d+\.\d+", text))
+    for paper in TABLES:
+        for scores in paper.scores.values():
+            assert len(scores) == len(paper.columns)
+            assert all(any(f"{score:.{digits}f}" in found for digits in (1, 2)) for score in scores)
+
+
+@pytest.mark.parametrize(
+    ("paper", "low", "high", "verdict"),
+    [
+        (1.0, 0.5, 2.0, "agrees"),
+        (1.0, -2.0, -0.5, "disagrees"),
+        (1.0, -0.5, 2.0, "can't tell"),
+        (-1.0, -2.0, -0.5, "agrees"),
+        (0.0, 0.5, 2.0, "can't tell"),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_zero(paper, low, high, verdict):
+    assert Direction("mrope", "image", paper, (low + high) / 2, low, high).verdict == verdict
+
+
+def test_differences_are_those_of_compare():
+    paper = TABLES[2]
+    arm = {"differences": {}, "mean_differences": dict.fromkeys(paper.columns, (-0.1, -0.2, -0.05))}
+    comparison = {"arms": [{"rope": variant, **arm} for variant in paper.scores]}
+    found = list(directions(paper, comparison))
+    assert len(found) == (len(paper.scores) - 1) * len(paper.columns)
+    assert {round(each.zoo, 6) for each in found} == {-10.0}
+    first = found[0]
+    assert (first.variant, first.column, first.paper) == ("mrope-i(frequency=videorope)", "image", -1.32)
+    assert first.verdict == "agrees"
+    lines = markdown(paper, found).splitlines()
+    assert lines[2] == "| variant | image | video | grounding |"
+    assert "-1.32; -10.0 (-20.0 to -5.0) agrees" in lines[4]
+
+
+def test_curves_say_which_trainings_still_rise():
+    kept = {
+        "a, seed-0": {500: {"x": 10.0, "y": 30.0}, 1000: {"x": 10.4, "y": 30.4}},
+        "b, seed-0": {500: {"x": 10.0, "y": 30.0}, 1000: {"x": 10.0, "y": 33.0}},
+    }
+    lines = table(kept).splitlines()
+    assert lines[0] == "| model | 500 | 1,000 | stopped rising |"
+    assert lines[2:] == ["| a, seed-0 | 20.0 | 20.4 | yes |", "| b, seed-0 | 20.0 | 21.5 | no |"]
