@@ -128,7 +128,7 @@ def group_seeds(runs: CombinedRuns, by: GroupBy, labels: Labels) -> SeedGroups:
             checkpoint twice, several steps of one training; or a label fits nothing, or ``by`` is unknown.
     """
     if by not in GROUPS:
-        raise UsageError(f"group by `{by}`", "systems have none", f"give one of {', '.join(GROUPS)}")
+        raise UsageError(f"group by `{by}`", "there is no such way", f"give one of {', '.join(GROUPS)}")
     arms = runs.comparison.arms
     if by == "label":
         arms = with_labels(arms, labels, several=True)

@@ -20,7 +20,7 @@ from test_seeds import random_scores, six_checkpoints
 import evalkit
 from evalkit.cli import run_cli
 from evalkit.core.errors import UsageError
-from evalkit.report.about import about_runs
+from evalkit.report.about import RunAbout, about_runs
 from evalkit.report.curves import ability_panel, measured_curve
 from evalkit.report.intervals import interval
 from evalkit.report.notes import legend, rates_table
@@ -235,6 +235,15 @@ def test_groups_are_drawn_with_their_seeds_and_samples_by_checkpoint(
     assert "80 of 80 samples" in dom
     assert '<table class="matrix rates">' in dom
     assert "ReferenceError" not in dom
+
+
+def test_how_many_runs_were_made_is_folded_above_the_table() -> None:
+    table = flagged(1, 1)
+    about = [RunAbout(f"seed{n}", (("date", "2026-11-27"),)) for n in range(3)]
+    for count, folded in ((2, False), (3, True)):
+        page = report_page(table, {arm.name: {} for arm in table.arms}, {}, "t", (about[:count], []))
+        assert ("<summary>3 runs: dates, versions and commands" in page) == folded
+        assert all(f"<h2>seed{n}</h2>" in page for n in range(count))
 
 
 def test_the_header_has_the_checkpoints_of_a_column_side_by_side(runs: list[Path]) -> None:
