@@ -33,14 +33,17 @@ table=("${evalkit[@]}" compare "$output/run" --layout paper --baseline "${BASELI
 "${table[@]}" --format latex >"$output/table.tex"            # to paste: needs \usepackage{booktabs} alone
 "${table[@]}" --format latex --standalone >"$output/page.tex" # compiles alone
 
-if command -v pdflatex >/dev/null; then
-  (cd "$output" && pdflatex -interaction=nonstopmode -halt-on-error page.tex >page.out) ||
+# Labels in letters that pdfLaTeX can't set need another engine: the document then loads fontspec.
+engine=pdflatex
+if grep -q fontspec "$output/page.tex"; then engine=$(command -v xelatex || command -v lualatex || echo xelatex); fi
+if command -v "$engine" >/dev/null; then
+  (cd "$output" && "$engine" -interaction=nonstopmode -halt-on-error page.tex >page.out) ||
     { cat "$output/page.out" >&2; exit 1; }
   echo "$output/page.pdf"
 elif command -v tectonic >/dev/null; then
   tectonic --outdir "$output" "$output/page.tex"
   echo "$output/page.pdf"
 else
-  echo "no LaTeX here (pdflatex or tectonic): $output/page.tex is ready to be compiled" >&2
+  echo "no LaTeX here ($engine or tectonic): $output/page.tex is ready to be compiled" >&2
 fi
 exit "$code"

@@ -111,12 +111,14 @@ def report(
     media: int = 200,
     media_timeout: float = MEDIA_SECONDS,
     labels: Mapping[str, str] | None = None,
+    group_by: GroupBy | None = None,
 ) -> Path:
     """Write one self-contained HTML page about finished runs, and return where.
 
     Differences are to ``baseline``, by default the first system. ``media`` samples of each task get a
     picture, where their data are available (under ``data_root``, or generated); one whose media take more
-    than ``media_timeout`` seconds each to read has none.
+    than ``media_timeout`` seconds each to read has none. ``labels`` and ``group_by`` are as for
+    :func:`compare`; samples are shown by checkpoint all the same.
 
     Raises:
         UsageError: as for :func:`compare`.
@@ -126,21 +128,32 @@ def report(
     from evalkit.report.page import report_page
     from evalkit.report.thumbnails import thumbnails
 
-    gathered = gather(runs, allow_mismatch, labels or {})
-    found = gathered.comparison
-    if reference:
-        found = with_reference(found, load_reference(reference), gathered.sizes())
-    found = with_differences(found, gathered.records, gathered.metric, baseline or found.arms[0].name)
+    published = load_reference(reference) if reference else None
+    groups = None
+    if group_by is not None:
+        from evalkit.report.seed_rows import group_seeds
+
+        groups = group_seeds(gather(runs, allow_mismatch), group_by, labels or {})
+        gathered = groups.runs
+        found = groups.comparison(baseline or groups.arms[0].name, "holm")
+    else:
+        gathered = gather(runs, allow_mismatch, labels or {})
+        found = gathered.comparison
+    if published:
+        found = with_reference(found, published, (groups or gathered).sizes())
+    if groups is None:
+        found = with_differences(found, gathered.records, gathered.metric, baseline or found.arms[0].name)
     pictures: dict[tuple[str, str], str] = {}
     cache = MediaCache(cache_root() / "media")
     for column in found.columns if media else ():
         ids = gathered.first_ids(column.task, media)
         for task in gathered.tasks(column.task):
             pictures |= thumbnails(task, ids, data_root, cache, partial(_draw, cache, media_timeout))
-    title = f"evalkit: {', '.join(dict.fromkeys(arm.run for arm in found.arms))}"
-    target = Path(output)
-    about = about_runs(gathered.origin)
-    return write_atomic(target, report_page(found, gathered.records, pictures, title, about))
+    title = f"evalkit: {', '.join(dict.fromkeys(arm.run for arm in gathered.comparison.arms))}"
+    about = about_runs(gathered.origin, groups.members if groups else None)
+    members = groups.checkpoints() if groups else None
+    page = report_page(found, gathered.records, pictures, title, about, members)
+    return write_atomic(Path(output), page)
 
 
 def _draw(cache: MediaCache, seconds: float, media: Sequence[tuple[MediaRef, ...]]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,10 @@ from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 from evalkit.core.errors import UsageError
 from evalkit.core.strict_json import to_json
+
+if TYPE_CHECKING:
+    from evalkit.report.comparison import Comparison
+    from evalkit.report.layout import Layout
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 LAYOUTS = ("default", "paper")
@@ -110,9 +114,7 @@ def command(
 
         print_comparison(comparison, breakdown, layout)
     elif form == "latex":
-        from evalkit.report.latex import latex
-
-        say(latex(comparison, layout, breakdown, standalone))
+        _say_latex(comparison, layout, breakdown, standalone)
     else:
         from evalkit.report import tables
 
@@ -121,3 +123,13 @@ def command(
         else:
             say(getattr(tables, form)(comparison, breakdown, layout))
     return 0
+
+
+def _say_latex(comparison: Comparison, layout: Layout, breakdown: bool, standalone: bool) -> None:
+    from evalkit.report.latex import engine_note, latex
+
+    text = latex(comparison, layout, breakdown, standalone)
+    say(text)
+    note = engine_note(text)
+    if note:
+        say(f"note: {note}", err=True)

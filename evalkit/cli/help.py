@@ -40,7 +40,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
             *("--weight", "--backend-parity"),
         ),
     ),
-    "Layout": ("--format", "--layout", "--breakdown", "--digits", "--standalone", "--caption"),
+    "Layout": ("--format", "--layout", "--breakdown", "--digits", "--intervals", "--standalone"),
     "lmms-eval": ("--lmms-python", "--lmms-include"),
     "This command": ("--wait", "--dry-run", "--quiet", "--json", "--help"),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from evalkit.cli.options import label_option, with_data_root
+from evalkit.cli.options import group_by_option, label_option, with_data_root
 from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 
@@ -33,6 +33,7 @@ from evalkit.core.console import say
     "--media-timeout", type=float, default=120.0, show_default=True, help="Seconds to read a medium for it."
 )
 @label_option
+@group_by_option
 def command(runs: tuple[Path, ...], **options: Any) -> int:
     """Write one HTML page that opens without a network: table, plots, and every answer side by side."""
     from evalkit.api import report

@@ -1,4 +1,7 @@
-"""Escapes texts for Markdown, LaTeX and CSV: nothing in a name acts as markup or as a formula."""
+"""Escapes texts for Markdown and CSV: nothing in a name acts as markup or as a formula.
+
+:mod:`evalkit.core.tex` is for LaTeX.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,6 @@ from evalkit.core.console import inline
 if TYPE_CHECKING:
     import pandas as pd
 
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "`": r"\textasciigrave{}",
-    "[": "{[}",
-    "]": "{]}",
-    "†": r"$^\dagger$",
-    "‡": r"$^\ddagger$",
-    "±": r"$\pm$",
-    "–": "--",
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-}
 # An underscore within a word is no markup.
 _MARKS = re.compile(r"[\\`*\[\]<&|~$#]|^>|(?<![^\W_])_|_(?![^\W_])|(?<=http):|(?<=https):|(?<=www)\.")
 # How a formula begins in a spreadsheet, also in full-width forms.
@@ -54,15 +40,6 @@ def code(text: str) -> str:
     shown = inline(text)
     longest = max(map(len, re.findall("`+", shown)), default=0)
     return f"{'`' * (longest + 1)} {shown} {'`' * (longest + 1)}" if longest else f"`{shown}`"
-
-
-def tex(text: str) -> str:
-    r"""A text within a line or a cell of LaTeX, without packages.
-
-    >>> print(tex("a_b % \\input{x} ^^M"))
-    a\_b \% \textbackslash{}input\{x\} \textasciicircum{}\textasciicircum{}M
-    """
-    return "".join(_TEX.get(character, character) for character in inline(text))
 
 
 def csv_cell(value: object) -> object:

@@ -177,7 +177,7 @@ def _of_advice(what: str, found: Advice, names: Mapping[str, Side]) -> Evidence:
     first, second = found.ranked
     lead = 100 * (first.score - second.score)
     texts = f"{names[first.arm]} {100 * first.score:.1f}, {names[second.arm]} {100 * second.score:.1f}"
-    sure = f"first in {first.best:.0%} of resamples" if lead else "no difference"
+    sure = f"first in {first.best_text()} of resamples" if lead else "no difference"
     return Evidence(names[first.arm] if lead else "neither", "measured", f"{what}: {texts}; {sure}")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from evalkit.report.results import Results
 from evalkit.store import Invocation, SystemEntry
@@ -21,7 +21,7 @@ class RunAbout:
 
 @dataclass(frozen=True)
 class SystemAbout:
-    """A system as the run's manifest names it."""
+    """A system as the run's manifest names it; ``row`` is the group of training seeds that it is one of."""
 
     name: str
     model: str
@@ -32,10 +32,15 @@ class SystemAbout:
     revision: str
     run: str
     notes: tuple[str, ...] = ()
+    row: str = ""
 
 
-def about_runs(origin: Mapping[str, tuple[Results, str]]) -> tuple[list[RunAbout], list[SystemAbout]]:
-    """The runs and the systems of a page. ``origin`` maps a name on the page to its run and name there."""
+def about_runs(
+    origin: Mapping[str, tuple[Results, str]], members: Mapping[str, Sequence[str]] | None = None
+) -> tuple[list[RunAbout], list[SystemAbout]]:
+    """The runs and the systems of a page. ``origin`` maps a name on the page to its run and name there,
+    ``members`` a group of training seeds to the names of its systems, which then are in the order of groups.
+    """
     names = {id(results): results.run.name for results, _ in origin.values()}
     runs = {id(results): results for results, _ in origin.values()}
     systems = [
@@ -47,6 +52,10 @@ def about_runs(origin: Mapping[str, tuple[Results, str]]) -> tuple[list[RunAbout
     facts = {
         key: tuple((name, text) for name, text in _facts(results) if text) for key, results in runs.items()
     }
+    if members is not None:
+        rows = {name: row for row, own in members.items() for name in own}
+        systems = [replace(each, row=rows[each.name]) for each in systems]
+        systems.sort(key=lambda each: list(members).index(each.row))
     return [RunAbout(names[key], facts[key]) for key in runs], systems
 
 

@@ -70,9 +70,9 @@ class Comparison:
 
     With a ``baseline`` (an arm's name), ``differences`` holds paired differences to it by arm and task,
     ``parts`` by arm and (task, group, label), and ``mean_differences`` ``(value, low, high)`` by arm and name
-    of a mean; ``mean_spreads`` the standard deviation of a mean between training seeds. ``notes`` are further
-    footnotes. ``published`` are columns of a published table,
-    ``reference_notes`` the footnotes on it and on where protocols differ.
+    of a mean; ``mean_spreads`` the standard deviation of a mean between training seeds, and ``mean_by_seed``
+    the mean of every checkpoint, as fractions. ``notes`` are further footnotes. ``published`` are columns of
+    a published table, ``reference_notes`` the footnotes on it and on where protocols differ.
     """
 
     arms: Sequence[Arm]
@@ -84,6 +84,7 @@ class Comparison:
     parts: Mapping[str, Mapping[tuple[str, str, str], Difference]] = field(default_factory=dict)
     mean_differences: Mapping[str, Mapping[str, tuple[float, float, float]]] = field(default_factory=dict)
     mean_spreads: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    mean_by_seed: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     published: Sequence[Published] = ()
     reference_notes: Sequence[str] = ()
@@ -127,6 +128,7 @@ class Comparison:
             parts=_moved(self.parts, names),
             mean_differences=_moved(self.mean_differences, names),
             mean_spreads=_moved(self.mean_spreads, names),
+            mean_by_seed=_moved(self.mean_by_seed, names),
             published=published,
         )
 
@@ -174,6 +176,7 @@ class Comparison:
                         task: asdict(found) for task, found in self.differences.get(arm.name, {}).items()
                     },
                     "mean_spreads": dict(self.mean_spreads.get(arm.name, {})),
+                    "mean_by_seed": dict(self.mean_by_seed.get(arm.name, {})),
                     "mean_differences": dict(self.mean_differences.get(arm.name, {})),
                 }
             )

@@ -25,7 +25,7 @@ class TableCell:
     """One score as text, with its interval and its difference to the baseline (empty where there is none);
     ``rank`` is 1 for the best of its row, 2 for the second, else 0. ``value`` is the printed number,
     ``spread`` the deviation between training seeds, ``marks`` what a reader must see beside it: another n
-    than the rest of the row has, and ``UNRELIABLE``.
+    than the rest of the row has, and ``UNRELIABLE``, for the reasons in ``why``.
     """
 
     score: str
@@ -36,6 +36,7 @@ class TableCell:
     value: float | None = None
     spread: str = ""
     marks: tuple[str, ...] = ()
+    why: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -134,7 +135,7 @@ def _benchmark(comparison: Comparison, plan: RowPlan, column: BenchmarkColumn, l
         [cell.estimate if cell else None for cell in cells],
         [score_text(cell, column, layout) for cell in cells],
         [comparison.differences.get(arm.name, {}).get(column.task) for arm in comparison.arms],
-        [cell is not None and bool(cell.unreliable) for cell in cells],
+        [cell.unreliable if cell else () for cell in cells],
         layout,
     )
     row = column.row or column.task
@@ -158,7 +159,7 @@ def _label(
             for each in estimates
         ],
         [comparison.parts.get(arm.name, {}).get((column.task, group, label)) for arm in comparison.arms],
-        [cell is not None and bool(cell.unreliable) for cell in cells],
+        [cell.unreliable if cell else () for cell in cells],
         layout,
     )
     count = max((each.n for each in estimates if each), default=0)
@@ -170,11 +171,11 @@ def _entries(
     estimates: Sequence[Estimate | None],
     scores: Sequence[str],
     differences: Sequence[Difference | None],
-    unreliable: Sequence[bool],
+    unreliable: Sequence[Sequence[str]],
     layout: Layout,
 ) -> list[TableCell]:
     """The cells of a row, one for each arm. A score that is over other samples than the rest says over how
-    many; an unreliable one has no rank.
+    many; an unreliable one, for the reasons in ``unreliable``, has no rank.
     """
     values = [each.value if each else math.nan for each in estimates]
     ranks = ranks_of([math.nan if bad else value for value, bad in zip(values, unreliable, strict=True)])
@@ -198,6 +199,7 @@ def _entries(
                 value=estimate.value * scale(column),
                 spread=_spread_text(estimate.spread, scale(column), layout),
                 marks=tuple(marks),
+                why=tuple(unreliable[place]),
             )
         )
     return found

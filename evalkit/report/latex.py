@@ -2,10 +2,13 @@ r"""A comparison as a LaTeX table that needs ``\usepackage{booktabs}`` and nothi
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 
 from evalkit.core.console import inline
-from evalkit.core.escapes import tex
+from evalkit.core.errors import UsageError
+from evalkit.core.tex import beyond, named, tex
 from evalkit.report.comparison import Comparison
 from evalkit.report.grid import BEST, SECOND, TableCell, TableRow, breakdown_rows, table_rows
 from evalkit.report.layout import Layout, arranged, heads
@@ -15,7 +18,7 @@ PLAIN = Layout(intervals=False)
 
 # A page as large as its largest table, whatever the engine calls a page's size.
 _DOCUMENT = r"""\documentclass{article}
-\usepackage{booktabs}
+<<letters>>\usepackage{booktabs}
 \makeatletter
 \providecommand{\CT@arc@}{}
 \makeatother
@@ -44,13 +47,47 @@ _DOCUMENT = r"""\documentclass{article}
 \end{document}"""
 
 
+# Characters that no command of LaTeX makes: in the first font of a list that has them.
+_LETTERS = r"""\ifdefined\Uchar\else
+  \errmessage{pdfLaTeX can't set <<names>>: compile this with lualatex or xelatex}
+\fi
+\usepackage{fontspec}
+\newcommand{\evalkitfonts}{<<fonts>>}
+\makeatletter
+\newif\ifevalkitall
+\newcommand{\evalkithas}[1]{\evalkitalltrue
+  \@tfor\evalkitletter:=#1\do{\iffontchar\font\expandafter`\evalkitletter\space\else\evalkitallfalse\fi}}
+\DeclareRobustCommand{\evalkittext}[1]{{\let\evalkitfont\relax
+  \@for\evalkitname:=\evalkitfonts\do{\ifx\evalkitfont\relax
+    \IfFontExistsTF{\evalkitname}{\begingroup\fontspec{\evalkitname}\evalkithas{#1}%
+      \ifevalkitall\aftergroup\evalkittake\fi\endgroup}{}\fi}%
+  \ifx\evalkitfont\relax
+    \PackageError{evalkit}{No font here has all of "#1"}{Add one that has it to \string\evalkitfonts.}%
+  \else\fontspec{\evalkitfont}\fi #1}}
+\newcommand{\evalkittake}{\let\evalkitfont\evalkitname}
+\makeatother
+"""
+# By names with spaces, or as files of TeX Live: for another word XeTeX tries to make a font of that name.
+_FONTS = (
+    *("Noto Serif", "DejaVu Serif", "CMU Serif", "cmunrm.otf", "FreeSerif.otf", "Times New Roman"),
+    *("Noto Serif CJK SC", "Noto Sans CJK SC", "Source Han Serif SC", "FandolSong-Regular.otf", "Songti SC"),
+    *("Hiragino Mincho ProN", "ipaexm.ttf", "Apple SD Gothic Neo", "WenQuanYi Zen Hei", "Microsoft YaHei"),
+    *("Droid Sans Fallback", "Noto Sans", "DejaVu Sans", "Noto Sans Symbols", "Noto Sans Symbols2"),
+    *("Noto Emoji", "Segoe UI Symbol", "Apple Symbols", "Arial Unicode MS"),
+)
+
+
 def latex(
     comparison: Comparison, layout: Layout = PLAIN, breakdown: bool = False, standalone: bool = False
 ) -> str:
     r"""A ``booktabs`` table to paste: best in bold, second underlined, differences as subscripts.
 
     The paper's layout is a ``table`` with its caption; ``standalone`` makes a document of it, on pages of the
-    table's size. With ``breakdown``, each breakdown is a table of its own below.
+    table's size. With ``breakdown``, each breakdown is a table of its own below. Characters for which LaTeX
+    has no command are named in a comment; a document that has any stops pdfLaTeX, and says why.
+
+    Raises:
+        UsageError: a document would have words from right to left.
     """
     comparison = arranged(comparison, layout)
     rows = table_rows(comparison, layout)
@@ -63,12 +100,29 @@ def latex(
         ]
     notes = [f"% {inline(note)}" for note in [*legend(comparison, layout), *_rates(comparison, layout)]]
     if standalone:
-        return "\n".join([*notes, _document(tables)])
-    if layout.paper:
-        return "\n".join([*notes, *(_float(*table) for table in tables)])
-    first, *others = (body for _, _, body in tables)
-    titled = [f"\n% {inline(title)}\n{body}" for (title, _, _), body in zip(tables[1:], others, strict=True)]
-    return "\n".join([*notes, first, *titled])
+        text = _document(tables)
+    elif layout.paper:
+        text = "\n".join(_float(*table) for table in tables)
+    else:
+        first, *others = (body for _, _, body in tables)
+        titled = [
+            f"\n% {inline(title)}\n{body}" for (title, _, _), body in zip(tables[1:], others, strict=True)
+        ]
+        text = "\n".join([first, *titled])
+    lacking = engine_note(text)
+    return "\n".join([*notes, *([f"% {lacking}"] if lacking else []), text])
+
+
+def engine_note(text: str) -> str:
+    """Which characters of LaTeX text need another engine than pdfLaTeX; empty if none does."""
+    lines = (line for line in text.splitlines() if not line.startswith("%"))
+    letters = beyond("\n".join(lines))
+    if not letters:
+        return ""
+    return (
+        f"pdfLaTeX can't set {named(letters)}: compile with lualatex or xelatex, and a font that has them "
+        "(`--standalone` looks for one; elsewhere by fontspec)"
+    )
 
 
 def _document(tables: Sequence[tuple[str, str, str]]) -> str:
@@ -79,7 +133,20 @@ def _document(tables: Sequence[tuple[str, str, str]]) -> str:
         for title, _, _ in tables
     ]
     body = "\n\\clearpage\n".join(_float(*table) for table in tables)
-    return _DOCUMENT.replace("<<measured>>", "\n".join(measured)).replace("<<body>>", body)
+    text = _DOCUMENT.replace("<<measured>>", "\n".join(measured)).replace("<<body>>", body)
+    letters = beyond(text)
+    if not letters:
+        return text.replace("<<letters>>", "")
+    backwards = [each for each in letters if unicodedata.bidirectional(each) in ("R", "AL")]
+    if backwards:
+        raise UsageError(
+            f"a LaTeX document with {named(backwards)}",
+            "words from right to left need packages that their language's users choose",
+            "give it another label, or paste the table (without `--standalone`) into a document of yours",
+        )
+    names = ", ".join(f"U+{ord(each):04X}" for each in letters[:8]) + (", ..." if len(letters) > 8 else "")
+    loaded = _LETTERS.replace("<<names>>", names).replace("<<fonts>>", ",".join(_FONTS))
+    return re.sub(r"[^\x00-\x7f]+", r"\\evalkittext{\g<0>}", text).replace("<<letters>>", loaded)
 
 
 def _float(title: str, label: str, body: str) -> str:

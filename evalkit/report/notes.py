@@ -144,9 +144,9 @@ def _rate(comparison: Comparison, arm: Arm, rate: str) -> str:
     total = _counts(comparison, arm, rate)
     if not total:
         return "0"
-    text = _percent(total, every)
+    text = percent(total, every)
     worst = max(cells, key=lambda task: cells[task].counts.get(rate, 0) / (_asked(cells[task], arm) or 1))
-    worst_text = _percent(cells[worst].counts.get(rate, 0), _asked(cells[worst], arm))
+    worst_text = percent(cells[worst].counts.get(rate, 0), _asked(cells[worst], arm))
     return text if len(cells) == 1 else f"{text} ({worst} {worst_text})"
 
 
@@ -154,8 +154,12 @@ def _asked(cell: Cell, arm: Arm) -> int:
     return cell.answers * arm.seeds
 
 
-def _percent(count: int, every: int) -> str:
-    """A share that is never rounded to none."""
+def percent(count: int, every: int) -> str:
+    """A share that is never rounded to none.
+
+    >>> percent(1, 5000), percent(1, 8)
+    ('<0.1%', '12.5%')
+    """
     share = count / every if every else math.nan
     return "<0.1%" if 0 < share < 0.001 else f"{share:.1%}"
 

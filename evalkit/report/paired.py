@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -43,7 +43,8 @@ class Difference:
     McNemar's exact test (``test`` says which) for right/wrong scores with one pair a cluster, else of
     a t test with cluster-robust variance; ``corrected`` is ``p`` after correction over the columns of
     a table. ``detectable`` is the smallest true difference that such a test would find with 80% power
-    at this n. ``discordant`` counts pairs with different scores.
+    at this n. ``discordant`` counts pairs with different scores. Over several training seeds, ``by_seed`` has
+    each checkpoint's difference to the baseline's mean.
     """
 
     value: float
@@ -56,6 +57,7 @@ class Difference:
     discordant: int
     detectable: float
     corrected: float = math.nan
+    by_seed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def significant(self) -> bool:

@@ -1,4 +1,5 @@
-"""What a report page draws, as data: differences by group, scores by length, size and training step.
+"""What a report page draws, as data: differences by group, breakdowns, scores by training step
+(:mod:`evalkit.report.curves` has those by length and size).
 
 Everything is on the scale of the printed table: fractions out of 100.
 """
@@ -11,23 +12,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from evalkit.report.ability import Ability
-from evalkit.report.ability_text import number
-from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, Cell, tasks_by_row, value_of
+from evalkit.report.aggregate import CATEGORIES, BenchmarkColumn, Cell, tasks_by_row
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.curves import axis, unit
 from evalkit.report.grid import scale
-from evalkit.report.intervals import interval
 from evalkit.report.paired import Spread
-from evalkit.store.records_table import ScoreRow
 
-_BINS = 6
+Members = Mapping[str, Sequence[Arm]]
+"""The checkpoints of each arm, of which there are several where training seeds are grouped."""
+Point = tuple[Spread, Sequence[float]]
+"""A value with its interval, and the values of single seeds."""
+
 _AT_ONCE = 4  # curves that a plot of this size can carry
 # How trainers call what they save: `RUN/checkpoint-500`, `RUN/global_step40`, `RUN/epoch_2`.
 _STEP = re.compile(
     r"(?P<training>.*?)/?(?P<unit>checkpoint|(?:global[-_]?)?step|epoch|iter)[-_]?(?P<step>\d+)"
 )
-
-Measure = Callable[[ScoreRow], float | None]
 
 
 def short_names(arms: Sequence[Arm]) -> list[str]:
@@ -66,7 +66,7 @@ def difference_groups(comparison: Comparison) -> list[dict[str, Any]]:
     groups: list[dict[str, Any]] = [{"name": "means", "panels": _with_rows(means)}]
     for category in categories:
         columns = [column for column in comparison.columns if column.category == category]
-        panels = [_panel(each.task, _unit(each), _task_rows(comparison, each)) for each in columns]
+        panels = [_panel(each.task, unit(each), _task_rows(comparison, each)) for each in columns]
         groups.append({"name": category, "panels": _with_rows(panels)})
     return [group for group in groups if group["panels"]]
 
@@ -85,7 +85,10 @@ def _mean_rows(comparison: Comparison, name: str) -> Iterator[dict[str, Any]]:
         if found is not None:
             value, low, high = (100 * each for each in found)
             sure = not low <= 0 <= high
-            yield {"arm": place, "value": value, "low": low, "high": high, "significant": sure}
+            base = comparison.means(str(comparison.baseline)).get(name)
+            seeds = [] if base is None else [each - 100 * base for each in _seed_means(comparison, arm, name)]
+            row = {"arm": place, "value": value, "low": low, "high": high, "significant": sure}
+            yield {**row, "seeds": seeds}
 
 
 def _task_rows(comparison: Comparison, column: BenchmarkColumn) -> Iterator[dict[str, Any]]:
@@ -100,6 +103,7 @@ def _task_rows(comparison: Comparison, column: BenchmarkColumn) -> Iterator[dict
                 "low": found.low * factor,
                 "high": found.high * factor,
                 "significant": found.significant,
+                "seeds": [each * factor for each in found.by_seed.values()],
                 "unreliable": any(cell is not None and bool(cell.unreliable) for cell in cells),
             }
 
@@ -127,77 +131,44 @@ def _labels(cells: Sequence[Cell | None], group: str, factor: float) -> Iterator
         yield {"label": label, "n": max(each.n for each in found if each), "values": values}
 
 
-def measured_curve(
-    column: BenchmarkColumn, light: Sequence[Sequence[ScoreRow]], measure: Measure
-) -> Iterator[dict[str, Any]]:
-    """Mean scores with 95% intervals over bins of ``measure`` with equal numbers of samples, a curve for each
-    arm; none if all samples are equal in it.
-    """
-    curves = []
-    for place, side in enumerate(light):
-        points = [
-            (size, value, each.cluster_id)
-            for each in side
-            if (value := value_of(each)) is not None and (size := measure(each)) is not None
-        ]
-        if len({size for size, *_ in points}) > 1:
-            found = [_point(part, column) for part in _bins(sorted(points))]
-            curves.append({"arm": place, "points": found})
-    if curves:
-        yield {**_axis(column), "curves": curves}
-
-
-def _point(part: Sequence[tuple[float, float, str]], column: BenchmarkColumn) -> list[float]:
-    """The mean size, mean score, its interval, and the number of samples of a bin."""
-    values = [value for _, value, _ in part]
-    low, high = interval(values, [cluster for *_, cluster in part], column.limits)
-    size = sum(size for size, *_ in part) / len(part)
-    factor = scale(column)
-    return [size, sum(values) / len(part) * factor, low * factor, high * factor, len(part)]
-
-
-def _bins(points: Sequence[tuple[float, float, str]]) -> Iterator[list[tuple[float, float, str]]]:
-    """Bins of about equal numbers of samples; those of one size are in one bin."""
-    part: list[tuple[float, float, str]] = []
-    for place, point in enumerate(points):
-        part.append(point)
-        last = place + 1 == len(points)
-        if last or (len(part) >= len(points) / _BINS and points[place + 1][0] != point[0]):
-            yield part
-            part = []
-
-
-def training_steps(comparison: Comparison) -> dict[str, Any] | None:
+def training_steps(comparison: Comparison, members: Members | None = None) -> dict[str, Any] | None:
     """Scores by step of trainings of which several checkpoints are compared: a panel for each mean and
     benchmark, a curve for each training, its arms' numbers under ``trainings``. None without such.
+
+    ``members`` are the checkpoints of each arm: with several, the curve is of their mean. ``left_out`` are
+    arms whose checkpoints are of different steps.
     """
     trainings: dict[str, dict[int, int]] = {}
-    units = set()
+    units, left_out = set(), []
     for place, arm in enumerate(comparison.arms):
-        found = _STEP.fullmatch(arm.model)
-        if found:
-            name = "@".join(part for part in (found["training"], arm.rope) if part)
-            trainings.setdefault(name, {})[int(found["step"])] = place
-            units.add(found["unit"])
+        own = members[arm.name] if members else [arm]
+        found = [match for each in own if (match := _STEP.fullmatch(each.model))]
+        steps = {int(match["step"]) for match in found}
+        if len(steps) > 1 or 0 < len(found) < len(own):
+            left_out.append(arm.name)
+        elif found:
+            names = ", ".join(match["training"] for match in found)
+            name = "@".join(part for part in (names, arm.rope) if part)
+            trainings.setdefault(name, {})[steps.pop()] = place
+            units.add(found[0]["unit"])
     trainings = {name: steps for name, steps in trainings.items() if len(steps) > 1}
     if not trainings:
         return None
     panels = [_mean_steps(comparison, name, trainings.values()) for name in _means(comparison)]
     panels += [
         {
-            **_axis(column),
+            **axis(column),
             "curves": _step_curves(
                 comparison, trainings.values(), partial(_task_estimate, comparison, column)
             ),
         }
         for column in comparison.columns
     ]
-    unit = next(iter(units)) if len(units) == 1 else "step"
-    label = "epoch" if unit == "epoch" else "training step"
     return {
         "trainings": list(trainings),
-        "label": label,
+        "label": "epoch" if units == {"epoch"} else "training step",
         "panels": [each for each in panels if each["curves"]],
+        "left_out": left_out,
     }
 
 
@@ -211,45 +182,49 @@ def _means(comparison: Comparison) -> list[str]:
 def _mean_steps(comparison: Comparison, name: str, trainings: Iterable[Mapping[int, int]]) -> dict[str, Any]:
     title = name if name == "overall" else f"mean of {name}"
     curves = _step_curves(comparison, trainings, partial(_mean_estimate, comparison, name))
+    several = any(arm.seeds > 1 for arm in comparison.arms)
     return {
         "title": title,
         "category": "means",
-        "unit": "out of 100",
+        "unit": "out of 100, of several seeds without an interval" if several else "out of 100",
         "limits": [0.0, 100.0],
         "curves": curves,
     }
 
 
 def _step_curves(
-    comparison: Comparison, trainings: Iterable[Mapping[int, int]], estimate: Callable[[Arm], Spread | None]
+    comparison: Comparison, trainings: Iterable[Mapping[int, int]], estimate: Callable[[Arm], Point | None]
 ) -> list[dict[str, Any]]:
     """A curve for each training that has an estimate at some step, of points
-    ``[step, value, low, high]``.
+    ``[step, value, low, high, None, values of single seeds]``.
     """
     curves = []
     for place, steps in enumerate(trainings):
         found = [(step, estimate(comparison.arms[arm])) for step, arm in sorted(steps.items())]
-        points = [[step, *each] for step, each in found if each is not None]
+        points = [[step, *each[0], None, each[1]] for step, each in found if each is not None]
         if points:
             curves.append({"arm": place, "points": points})
     return curves
 
 
-def _task_estimate(comparison: Comparison, column: BenchmarkColumn, arm: Arm) -> Spread | None:
+def _task_estimate(comparison: Comparison, column: BenchmarkColumn, arm: Arm) -> Point | None:
     cell = comparison.cells[arm.name].get(column.task)
     if cell is None or math.isnan(cell.estimate.value):
         return None
     value, low, high = cell.estimate.value, cell.estimate.low, cell.estimate.high
-    return value * scale(column), low * scale(column), high * scale(column)
+    factor = scale(column)
+    return (value * factor, low * factor, high * factor), [each * factor for each in cell.by_seed.values()]
 
 
-def _mean_estimate(comparison: Comparison, name: str, arm: Arm) -> Spread | None:
+def _mean_estimate(comparison: Comparison, name: str, arm: Arm) -> Point | None:
     """A mean with its interval: benchmarks are independent, so that their margins, weighted as in the mean,
-    add up in squares.
+    add up in squares. Not so where a seed is lucky in several of them: of several seeds there is none.
     """
     value = comparison.means(arm.name).get(name)
     if value is None:
         return None
+    if arm.seeds > 1:
+        return (100 * value, math.nan, math.nan), _seed_means(comparison, arm, name)
     weights = _weights(comparison, name)
     variance = 0.0
     for column in comparison.columns:
@@ -258,7 +233,12 @@ def _mean_estimate(comparison: Comparison, name: str, arm: Arm) -> Spread | None
             width = column.limits[1] - column.limits[0]
             variance += (weights[column.task] * (estimate.high - estimate.low) / 2 / width) ** 2
     margin = 100 * math.sqrt(variance)
-    return 100 * value, 100 * value - margin, 100 * value + margin
+    return (100 * value, 100 * value - margin, 100 * value + margin), []
+
+
+def _seed_means(comparison: Comparison, arm: Arm, name: str) -> list[float]:
+    """A mean of each of an arm's checkpoints; none of an arm of one."""
+    return [100 * each for each in comparison.mean_by_seed.get(arm.name, {}).get(name, {}).values()]
 
 
 def _weights(comparison: Comparison, name: str) -> dict[str, float]:
@@ -273,39 +253,3 @@ def _weights(comparison: Comparison, name: str) -> dict[str, float]:
         for tasks in rows.values():
             found |= dict.fromkeys(tasks, 1 / len(chosen) / len(rows) / len(tasks))
     return found
-
-
-def ability_panel(found: Ability, arms: Sequence[Arm]) -> dict[str, Any]:
-    """The curves of a benchmark with a knob, levels at equal distances; ``levels`` are their names."""
-    levels = sorted({each.level for curve in found.curves for each in curve.levels})
-    chance = {each.level: 100 * each.chance for curve in found.curves for each in curve.levels}
-    places = {arm.name: place for place, arm in enumerate(arms)}
-    curves = [
-        {
-            "arm": places[curve.arm],
-            "points": [
-                [levels.index(each.level), 100 * each.score, 100 * each.low, 100 * each.high, each.n]
-                for each in curve.levels
-            ],
-        }
-        for curve in found.curves
-    ]
-    return {
-        "title": found.task,
-        "category": found.category,
-        "unit": f"{found.metric}, out of 100",
-        "limits": [0.0, 100.0],
-        "label": found.knob,
-        "levels": [number(level) for level in levels],
-        "chance": [chance[level] for level in levels],
-        "curves": curves,
-    }
-
-
-def _axis(column: BenchmarkColumn) -> dict[str, Any]:
-    limits = [bound * scale(column) for bound in column.limits]
-    return {"title": column.task, "category": column.category, "unit": _unit(column), "limits": limits}
-
-
-def _unit(column: BenchmarkColumn) -> str:
-    return f"{column.metric}, out of 100" if scale(column) == 100 else column.metric

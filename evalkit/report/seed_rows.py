@@ -62,12 +62,17 @@ class SeedGroups:
             for arm in self.arms
             if arm.seeds > 1
         ]
+        by_seed = {arm.name: self._means_by_seed(arm.name) for arm in self.arms if arm.seeds > 1}
         found = replace(
             table,
             arms=list(self.arms),
             cells=rows.cells,
-            mean_spreads={arm.name: self._mean_spreads(arm.name) for arm in self.arms if arm.seeds > 1},
-            notes=[*notes, *table.notes],
+            mean_spreads={
+                group: {name: float(np.std(list(each.values()), ddof=1)) for name, each in means.items()}
+                for group, means in by_seed.items()
+            },
+            mean_by_seed=by_seed,
+            notes=[*notes, *self._lacking(), *table.notes],
         )
         if base is None:
             return found
@@ -81,6 +86,11 @@ class SeedGroups:
             mean_differences={name: dict(rows.mean_differences(name)) for name in differences},
         )
 
+    def checkpoints(self) -> dict[str, list[Arm]]:
+        """The arms of each group."""
+        arms = {arm.name: arm for arm in self.runs.comparison.arms}
+        return {name: [arms[each] for each in own] for name, own in self.members.items()}
+
     def sizes(self) -> dict[str, dict[str, int | None]]:
         """How many samples the benchmarks have, by group and task."""
         found = self.runs.sizes()
@@ -89,14 +99,25 @@ class SeedGroups:
             for name, own in self.members.items()
         }
 
-    def _mean_spreads(self, group: str) -> dict[str, float]:
-        means = [self.runs.comparison.means(each) for each in self.members[group]]
-        values = {name: [each.get(name) for each in means] for name in means[0]}
+    def _means_by_seed(self, group: str) -> dict[str, dict[str, float]]:
+        """Every checkpoint's means that all checkpoints of the group have."""
+        means = {each: self.runs.comparison.means(each) for each in self.members[group]}
+        names = next(iter(means.values()))
+        found = {name: {each: own.get(name) for each, own in means.items()} for name in names}
         return {
-            name: float(np.std([value for value in found if value is not None], ddof=1))
-            for name, found in values.items()
-            if None not in found
+            name: {each: value for each, value in own.items() if value is not None}
+            for name, own in found.items()
+            if None not in own.values()
         }
+
+    def _lacking(self) -> Iterator[str]:
+        """Notes on benchmarks that some checkpoints of a group were run on, and others weren't."""
+        cells = self.runs.comparison.cells
+        for group, own in self.members.items():
+            for column in self.runs.comparison.columns:
+                absent = [each for each in own if column.task not in cells[each]]
+                if absent and len(absent) < len(own):
+                    yield f"{group}: no mean over fewer seeds: {column.task} lacks {', '.join(absent)}"
 
 
 def group_seeds(runs: CombinedRuns, by: GroupBy, labels: Labels) -> SeedGroups:
@@ -104,8 +125,10 @@ def group_seeds(runs: CombinedRuns, by: GroupBy, labels: Labels) -> SeedGroups:
 
     Raises:
         UsageError: a group holds what are no seeds of one method: several variants or model families, one
-            checkpoint twice, several steps of one training; or a label fits nothing.
+            checkpoint twice, several steps of one training; or a label fits nothing, or ``by`` is unknown.
     """
+    if by not in GROUPS:
+        raise UsageError(f"group by `{by}`", "there is no such way", f"give one of {', '.join(GROUPS)}")
     arms = runs.comparison.arms
     if by == "label":
         arms = with_labels(arms, labels, several=True)
@@ -256,7 +279,14 @@ class _SeedRows:
             for group in (self.base, name)
         ]
         discordant = int((np.abs(means[0] - means[1]) > 1e-12).sum())
-        return self.groups.tests.difference(found, self.base, name, len(table.units), discordant)
+        tests = self.groups.tests
+        difference = tests.difference(found, self.base, name, len(table.units), discordant)
+        if len(self.groups.members[name]) < 2:
+            return difference
+        base = found.means[list(tests.members[self.base])].mean()
+        values = found.means[list(tests.members[name])] - base
+        by_seed = dict(zip(self.groups.members[name], map(float, values), strict=True))
+        return replace(difference, by_seed=by_seed)
 
     def _cell(
         self,

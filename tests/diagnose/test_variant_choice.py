@@ -95,7 +95,7 @@ def test_too_few_key_value_heads_decide() -> None:
 def test_two_checkpoints_never_decide_however_far_apart() -> None:
     found = choose(runs({"a@mrope-i": {"docs": BEHIND}, "b@mhrope": {"docs": AHEAD}}), kv_heads=8)
     assert (found.answer, found.sure) == ("MHRoPE", False)
-    assert "MHRoPE 90.0, MRoPE-I 50.0" in found.why
+    assert "MHRoPE 90.0, MRoPE-I 50.0; first in >99% of resamples" in found.why
     assert any("3 trainings of each" in each for each in found.missing)
     assert "2:3:3" in said(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tarfile
 import venv
 import zipfile
 from collections.abc import Sequence
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,28 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wheel(built: Path) -> Path:
     (found,) = built.glob("evalkit-*-py3-none-any.whl")
     return found
+
+
+def test_an_index_shows_a_readme_without_links_into_a_checkout(built: Path, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        (name,) = (each for each in opened.namelist() if each.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(opened.read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    text = str(metadata.get_payload())
+    assert text.startswith("# evalkit\n")
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", text) if not link.startswith("https://")] == []
+    assert not {"docs/", "checkout -->", ".png"} & set(re.findall(r"docs/|checkout -->|\.png", text))
+    named = set(re.findall(r"`evalkit docs ([\w-]+)`", text))
+    assert (
+        {"quickstart", "cli", "statistics"} <= named <= {path.stem for path in (ROOT / "docs").glob("*.md")}
+    )
+    (source,) = built.glob("evalkit-*.tar.gz")
+    with tarfile.open(source) as archive:
+        (info,) = (each for each in archive.getnames() if each.endswith("/PKG-INFO"))
+        member = archive.extractfile(info)
+        assert member is not None
+        assert "`evalkit docs cli`" in member.read().decode()
+        assert any(each.endswith("/hatch_build.py") for each in archive.getnames())
 
 
 @pytest.fixture(scope="module")

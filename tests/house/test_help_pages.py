@@ -73,6 +73,13 @@ def test_summaries_are_not_cut(path: str) -> None:
             assert re.search(rf" {name} [A-Z][^.]+\.", page)
 
 
+def test_groups_are_of_options_that_there_are() -> None:
+    named = {option for own in GROUPS.values() for option in own} - {"--help"}
+    known = {text for command, _ in COMMANDS.values() for param in command.params for text in param.opts}
+    assert named <= known
+    assert "\nOther:" not in COMMANDS["evalkit compare"][1].get_help()
+
+
 def test_examples_stand_one_in_a_line() -> None:
     page = COMMANDS["evalkit run"][1].get_help()
     examples = [line for line in page.splitlines() if line.startswith("  evalkit run ")]

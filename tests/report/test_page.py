@@ -19,9 +19,9 @@ from evalkit.core.types import MediaInfo
 from evalkit.metrics.anls import Anls
 from evalkit.metrics.base import Score
 from evalkit.report.comparison import Comparison
+from evalkit.report.curves import _bins
 from evalkit.report.differences import with_differences
 from evalkit.report.page import report_page, table_page
-from evalkit.report.plots import _bins
 from evalkit.report.samples import PIECE, PageSamples
 from evalkit.store import Record
 from evalkit.store.records_table import RecordsTable, StoredRecords, write_columns
@@ -94,7 +94,7 @@ def test_everything_is_in_the_page() -> None:
     assert data["breakdowns"][0]["rows"][0]["n"] == 6
     assert data["sizes"][0]["curves"][0]["points"]
     assert data["lengths"][0]["curves"]
-    assert data["flags"][0]["samples"] == 6
+    assert data["rates"] == {"heads": ["share of answers"], "rows": []}
 
 
 def test_hostile_text_is_data_and_nothing_is_fetched() -> None:

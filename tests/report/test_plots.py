@@ -15,12 +15,12 @@ from evalkit.core.types import Category
 from evalkit.metrics.anls import Anls
 from evalkit.report.about import about_runs
 from evalkit.report.comparison import Arm, Comparison
+from evalkit.report.curves import measured_curve
 from evalkit.report.differences import with_differences
 from evalkit.report.intervals import interval
 from evalkit.report.plots import (
     breakdowns,
     difference_groups,
-    measured_curve,
     short_names,
     standing_out,
     training_steps,
@@ -87,15 +87,15 @@ def test_a_curve_has_the_interval_of_each_bin() -> None:
         record(n, float(n % 3 > 0), visual_tokens=10 * (1 + n // 20), cluster_id=f"image {n // 2}")
         for n in range(60)
     ]
-    (found,) = measured_curve(column(), [score_rows(records)], lambda row: row.visual_tokens)
+    (found,) = measured_curve(column(), [[score_rows(records)]], lambda row: row.visual_tokens)
     (curve,) = found["curves"]
     assert [point[0] for point in curve["points"]] == [10.0, 20.0, 30.0]
-    for place, (_, value, low, high, count) in enumerate(curve["points"]):
+    for place, (_, value, low, high, count, seeds) in enumerate(curve["points"]):
         part = records[20 * place : 20 * place + 20]
         expected = interval([each.score.value for each in part], [each.cluster_id for each in part])
         assert (low, high) == pytest.approx([100 * bound for bound in expected])
         assert low < value < high
-        assert count == 20
+        assert (count, seeds) == (20, [])
     assert (found["unit"], found["limits"]) == ("anls, out of 100", [0, 100])
 
 
@@ -116,11 +116,12 @@ def test_checkpoints_of_a_training_are_a_curve_with_intervals() -> None:
     assert [panel["title"] for panel in found["panels"]] == ["overall", "mean of image", *TASKS]
     panels = {panel["title"]: panel["curves"] for panel in found["panels"]}
     assert [curve["arm"] for curve in panels["doc"]] == [0, 1]
-    ((early, *rest), (late, *_)) = panels["doc"][0]["points"]
+    ((early, *rest, _, seeds), (late, *_)) = panels["doc"][0]["points"]
+    assert (found["left_out"], seeds) == ([], [])
     estimate = comparison.cells["run/checkpoint-500@mrope"]["doc"].estimate
     assert (early, late) == (500, 1000)
     assert rest == pytest.approx([100 * estimate.value, 100 * estimate.low, 100 * estimate.high])
-    (_, value, low, high), _ = panels["overall"][0]["points"]
+    (_, value, low, high, *_), _ = panels["overall"][0]["points"]
     half = {task: (cell.estimate.high - cell.estimate.low) / 2 for task, cell in
             comparison.cells["run/checkpoint-500@mrope"].items()}  # fmt: skip
     margin = 100 * math.hypot(half["doc"] / 4, half["chart"] / 4, half["clip"] / 2)

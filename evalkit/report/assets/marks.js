@@ -83,3 +83,4 @@ function short(value) {
   return size >= 10000 ? `${+(value / 1000).toFixed(size >= 100000 ? 0 : 1)}k` : String(+value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2));
 }
 function signed(value) { return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`; }
+function counted(count, noun) { return `${count} ${noun}${count === 1 ? "" : "s"}`; }

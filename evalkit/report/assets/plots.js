@@ -20,19 +20,21 @@ function differences() {
 function differenceKey() {
   const item = (style, text) => make("span", {}, make("svg", { class: "key", width: 34, height: 12, viewBox: "-17 -6 34 12", "aria-hidden": "true" }, ...dot(0, 0, -14, 14, style)), ` ${text}`);
   return make("p", { class: "legend" }, item(STYLE.better, "better than the baseline"), item(STYLE.worse, "worse"), item(STYLE.level, "not told apart"),
-    make("span", { class: "note" }, `Differences to ${data.baseline}, with 95% intervals. Better and worse: p < 0.05 after correction over the benchmarks; of means, an interval without 0.`));
+    make("span", { class: "note" }, `Differences to ${data.baseline}, with 95% intervals. Better and worse: p < 0.05 after correction over the benchmarks; of means, an interval without 0.${seedNote()}`));
 }
 
-function caption(panel) { return make("figcaption", {}, panel.title, " ", make("span", {}, panel.unit)); }
+const severalSeeds = () => data.seeds.some(count => count > 1);
+function seedNote() { return severalSeeds() ? " Small dots are single training seeds." : ""; }
+function seedDots(values, x, y, place) { return (values || []).map(value => make("circle", { class: "seed", r: 1.7, cx: x(value), cy: y(value) }, make("title", {}, `one seed: ${place(value)}`))); }
 
-function counted(count, noun) { return `${count} ${noun}${count === 1 ? "" : "s"}`; }
+function caption(panel) { return make("figcaption", {}, panel.title, " ", make("span", {}, panel.unit)); }
 
 function dot(x, y, low, high, style) {
   const shape = style === STYLE.better ? SHAPES[2] : style === STYLE.worse ? SHAPES[4] : SHAPES[0];
   return [make("line", { class: `range ${style}`, x1: low, x2: high, y1: y, y2: y }), make("path", { class: `point ${style}`, d: shape, transform: `translate(${x},${y})` })];
 }
 
-function reach(panels) { return Math.max(1, ...panels.flatMap(panel => panel.rows.flatMap(each => [Math.abs(each.low), Math.abs(each.high)]))); }
+function reach(panels) { return Math.max(1, ...panels.flatMap(panel => panel.rows.flatMap(each => [each.low, each.high, ...each.seeds].map(Math.abs)))); }
 function grid(group, wide) { return make("div", { class: "panels" }, ...group.panels.map(panel => differencePanel(panel, wide))); }
 
 function differencePanel(panel, wide) {
@@ -44,7 +46,7 @@ function differencePanel(panel, wide) {
   panel.rows.forEach((each, n) => {
     const y = top + row * n + row / 2, style = direction(each), name = data.short[each.arm];
     const said = `${data.arms[each.arm]}: ${signed(each.value)} (${signed(each.low)} to ${signed(each.high)})${each.significant ? ", significant" : ""}${each.unreliable ? ", UNRELIABLE" : ""}`;
-    parts.push(make("g", {}, make("title", {}, said), make("text", { x: left, y: y + 4, "text-anchor": "end", class: each.unreliable ? "soft" : "" }, cut(name, 20) + (each.unreliable ? " (!)" : "")), ...dot(x(each.value), y, x(each.low), x(each.high), style)));
+    parts.push(make("g", {}, make("title", {}, said), make("text", { x: left, y: y + 4, "text-anchor": "end", class: each.unreliable ? "soft" : "" }, cut(name, 20) + (each.unreliable ? " (!)" : "")), ...dot(x(each.value), y, x(each.low), x(each.high), style), ...seedDots(each.seeds, x, () => y + 4, signed)));
   });
   const label = `${panel.title}: ${panel.rows.map(each => `${data.short[each.arm]} ${signed(each.value)}${each.significant ? " significant" : ""}`).join(", ")}`;
   return make("figure", {}, caption(panel), make("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...parts));
@@ -116,14 +118,14 @@ function chooser(id, names, chosen) {
   const toggle = n => { const left = chosen.includes(n) ? chosen.filter(each => each !== n) : [...chosen, n]; change({ [id]: left.sort((a, b) => a - b).join(" ") || " " }); };
   return make("div", { class: "legend", role: "group", "aria-label": "curves that stand out" }, ...names.map((name, n) =>
     make("button", { type: "button", "data-key": `${id} ${n}`, "aria-pressed": String(chosen.includes(n)), onclick: () => toggle(n) }, key(n), name)),
-  make("span", { class: "note" }, "Bars are 95% intervals. Press a name to show or hide it."));
+  make("span", { class: "note" }, `Bars are 95% intervals.${seedNote()} Press a name to show or hide it.`));
 }
 
 function curvePanel(panel, names, usual, logarithmic, chosen) {
   const label = panel.label || usual, named = value => panel.levels ? panel.levels[Math.round(value)] : short(value);
   const width = 300, height = 186, left = 34, right = 10, top = 8, bottom = 34, front = panel.curves.filter(each => chosen.includes(each.arm));
   const points = panel.curves.flatMap(each => each.points), seen = (front.length ? front : panel.curves).flatMap(each => each.points);
-  const bounds = [...(panel.chance || []), ...seen.flatMap(point => [point[2], point[3]]), ...points.map(point => point[1])].filter(value => Number.isFinite(value));
+  const bounds = [...(panel.chance || []), ...seen.flatMap(point => [point[2], point[3], ...(point[5] || [])]), ...points.map(point => point[1])].filter(value => Number.isFinite(value));
   const steps = ticks(Math.min(...bounds), Math.max(...bounds), 5), step = steps.length > 1 ? steps[1] - steps[0] : 1;
   const least = Math.max(panel.limits[0], Math.floor(Math.min(...bounds) / step) * step), most = Math.min(panel.limits[1], Math.ceil(Math.max(...bounds) / step) * step);
   const xs = points.map(point => point[0]), low = Math.min(...xs), high = Math.max(...xs), bend = value => logarithmic ? Math.log(Math.max(value, 1e-3)) : value;
@@ -141,23 +143,33 @@ function curvePanel(panel, names, usual, logarithmic, chosen) {
 
 function standingOut(each, names, named, label, aside, x, y) {
   const at = point => x(point[0]) + aside, parts = [curve(each.arm, each.points.map(point => [at(point), y(point[1])]))];
-  for (const [size, value, low, high, count] of each.points) {
+  for (const [size, value, low, high, count, seeds] of each.points) {
     const place = x(size) + aside, said = `${names[each.arm]}: ${value.toFixed(1)} at ${named(size)} ${label}${Number.isFinite(low) ? ` (${low.toFixed(1)} to ${high.toFixed(1)})` : ""}${count ? `, n = ${count}` : ""}`;
     if (low !== null && high !== null) parts.push(make("line", { class: `whisker c${each.arm % COLOURS}`, x1: place, x2: place, y1: y(low), y2: y(high) }));
-    parts.push(mark(each.arm, place, y(value), make("title", {}, said)));
+    parts.push(mark(each.arm, place, y(value), make("title", {}, said)), make("g", { class: `c${each.arm % COLOURS}` }, ...seedDots(seeds, () => place + 4, y, one => one.toFixed(1))));
   }
   return parts;
 }
 
-function flags() {
-  const names = Object.keys(data.flags[0] || {}), share = (counts, name) => name === "samples" || !counts.samples || !counts[name] ? "" : ` (${(100 * counts[name] / counts.samples).toFixed(1)}%)`;
-  const head = make("tr", {}, make("th", { scope: "col", class: "name" }, "system"), ...names.map(name => make("th", { scope: "col" }, name)));
-  const rows = data.flags.map((counts, n) => make("tr", {}, make("th", { scope: "row", class: "name" }, ...breakable(data.arms[n])), ...names.map(name => make("td", {}, `${counts[name]}${share(counts, name)}`))));
-  document.getElementById("flags").replaceChildren(make("table", { class: "matrix" }, make("thead", {}, head), make("tbody", {}, ...rows)));
+// The table of failure rates that `evalkit compare` prints; below a rate stands the benchmark where it is highest.
+function rates() {
+  const box = document.getElementById("rates"), { heads, rows } = data.rates;
+  if (!rows.length) return box.replaceChildren(nothing("Every answer could be read, and none failed, was cut off or repeats itself."));
+  const head = make("tr", {}, ...heads.map((name, n) => make("th", { scope: "col", ...(n ? {} : { class: "name" }) }, name)));
+  const cell = text => { const [share, worst] = text.replace(/\)$/, "").split(" ("); return make("td", {}, share, ...(worst ? [make("span", { class: "interval" }, worst)] : [])); };
+  const lines = rows.map(([name, ...texts]) => make("tr", {}, make("th", { scope: "row", class: "name" }, ...breakable(name)), ...texts.map(cell)));
+  box.replaceChildren(make("p", { class: "note" }, "Of all answers of a system, and below of those to the benchmark where the share is highest. What is not listed has none."),
+    scrolling("failures", make("table", { class: "matrix rates" }, make("thead", {}, head), make("tbody", {}, ...lines))));
+}
+
+function drawSteps() {
+  const { panels, trainings, label, left_out: others } = data.steps;
+  curves("steps", panels, trainings, label, false, trainings.map((_, n) => n).slice(0, 6));
+  if (others.length) document.getElementById("steps").append(nothing(`Not drawn here, since their checkpoints are of different steps: ${others.join(", ")}.`));
 }
 
 function drawCurves() {
-  if (data.steps) curves("steps", data.steps.panels, data.steps.trainings, data.steps.label, false, data.steps.trainings.map((_, n) => n).slice(0, 6));
+  if (data.steps) drawSteps();
   if (data.abilities.length) curves("abilities", data.abilities, data.arms, "knob", false, data.focus);
   curves("lengths", data.lengths, data.arms, "seconds of video", true, data.focus);
   curves("sizes", data.sizes, data.arms, "visual tokens", true, data.focus);

@@ -36,7 +36,7 @@ const MODES = {
 
 // [task, place] of every sample that the index lets through.
 function candidates() {
-  const now = state(), a = Number(now.get("a") || 0), b = Number(now.get("b") || Math.min(1, data.arms.length - 1));
+  const now = state(), a = Number(now.get("a") ?? data.sides[0]), b = Number(now.get("b") ?? data.sides[1]);
   const mode = MODES[now.get("mode")] || MODES.all, wanted = now.get("task"), label = now.get("label"), flag = now.get("flag"), found = [];
   indexes.forEach((index, task) => {
     if (wanted && data.tasks[task].name !== wanted) return;
@@ -67,14 +67,14 @@ function picture(s) {
   const [width, height] = s.size, stroke = Math.max(width, height) / 150;
   const rect = (box, style, thick, dashed, name) => make("rect", { x: Math.min(box[0], box[2]), y: Math.min(box[1], box[3]), width: Math.abs(box[2] - box[0]), height: Math.abs(box[3] - box[1]),
     class: style, fill: "none", "stroke-width": thick, "stroke-dasharray": dashed }, make("title", {}, name));
-  const boxes = s.answers.map((each, n) => each && each[3] ? rect(each[3], `box c${n % COLOURS}`, stroke, dashes(n, stroke / 2), data.arms[n]) : null).filter(Boolean);
+  const boxes = s.answers.map((each, n) => each && each[3] ? rect(each[3], `box c${n % COLOURS}`, stroke, dashes(n, stroke / 2), data.checkpoints[n]) : null).filter(Boolean);
   return make("svg", { viewBox: `0 0 ${width} ${height}`, width: 280, role: "img", "aria-label": s.media }, make("image", { href: image, width, height, preserveAspectRatio: "none" }),
     ...(s.box ? [rect(s.box, "truth", 3.5 * stroke, "none", "reference")] : []), ...boxes);
 }
 
 function card(s) {
   const answers = s.answers.map((each, n) => {
-    const name = make("strong", {}, key(n), data.arms[n]);
+    const name = make("strong", {}, key(n), data.checkpoints[n]);
     if (!each) return make("div", { class: "answer" }, name, " not run");
     const verdict = each[1] === null ? "no score" : each[1].toFixed(2);
     return make("div", { class: "answer" }, name, " ", make("span", { class: right(each[1]) ? "right" : "wrong" }, verdict),
@@ -105,10 +105,10 @@ function filters() {
   if (form.contains(document.activeElement) && document.activeElement.name === "q") return;
   const select = (name, title, options) => make("label", {}, title, make("select", { name, "data-key": name, onchange: event => change({ [name]: event.target.value, page: "", ...(name === "task" ? { label: "" } : {}) }) },
     ...options.map(([value, text]) => make("option", { value, ...(String(now.get(name) || "") === String(value) ? { selected: "" } : {}) }, text))));
-  const arms = data.arms.map((name, n) => [n, name]);
+  const named = data.checkpoints.map((name, n) => [n, name]), from = first => [named[first], ...named.filter(([n]) => n !== first)];
   const task = now.get("task"), labels = [...new Set(indexes.flatMap((index, n) => !task || data.tasks[n].name === task ? index.names : []))].sort();
   refill(form, select("task", "benchmark", [["", "all"], ...data.tasks.map(({ name }) => [name, name])]), select("mode", "show", [["", "all"], ...Object.keys(MODES).slice(1).map(name => [name, name])]),
-    select("a", "A", arms), select("b", "B", arms.length > 1 ? [[1, data.arms[1]], ...arms.filter(([n]) => n !== 1)] : arms), select("label", "category", [["", "all"], ...labels.slice(0, 500).map(name => [name, name])]),
+    select("a", "A", from(data.sides[0])), select("b", "B", from(data.sides[1])), select("label", "category", [["", "all"], ...labels.slice(0, 500).map(name => [name, name])]),
     select("flag", "flag", [["", "all"], ...["error", "truncated", "empty", "unparsed", "repeating"].map(name => [name, name])]),
     make("label", {}, "text", make("input", { name: "q", type: "search", value: now.get("q") || "", oninput: event => change({ q: event.target.value, page: "" }) })));
 }
@@ -150,4 +150,4 @@ addEventListener("afterprint", closed);
 for (const link of document.querySelectorAll("nav a")) link.addEventListener("click", goTo);
 tableControls();
 table();
-if (data.tasks) { differences(); breakdowns(); flags(); drawCurves(); start().catch(failed); }
+if (data.tasks) { differences(); breakdowns(); rates(); drawCurves(); start().catch(failed); }

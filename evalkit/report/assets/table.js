@@ -8,18 +8,19 @@ function scoreCell(entry, intervals) {
   const parts = [shown];
   if (entry.difference) parts.push(" ", make("span", { class: `difference ${entry.significant ? (entry.difference.startsWith("-") ? "down" : "up") : ""}` }, entry.difference.replace("-", "−")));
   if (entry.interval && intervals) parts.push(make("span", { class: "interval" }, entry.interval));
-  if (unreliable) parts.push(make("span", { class: "unreliable" }, "UNRELIABLE"));
+  if (unreliable) parts.push(make("span", { class: "unreliable" }, "UNRELIABLE"), ...(entry.why || []).map(text => make("span", { class: "interval why", title: text }, text.replace(/ \(limit [^)]*\)$/, ""))));
   return make("td", unreliable ? { class: "doubtful" } : {}, ...parts);
 }
 
 function columnHead(name, place, now) {
   const sorted = now.get("sort") === String(place), down = now.get("down") === "1";
-  const arm = data.arms ? data.arms.indexOf(name) : -1;
+  const arm = data.places ? data.places[place] : -1, base = arm >= 0 && data.arms[arm] === data.baseline && data.arms.length > 1;
+  const small = [...(arm >= 0 && data.seeds.some(count => count > 1) ? [counted(data.seeds[arm], "seed")] : []), ...(base ? ["baseline"] : [])];
   // Browsers don't repeat a button on the next sheet of paper: there the name is a text.
   const order = sorted ? (down ? "ascending" : "descending") : "none";
   const button = make("button", { type: "button", "data-key": `sort ${place}`, title: `sort by ${name}`, onclick: () => change({ sort: place, down: sorted && !down ? "1" : "" }) },
     ...breakable(name), make("span", { class: "arrow", "aria-hidden": "true" }, sorted ? (down ? " ▲" : " ▼") : ""));
-  return make("th", { scope: "col", "aria-sort": order }, ...(arm >= 0 ? [key(arm)] : []), button, make("span", { class: "printed", "aria-hidden": "true" }, ...breakable(name)), ...(name === data.baseline && data.arms.length > 1 ? [make("span", { class: "interval" }, "baseline")] : []));
+  return make("th", { scope: "col", "aria-sort": order }, ...(arm >= 0 ? [key(arm)] : []), button, make("span", { class: "printed", "aria-hidden": "true" }, ...breakable(name)), ...small.map(text => make("span", { class: "interval" }, text)));
 }
 
 function table() {
