@@ -37,6 +37,16 @@ def lmms_python() -> str:
     return found
 
 
+@pytest.fixture(scope="session")
+def vllm_python() -> str:
+    """An interpreter with vLLM."""
+    built = ROOT / ".venv-vllm"
+    named = os.environ.get("EVALKIT_VLLM_PYTHON")
+    if not named and not (built / ".ready").exists():
+        pytest.skip("no environment with vLLM: `make vllm`, or set EVALKIT_VLLM_PYTHON")
+    return named or str(built / "bin/python")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Media caches of tests and of the commands that they start go with the test session."""
