@@ -210,3 +210,16 @@ def make_environment(
     )
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
     return os.fspath(python)
+
+
+def processes_in(python: str) -> list[str]:
+    """Ids of processes that run in the environment of an interpreter that :func:`make_environment` made."""
+    folder = os.path.dirname(python)
+    found = []
+    for each in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"{folder}:".encode() in each.read_bytes():
+                found.append(each.parent.name)
+        except OSError:
+            continue
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from fake_vllm import make_environment
+from fake_vllm import make_environment, processes_in
 from hypothesis import given
 from hypothesis import strategies as st
 from outside_files import VROPE
@@ -258,20 +257,7 @@ def test_a_killed_process_is_named_and_the_rest_is_answered_by_the_same_command(
     assert (outcome.missing, outcome.failed) == (0, 0)
     again = RunDir.open(tmp_path / "run").journal().records
     assert {key: again[key].seconds for key in kept} == {key: each.seconds for key, each in kept.items()}
-    assert not _children_of(python)
-
-
-def _children_of(python: str) -> list[str]:
-    """Processes that run in the fake's environment."""
-    folder = os.path.dirname(python)
-    found = []
-    for each in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if f"{folder}:".encode() in each.read_bytes():
-                found.append(each.parent.name)
-        except OSError:
-            continue
-    return found
+    assert processes_in(python) == []
 
 
 def test_what_vllm_rejects_is_an_error_record_and_others_are_answered(
