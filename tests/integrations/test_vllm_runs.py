@@ -57,10 +57,10 @@ def test_two_engines_answer_as_one_and_those_that_are_killed_are_started_again(
     python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray", reason="needs the extra `ray`")
-    words = ["--model", "tiny", "--rope", "mrope", "--limit", "12", "--batch-size", "1"]
+    words = ["--model", "tiny", "--rope", "mrope", "--limit", "16", "--batch-size", "1"]
     words += ["--rate-limit", "unparsed=1"]
     assert run_cli(command(python, tmp_path / "one", *words)) == 0
-    monkeypatch.setenv("FAKE_VLLM", "die=5")
+    monkeypatch.setenv("FAKE_VLLM", "die=6")
     with pytest.warns(UserWarning, match=r"died and is started again: .*vLLM process died"):
         code = run_cli(command(python, tmp_path / "two", *words, "--devices", "cpu,cpu"))
     assert code == 0
