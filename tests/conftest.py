@@ -28,13 +28,38 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def lmms_python() -> str:
-    """An interpreter with lmms-eval (and the video reader that its own models import)."""
+    """An interpreter with lmms-eval."""
     built = ROOT / ".venv-lmms/bin/python"
     found = os.environ.get("EVALKIT_LMMS_PYTHON") or (str(built) if built.exists() else sys.executable)
-    asked = "import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, ('lmms_eval', 'decord'))))"
-    if subprocess.run([found, "-c", asked], check=False).returncode:
+    if not _has_lmms(found):
         pytest.skip(f"`{found}` has no lmms-eval with decord: `make lmms`, or set EVALKIT_LMMS_PYTHON")
     return found
+
+
+def _has_lmms(python: str) -> bool:
+    """Whether an interpreter has lmms-eval, and the video reader that its own models import."""
+    asked = "import sys, importlib.util as u; sys.exit(not all(map(u.find_spec, ('lmms_eval', 'decord'))))"
+    return subprocess.run([python, "-c", asked], check=False).returncode == 0
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> str:
+    """An interpreter with vLLM."""
+    built = ROOT / ".venv-vllm"
+    named = os.environ.get("EVALKIT_VLLM_PYTHON")
+    if not named and not (built / ".ready").exists():
+        pytest.skip("no environment with vLLM: `make vllm`, or set EVALKIT_VLLM_PYTHON")
+    return named or str(built / "bin/python")
+
+
+@pytest.fixture(scope="session")
+def vllm_lmms_python(vllm_python: str) -> str:
+    """An interpreter with vLLM and lmms-eval."""
+    if not _has_lmms(vllm_python):
+        pytest.skip(
+            f"`{vllm_python}` has vLLM, but no lmms-eval with decord: `make vllm` makes one with both"
+        )
+    return vllm_python
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -89,6 +89,7 @@ class LoadConfig:
         rope_files: files that hold variants from outside.
         chat: how the chat template is rendered.
         sampling: how tokens are drawn, in words; None for greedy decoding.
+        draws: whether some benchmark's answers may be drawn.
         engine: what computes: ``evalkit`` (this package) or ``vllm``.
         vllm_python: interpreter of an environment with vLLM; None means this one.
         engine_args: vLLM's engine arguments, by name.
@@ -107,6 +108,7 @@ class LoadConfig:
     rope_files: tuple[RopeFile, ...] = ()
     chat: ChatOptions = field(default_factory=ChatOptions)
     sampling: str | None = None
+    draws: bool = False
     engine: str = "evalkit"
     vllm_python: str | None = None
     engine_args: tuple[tuple[str, Any], ...] = ()

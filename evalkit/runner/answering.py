@@ -202,6 +202,14 @@ class Answering:
         """What systems' answers depend on beside the checkpoint; nothing for the default."""
         return {} if self.recipe.default else {"recipe": f"{self.recipe.name} {self.recipe.digest}"}
 
+    @property
+    def draws(self) -> bool:
+        """Whether the answers of some benchmark are drawn, or may be."""
+        if self.spec.temperature is not None:
+            return self.spec.temperature > 0
+        said = () if self.recipe.default else (self.recipe.settings, *self.recipe.tasks.values())
+        return any(each.values().get("temperature") for each in said)
+
     def notes(self, tasks: Sequence[Task]) -> list[str]:
         """Sentences to print with a run: what isn't known of a recipe, and where its numbers are of another
         split.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from evalkit.config.run_spec import RunSpec, rope_files
 from evalkit.core.errors import UsageError
 from evalkit.engine.config import EngineConfig
@@ -78,28 +76,6 @@ def check_engine(spec: RunSpec) -> None:
             )
 
 
-def check_answering(spec: RunSpec, tasks: Sequence[str]) -> None:
-    """Refuse ways to answer that an engine doesn't have.
-
-    Raises:
-        UsageError: names what is asked for, and the task.
-    """
-    if spec.engine == "evalkit":
-        return
-    answering = Answering.of(spec)
-    for task in tasks:
-        how = answering.for_task(task)
-        asked = {"sampling": how.sampling, "a budget of reasoning": how.reasoning_tokens}
-        for what, given in asked.items():
-            if given is not None:
-                raise UsageError(
-                    f"{what} with `--engine {spec.engine}`, task `{task}`",
-                    "only evalkit's own engine draws the same tokens in every batch, and ends reasoning at "
-                    "its budget",
-                    "leave `--engine` out, or choose a recipe and options without",
-                )
-
-
 def load_config_of(spec: RunSpec) -> LoadConfig:
     """How an engine in this process loads a model; an executor of several sets each one's devices."""
     only = spec.devices[0] if len(spec.devices) == 1 else spec.device
@@ -119,6 +95,7 @@ def load_config_of(spec: RunSpec) -> LoadConfig:
         rope_files=rope_files(spec.ropes_dirs),
         chat=answering.chat,
         sampling=None if sampling is None else str(sampling),
+        draws=answering.draws,
         engine=spec.engine,
         vllm_python=spec.vllm_python,
         engine_args=tuple(spec.engine_args.items()),

@@ -16,7 +16,7 @@ from evalkit.engine.optimizations import Optimizations
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.models.checkpoints.series import with_all_steps
 from evalkit.runner.answering import Answering, with_reading_rule
-from evalkit.runner.engine_options import check_answering, check_engine, executor_of, load_config_of
+from evalkit.runner.engine_options import check_engine, executor_of, load_config_of
 from evalkit.runner.inputs import load_inputs, load_tasks, open_tasks
 from evalkit.runner.manifest_entries import new_invocation, scoring_of
 from evalkit.runner.planned import PlannedSystem
@@ -57,7 +57,6 @@ def run_spec(spec: RunSpec, reporter: Reporter) -> RunResult:
     if spec.workers != 0:
         start_fork_server()
     tasks = load_tasks(spec)
-    check_answering(spec, [task.name for task in tasks])
     for note in Answering.of(spec).notes(tasks):
         reporter.note(note)
     watch = InputWatch.start(spec, tasks)

@@ -40,6 +40,7 @@ class EngineArgs:
     tensor_parallel_size: int = 1
     quantization: str | None = None
     distributed_executor_backend: str | None = None
+    logits_processors: Any = None
 """,
     "version.py": "",
     "sampling_params.py": """
@@ -60,6 +61,7 @@ class SamplingParams:
     logprobs: Any = None
     allowed_token_ids: Any = None
     output_kind: Any = None
+    extra_args: Any = None
 """,
     "inputs/__init__.py": "",
     "inputs/engine.py": """
@@ -123,6 +125,7 @@ class LLMEngine:
         if self.fault == "broken":
             raise RuntimeError("the fake was told not to start")
         self.answered = 0
+        self.draws = bool(args.logits_processors)
         self.requests = {}
         self.model_config = Some(max_model_len=args.max_model_len or 4096, dtype="float32")
         self.vllm_config = Some(cache_config=Some(num_gpu_blocks=64, block_size=128))
@@ -135,7 +138,10 @@ class LLMEngine:
         ids = prompt["prompt_token_ids"]
         if self.fault == "reject" and len(ids) % self.number == 0:
             raise ValueError("the fake does not like this prompt")
-        seed = zlib.crc32(repr(ids).encode())
+        told = [] if params.extra_args is None else [params.extra_args]
+        if told and not self.draws:
+            raise ValueError("the fake was started without a logits processor")
+        seed = zlib.crc32(repr([ids, *told]).encode())
         for items in prompt.get("mm_kwargs", {}).values():
             for item in items:
                 seed = zlib.crc32(item["evalkit_patches"].data.numpy().tobytes(), seed)
@@ -204,3 +210,16 @@ def make_environment(
     )
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
     return os.fspath(python)
+
+
+def processes_in(python: str) -> list[str]:
+    """Ids of processes that run in the environment of an interpreter that :func:`make_environment` made."""
+    folder = os.path.dirname(python)
+    found = []
+    for each in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"{folder}:".encode() in each.read_bytes():
+                found.append(each.parent.name)
+        except OSError:
+            continue
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from fake_vllm import make_environment
+from fake_vllm import make_environment, processes_in
 from hypothesis import given
 from hypothesis import strategies as st
 from outside_files import VROPE
@@ -24,6 +23,9 @@ from evalkit.cli.ropes import command as ropes_command
 from evalkit.config.engine_args import read_engine_args
 from evalkit.config.run_spec import RunSpec
 from evalkit.core.errors import EngineDied, EnvironmentProblem, EvalkitError, UsageError
+from evalkit.core.sampling_params import SamplingParams
+from evalkit.core.types import Request, Text
+from evalkit.inference.base import PrefixGroup, generate_all
 from evalkit.inference.sequence import segments_of
 from evalkit.integrations.vllm import client, system
 from evalkit.integrations.vllm.media import placed_media, segments_with, vision_of
@@ -255,20 +257,7 @@ def test_a_killed_process_is_named_and_the_rest_is_answered_by_the_same_command(
     assert (outcome.missing, outcome.failed) == (0, 0)
     again = RunDir.open(tmp_path / "run").journal().records
     assert {key: again[key].seconds for key in kept} == {key: each.seconds for key, each in kept.items()}
-    assert not _children_of(python)
-
-
-def _children_of(python: str) -> list[str]:
-    """Processes that run in the fake's environment."""
-    folder = os.path.dirname(python)
-    found = []
-    for each in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if f"{folder}:".encode() in each.read_bytes():
-                found.append(each.parent.name)
-        except OSError:
-            continue
-    return found
+    assert processes_in(python) == []
 
 
 def test_what_vllm_rejects_is_an_error_record_and_others_are_answered(
@@ -305,14 +294,52 @@ def test_answers_end_by_evalkits_rules(fault: str, python: str, monkeypatch: pyt
         assert answer.margin == min(answer.margins) == 1.25
 
 
-def _answered(model: Any, new_tokens: int) -> Any:
-    from evalkit.core.types import Request, Text
-    from evalkit.inference.base import PrefixGroup, generate_all
-
-    asked = {"key": "a", "task": "t", "sample_id": "s", "media": (), "max_new_tokens": new_tokens}
-    item = model.info.preprocessor.prepare(Request(prompt=model.info.render([Text("Why?")]), **asked))
+def _answered(model: Any, new_tokens: int, opening: str = "", **more: Any) -> Any:
+    asked = {"key": "a", "task": "t", "sample_id": "s", "media": (), "max_new_tokens": new_tokens, **more}
+    prompt = model.info.render([Text("Why?")]) + opening
+    item = model.info.preprocessor.prepare(Request(prompt=prompt, **asked))
     ((_, answer),) = generate_all(model.decoder(), [PrefixGroup((item,), 0)])
     return answer
+
+
+def test_reasoning_is_cut_off_at_its_budget(python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_VLLM", "loop")
+    model = system.describe("tiny", "mrope", on_fake(python)).load()
+    try:
+        reasons = _answered(model, new_tokens=40, opening="<think>\n", reasoning_tokens=30)
+        answers = _answered(model, new_tokens=40, reasoning_tokens=30)
+    finally:
+        model.close()
+    assert (reasons.finish_reason, len(reasons.token_ids)) == ("length", 30)
+    assert (answers.finish_reason, len(answers.token_ids)) == ("length", 10)
+
+
+def test_tokens_are_drawn_only_where_the_engine_was_started_for_it(python: str) -> None:
+    draws = SamplingParams(1.0).draws("t", "s", 0)
+    for started in (True, False):
+        model = system.describe("tiny", "mrope", on_fake(python, draws=started)).load()
+        try:
+            answer = _answered(model, new_tokens=9, draws=draws)
+        finally:
+            model.close()
+        assert (answer.error is None) == started
+
+
+@pytest.mark.parametrize("by_recipe", [False, True])
+def test_every_question_is_drawn_n_times_by_options_or_a_benchmarks_recipe(
+    by_recipe: bool, python: str, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("name: mine\ntasks:\n  mini_docvqa: {temperature: 1.0}\n")
+    options = {"recipe": str(recipe)} if by_recipe else {"temperature": 1.0, "n": 2, "seed": 5}
+    run(spec(python, tmp_path / "run", tasks="mini_docvqa,mini_chartqa", limit=3, **options))
+    found = open_run(RunDir.open(tmp_path / "run")).flat()
+    assert all(each.error is None for each in found)
+    assert len(found) == (6 if by_recipe else 12)
+    by_sample: dict[str, set[str]] = {}
+    for each in found:
+        by_sample.setdefault(f"{each.task} {each.sample_id}", set()).add(str(each.token_ids))
+    assert max(map(len, by_sample.values())) == (1 if by_recipe else 2)
 
 
 def test_two_engines_are_asked_alike_never_mixed_and_paired_only_when_asked(

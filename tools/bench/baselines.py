@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from evalkit.data.images import load_image
 from evalkit.data.video import probe
 from evalkit.models.hf_model import HfModel
 from evalkit.models.preprocess import local_file
+from evalkit.rope.variants import parse_variant
 from tools.bench.lmms_subprocess import CHAT_CLASSES
 from tools.bench.machine import Usage, measured
 from tools.bench.workloads import BenchPrompt
@@ -49,11 +50,17 @@ def naive(model: HfModel, requests: Sequence[Request]) -> tuple[Usage, dict[str,
 
 
 def lmms_eval(
-    python: str, model: HfModel, questions: Sequence[BenchPrompt], dtype: str, *, on_vllm: bool = False
+    python: str,
+    model: HfModel,
+    questions: Sequence[BenchPrompt],
+    dtype: str,
+    *,
+    on_vllm: bool = False,
+    engine_args: Mapping[str, Any] | None = None,
 ) -> tuple[Usage, list[str]]:
-    """lmms-eval's own chat model (``on_vllm``: the one that asks vLLM), in a process of an environment that
-    has it: the same checkpoint, media, prompts and limits; loading isn't counted. Returns its usage and the
-    answers in their order.
+    """lmms-eval's own chat model (``on_vllm``: the one that asks vLLM, with ``engine_args``), in a process of
+    an environment that has it: the same checkpoint, media, prompts and limits; loading isn't counted. Returns
+    its usage and the answers in their order.
 
     Raises:
         EnvironmentProblem: it can't be run there, or has no model for the family.
@@ -65,6 +72,7 @@ def lmms_eval(
             f"measure {', '.join(CHAT_CLASSES)}, or leave `--lmms-python` out",
         )
     settings = json.loads((model.info.folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    frames = model.info.preprocessor.frames
     job = {
         "family": model.info.family,
         "on_vllm": on_vllm,
@@ -73,7 +81,9 @@ def lmms_eval(
         "dtype": dtype,
         "min_pixels": settings.get("min_pixels", 3136),
         "max_pixels": settings.get("max_pixels", 12845056),
-        "max_frames": 768,
+        "max_frames": frames.max_frames,
+        "fps": frames.fps,
+        "engine_args": dict(engine_args or {}),
         "warm": WARM_UP_QUESTIONS,
         "questions": [_message_parts(question, model) for question in questions],
     }
@@ -95,6 +105,22 @@ def lmms_eval(
             "lmms-eval could not answer", found["error"], "see `make lmms` for an environment"
         )
     return Usage(seconds=found["seconds"], cpu=found["cpu"]), list(found["texts"])
+
+
+def lmms_eval_differs(model: HfModel, questions: Sequence[BenchPrompt], *, on_vllm: bool) -> str:
+    """What lmms-eval's model does otherwise than it is asked, so that its answers may be others; empty if
+    nothing.
+    """
+    native = model.info.adapter.family.native_rope
+    found = []
+    if model.info.variant != parse_variant(native):
+        found.append(f"it has no RoPE variants, and runs the model as `{native}`")
+    videos = any(
+        isinstance(part, MediaRef) and part.kind == "video" for each in questions for part in each.parts
+    )
+    if on_vllm and videos:
+        found.append("it shows each frame of a video as an image of its own: twice the visual tokens")
+    return "; ".join(found)
 
 
 def _media(model: HfModel, media: Sequence[MediaRef]) -> dict[str, Any]:

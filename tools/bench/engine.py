@@ -37,7 +37,7 @@ from evalkit.integrations.vllm.system import describe as describe_vllm
 from evalkit.models import load_model
 from evalkit.models.base import LoadConfig
 from evalkit.models.hf_model import HfModel
-from tools.bench.baselines import lmms_eval, naive
+from tools.bench.baselines import lmms_eval, lmms_eval_differs, naive
 from tools.bench.machine import GIB, Usage, bandwidth, busy_share, measured, peak_flops
 from tools.bench.roofline import UsefulWork, useful_work
 from tools.bench.workloads import BenchPrompt, bench_prompts, random_model, to_requests
@@ -88,13 +88,14 @@ class EngineBench:
 
 @dataclass
 class SystemResult:
-    """Time and memory of one system, and its answers by key."""
+    """Time and memory of one system, its answers by key, and what it does otherwise than it is asked."""
 
     name: str
     usage: Usage
     texts: dict[str, str]
     responses: list[Response] = field(default_factory=list)
     stats: EngineCounters = field(default_factory=EngineCounters)
+    differs: str = ""
 
 
 def bench_engine(options: EngineBench) -> int:
@@ -234,12 +235,17 @@ class _Bench:
         asked = [self.questions[int(request.key)] for request in self.baseline_requests]
         keys = [each.key for each in self.baseline_requests]
         for name in ("lmms-eval", *(["lmms-eval, vLLM"] if self.options.engine == "vllm" else [])):
+            on_vllm = name != "lmms-eval"
+            arguments = dict(self.options.engine_args)
             try:
-                dtype, on_vllm = self.options.dtype, name != "lmms-eval"
-                usage, texts = lmms_eval(python, self.model, asked, dtype, on_vllm=on_vllm)
-                yield SystemResult(name, usage, dict(zip(keys, texts, strict=True)))
+                usage, texts = lmms_eval(
+                    python, self.model, asked, self.options.dtype, on_vllm=on_vllm, engine_args=arguments
+                )
             except EnvironmentProblem as problem:
                 write(f"{name}: {problem.what}: {problem.why}\n\n")
+                continue
+            differs = lmms_eval_differs(self.model, asked, on_vllm=on_vllm)
+            yield SystemResult(name, usage, dict(zip(keys, texts, strict=True)), differs=differs)
 
     def summary(self, engine: SystemResult) -> str:
         """Throughput, processor time by stage, and the distance from the roofline."""
@@ -309,6 +315,7 @@ def _table(rows: list[SystemResult], one: SystemResult) -> str:
             f"{row.name:26} {_rate(row):9.2f} samples/s {ratios}  {1e3 * row.usage.cpu / count:8.1f} ms CPU "
             f"a sample  {_count_differing(row, one)} of {len(one.texts)} texts differ\n"
         )
+    lines += [f"{row.name}: {row.differs}\n" for row in rows if row.differs]
     return "".join(lines)
 
 

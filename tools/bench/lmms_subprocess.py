@@ -6,13 +6,14 @@ standard input and writes one to standard output; whatever lmms-eval prints goes
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
 import sys
 import time
 from typing import Any
+
+import psutil  # a requirement of accelerate, and so of lmms-eval
 
 CHAT_CLASSES = {"qwen2_5_vl": "Qwen2_5_VL"}
 LOADED = {"qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration"}
@@ -52,7 +53,12 @@ def loaded(job: dict[str, Any]) -> Any:
 
 
 def _on_vllm(job: dict[str, Any]) -> Any:
-    """lmms-eval's model on vLLM, with a batch as large as vLLM takes."""
+    """lmms-eval's model on vLLM, with a batch as large as vLLM takes, and on a processor in one process, as
+    evalkit starts it there. Its own limits are for servers: it takes the larger one of a request's new tokens
+    and its own, and 32 frames of every video.
+    """
+    if job["device"] == "cpu":
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     from vllm import LLM  # noqa: F401 - lmms-eval goes on without a word where there is none
 
     chat = importlib.import_module("lmms_eval.models.chat.vllm")
@@ -61,11 +67,21 @@ def _on_vllm(job: dict[str, Any]) -> Any:
         model=job["model"],
         batch_size=256,
         max_frame_num=job["max_frames"],
+        fps=job["fps"],
         max_pixels=job["max_pixels"],
+        max_new_tokens=1,
         trust_remote_code=False,
         dtype=job["dtype"],
-        **on_cpu,
+        **{**on_cpu, **job["engine_args"]},
     )
+
+
+def _forget(model: Any) -> None:
+    """Empty vLLM's caches of prompts and media: what was seen in the warm-up doesn't count."""
+    engine = model.client.llm_engine
+    engine.reset_prefix_cache()
+    engine.reset_mm_cache()
+    engine.reset_encoder_cache()
 
 
 def instances(questions: list[dict[str, Any]]) -> list[Any]:
@@ -86,37 +102,32 @@ def answered(job: dict[str, Any]) -> dict[str, Any]:
     model, questions = loaded(job), job["questions"]
     model.task_dict = {"bench": {"test": questions}}
     model.generate_until(instances(questions)[: job["warm"]])
-    lengths: list[int] = []
-    if not job["on_vllm"]:
-        model.model.register_forward_pre_hook(_length_noted(lengths), with_kwargs=True)
-    times, began = os.times(), time.perf_counter()
+    if job["on_vllm"]:
+        _forget(model)
+    cpu, began = _cpu(), time.perf_counter()
     results = model.generate_until(instances(questions))
-    seconds, after = time.perf_counter() - began, os.times()
+    seconds, cpu = time.perf_counter() - began, _cpu() - cpu
     texts = [getattr(each, "text", each) for each in results]
-    cpu = sum(after[:4]) - sum(times[:4])
-    return {"seconds": seconds, "cpu": cpu, "texts": texts, "prompt_tokens": sum(lengths)}
+    return {"seconds": seconds, "cpu": cpu, "texts": texts}
 
 
-def _length_noted(lengths: list[int]) -> Any:
-    """A hook that notes the length of every prompt."""
-
-    def note(module: Any, words: Any, options: dict[str, Any]) -> None:
-        ids = options.get("input_ids")
-        if ids is not None and ids.shape[1] > 1:
-            lengths.append(int(ids.shape[1]))
-
-    return note
+def _cpu() -> float:
+    """Processor seconds of this process and of those that it started."""
+    here = psutil.Process()
+    return sum(sum(each.cpu_times()[:2]) for each in (here, *here.children(recursive=True)))
 
 
 def main() -> None:
     """Answer one job."""
     job = json.load(sys.stdin)
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what lmms-eval, vLLM and its processes print must not be taken for the answer
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            found = answered(job)
+        found = answered(job)
     except Exception as error:  # noqa: BLE001 - whatever it is, the bench tells it
         found = {"error": f"{type(error).__name__}: {error}"}
-    json.dump(found, sys.stdout)
+    json.dump(found, replies)
+    replies.flush()
 
 
 if __name__ == "__main__":

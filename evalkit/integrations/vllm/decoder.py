@@ -15,6 +15,7 @@ from evalkit.inference.counters import EngineCounters
 from evalkit.inference.stopping import GenerationTokens
 from evalkit.inference.vision_encoder import cache_key
 from evalkit.integrations.vllm.client import VllmProcess
+from evalkit.integrations.vllm.drawing import described_draws
 from evalkit.integrations.vllm.media import PlacedMedium, placed_media, segments_with
 from evalkit.integrations.vllm.protocol import Array
 from evalkit.rope.positions import PositionDesign, SequencePlan
@@ -146,7 +147,14 @@ class VllmDecoder:
             number = self.link.new_id(self)
             self._items[number] = item
             requests.append(
-                {"id": number, "max_new_tokens": item.max_new_tokens, "choices": [*map(int, item.choices)]}
+                {
+                    "id": number,
+                    "max_new_tokens": item.max_new_tokens,
+                    "choices": [*map(int, item.choices)],
+                    "draws": described_draws(item.draws),
+                    "reasoning_tokens": item.reasoning_tokens,
+                    "prompt": None if item.reasoning_tokens is None else item.prompt,
+                }
             )
             arrays += [item.input_ids, *(each.indices for each in placed)]
             self.stats.counts["prompt"] += item.length

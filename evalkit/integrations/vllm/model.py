@@ -18,8 +18,11 @@ from vllm.model_executor.models.transformers import (
     TransformersMultiModalMoEForCausalLM,
 )
 from vllm.multimodal import MULTIMODAL_REGISTRY
+from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
+from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from evalkit.inference.normalisation import Normalisation
+from evalkit.integrations.vllm.drawing import DrawnRow, draws_in, leave_drawn
 from evalkit.integrations.vllm.media import PlacedMedium, segments_with, vision_of
 from evalkit.integrations.vllm.processing import (
     DESCRIBED,
@@ -217,3 +220,24 @@ class EvalkitForCausalLM(EvalkitModel, TransformersMultiModalForCausalLM):  # ty
 @_register
 class EvalkitMoEForCausalLM(EvalkitModel, TransformersMultiModalMoEForCausalLM):  # type: ignore[misc]
     """A model with experts."""
+
+
+class DrawnTokens(LogitsProcessor):  # type: ignore[misc]
+    """Draws the next token of each request that has ``draws``, before vLLM chooses."""
+
+    def __init__(self, vllm_config: Any, device: torch.device, is_pin_memory: bool) -> None:
+        self._rows: dict[int, DrawnRow] = {}
+
+    def is_argmax_invariant(self) -> bool:
+        return False
+
+    def update_state(self, batch_update: BatchUpdate | None) -> None:
+        process_dict_updates(self._rows, batch_update, _drawn_row)
+
+    def apply(self, logits: Tensor) -> Tensor:
+        return leave_drawn(logits, self._rows)
+
+
+def _drawn_row(params: Any, _: Any, token_ids: list[int]) -> DrawnRow | None:
+    described = (params.extra_args or {}).get("evalkit_draws")
+    return None if described is None else DrawnRow(draws_in(described), token_ids)

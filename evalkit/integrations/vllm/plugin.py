@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 DENSE, EXPERTS = "EvalkitForCausalLM", "EvalkitMoEForCausalLM"
+DRAWN_TOKENS = "evalkit.integrations.vllm.model:DrawnTokens"
+"""The logits processor that draws tokens, as vLLM names classes."""
 
 
 def register() -> None:

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised with every change of a message's meaning."""
 
 Array = npt.NDArray[Any]

@@ -15,10 +15,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import IO, Any
 
-from evalkit.inference.stopping import is_loop
+from evalkit.inference.stopping import ReasoningBudget, is_loop
+from evalkit.integrations.vllm.plugin import DRAWN_TOKENS
 from evalkit.integrations.vllm.protocol import PROTOCOL, Message, read_message, write_message
+from evalkit.models.detokenize import Detokenizer
 
 # What evalkit decides, and why a user's value is refused.
 RESERVED = {
@@ -29,6 +32,7 @@ RESERVED = {
     "skip_tokenizer_init": "evalkit's preprocessing, which hands over token ids",
     "generation_config": "evalkit, whose rules of stopping hold",
     "logprobs_mode": "evalkit, which stores margins",
+    "logits_processors": "evalkit, which draws tokens by one (`--temperature`)",
     "mm_processor_cache_gb": "evalkit's preprocessing, which processes each medium once",
     "trust_remote_code": "evalkit: nothing untrusted is executed",
     "model_impl": "evalkit, to have its own class loaded",
@@ -64,9 +68,16 @@ class Engine:
                     usage=True,
                 )
         self._stop = frozenset(start["stop"])
+        self._tokenizer_file, self._control = start["tokenizer"], frozenset(start["control"])
         self._running: dict[str, dict[str, Any]] = {}
         self._engine = LLMEngine.from_engine_args(EngineArgs(**self._arguments(start)))
         self._most = int(self._engine.model_config.max_model_len)
+
+    @cached_property
+    def _text(self) -> Detokenizer:
+        from tokenizers import Tokenizer
+
+        return Detokenizer(Tokenizer.from_file(self._tokenizer_file), self._control)
 
     @property
     def busy(self) -> bool:
@@ -96,6 +107,8 @@ class Engine:
             "hf_overrides": start["config"],
             "seed": 0,
         }
+        if start["draws"]:
+            given["logits_processors"] = [DRAWN_TOKENS]
         return {**given, **start["defaults"], **start["engine_args"]}
 
     def add(self, head: dict[str, Any], arrays: Sequence[Any]) -> Iterator[dict[str, Any]]:
@@ -139,9 +152,23 @@ class Engine:
             logprobs=2,
             allowed_token_ids=sorted(set(choices)) if choices else None,
             output_kind=RequestOutputKind.DELTA,
+            extra_args=None if request["draws"] is None else {"evalkit_draws": request["draws"]},
         )
         self._engine.add_request(request["id"], prompt, params)
-        self._running[request["id"]] = {"token_ids": [], "margins": [], "choices": bool(choices)}
+        budget = self._budget(request)
+        self._running[request["id"]] = {
+            "token_ids": [],
+            "margins": [],
+            "choices": bool(choices),
+            "budget": budget,
+        }
+
+    def _budget(self, request: dict[str, Any]) -> ReasoningBudget | None:
+        """The limit of its reasoning, by our own rule: vLLM's ends reasoning with words of its own."""
+        tokens = request["reasoning_tokens"]
+        if tokens is None:
+            return None
+        return ReasoningBudget.of(request["prompt"], tokens, request["max_new_tokens"], self._text)
 
     def abort(self, ids: Sequence[str]) -> None:
         """Drop requests."""
@@ -181,6 +208,8 @@ class Engine:
                 return _ended(state, "stop")
             if is_loop(state["token_ids"]):
                 return _ended(state, "loop")
+            if state["budget"] is not None and state["budget"].used_up(state["token_ids"]):
+                return _ended(state, "length")
         if not output.finished:
             return None
         if completion.finish_reason == "length":

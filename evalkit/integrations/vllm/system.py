@@ -69,6 +69,7 @@ def describe(name: str, rope: str, load_config: LoadConfig) -> VllmModelInfo:
         engine_args=_engine_args(load_config, visible),
         visible=visible,
         rope_files=tuple((file.path, file.content) for file in load_config.rope_files),
+        draws=load_config.draws,
     )
     found.refuse()
     return found
@@ -101,13 +102,16 @@ def _engine_args(load_config: LoadConfig, visible: Sequence[str] | None) -> Mapp
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VllmModelInfo:
-    """A checkpoint on vLLM: a :class:`~evalkit.models.base.ModelInfo`; ``info`` is it on our own engine."""
+    """A checkpoint on vLLM: a :class:`~evalkit.models.base.ModelInfo`; ``info`` is it on our own engine, and
+    ``draws`` says whether tokens may be drawn.
+    """
 
     info: HfModelInfo
     environment: VllmEnvironment
     engine_args: Mapping[str, Any]
     visible: tuple[str, ...] | None
     rope_files: tuple[tuple[str, bytes], ...] = ()
+    draws: bool = False
 
     @property
     def name(self) -> str:
@@ -240,6 +244,8 @@ class VllmModelInfo:
         surroundings = {"VLLM_LOGGING_LEVEL": os.environ.get("VLLM_LOGGING_LEVEL", "WARNING")}
         if self._in_one_process:
             surroundings["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        if self.draws:  # the other runner of models has logits processors of another kind
+            surroundings["VLLM_USE_V2_MODEL_RUNNER"] = "0"
         if self.visible is not None:
             surroundings["CUDA_VISIBLE_DEVICES"] = ",".join(self.visible)
         process = VllmProcess.start(self.environment.python, surroundings)
@@ -264,6 +270,9 @@ class VllmModelInfo:
             "model": str(self.info.folder),
             "dtype": str(self.info.dtype).removeprefix("torch."),
             "stop": sorted(tokens.stop_token_ids),
+            "draws": self.draws,
+            "tokenizer": self.info.processor.tokenizer_file,
+            "control": sorted(self.info.detokenizer().control),
             "engine_args": dict(self.engine_args),
             "defaults": self.defaults,
             "config": self._config(),
