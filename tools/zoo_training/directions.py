@@ -125,7 +125,8 @@ def directions(table: PaperTable, comparison: Mapping[str, Any]) -> Iterator[Dir
             continue
         for column, paper, other in zip(table.columns, scores, base, strict=True):
             zoo, low, high = _difference(arms[variant], column)
-            points = (round(100 * each, 6) for each in (zoo, low, high))  # 0 is 0, whatever the sums left of it
+            # Sums of equal scores may leave 1e-16.
+            points = (round(100 * each, 6) for each in (zoo, low, high))
             yield Direction(variant, column, round(paper - other, 2), *points)
 
 
