@@ -99,7 +99,8 @@ def test_every_command_reads_what_a_kill_leaves_and_the_same_command_goes_on(
         for made in set(MADE) & set(os.listdir(place)):
             shutil.move(place / made, Path(tempfile.mkdtemp(dir=place.parent)) / made)
         for words in before:
-            assert said(capsys, words)[0] == 0
+            code, _, err = said(capsys, words)
+            assert code == 0, (point, err)
         killed = killed_at(point, place, command)
         for folder in (place / "run", place / "imported"):
             if (folder / "manifest.json").exists():
