@@ -37,7 +37,7 @@ INSTEAD: tuple[tuple[str, str], ...] = (
     (r"^evalkit run\b", "evalkit run --workers 0 --limit 4 --rate-limit unparsed=1,truncated=1,repeating=1"),
     # Runs are one of such a mock with four variants; so is what the shell would find.
     (r"results/\*", "results/ablation"),
-    (r"results/half\b", "results/ablation"),
+    (r"results/(?:half|zoo)\b", "results/ablation"),
     (r"--weight docvqa_val=1", "--weight mini_docvqa=1"),
     (r"--arm tiny@mrope\b", f"--arm {MOCK}@mrope"),
 )
