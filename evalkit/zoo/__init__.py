@@ -34,12 +34,12 @@ def resolve(name: str, variant: str) -> Path:
         raise EnvironmentProblem(
             f"the checkpoint of `{name}` for `{variant}` is missing",
             f"{folder} holds no config.json",
-            "reinstall evalkit, or train it in a source checkout: "
-            f"python -m tools.zoo_training.train --variant {variant}",
+            "reinstall evalkit, or train one in a source checkout (python -m tools.zoo_training.train "
+            f"--variant {variant}) and give its folder: --model {variant}=FOLDER",
         )
     raise UsageError(
         f"no `{name}` checkpoint was trained with `{variant}`",
         f"there is one each for: {', '.join(VARIANTS)}.{did_you_mean(variant, VARIANTS)}",
-        "use one of these, or train one in a source checkout: "
-        f"python -m tools.zoo_training.train --variant '{variant}'",
+        "use one of these, or train one in a source checkout (python -m tools.zoo_training.train "
+        f"--variant '{variant}') and give its folder: --model '{variant}=FOLDER'",
     )

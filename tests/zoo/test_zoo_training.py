@@ -1,5 +1,6 @@
 """The zoo's training: it learns, resumes, and computes what the ordinary door computes."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from evalkit.core.errors import UsageError
 from evalkit.rope.hf.install import install
 from evalkit.rope.layout import segments_from_types
 from evalkit.rope.positions import position_ids
@@ -169,6 +171,18 @@ def test_a_stopped_training_continues_where_it_was(folder):
     resumed.run(stop=4)
     for name, value in straight.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_a_training_whose_rate_falls_is_not_continued_to_other_steps(folder, tmp_path):
+    shutil.copy(folder / "start.pt", tmp_path)
+    begun = new_trainer("vanilla", tmp_path)
+    begun.save_state()
+    train.Trainer("vanilla", 0, 80, tmp_path, EXACT).resume()
+    begun.step = 31
+    begun.save_state()
+    with pytest.raises(UsageError, match="step 31 of 40, where the rate falls"):
+        train.Trainer("vanilla", 0, 80, tmp_path, EXACT).resume()
+    new_trainer("vanilla", tmp_path).resume()
 
 
 def test_loss_counts_answers_only(tokenizer):

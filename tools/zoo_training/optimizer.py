@@ -100,4 +100,9 @@ def rate(step: int, steps: int) -> float:
 
     Until then a run can be continued towards another number of steps.
     """
-    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP, (steps - step) / (steps / 4))
+    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP, (steps - step) / (steps - fall_begins(steps)))
+
+
+def fall_begins(steps: int) -> float:
+    """The step from which on the rate falls."""
+    return 0.75 * steps

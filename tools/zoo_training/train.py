@@ -25,6 +25,7 @@ from typing import Any
 import torch
 
 from evalkit.core.atomic_files import atomic_path
+from evalkit.core.errors import UsageError
 from evalkit.data.cache import cache_root
 from evalkit.rope.hf.install import install
 from evalkit.rope.variants import parse_variant
@@ -33,7 +34,7 @@ from tools.zoo_training import start, tiny_model, tower
 from tools.zoo_training.answers import EXACT, Precision, answer_logits, answer_loss
 from tools.zoo_training.batches import Collator, training_batches
 from tools.zoo_training.held_out import held_out_accuracy
-from tools.zoo_training.optimizer import Optimizer, rate
+from tools.zoo_training.optimizer import Optimizer, fall_begins, rate
 from tools.zoo_training.prompts import build_tokenizer
 
 START_SEED = 20260901
@@ -94,10 +95,20 @@ class Trainer:
         return self.folder / f"seed-{self.seed}" / f"{folder_name(self.variant)}.pt"
 
     def resume(self) -> None:
-        """Continue from the last kept state, if there is one."""
+        """Continue from the last kept state, if there is one.
+
+        Raises:
+            UsageError: its rate has begun to fall, for a training of another number of steps.
+        """
         if not self._state.exists():
             return
         kept = torch.load(self._state, weights_only=True)
+        if kept["steps"] != self.steps and kept["step"] > fall_begins(kept["steps"]):
+            raise UsageError(
+                f"`{self._state}` is at step {kept['step']} of {kept['steps']}, where the rate falls",
+                f"a training of {self.steps} steps that goes on from there is not the one that begins afresh",
+                "give another folder as --state, with start.pt of this one in it",
+            )
         self.model.load_state_dict(kept["model"])
         self.optimizer.load_state_dict(kept["optimizer"])
         self.step, self.losses, self.seconds = kept["step"], kept["losses"], kept["seconds"]
@@ -112,6 +123,7 @@ class Trainer:
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
+                "steps": self.steps,
                 "losses": self.losses,
                 "seconds": self.seconds,
                 "held_out": self.held_out,
@@ -203,7 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     precision = EXACT if options.eager else Precision()
     for seed in options.seed:
         for variant in options.variant:
-            folder = train_model(variant, seed, options.steps, options.state, options.out, precision)
+            try:
+                folder = train_model(variant, seed, options.steps, options.state, options.out, precision)
+            except UsageError as error:
+                parser.error(str(error))
             _LOG.info("%s", folder)
     return 0
 
