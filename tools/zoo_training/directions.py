@@ -8,15 +8,13 @@ The contrasts are the paper's own, written down before the zoo was trained.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalkit import compare
 from evalkit.rope.ablations import ABLATIONS
 
 Scores = Mapping[str, tuple[float, ...]]
@@ -116,7 +114,7 @@ class Direction:
 def directions(table: PaperTable, comparison: Mapping[str, Any]) -> Iterator[Direction]:
     """The zoo's differences beside those of a table, for the variants that were compared.
 
-    ``comparison`` is what ``compare --json`` prints.
+    ``comparison`` is what :meth:`Comparison.to_json` gives.
     """
     base = table.scores[table.baseline]
     arms = {arm["rope"]: arm for arm in comparison["arms"]}
@@ -156,22 +154,15 @@ def markdown(table: PaperTable, found: list[Direction]) -> str:
     return "\n".join(lines)
 
 
-def compared(results: Path, baseline: str) -> Mapping[str, Any]:
-    """What ``evalkit compare`` says of a run of the zoo, its seeds as one method."""
-    command = [sys.executable, "-m", "evalkit", "compare", str(results), "--group-by", "rope"]
-    command += ["--baseline", baseline, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 (this interpreter)
-    found: Mapping[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def main() -> int:
     """Print the tables, and how often the zoo agrees."""
     parser = argparse.ArgumentParser(prog="python -m tools.zoo_training.directions", description=__doc__)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/zoo"))
     options = parser.parse_args()
     for table in TABLES:
-        found = list(directions(table, compared(options.results, table.baseline)))
+        found = list(
+            directions(table, compare(options.results, baseline=table.baseline, group_by="rope").to_json())
+        )
         missing = sorted(set(table.scores) - {each.variant for each in found} - {table.baseline})
         verdicts = Counter(each.verdict for each in found)
         print(markdown(table, found))  # noqa: T201 (a tool's output)
