@@ -55,6 +55,7 @@ _LISTED_AS_WRONG = re.compile(
     rf"(?:[^.!?;\n。]{{0,40}}?\s)?{_BE}\s+{_ADVERBS}{_WRONG}\b|\(?(?:wrong|incorrect|错误|不正确|✗|✘|❌|×|✖)(?!\w)",
     re.IGNORECASE,
 )
+_NO = re.compile(r"[)\].]?\s*[:\-–—]\s*no(?:t this)?(?=\s*(?:[.;!]|$))", re.IGNORECASE)
 # Only for a letter that is the subject itself: after "A." or "B)" an option's own words may follow.
 _DENIED_AFTER = re.compile(
     rf"\s+(?:(?:\w+ly|also|on the other hand,|,)\s+)*(?:{_BE}\s+(?:\w+ly\s+)?(?:not\b|too\b)|"
@@ -174,11 +175,15 @@ def _speaks_against(answer: AnswerText, mention: Mention, following: Mention | N
     tail = answer.text[mention.end : following.start if following else mention.end + 300].partition("\n")[0]
     if tail.startswith(".") and (mention.bracketed or not answer.begins_line(mention)):
         return False
+    if _NO.match(tail) and not answer.options_are_verdicts:
+        return True
     listed = re.match(r"[.):,、]\s*|\s+[-–—:]\s+", tail)
     rest = tail[listed.end() :] if listed else tail.lstrip(" ")
     own = answer.texts.get(answer.option_of(mention), "")
     if own and rest.casefold().startswith(own):
         rest = rest[len(own) :].lstrip(" ,")
+        if _NO.match(rest) and not answer.options_are_verdicts:
+            return True
     elif listed:
         return _LISTED_AS_WRONG.match(rest) is not None
     return any(pattern.match(rest) for pattern in _REJECTED_AFTER) or _DENIED_AFTER.match(tail) is not None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from evalkit.metrics.choice_context import ChoiceText
 from evalkit.metrics.choice_phrases import ANSWER_IS
-from evalkit.metrics.choice_rules import Statement, of_option
+from evalkit.metrics.choice_statement import Statement, of_option
 from evalkit.metrics.choice_text import NOUN, clean
 
 _YES_NO = frozenset(("yes", "no", "true", "false", "correct", "incorrect"))

@@ -84,9 +84,9 @@ IS_RIGHT_AFTER = re.compile(
     rf"[)\]⟧]?[.:]?{_ITS_TEXT}\s*(?:{_IS}\s+(?:(?:\w+ly|also|therefore|thus|the|my|a|indeed|"
     rf"in fact)\s+)*{_RIGHT}|{_FITS})"
     r"|\s*(?:选项|選項|项|項)?(?:是|为)?\s*(?:正确|正確|对的|正解|最佳|最?合适|最?符合|最?恰当|最?准确)"
-    r"|\s*(?:✅|✔|✓|☑)|\s+it is(?=\s*(?:[.!,]|$))"
+    r"|[)\].:]?\s*(?:✅|✔|✓|☑)|\s+it is(?=\s*(?:[.!,]|$))"
     r"|\s+as (?:the|my) (?:final |correct )?(?:answer|choice)\b"
-    r"|[.):]?[^.!?;\n。]{0,60}?\s*[-–—:]\s*(?:(?:this|that|it) is\s+)?(?:correct|right|true)"
+    r"|[.):]?[^.!?;\n。]{0,60}?\s*[-–—:]\s*(?:(?:this|that|it) is\s+)?(?P<verdict>correct|right|true|yes)"
     r"(?=\s*(?:[.,;!\n]|$))",
     re.IGNORECASE,
 )
@@ -111,4 +111,17 @@ TAKES_BACK = re.compile(
     r"re-?examin\w+|sorry|my mistake|oops|scratch that|no,|was wrong|apologi[sz]e|"
     r"(?:up)?on closer (?:inspection|look)|upon further)|不对|等等|更正",
     re.IGNORECASE,
+)
+_STARTS_OVER = (
+    r"(?:(?:^|(?<=[.!?…;,\n。—–]))[\s—–-]*(?:(?:oh|hm+|but|and|ah|or|well)\b[\s,.…—–-]*)*"
+    r"(?:wait|actually|correction|on second thoughts?|scratch that|oops|my mistake|"
+    r"no(?=\s*[,.:;!—–]|,? wait)|sorry|i mean|let me (?:re\w+|correct|double)[^.!?\n]{0,40}|"
+    r"(?:up)?on (?:closer (?:inspection|look)|"
+    r"(?:further )?reflection))\b|(?<=[.!?…;,\n。—–])\s*(?:不对|等等|更正))"
+)
+STARTS_OVER = re.compile(_STARTS_OVER, re.IGNORECASE | re.MULTILINE)
+CORRECTS_BEFORE = re.compile(
+    rf"{_STARTS_OVER}(?:[\s,.:;!…—–-]*(?:no|actually|it(?:'s| is| should be| must be)|that(?:'s| is)|"
+    r"make that|i mean|should be|rather|是|应该是|应为))*[\s,.:;!…—–-]*$",
+    re.IGNORECASE | re.MULTILINE,
 )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from evalkit.metrics.base import Answer
 from evalkit.metrics.choice_context import ChoiceText
-from evalkit.metrics.choice_phrases import CONCLUDES, TAKES_BACK
-from evalkit.metrics.choice_rules import STATEMENTS, Statement
+from evalkit.metrics.choice_phrases import CONCLUDES, STARTS_OVER, TAKES_BACK
+from evalkit.metrics.choice_rules import STATEMENTS
+from evalkit.metrics.choice_statement import Statement
 from evalkit.metrics.choice_text import comparable
 from evalkit.metrics.choice_weak import WEAK
 
@@ -68,17 +69,27 @@ def _stated(answer: ChoiceText) -> tuple[str | None, str | None] | None:
     others = [statement for statement in found if statement.choice != last.choice]
     if others and not _overrules(answer, last, others):
         return None, None
-    if last.choice is None or last.choice not in answer.letters:
+    if last.choice is None or last.choice not in answer.letters or _withdrawn(answer, last):
         return None, None
     return last.choice, max(reversed(same), key=lambda statement: statement.weight).rule
+
+
+def _withdrawn(answer: ChoiceText, last: Statement) -> bool:
+    """Whether the text starts over after its last statement ("B. Wait, ...") and names another letter."""
+    again = STARTS_OVER.search(answer.text, last.place)
+    return (
+        again is not None
+        and last.weight < 2
+        and any(each.start >= again.start() and each.letter != last.choice for each in answer.plain)
+    )
 
 
 def _overrules(answer: ChoiceText, last: Statement, others: Sequence[Statement]) -> bool:
     """Whether the last statement is a conclusion, or what was said before is taken back."""
     if last.weight >= 3:
         return False
-    previous = others[-1].place
-    if TAKES_BACK.search(answer.text, min(previous, last.place), last.place):
+    between = min(others[-1].place, last.place), last.place
+    if TAKES_BACK.search(answer.text, *between) or STARTS_OVER.search(answer.text, *between):
         return True
     return _strength(answer, last) > max(_strength(answer, other) for other in others)
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from evalkit.metrics.choice_context import ChoiceText
 from evalkit.metrics.choice_phrases import (
@@ -18,6 +17,7 @@ from evalkit.metrics.choice_phrases import (
     ANSWER_IS_BEFORE,
     CHOOSE_BEFORE,
     CLAUSE_ENDS,
+    CORRECTS_BEFORE,
     FINAL,
     IF_BEFORE,
     IS_RIGHT_AFTER,
@@ -28,35 +28,8 @@ from evalkit.metrics.choice_phrases import (
     SUITS_AFTER,
     SUPPOSED,
 )
-from evalkit.metrics.choice_text import NOUN, OPTION_NOUN, Mention, clean, comparable
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One place that says what is chosen: an option's letter, or yes or no (None: several at once)."""
-
-    choice: str | None
-    place: int
-    rule: str
-    weight: int = 0
-
-
-Finder = Callable[[ChoiceText], Iterator[Statement]]
-Example = tuple[str, str | None]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How one form of answer is read: ``find`` yields the places of this form in a text.
-
-    ``examples`` are texts and their choices, letters among A to D (red, blue, green, black) or yes and no; a
-    test executes them.
-    """
-
-    name: str
-    reads: str
-    find: Finder
-    examples: tuple[Example, ...]
+from evalkit.metrics.choice_statement import Rule, Statement, names_another, of_option, option_at
+from evalkit.metrics.choice_text import NOUN, OPTION_NOUN, Mention, comparable
 
 
 def _say(answer: ChoiceText, mention: Mention, rule: str, weight: int = 0) -> Statement:
@@ -78,50 +51,6 @@ def _before(answer: ChoiceText, mention: Mention, pattern: re.Pattern[str]) -> r
     start = max(0, mention.start - 200)
     found = pattern.search(answer.text[start : mention.start])
     return found if found and not answer.between(start + found.start(), mention.start) else None
-
-
-_LETTER_AND_TEXT = re.compile(
-    rf"(?:(?:the\s+)?(?:final\s+|correct\s+)?(?:{NOUN}|"
-    rf"选项)\s*:?\s*)?[(\[{{\"']*([A-Za-z])[)\]}}\"']*\s*(?:选项|選項|项|項)?"
-    r"(?:[.,:;!?)、。]*|[.):,、\-–—]\s*(?P<own>.*))",
-    re.DOTALL | re.IGNORECASE,
-)
-
-
-def _another(answer: ChoiceText, letter: str, text: str | None) -> bool:
-    """Whether what follows a letter is nothing but another one ("A: B"), which is not its text either."""
-    other = re.fullmatch(r"[(\[]?([A-Z])[)\]]?[.,;!]?", (text or "").strip())
-    return other is not None and other[1] not in (letter, answer.texts.get(letter, "").upper())
-
-
-def of_option(answer: ChoiceText, text: str) -> str | None:
-    """The letter of a text that is nothing but an option: its letter, its text, or both."""
-    text = clean(text).strip(" \n⟦⟧")
-    found = _LETTER_AND_TEXT.fullmatch(text)
-    same = [letter for letter, own in answer.texts.items() if own == comparable(text)]
-    if len(same) == 1 and len(comparable(text)) > 1:
-        return same[0]
-    if found and found[1].upper() in answer.letters:
-        return None if _another(answer, found[1].upper(), found["own"]) else found[1].upper()
-    spaced = re.fullmatch(r"[(\[]?([A-Z])[)\]]?\s+(.+)", text, re.DOTALL)
-    if spaced and comparable(spaced[2]) == answer.texts.get(spaced[1]):
-        return spaced[1]
-    return same[0] if len(same) == 1 else None
-
-
-def option_at(answer: ChoiceText, place: int) -> str | None:
-    """The letter of the option whose text (of more than one character) begins at a place; the longest."""
-    rest = re.sub(r"^[\s:\"'⟦(]*(?:(?:an?|the)\s+)?", "", answer.text[place : place + 400]).casefold()
-    bare = re.sub(r"^[\s:\"'⟦(]*", "", answer.text[place : place + 400]).casefold()
-    starts = [
-        (len(own), letter)
-        for letter, own in answer.texts.items()
-        if len(own) > 1 or not own.isalpha()
-        if any(re.match(rf"{re.escape(own)}(?![\w]|[.,]\d)", text) for text in (rest, bare))
-    ]
-    longest = max(starts, default=(0, ""))[0]
-    letters = [letter for length, letter in starts if length == longest]
-    return letters[0] if len(letters) == 1 else None
 
 
 _LETTER_ALONE = re.compile(
@@ -217,8 +146,17 @@ def _is_right(answer: ChoiceText) -> Iterator[Statement]:
             found = found or SUITS_AFTER.match(answer.text, mention.end)
         if not found or answer.between(mention.end, found.end()):
             continue
+        if found.groupdict().get("verdict") and answer.options_are_verdicts:
+            continue
         if not _supposed(answer, mention) and not answer.contrasted(mention):
             yield _say(answer, mention, "is_right")
+
+
+def _corrected(answer: ChoiceText) -> Iterator[Statement]:
+    for mention in answer.usable:
+        ends = mention.bracketed or CLAUSE_ENDS.match(answer.text, mention.end)
+        if ends and _before(answer, mention, CORRECTS_BEFORE) and not _supposed(answer, mention):
+            yield _say(answer, mention, "corrected")
 
 
 def _heading(answer: ChoiceText, first: Mention) -> bool:
@@ -253,7 +191,7 @@ def _leading(answer: ChoiceText) -> Iterator[Statement]:
     # "(B) shows ..." describes an option.
     marked = (first.bracketed and not _PREDICATE.match(rest)) or _AFTER_LEADING.match(rest)
     if marked and not _listing(answer, first):
-        several = _another(answer, first.letter, rest.lstrip(" ):.").strip()) or _heading(answer, first)
+        several = names_another(answer, first.letter, rest.lstrip(" ):.").strip()) or _heading(answer, first)
         yield Statement(None, 0, "leading") if several else _say(answer, first, "leading")
 
 
@@ -364,6 +302,8 @@ STATEMENTS: Sequence[Rule] = (
         (
             ("Option B is correct because A and C are not shown.", "B"),
             ("B is the right ventricle, A the left.", None),
+            ("Option A: No. Option B: No. Option C: Yes. Option D: No.", "C"),
+            ("A) ✗\nB) ✓\nC) ✗\nD) ✗", "B"),
         ),
     ),
     Rule(
@@ -375,6 +315,16 @@ STATEMENTS: Sequence[Rule] = (
             ("Therefore, (B) the sky, as A is red", "B"),
             ("It's B.", "B"),
             ("I'd say (B) since (A) is too dark.", "B"),
+        ),
+    ),
+    Rule(
+        "corrected",
+        'a letter after "wait, actually", "hmm, no:", "correction", where the clause ends after it',
+        _corrected,
+        (
+            ("It's B. Wait, actually A.", "A"),
+            ("B. Hmm, no: C.", "C"),
+            ("The answer is B. Wait, the arrow starts at A.", None),
         ),
     ),
     Rule(

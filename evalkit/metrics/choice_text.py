@@ -62,6 +62,9 @@ _NEXT_WORD = re.compile(r"[ \t]+([A-Za-z]+)")
 _SENTENCE_END = re.compile(r"[!?;。\n]|\.(?=\s|$|[⟧\"')])")
 
 
+_VERDICTS = frozenset({"yes", "no", "true", "false", "correct", "incorrect", "right", "wrong"})
+
+
 @dataclass(frozen=True)
 class Mention:
     """A letter that stands alone in the text; ``start`` and ``end`` include its brackets.
@@ -125,6 +128,11 @@ class AnswerText:
     def options_are_letters(self) -> bool:
         """Whether some option's text is itself the letter of another option."""
         return any(text.strip("()[]").upper() in self.letters - {own} for own, text in self.texts.items())
+
+    @cached_property
+    def options_are_verdicts(self) -> bool:
+        """Whether some option's text is what could be said of an option ("A: no")."""
+        return not _VERDICTS.isdisjoint(self.texts.values())
 
     @cached_property
     def _cleaned(self) -> dict[str, str]:

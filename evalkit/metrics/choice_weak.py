@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from evalkit.metrics.choice_context import ChoiceText
 from evalkit.metrics.choice_option_texts import LABEL_TEXT, LISTS, leading_text, option_text
-from evalkit.metrics.choice_rules import Rule, Statement, of_option
+from evalkit.metrics.choice_statement import Rule, Statement, of_option
 from evalkit.metrics.choice_text import NOUN, Mention, comparable
 
 _BETTER = (

@@ -38,9 +38,9 @@ _KEYS = (
     ("xmin", "ymin", "xmax", "ymax"),
     ("left", "top", "right", "bottom"),
 )
-# Other orders of the four numbers than two corners, x first.
+# Other orders of the four numbers than two corners, x first ("box_2d" is Gemini's: y first, thousandths).
 _OTHER_ORDER = re.compile(
-    r"\b(?:xywh|cxcywh|yxyx|y1x1y2x2|ltwh)\b|\[?\(?\b(?:x|cx|x_?center|left|x1|x_?min)\s*,\s*(?:y|cy|y_?center|top|y1|y_?min)\s*,"
+    r"\b(?:box_2d|xywh|cxcywh|yxyx|y1x1y2x2|ltwh)\b|\[?\(?\b(?:x|cx|x_?center|left|x1|x_?min)\s*,\s*(?:y|cy|y_?center|top|y1|y_?min)\s*,"
     r"\s*(?:w|width)\b|\by(?:1|_?min)?\s*,\s*x(?:1|_?min)?\s*,",
     re.IGNORECASE,
 )

@@ -26,15 +26,22 @@ _POWER = (
     r"(?:[eE][-+]?\d+(?!\w)|\s*(?:×|x|\*|\\times|\\cdot|·)\s*10\s*(?:\^\s*\{?\s*[-+]?\d+\s*\}?|[⁻⁰¹²³⁴-⁹]+))"
 )
 _FRACTION = r"\\[dtc]?frac\s*(?:\{\s*-?[\d.]+\s*\}\s*\{\s*[\d.]+\s*\}|\d\s*\d)"
-_WORDS = (
+_BELOW_100 = (
     rf"(?:(?:{'|'.join(_TENS)})(?:[-\s](?:{'|'.join(list(_SMALL)[1:10])}))?|{'|'.join(reversed(_SMALL))})"
-    r"(?!\s+(?:hundred|thousand|million))"
+)
+_BELOW_1000 = (
+    rf"(?:(?:{'|'.join(list(_SMALL)[1:])})\s+hundred(?:\s+(?:and\s+)?{_BELOW_100}(?!\s+hundred))?"
+    rf"|{_BELOW_100})"
+)
+WORDS = (
+    rf"(?:{_BELOW_1000}\s+thousand(?:,?\s+(?:and\s+)?{_BELOW_1000}(?!\s+thousand))?|{_BELOW_1000})"
+    r"(?!\s+(?:hundred|thousand|[mb]illion|trillion|dozen))"
 )
 _HAN = (
     r"[零〇一二两三四五六七八九十百]{1,7}"
     r"(?=[个只条辆人张块岁年天元米%％度本支根件种次台艘座棵朵倍名位。，.,\s]|\Z)"
 )
-FORM = rf"(?<![\d.])[-+]?\s*+(?:\\[$€£¥₹]?\s*+|[$€£¥₹]\s*+)?(?:{_DIGITS}|{_FRACTION}|\b{_WORDS}\b|{_HAN})"
+FORM = rf"(?<![\d.])[-+]?\s*+(?:\\[$€£¥₹]?\s*+|[$€£¥₹]\s*+)?(?:{_DIGITS}|{_FRACTION}|\b{WORDS}\b|{_HAN})"
 NUMBER = re.compile(
     rf"(?P<sign>(?<![\w.)\]}}])[-–+]\s?|\b(?:negative|minus)\s+|负)?(?:\\?[$€£¥₹]|\bUS\$|\bRs\.?)?\s*(?P<late>-)?"
     rf"(?:(?P<whole>\d+)?\s*(?P<fraction>{_FRACTION})"
@@ -42,7 +49,7 @@ NUMBER = re.compile(
     rf"|(?P<before>\d*)\s?(?P<vulgar>[{''.join(_VULGAR)}])"
     rf"|(?P<ten>10)\s*\^\s*\{{?\s*(?P<exponent>[-+]?\d+)\s*\}}?"
     rf"|(?P<digits>{_DIGITS})(?P<power>{_POWER})?"
-    rf"|\b(?P<words>{_WORDS})\b|(?P<han>{_HAN}))",
+    rf"|\b(?P<words>{WORDS})\b|(?P<han>{_HAN}))",
     re.IGNORECASE,
 )
 # Before these, digits are part of a name, an index or a power.
@@ -168,7 +175,14 @@ def _decimal(value: float) -> str:
 
 
 def _spelled(words: str) -> int:
-    return sum(_TENS.get(word, _SMALL.get(word, 0)) for word in re.split(r"[-\s]+", words))
+    """Two thousand and twenty-one is 2021."""
+    total, current = 0, 0
+    for word in re.findall(r"[a-z]+", words):
+        if word == "thousand":
+            total, current = 1000 * current, 0
+        else:
+            current = 100 * current if word == "hundred" else current + _TENS.get(word, _SMALL.get(word, 0))
+    return total + current
 
 
 def _han(text: str) -> int:

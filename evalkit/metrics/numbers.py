@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from itertools import chain
 
 from evalkit.metrics.base import NoReading
-from evalkit.metrics.number_forms import FORM, NUMBER, Number, numbers_in, plain
+from evalkit.metrics.number_forms import FORM, NUMBER, WORDS, Number, numbers_in, plain
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|[\n。！？；]+")
 _ENUMERATED = re.compile(r"(?m:^)[^\S\n]*(?:\(?\d{1,2}[.)]|[-*•])[^\S\n]+(?=\S)")
-_LEADS = re.compile(rf"\s*[*$]*({NUMBER.pattern})[*$]*(?:\s*[A-Za-z°%]+)?\s*(?:[.:]\s|\n)", re.IGNORECASE)
+_LEADS = re.compile(
+    rf"\s*[*$]*({NUMBER.pattern})[*$]*(?:\s*(?!{WORDS}\b)[A-Za-z°%]+)?\s*(?:[.:]\s|\n)", re.IGNORECASE
+)
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SAID = re.compile(
     r"\banswers?\b(?:[^.\n\d=]{0,60}?(?:\b(?:is|are|was|be|equals?|becomes)\b|[:=→])|[\W_]{0,12}(?=\d))"
@@ -77,7 +79,9 @@ _JOINED = (
 )
 _GOES_ON = re.compile(
     rf"\s*(?:{_JOINED})\s*(?:{FORM})"
-    r"|\s*(?:million|billion|trillion|thousand|hundred|dozen|\\sqrt|√|\\pi\b|π|(?-i:[kMB])\b|万|亿)| (?=\d)"
+    r"|\s*(?:million|billion|trillion|thousand|hundred|dozen|\\sqrt|√|\\pi\b|π|(?-i:[kMB])\b|万|亿)"
+    rf"| (?=\d|{WORDS}\b)"
+    r"|\+(?!\s*[\d(])"  # "5+" is a bound
     rf"|\s+[A-Za-z]+(?:\s[A-Za-z]+)?\s+(?:and|or)\s+(?:{FORM})"
     rf"|\s+(?:less|more|fewer|greater) than\s+(?:{FORM})"
     rf"|\s*(?:feet|foot|ft|'|′|hours?|hrs?|minutes?|mins?|yards?|pounds?|lbs?|小时|分钟?)(?:\s*|\s+and\s+)(?:{FORM})",

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evalkit.metrics.choice_context import ChoiceText
-from evalkit.metrics.choice_phrases import CONCLUDES, TAKES_BACK
-from evalkit.metrics.choice_rules import Rule, Statement
+from evalkit.metrics.choice_phrases import CONCLUDES, CORRECTS_BEFORE, STARTS_OVER, TAKES_BACK
+from evalkit.metrics.choice_statement import Rule, Statement
 
 _YES = r"yes|yeah|yep|yup|是的|是|对|對|有的|有|正确"
 _NO = r"no|nope|nah|不是的|不是|并不是|不对|不對|不|没有|沒有|没|否|错误"
@@ -50,6 +50,12 @@ _SO = re.compile(
 _FIELD = re.compile(
     r"[\"'](?:final[_ ]?answer|answer|verdict|prediction|response|"
     r"答案)[\"']\s*:\s*[\"']?(?P<value>[^\"',}\]\n]*)",
+    re.IGNORECASE,
+)
+# Besides what is not there, such a text says what is, or it denies twice.
+_NOT_ONLY_NO = re.compile(
+    r"\bthere(?:'s| is| are| was| were)\s+(?!no\b|not\b|never\b|hardly\b)"
+    r"|(?:\bnot|n't)\b[^.!?;\n]{0,60}?\bno\b",
     re.IGNORECASE,
 )
 _MARK = re.compile(r"\s*(?:[.,!。\n]|$)")
@@ -129,6 +135,13 @@ def _concluded(answer: ChoiceText) -> Iterator[Statement]:
             yield Statement(said, start, "concluded", 1)
 
 
+def _corrected(answer: ChoiceText) -> Iterator[Statement]:
+    text = answer.text
+    for said, start, end in _said(text):
+        if CORRECTS_BEFORE.search(text[max(0, start - 120) : start]) and _ENDS.match(text, end):
+            yield Statement(said, start, "corrected")
+
+
 def _last_line(answer: ChoiceText) -> Iterator[Statement]:
     text = answer.text
     line = text.rpartition("\n")[2]
@@ -141,7 +154,7 @@ def _last_line(answer: ChoiceText) -> Iterator[Statement]:
 def _only_word(answer: ChoiceText) -> Iterator[Statement]:
     text = answer.text
     for said, start, end in _said(text):
-        if text[start:end].isascii():
+        if text[start:end].isascii() and not (said == "no" and _NOT_ONLY_NO.search(text)):
             yield Statement(said, start, "only_word")
 
 
@@ -163,6 +176,12 @@ STATEMENTS: Sequence[Rule] = (
         'yes or no after "so", "therefore"',
         _concluded,
         (("There is nothing like it. So, no.", "no"),),
+    ),
+    Rule(
+        "corrected",
+        'yes or no after "wait, actually", "hmm, wait", "correction"',
+        _corrected,
+        (("Yes. Wait, actually no.", "no"), ("No. Hmm, wait, yes, there is.", "yes")),
     ),
     Rule(
         "leading",
@@ -191,6 +210,7 @@ WEAK: Sequence[Rule] = (
         (
             ("There is no dog.", "no"),
             ("No doubt it is a dog.", None),
+            ("There is a dog, no cat.", None),
             ("I cannot tell, there is no sign.", None),
         ),
     ),
@@ -227,7 +247,8 @@ def _together(text: str, found: Sequence[Statement]) -> YesNoReading:
     last = found[-1]
     others = [each for each in found if each.choice != last.choice]
     if others and last.weight < 2:
-        taken_back = TAKES_BACK.search(text, others[-1].place, last.place)
+        between = others[-1].place, last.place
+        taken_back = TAKES_BACK.search(text, *between) or STARTS_OVER.search(text, *between)
         concludes = CONCLUDES.search(text, max(others[-1].place, last.place - 120), last.place)
         if not taken_back and not (concludes and last.weight >= max(each.weight for each in others)):
             return YesNoReading(None)

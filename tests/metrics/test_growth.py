@@ -88,9 +88,10 @@ ALL = READERS | METRICS
 
 
 def _seconds(work: Work, text: str) -> float:
-    start = time.perf_counter()
+    """Processor time, of which another process takes none."""
+    start = time.thread_time()
     work(text)
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 def _walk(text: str) -> None:

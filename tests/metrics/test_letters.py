@@ -20,7 +20,8 @@ from evalkit.metrics.base import Answer, Score, Scored
 from evalkit.metrics.blink import BlinkAccuracy
 from evalkit.metrics.choice import MultipleChoice, extract_letter
 from evalkit.metrics.choice_reading import read_choice
-from evalkit.metrics.choice_rules import STATEMENTS, Rule
+from evalkit.metrics.choice_rules import STATEMENTS
+from evalkit.metrics.choice_statement import Rule
 from evalkit.metrics.choice_text import AnswerText
 from evalkit.metrics.choice_weak import WEAK
 from evalkit.metrics.circular import CircularAccuracy

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evalkit.metrics.base import Answer, Scored
-from evalkit.metrics.choice_rules import Rule
+from evalkit.metrics.choice_statement import Rule
 from evalkit.metrics.hallusion import LINKS, HallusionAccuracy
 from evalkit.metrics.tempcompass import TempCompassAccuracy
 from evalkit.metrics.yes_no import PopeAccuracy

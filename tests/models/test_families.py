@@ -73,6 +73,8 @@ def test_static_caches_and_beams_work(name: str, text: str) -> None:
     assert beams.shape[1] > ids.shape[1]
 
 
+# One graph also where DeepStack picks visual tokens by a mask (Qwen3-VL); broken there, it takes much longer.
+@torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True)
 def test_the_language_model_can_be_compiled(name: str) -> None:
     torch._dynamo.reset()
     for text in ("mrope-i", "mhrope", "circlerope(age=odd)"):
