@@ -21,6 +21,7 @@ from evalkit.report.paired import POWER, Difference, Spread
 
 RESAMPLES = 2000
 _SEED = 20251023
+_ROUNDING = 1e-14  # what sums of equal scores may differ by, as a share of them
 
 Floats = npt.NDArray[np.float64]
 Members = Mapping[str, Sequence[int]]
@@ -112,8 +113,8 @@ class SeedTests:
         margin = _quantile((1 + LEVEL) / 2, freedom) * error
         if math.isnan(error):
             p = math.nan
-        elif error <= 1e-12:
-            p = 1.0 if abs(value) <= 1e-12 else 0.0
+        elif error == 0:
+            p = 0.0 if value else 1.0
         else:
             p = float(2 * t.sf(abs(value) / error, freedom))
         return Difference(
@@ -151,6 +152,7 @@ class SeedTests:
             drawn += sign * self.drawn_means(found, name)
             excess += 2 * _interaction(found.covariance[np.ix_(places, places)])
         value = float(weights @ found.means[own])
+        value = 0.0 if abs(value) <= _ROUNDING * float(abs(found.means[own]).max()) else value
         if found.clusters < 2:
             return value, math.nan, math.nan
         seeds, unknown = self._seed_variances(found, signs)
@@ -160,7 +162,9 @@ class SeedTests:
         parts = [*seeds, (samples, found.clusters - 1)]
         squares = sum(part**2 / freedom for part, freedom in parts)
         total = sum(part for part, _ in parts)
-        return value, math.sqrt(variance), total**2 / squares if squares > 0 else found.clusters - 1
+        error = math.sqrt(variance)
+        error = 0.0 if error <= math.sqrt(_ROUNDING) * float(abs(found.means[own]).max()) else error
+        return value, error, total**2 / squares if squares > 0 else found.clusters - 1
 
     def _seed_variances(
         self, found: Resampled, signs: Mapping[str, float]

@@ -145,6 +145,15 @@ def test_one_cluster_tells_nothing() -> None:
     assert not found.significant
 
 
+def test_equal_scores_differ_by_nothing_at_all() -> None:
+    """Sums of what isn't exact in binary (three times 0.1) leave 1e-17, which is no difference."""
+    scores = np.random.default_rng(3).integers(0, 2, 60) * 0.1
+    found = SeedTests({"a": [0, 1, 2], "b": [3, 4, 5, 6, 7]}).difference(
+        resampled(np.column_stack([scores] * 8)), "a", "b", 60, 0
+    )
+    assert (found.value, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+
+
 def random_scores(share: float, seed: int, count: int = 60) -> list[float]:
     return [float(right) for right in np.random.default_rng(seed).random(count) < share]
 

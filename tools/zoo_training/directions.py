@@ -122,9 +122,7 @@ def directions(table: PaperTable, comparison: Mapping[str, Any]) -> Iterator[Dir
         if variant == table.baseline or variant not in arms:
             continue
         for column, paper, other in zip(table.columns, scores, base, strict=True):
-            zoo, low, high = _difference(arms[variant], column)
-            # Sums of equal scores may leave 1e-16.
-            points = (round(100 * each, 6) for each in (zoo, low, high))
+            points = (100 * each for each in _difference(arms[variant], column))
             yield Direction(variant, column, round(paper - other, 2), *points)
 
 
