@@ -22,6 +22,8 @@ _BARE = re.compile(
     rf"(?P<x>{NUMBER})(?:\s*,\s*|\s+)(?P<y>{NUMBER})\s*+(?:\.\s*+)?",
     re.IGNORECASE,
 )
+# "point" is y first, in thousandths, as Gemini writes it, and x first as others do.
+_OTHER_ORDER = re.compile(r"[\"']point[\"']\s*:\s*\[|\b[yY]\s*,\s*[xX]\b")
 _MARKUP = re.compile(r"</?(?:point|points|click)\b[^>]*>")
 
 
@@ -65,12 +67,14 @@ def parse_point(text: str) -> tuple[float, float]:
     """The point that a text gives, or the centre of the box that it gives, in its own coordinates.
 
     Raises:
-        NoReading: there is neither, or several different points.
+        NoReading: there is neither, or several different points, or maybe y first.
 
     >>> parse_point('{"point_2d": [10, 20], "label": "OK"}'), parse_point("<box>(10,20),(30,40)</box>")
     ((10.0, 20.0), (20.0, 30.0))
     """
     plain = ascii_of(text)
+    if _OTHER_ORDER.search(plain):
+        raise NoReading("the two numbers may be y first")
     closed = plain.rfind(">") + 1  # so that no tag is looked for without end
     plain = _MARKUP.sub(" ", plain[:closed]) + plain[closed:]
     try:

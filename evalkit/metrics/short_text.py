@@ -11,7 +11,9 @@ _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
 _FIELD = re.compile(r"[\"']answer[\"']\s*:\s*(?:\"([^\"]*)\"|'([^']*)'|([^,}\n]+))", re.IGNORECASE)
 _SAID = re.compile(
-    r"\banswer\s*(?:is\b\s*:?|:|=)[^\S\n]*\n?|答案(?:是|为|[:：])|^[^\S\n]*(?:#{2,}+(?=[^\n]+\Z)|##+(?=#\Z))",
+    r"\banswer\s*(?:is\b\s*:?|:|=)[^\S\n]*\n?|答案(?:(?:是|为|為|应为|應為)[:：]?|[:：])"
+    r"|^[^\S\n]*[#*_]*[^\S\n]?(?:final |short )?answer[*_]*[^\S\n]*\n+"
+    r"|^[^\S\n]*(?:#{2,}+(?=[^\n]+\Z)|##+(?=#\Z))",
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(
@@ -74,5 +76,8 @@ def _bare(text: str) -> str:
     text = _TEXT.sub(r"\1", text)
     opens, closes = _OPENS.match(text), _CLOSES.match(text[::-1])
     if opens and closes:
-        text = text[opens.end() : len(text) - closes.end()] or text
+        marks = opens[0], closes[0]
+        if ("$" in marks[0]) != ("$" in marks[1]):  # of money, and not around a formula
+            marks = marks[0].partition("$")[0], marks[1].partition("$")[0]
+        text = text[len(marks[0]) : len(text) - len(marks[1])] or text
     return text.strip(" \n*")
