@@ -29,8 +29,8 @@ _THINKING = (
     "cot",
 )
 _REASONING = frozenset(
-    (*_THINKING, "reason", "reasoning", "chain_of_thought", "analysis", "reflection", "rationale")
-)
+    (*_THINKING, "reason", "reasoning", "reasoning_content", "chain_of_thought", "analysis", "reflection")
+) | {"self_reflection", "rationale", "rethink", "deliberation", "inner_monologue", "internal_monologue"}
 # LLaVA-CoT's stages before its conclusion; in other cases these are words of HTML.
 _STAGES = frozenset(("SUMMARY", "CAPTION"))
 _ANSWER = frozenset(

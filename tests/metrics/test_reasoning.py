@@ -35,6 +35,8 @@ NOTATIONS = {
     "reasoning": ("<reasoning>{}</reasoning>\n", "GRPO recipes of unsloth and trl"),
     "reflection": ("<think>x</think><reflection>{}</reflection>", "Reflection-70B"),
     "upper": ("<THINK>{}</THINK>", "R1-OneVision"),
+    "rethink": ("<think>x</think><rethink>{}</rethink>", "two-pass recipes"),
+    "field": ("<reasoning_content>{}</reasoning_content>", "the name of chat APIs' field"),
     "spaced": ("< think >\n{}\n< / think >", "small models"),
     "attribute": ('<think duration="3s">{}</think>', "chat exports"),
     "seed": ("<seed:think>{}</seed:think>", "Seed-OSS"),
