@@ -10,7 +10,7 @@ import click
 
 from evalkit.cli.figures import write_figure
 from evalkit.cli.layout import columns, show
-from evalkit.cli.options import json_option, label_option
+from evalkit.cli.options import group_by_option, json_option, label_option
 from evalkit.cli.waiting import steps_shown
 from evalkit.core.console import say
 from evalkit.core.strict_json import to_json
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     "--plot", "figure", type=click.Path(path_type=Path), help="Draw them into a PNG, SVG or PDF file."
 )
 @label_option
+@group_by_option
 @json_option
 def command(runs: tuple[Path, ...], form: str, figure: Path | None, as_json: bool, **options: Any) -> int:
     """Show how scores fall over the knob of each drawn ability (`--tasks probe`).

@@ -13,7 +13,7 @@ is no interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,24 +96,29 @@ def has_knob(rows: Sequence[ScoreRow]) -> bool:
 def ability(
     column: BenchmarkColumn,
     sides: Mapping[str, Sequence[ScoreRow]],
-    baseline: str | None = None,
     facts: Mapping[str, Facts] | None = None,
+    baseline: str | None = None,
 ) -> Ability | None:
     """The curves of a benchmark; None if it has no knob. ``sides`` are the scored samples by system."""
-    known = {arm: _Samples.of(rows) for arm, rows in sides.items() if has_knob(rows)}
-    known = {arm: each for arm, each in known.items() if each.by_level}
+    known = samples_of(sides)
     if not known:
         return None
     curves = []
     for arm, own in known.items():
         base = known.get(baseline) if baseline is not None and baseline != arm else None
-        curves.append(_curve(arm, own, base, (facts or {}).get(arm, {})))
+        curves.append(curve_of(arm, own, base, (facts or {}).get(arm, {})))
     knob = next(iter(known.values())).knob
     return Ability(column.task, column.title, column.category, column.metric, knob, curves)
 
 
+def samples_of(sides: Mapping[str, Sequence[ScoreRow]]) -> dict[str, Samples]:
+    """The scores by level of the systems that have any."""
+    found = {arm: Samples.of(rows) for arm, rows in sides.items() if has_knob(rows)}
+    return {arm: each for arm, each in found.items() if each.by_level}
+
+
 @dataclass(frozen=True)
-class _Samples:
+class Samples:
     """Scores by level, sample id and repetition, with clusters; the chance by level."""
 
     knob: str
@@ -121,7 +126,7 @@ class _Samples:
     chance: Mapping[float, float]
 
     @classmethod
-    def of(cls, rows: Sequence[ScoreRow]) -> _Samples:
+    def of(cls, rows: Sequence[ScoreRow]) -> Samples:
         found: dict[float, dict[tuple[str, int], tuple[float, str]]] = {}
         chance: dict[float, float] = {}
         knob = ""
@@ -134,13 +139,13 @@ class _Samples:
             found.setdefault(level, {})[row.sample_id, row.repetition] = (value, row.cluster_id)
         return cls(knob, dict(sorted(found.items())), chance)
 
-    def shared_with(self, other: _Samples) -> _Samples:
+    def shared_with(self, other: Samples) -> Samples:
         """Only the samples that another has, too."""
         both = {
             level: {key: each for key, each in own.items() if key in other.by_level.get(level, {})}
             for level, own in self.by_level.items()
         }
-        return _Samples(self.knob, {level: own for level, own in both.items() if own}, self.chance)
+        return Samples(self.knob, {level: own for level, own in both.items() if own}, self.chance)
 
     def corrected(self, means: Floats) -> Floats:
         """Scores ``[..., levels]`` with chance taken out."""
@@ -183,12 +188,13 @@ def _alike(means: Floats, uniform: Floats, clusters: int) -> Floats:
     return tail if means[0] == 0 else 1 - tail
 
 
-def _curve(arm: str, own: _Samples, base: _Samples | None, facts: Facts) -> AbilityCurve:
+def curve_of(arm: str, own: Samples, base: Samples | None, facts: Facts) -> AbilityCurve:
+    """The curve of one system, with its differences to ``base`` if that is given."""
     levels = list(own.by_level)
     corrected, drawn = own.corrected(own.means()), own.corrected(own.resampled())
-    area = _measured(_area(corrected[None])[0], _area(drawn), own.enough)
-    place = _measured(_halfway(corrected[None])[0], _halfway(drawn), own.enough)
-    halfway = Measured(*(_level_at(levels, each) for each in vars(place).values()))
+    area = measured(_area(corrected[None])[0], _area(drawn), own.enough)
+    place = measured(halfway_places(corrected[None])[0], halfway_places(drawn), own.enough)
+    halfway = Measured(*(level_at(levels, each) for each in vars(place).values()))
     area_difference = halfway_difference = None
     if base is not None:
         area_difference, halfway_difference = _differences(own.shared_with(base), base.shared_with(own))
@@ -202,25 +208,25 @@ def _curve(arm: str, own: _Samples, base: _Samples | None, facts: Facts) -> Abil
     )
 
 
-def _at_level(own: _Samples, level: float, tokens: float | None, unseen: int) -> Level:
+def _at_level(own: Samples, level: float, tokens: float | None, unseen: int) -> Level:
     values = [value for value, _ in own.by_level[level].values()]
     low, high = interval(values, [cluster for _, cluster in own.by_level[level].values()])
     return Level(level, len(values), float(np.mean(values)), low, high, own.chance[level], tokens, unseen)
 
 
-def _differences(own: _Samples, base: _Samples) -> tuple[Measured | None, Measured | None]:
+def _differences(own: Samples, base: Samples) -> tuple[Measured | None, Measured | None]:
     if not own.by_level:
         return None, None
     sides = [(each.corrected(each.means())[None], each.corrected(each.resampled())) for each in (own, base)]
     last = len(own.by_level) - 1
 
     def place(corrected: Floats) -> Floats:
-        return np.clip(_halfway(corrected), 0, last)
+        return np.clip(halfway_places(corrected), 0, last)
 
     found = []
     for figure in (_area, place):
         value, drawn = (figure(mine) - figure(theirs) for mine, theirs in zip(*sides, strict=True))
-        found.append(_measured(value[0], drawn, own.enough))
+        found.append(measured(value[0], drawn, own.enough))
     return found[0], found[1]
 
 
@@ -232,7 +238,7 @@ def _area(corrected: Floats) -> Floats:
     return area
 
 
-def _halfway(corrected: Floats) -> Floats:
+def halfway_places(corrected: Floats) -> Floats:
     """Where curves ``[n, levels]`` first fall below one half, in numbers of levels: 1.5 is between the second
     level and the third; ``-inf`` for below from the beginning, ``inf`` for never.
     """
@@ -247,7 +253,7 @@ def _halfway(corrected: Floats) -> Floats:
     return place
 
 
-def _level_at(levels: Sequence[float], place: float) -> float:
+def level_at(levels: Sequence[float], place: float) -> float:
     """The knob's value at a number of levels."""
     if not math.isfinite(place):  # outside, or not known
         return place
@@ -259,7 +265,7 @@ def _level_at(levels: Sequence[float], place: float) -> float:
     return float(low + (high - low) * share)
 
 
-def _measured(value: float, drawn: Floats, enough: bool) -> Measured:
+def measured(value: float, drawn: Floats, enough: bool) -> Measured:
     """A figure with percentiles of draws, some of which may be infinite: an observed draw each, so that
     nothing is interpolated between infinities.
     """
@@ -289,17 +295,22 @@ def shown(records: Iterable[Record]) -> dict[float, tuple[float | None, int]]:
     }
 
 
+Maker = Callable[[BenchmarkColumn, Mapping[str, Sequence[ScoreRow]], Mapping[str, Facts]], Ability | None]
+
+
 def abilities(
     columns: Sequence[BenchmarkColumn],
     records: Mapping[str, Mapping[str, Sequence[Record]]],
-    baseline: str | None = None,
+    make: Maker = ability,
 ) -> list[Ability]:
-    """The benchmarks of a comparison that have a knob; ``records`` by system and task."""
+    """The benchmarks of a comparison that have a knob; ``records`` by system and task. ``make`` is
+    :func:`ability`, or of grouped systems.
+    """
     found = []
     for column in counted(columns, "drawing the curve of benchmark"):
         sides = {arm: tasks[column.task] for arm, tasks in records.items() if tasks.get(column.task)}
         light = {arm: score_rows(side) for arm, side in sides.items()}
         if any(map(has_knob, light.values())):
-            made = ability(column, light, baseline, {arm: shown(side) for arm, side in sides.items()})
+            made = make(column, light, {arm: shown(side) for arm, side in sides.items()})
             found += [] if made is None else [made]
     return found

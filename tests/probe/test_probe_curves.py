@@ -20,6 +20,8 @@ from evalkit.core.types import MediaInfo
 from evalkit.metrics.base import Score
 from evalkit.probe.dataset import ability as drawn_ability
 from evalkit.report.ability import Ability, abilities, ability, shown
+from evalkit.report.ability_runs import probe as probe_runs
+from evalkit.report.ability_seeds import grouped
 from evalkit.report.ability_text import csv_text, halfway_text, markdown_text, to_json, warnings
 from evalkit.report.aggregate import BenchmarkColumn
 from evalkit.store.records import Record
@@ -169,7 +171,7 @@ def rows(by_level: dict[float, list[float]], chance: float = 0.25, cluster: str 
 
 
 def made(base: str | None = None, **sides: list[ScoreRow]) -> Ability:
-    found = ability(COLUMN, sides, base)
+    found = ability(COLUMN, sides, baseline=base)
     assert found is not None
     return found
 
@@ -264,3 +266,82 @@ def test_films_that_were_shown_without_a_needle_are_counted() -> None:
     (warning,) = warnings(found)
     assert "2 of 3 at 64" in warning
     assert "--max-frames" in warning
+
+
+def of_seeds(base: str | None = None, **groups: list[list[ScoreRow]]) -> Ability:
+    """The curves of groups, of which each checkpoint has its own rows."""
+    sides = {f"{name}{n}": own for name, several in groups.items() for n, own in enumerate(several)}
+    members = {name: [f"{name}{n}" for n in range(len(several))] for name, several in groups.items()}
+    found = grouped(members, base)(COLUMN, sides, {})
+    assert found is not None
+    return found
+
+
+def drawn_rows(shares: Sequence[float], seed: int, items: int = 40) -> list[ScoreRow]:
+    generator = np.random.default_rng(seed)
+    return rows(
+        {2.0**n: [float(x) for x in generator.random(items) < share] for n, share in enumerate(shares)}
+    )
+
+
+def test_seeds_are_one_curve_of_their_means() -> None:
+    checkpoints = [drawn_rows((1.0, 0.9, 0.5, 0.3), seed) for seed in range(3)]
+    alone = [made(a=each).curves[0] for each in checkpoints]
+    (curve,) = of_seeds(a=checkpoints).curves
+    assert curve.arm == "a"
+    means = np.mean([[level.score for level in each.levels] for each in alone], axis=0)
+    assert [level.score for level in curve.levels] == pytest.approx(means)
+    assert curve.area.value == pytest.approx(np.mean([each.area.value for each in alone]))
+    place = halfway([(mean - 0.25) / 0.75 for mean in means])
+    assert curve.halfway.value == pytest.approx(2**place)
+    for found in (curve.area, curve.halfway):
+        assert found.low < found.value < found.high
+    assert all(level.low <= level.score <= level.high for level in curve.levels)
+
+
+def test_a_group_of_one_is_that_checkpoint() -> None:
+    own, other = drawn_rows((1.0, 0.8, 0.3), 0), [drawn_rows((1.0, 0.5, 0.3), seed) for seed in (1, 2)]
+    found = of_seeds(a=[own], b=other)
+    assert found.curves[0] == made(a=own).curves[0]
+
+
+def test_seeds_that_differ_widen_the_interval_of_the_area() -> None:
+    """Of equal samples, only the seeds tell: Welch's interval of a mean of three."""
+    equal = [drawn_rows((0.9, 0.6, 0.4), 0)] * 3
+    apart = [drawn_rows((share, share, share), 0) for share in (0.5, 0.7, 0.9)]
+    same, spread = (of_seeds(a=each).curves[0].area for each in (equal, apart))
+    assert spread.high - spread.low > 2 * (same.high - same.low)
+    areas = [made(a=each).curves[0].area.value for each in apart]
+    error = np.std(areas, ddof=1) / math.sqrt(3)
+    assert spread.high - spread.value > 2 * error
+
+
+def test_differences_of_groups_turn_with_their_sides() -> None:
+    one = [drawn_rows((1.0, 0.9, 0.6, 0.3), seed) for seed in range(3)]
+    two = [drawn_rows((1.0, 0.6, 0.3, 0.3), seed) for seed in range(5, 8)]
+    there, back = of_seeds("a", a=one, b=two).curves[1], of_seeds("b", a=one, b=two).curves[0]
+    assert there.area_difference
+    assert back.area_difference
+    assert there.area_difference.high < 0
+    assert there.area_difference.value == pytest.approx(-back.area_difference.value)
+    assert there.area_difference.low == pytest.approx(-back.area_difference.high)
+    assert there.halfway_difference
+    assert there.halfway_difference.high < 0
+
+
+def test_a_group_whose_checkpoint_lacks_the_ability_has_no_curve() -> None:
+    own, other = drawn_rows((1.0, 0.8), 0), drawn_rows((1.0, 0.5), 1)
+    found = grouped({"a": ["a0"], "b": ["b0", "b1"]}, None)(COLUMN, {"a0": own, "b0": other}, {})
+    assert found is not None
+    assert [curve.arm for curve in found.curves] == ["a"]
+    assert grouped({"b": ["b0", "b1"]}, None)(COLUMN, {"b0": other}, {}) is None
+
+
+def test_the_command_takes_checkpoints_of_one_variant_for_seeds(runs: dict[str, Path]) -> None:
+    (found,) = probe_runs(*runs.values(), group_by="rope")
+    (curve,) = found.curves
+    areas = [area(corrected(right)) for right in RIGHT.values()]
+    assert curve.area.value == pytest.approx(sum(areas) / 2)
+    (told,) = probe(*map(str, runs.values()), "--group-by", "rope", "--json")
+    assert [each["name"] for each in told["systems"]] == [curve.arm]
+    assert told["systems"][0]["area"]["value"] == pytest.approx(curve.area.value)
