@@ -19,6 +19,7 @@ _DENIAL = re.compile(
     r"(?:(?:an?|the|in|on|at|any|be|to the|a kind of)\s+)*$",
     re.IGNORECASE,
 )
+_ORDINAL = r"\b(?:option|choice|alternative)s?\s*(?:number|no\.?)?\s*[#(]?"
 _NEAR = 200  # characters before an option's text that may deny it
 _DENIED = re.compile(
     r"\s+(?:is|are|was|would be)\s+(?:\w+ly\s+)?(?:wrong|incorrect|not (?:the )?(?:correct|right|answer))\b|"
@@ -56,9 +57,15 @@ def option_text(answer: ChoiceText) -> Iterator[Statement]:
         if (
             letter not in against
             and not names_a_label
+            and not _is_ordinal(own, text)
             and not any(own != other and contains(other, own) for other in found.values())
         ):
             yield Statement(letter, 0, "option_text")
+
+
+def _is_ordinal(own: str, text: str) -> bool:
+    """Whether a number stands after "option", which may be the third one or the one that says 3."""
+    return own.isdigit() and re.search(rf"{_ORDINAL}{own}(?!\d)", text) is not None
 
 
 def _stated_part(answer: ChoiceText) -> str:

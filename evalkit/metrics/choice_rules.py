@@ -192,7 +192,17 @@ def _leading(answer: ChoiceText) -> Iterator[Statement]:
     marked = (first.bracketed and not _PREDICATE.match(rest)) or _AFTER_LEADING.match(rest)
     if marked and not _listing(answer, first):
         several = names_another(answer, first.letter, rest.lstrip(" ):.").strip()) or _heading(answer, first)
+        several = (
+            several
+            or len({each.letter for each in answer.usable if _alone(answer, each)} | {first.letter}) > 1
+        )
         yield Statement(None, 0, "leading") if several else _say(answer, first, "leading")
+
+
+def _alone(answer: ChoiceText, mention: Mention) -> bool:
+    """Whether a line holds nothing but this letter."""
+    ends = re.match(r"[ \t]*[.)]?[ \t]*(?:\n|$)", answer.text[mention.end : mention.end + 9])
+    return ends is not None and answer.begins_line(mention) and not mention.small
 
 
 def _opens(answer: ChoiceText, first: Mention) -> bool:
@@ -209,9 +219,13 @@ def _opens(answer: ChoiceText, first: Mention) -> bool:
 def _listing(answer: ChoiceText, first: Mention) -> bool:
     """Whether the options are listed: several letters begin lines, or follow as in ``A: red, B: blue``."""
     text, against = answer.text, answer.rejected
-    alone = re.match(r"[ \t]*[.)]?[ \t]*(?:\n|$)", text[first.end :])
-    if alone:
+    if re.match(r"[ \t]*[.)]?[ \t]*(?:\n|$)", text[first.end :]):
         return False
+    noun = (
+        rf"(?:{OPTION_NOUN})\s+"
+        if first.noun and not first.thing and not CLAUSE_ENDS.match(text, first.end)
+        else ""
+    )
     marks = [
         mention
         for mention in answer.mentions
@@ -224,7 +238,9 @@ def _listing(answer: ChoiceText, first: Mention) -> bool:
     inline = [
         mention
         for mention in marks
-        if re.search(r"[,;.]\s*(?:and\s+|or\s+)?$", text[max(0, mention.start - 9) : mention.start])
+        if re.search(
+            rf"[,;.]\s*(?:and\s+|or\s+)?{noun}$", text[max(0, mention.start - 24) : mention.start], re.I
+        )
     ]
     ends = text.find("\n", first.end)
     same_line = [mention for mention in inline if ends < 0 or mention.start <= ends]
