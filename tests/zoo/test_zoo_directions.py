@@ -5,7 +5,7 @@ import re
 import pytest
 
 from evalkit.rope.variants import parse_variant
-from tools.zoo_training.curves import table
+from tools.zoo_training.curves import means, table
 from tools.zoo_training.directions import TABLES, Direction, directions, markdown
 from tools.zoo_training.plan import SEEDS, zoo_models, zoo_variants
 from tools.zoo_training.train import folder_name
@@ -60,10 +60,11 @@ def test_differences_are_those_of_compare():
 
 
 def test_curves_say_which_trainings_still_rise():
-    kept = {
-        "a, seed-0": {500: {"x": 10.0, "y": 30.0}, 1000: {"x": 10.4, "y": 30.4}},
-        "b, seed-0": {500: {"x": 10.0, "y": 30.0}, 1000: {"x": 10.0, "y": 33.0}},
-    }
+    one = means({500: {"x": 10.0, "y": 30.0}, 1000: {"x": 10.4, "y": 30.4}})
+    kept = {"a": [one, {500: 22.0, 1000: 23.4}], "b": [{500: 20.0, 1000: 21.5}]}
     lines = table(kept).splitlines()
-    assert lines[0] == "| model | 500 | 1,000 | stopped rising |"
-    assert lines[2:] == ["| a, seed-0 | 20.0 | 20.4 | yes |", "| b, seed-0 | 20.0 | 21.5 | no |"]
+    assert lines[0] == "| variant | 500 | 1,000 | last rise | stopped rising |"
+    assert lines[2:] == [
+        "| `a` | 21.0 ± 1.4 | 21.9 ± 2.1 | 0.4 to 1.4 | 1 of 2 |",
+        "| `b` | 20.0 | 21.5 | 1.5 to 1.5 | 0 of 1 |",
+    ]

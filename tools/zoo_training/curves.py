@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 import torch
 
-from tools.zoo_training.train import EVALUATE_EVERY, STATE
+from tools.zoo_training.plan import zoo_variants
+from tools.zoo_training.train import EVALUATE_EVERY, STATE, folder_name
 
 STILL = 1.0
 """Points by which the mean over all kinds of question may rise in the last ``EVALUATE_EVERY`` steps of a
@@ -22,35 +24,50 @@ def means(held_out: Mapping[int, Mapping[str, float]]) -> dict[int, float]:
 
 def has_stopped_rising(curve: Mapping[int, float]) -> bool:
     """Whether the last evaluation is less than ``STILL`` points above the one before."""
+    return rise(curve) < STILL
+
+
+def rise(curve: Mapping[int, float]) -> float:
+    """From the evaluation before the last one to the last, in points."""
     before, last = (curve[step] for step in sorted(curve)[-2:])
-    return last - before < STILL
+    return last - before
 
 
-def table(kept: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
-    """A table of Markdown: a row for each model, its accuracy by step, and whether it has stopped rising."""
-    steps = sorted({step for held_out in kept.values() for step in held_out})
+def table(kept: Mapping[str, Sequence[Mapping[int, float]]]) -> str:
+    """A table of Markdown: for each variant mean and standard deviation of its seeds' curves by step, by how
+    much they still rose at the end, and how many of them have stopped rising.
+    """
+    steps = sorted({step for curves in kept.values() for curve in curves for step in curve})
     lines = [
-        "| model | " + " | ".join(f"{step:,}" for step in steps) + " | stopped rising |",
-        "|---|" + "---:|" * len(steps) + "---|",
+        "| variant | " + " | ".join(f"{step:,}" for step in steps) + " | last rise | stopped rising |",
+        "|---|" + "---:|" * len(steps) + "---:|---|",
     ]
-    for name, held_out in kept.items():
-        curve = means(held_out)
-        cells = [f"{curve[step]:.1f}" if step in curve else "" for step in steps]
+    for name, curves in kept.items():
+        cells = [_cell([curve[step] for curve in curves if step in curve]) for step in steps]
+        rises = [rise(curve) for curve in curves]
+        stopped = f"{sum(map(has_stopped_rising, curves))} of {len(curves)}"
         lines.append(
-            f"| {name} | " + " | ".join(cells) + f" | {'yes' if has_stopped_rising(curve) else 'no'} |"
+            f"| `{name}` | " + " | ".join(cells) + f" | {min(rises):.1f} to {max(rises):.1f} | {stopped} |"
         )
     return "\n".join(lines)
 
 
+def _cell(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return "".join(f"{value:.1f}" for value in values)
+    return f"{mean(values):.1f} ± {stdev(values):.1f}"
+
+
 def main() -> int:
-    """Print the curves of every model that was trained in a folder."""
+    """Print the curves of every variant that was trained in a folder."""
     parser = argparse.ArgumentParser(prog="python -m tools.zoo_training.curves", description=__doc__)
     parser.add_argument("state", type=Path, nargs="?", default=STATE)
     folder = parser.parse_args().state
-    kept = {}
-    for path in sorted(folder.glob("seed-*/*.pt")):
-        held_out = torch.load(path, weights_only=True)["held_out"]
-        kept[f"{path.stem}, {path.parent.name}"] = held_out
+    kept: dict[str, list[dict[int, float]]] = {}
+    for variant in zoo_variants():
+        for path in sorted(folder.glob(f"seed-*/{folder_name(variant)}.pt")):
+            held_out = torch.load(path, weights_only=True)["held_out"]
+            kept.setdefault(variant, []).append(means(held_out))
     print(table(kept), f"\nevaluated every {EVALUATE_EVERY} steps", sep="\n")  # noqa: T201 (a tool's output)
     return 0
 
