@@ -250,6 +250,11 @@ def _chained(text: str, times: Sequence[Time], place: int) -> str | None:
         return "more than two times in a row are not a span"
     if re.search(r"(?:^|[\s(\[,:])[-−]\Z", text[max(0, first.start - 2) : first.start]):
         return "a time before the video is no time"
+    if _TO.fullmatch(_between(text, first, second)) and (
+        re.search(r"\d,\Z", text[max(0, first.start - 2) : first.start])
+        or re.match(r",\d", text[second.end : second.end + 2])
+    ):
+        return "a comma may be a decimal point"
     if text.startswith("/", second.end) or (
         {first.kind, second.kind} == {"plain"} and second.seconds <= 1 and _OF_WHOLE.match(text, second.end)
     ):

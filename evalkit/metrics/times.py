@@ -19,16 +19,17 @@ _LINK = r"[\s,]*(?:and\s+)?"
 _TIME = re.compile(
     rf"(?<![A-Za-z0-9_.:])(?:(?:(?P<hh>\d{{1,2}}):)?(?P<mm>\d{{1,3}}):(?P<ss>[0-5]\d(?:\.\d+|,\d{{3}}(?!\d))?)(?:\s*(?:{_SECOND}))?"
     rf"|(?:(?P<hours>{_NUMBER})\s*-?(?:{_HOUR}){_LINK})?(?:(?P<minutes>{_NUMBER})\s*-?(?:{_MINUTE}){_LINK})?"
-    rf"(?P<seconds>{_NUMBER})(?:\s*-?(?:{_SECOND}|(?P<quote>\"(?<=\d['′]\d\d\")|\"(?<=\d['′]\d\")))"
-    rf"|(?P<ordinal>(?:st|nd|rd|th)\b(?:\s+seconds?\b)?)|(?P<milli>\s*(?:{_MILLI})))"
-    rf"|(?:(?P<hours2>{_NUMBER})\s*-?(?:{_HOUR}){_LINK})?(?P<minutes2>{_NUMBER})\s*-?(?:{_MINUTE})"
-    rf"|(?P<hours3>{_NUMBER})\s*-?(?:{_HOUR})"
+    rf"(?P<seconds>{_NUMBER})(?:\s*[-(\[]?(?:{_SECOND}|(?P<quote>\"(?<=\d['′]\d\d\")|\"(?<=\d['′]\d\")))"
+    rf"|(?P<ordinal>(?:st|nd|rd|th)\b(?:\s+seconds?\b)?)|(?P<milli>\s*[(\[]?(?:{_MILLI})))"
+    rf"|(?:(?P<hours2>{_NUMBER})\s*-?(?:{_HOUR}){_LINK})?(?P<minutes2>{_NUMBER})\s*[-(\[]?(?:{_MINUTE})"
+    rf"|(?P<hours3>{_NUMBER})\s*[-(\[]?(?:{_HOUR})"
     rf"|(?P<plain>{_NUMBER}))(?![A-Za-z\d]|[.:]\d)",
     re.IGNORECASE,
 )
 _OF_A_SECOND = re.compile(r"(?:\b(?:seconds?|secs?)|秒)\s*[=:#]?\s*\Z", re.IGNORECASE)
 _OTHER_BEFORE = re.compile(
-    r"(?:\b(?:frames?|fps|scenes?|shots?|clips?|steps?|options?|no\.?)\b\s*(?:numbers?|index|indices|ids?)?\W*"
+    r"(?:\b(?:frames?|fps|scenes?|shots?|clips?|steps?|options?|chapters?|episodes?|pages?|lines?|rows?"
+    r"|items?|questions?|rounds?|slides?|panels?|levels?|no\.?)\b\s*(?:numbers?|index|indices|ids?)?\W*"
     r"|[$€£¥#]\s*|帧\s*)\Z",
     re.IGNORECASE,
 )
