@@ -1,5 +1,6 @@
 """The zoo's training: it learns, resumes, and computes what the ordinary door computes."""
 
+import itertools
 import shutil
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from evalkit.zoo.token_grids import CELL_KINDS, cell_images, pixels
 from tools.zoo_training import language, prompts, start, tiny_model, tower, train
 from tools.zoo_training.answers import EXACT, Precision, answer_logits, answer_loss, exact_answers
 from tools.zoo_training.batches import IGNORED, Collator, training_scenes
+from tools.zoo_training.plan import zoo_variants
 
 torch.set_num_threads(1)
 
@@ -47,6 +49,19 @@ def new_trainer(variant, folder, seed=0):
 
 def logits_of(trained, batch):
     return answer_logits(trained.model, batch, trained.patches, EXACT)
+
+
+def test_no_two_variants_of_the_zoo_are_one_model(folder, tokenizer):
+    """As `scaling=base` is on these models, whose base is 10,000 already: its row would say nothing."""
+    clip, page = (SCENES[task](generator("test", task, 0)) for task in ("mini_video", "mini_docvqa"))
+    answers = {}
+    for variant in zoo_variants():
+        trained = new_trainer(variant, folder)
+        batches = [trained.collator.collate([scene], np.random.default_rng(0)) for scene in (clip, page)]
+        with torch.no_grad():
+            answers[variant] = torch.cat([logits_of(trained, batch).flatten() for batch in batches])
+    for one, two in itertools.combinations(answers, 2):
+        assert not torch.allclose(answers[one], answers[two], atol=1e-5), (one, two)
 
 
 def test_tokenizer_is_the_same_every_time(tokenizer):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit import compare
-from evalkit.rope.ablations import ABLATIONS
+from tools.zoo_training.plan import table_variants
 
 Scores = Mapping[str, tuple[float, ...]]
 
@@ -63,7 +63,7 @@ TABLES = (
         _ALL,
         dict(
             zip(
-                ABLATIONS["table4"].values(),
+                table_variants("table4"),
                 (
                     (65.69, 51.64, 73.48, 82.94, 56.84),
                     (65.87, 51.29, 74.40, 82.33, 61.44),
@@ -83,7 +83,7 @@ TABLES = (
         ("image", "video", "grounding"),
         dict(
             zip(
-                ABLATIONS["table5"].values(),
+                table_variants("table5"),
                 ((65.33, 52.11, 72.50), (65.26, 51.15, 72.80), (66.40, 52.58, 74.92), (66.65, 52.36, 75.85)),
                 strict=True,
             )
