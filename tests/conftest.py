@@ -27,13 +27,19 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def lmms_python() -> str:
-    """An interpreter with lmms-eval."""
+def lmms_found() -> str | None:
+    """An interpreter with lmms-eval, if there is one."""
     built = ROOT / ".venv-lmms/bin/python"
     found = os.environ.get("EVALKIT_LMMS_PYTHON") or (str(built) if built.exists() else sys.executable)
-    if not _has_lmms(found):
-        pytest.skip(f"`{found}` has no lmms-eval with decord: `make lmms`, or set EVALKIT_LMMS_PYTHON")
-    return found
+    return found if _has_lmms(found) else None
+
+
+@pytest.fixture(scope="session")
+def lmms_python(lmms_found: str | None) -> str:
+    """An interpreter with lmms-eval."""
+    if lmms_found is None:
+        pytest.skip("no interpreter has lmms-eval with decord: `make lmms`, or set EVALKIT_LMMS_PYTHON")
+    return lmms_found
 
 
 def _has_lmms(python: str) -> bool:

@@ -22,7 +22,10 @@ def test_lmms_eval_answers_as_the_engine_does(
 ) -> None:
     words = ["bench", "engine", "--workload", "video", "--limit", "1", "--techniques", "none"]
     assert run_cli([*words, "--lmms-python", lmms_python, "--folder", str(tmp_path)]) == 0
-    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("lmms-eval"))
+    said = capsys.readouterr().out
+    assert "1 media shown" in said
+    assert "10 samples of video" in said
+    (row,) = (line for line in said.splitlines() if line.startswith("lmms-eval"))
     assert "  0 of 10 texts differ" in row
     assert "1.00 x lmms-eval" in row
 
