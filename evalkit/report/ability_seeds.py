@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 
 import numpy as np
 
@@ -69,13 +69,8 @@ def _grouped(
 
 def _shared(known: Mapping[str, Samples], arms: Sequence[str]) -> list[Samples]:
     """The samples that all systems have."""
-    found = []
-    for arm in arms:
-        own = known[arm]
-        for other in arms:
-            own = own.shared_with(known[other])
-        found.append(own)
-    return found
+    common = reduce(Samples.shared_with, (known[arm] for arm in arms))
+    return [known[arm].shared_with(common) for arm in arms]
 
 
 class _Seeds:

@@ -68,6 +68,8 @@ def main() -> int:
         for path in sorted(folder.glob(f"seed-*/{folder_name(variant)}.pt")):
             held_out = torch.load(path, weights_only=True)["held_out"]
             kept.setdefault(variant, []).append(means(held_out))
+    if not kept:
+        parser.error(f"no training of the zoo has left its state in `{folder}`")
     print(table(kept), f"\nevaluated every {EVALUATE_EVERY} steps", sep="\n")  # noqa: T201 (a tool's output)
     return 0
 
