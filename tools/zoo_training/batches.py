@@ -7,6 +7,7 @@ it stood alone, at half the cost (a test compares the logits).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,6 +61,7 @@ class TrainingBatch:
     ``positions`` [3, B, L]; ``mask`` bool [B, 1, L, L], True where a token may look;
     ``labels`` [B, L], the next token where it belongs to an answer, else ``IGNORED``;
     ``weights`` [B, L], one over the length of the token's answer (times ``PRACTICE_WEIGHT`` for practice);
+    ``part`` [B, L], 0 for the picture, then counting the questions, -1 where padded;
     ``kinds``: what kind of question each is, in order.
     """
 
@@ -69,6 +71,7 @@ class TrainingBatch:
     mask: Tensor
     labels: Tensor
     weights: Tensor
+    part: Tensor
     kinds: tuple[str, ...]
 
 
@@ -90,18 +93,63 @@ def grid_thw(token_grid: TokenGrid) -> tuple[int, int, int]:
 
 
 @dataclass(frozen=True)
-class _Packed:
-    """One scene with its questions: what :class:`TrainingBatch` holds of it, unpadded; ``part`` is 0 for the
-    picture and counts the questions.
+class PackedScene:
+    """One scene with its questions: what :class:`TrainingBatch` holds of it, unpadded and without positions.
+
+    ``lead``: tokens before the picture; ``grid`` and ``video``: of the picture, None if it is told.
     """
 
     ids: np.ndarray
     cells: np.ndarray
-    positions: np.ndarray
     part: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
     kinds: tuple[str, ...]
+    lead: int
+    grid: tuple[int, int, int] | None
+    video: bool
+
+
+def positions_of(scene: PackedScene, variant: RopeVariant) -> np.ndarray:
+    """Positions float32 ``[3, tokens]``: every question goes on where the picture ends."""
+    prefix = int((scene.part == 0).sum())
+    seen: np.ndarray = np.broadcast_to(np.arange(prefix), (3, prefix))
+    begin: np.ndarray = np.full(3, prefix)
+    step: np.ndarray = np.ones(3)
+    if scene.grid is not None:
+        found = _prefix_positions(variant, scene.lead, scene.grid, scene.video)
+        seen, begin, step = found.ids, found.next_position, found.step
+    lengths = np.bincount(scene.part)[1:]
+    along = np.concatenate([np.arange(0), *map(np.arange, lengths)])
+    return np.concatenate((seen, begin[:, None] + along * step[:, None]), axis=1).astype(np.float32)
+
+
+def batch_positions(scenes: Sequence[PackedScene], variant: RopeVariant, length: int) -> Tensor:
+    """Positions float32 ``[3, B, L]`` of scenes padded to ``length``."""
+    found = np.zeros((3, len(scenes), length), np.float32)
+    for number, scene in enumerate(scenes):
+        found[:, number, : len(scene.ids)] = positions_of(scene, variant)
+    return torch.from_numpy(found)
+
+
+def batch_of(scenes: Sequence[PackedScene], variant: RopeVariant, length: int) -> TrainingBatch:
+    """Scenes right-padded to ``length``, with the positions of a variant."""
+
+    def padded(name: str, fill: float = 0) -> np.ndarray:
+        rows: list[np.ndarray] = [getattr(each, name) for each in scenes]
+        return np.stack([np.pad(row, (0, length - len(row)), constant_values=fill) for row in rows])
+
+    part = padded("part", -1)
+    return TrainingBatch(
+        torch.from_numpy(padded("ids")),
+        torch.from_numpy(padded("cells", -1)),
+        batch_positions(scenes, variant, length),
+        attention_mask(torch.from_numpy(part)),
+        torch.from_numpy(padded("labels", IGNORED)),
+        torch.from_numpy(padded("weights")),
+        torch.from_numpy(part),
+        tuple(kind for each in scenes for kind in each.kinds),
+    )
 
 
 def _kind(scene: Scene, question: SceneQuestion) -> str:
@@ -121,7 +169,7 @@ class Collator:
     """Makes batches of scenes for one variant."""
 
     def __init__(self, tokenizer: Tokenizer, variant: RopeVariant) -> None:
-        self._tokenizer, self._variant = tokenizer, variant
+        self._tokenizer, self.variant = tokenizer, variant
         self._encode = lru_cache(maxsize=65536)(lambda text: tuple(tokenizer.encode(text).ids))
 
     def collate(
@@ -143,32 +191,29 @@ class Collator:
                 those of the longest.
             told: what the picture shows is told in words (its practice answer), in place of visual tokens.
         """
-        packed = [self._packed(scene, noise, questions, length, told) for scene in scenes]
-        width = length or max(len(each.ids) for each in packed)
+        packed = self.pack(scenes, noise, questions, length, told=told)
+        return batch_of(packed, self.variant, length or max(len(each.ids) for each in packed))
 
-        def padded(name: str, fill: float = 0) -> np.ndarray:
-            rows: list[np.ndarray] = [getattr(each, name) for each in packed]
-            pads = [[(0, 0)] * (row.ndim - 1) + [(0, width - row.shape[-1])] for row in rows]
-            return np.stack(
-                [np.pad(row, pad, constant_values=fill) for row, pad in zip(rows, pads, strict=True)]
-            )
-
-        return TrainingBatch(
-            torch.from_numpy(padded("ids")),
-            torch.from_numpy(padded("cells", -1)),
-            torch.from_numpy(padded("positions").swapaxes(0, 1)),
-            _mask(padded("part", -1)),
-            torch.from_numpy(padded("labels", IGNORED)),
-            torch.from_numpy(padded("weights")),
-            tuple(kind for each in packed for kind in each.kinds),
-        )
+    def pack(
+        self,
+        scenes: list[Scene],
+        noise: np.random.Generator,
+        questions: int = MIX.questions,
+        length: int = 0,
+        *,
+        told: bool = False,
+    ) -> list[PackedScene]:
+        """What :meth:`collate` puts together, the same for every variant."""
+        return [self._packed(scene, noise, questions, length, told) for scene in scenes]
 
     def _packed(
         self, scene: Scene, noise: np.random.Generator, questions: int, length: int, told: bool
-    ) -> _Packed:
+    ) -> PackedScene:
         video = scene.token_grid.ndim == 3
         asked = scene.questions[:questions] if told else _asked(scene, questions)
-        ids, cells, positions, following, step = self._picture(scene, noise, told)
+        lead = list(self._encode(prompts.chat(scene.questions[0], video=video)[0])[:-1])
+        shown, cells = self._picture(scene, noise, told)
+        ids = lead + shown
         labels, part, weights = [IGNORED] * len(ids), [0] * len(ids), [0.0] * len(ids)
         kinds: list[str] = []
         for number, question in enumerate(asked, 1):
@@ -178,37 +223,31 @@ class Collator:
             ids, labels = ids + tokens, labels + wanted
             part, weights = part + [number] * len(tokens), weights + [weight] * len(tokens)
             kinds.append(_kind(scene, question))
-            positions.append(following[:, None] + np.arange(len(tokens)) * step[:, None])
-        cells = np.concatenate((cells, np.full(len(ids) - len(cells), -1)))
-        where = np.concatenate(positions, axis=1).astype(np.float32)
-        shared = (
+        where = np.full(len(ids), -1)
+        where[len(lead) : len(lead) + len(cells)] = cells
+        return PackedScene(
             np.array(ids),
-            cells,
             where,
             np.array(part),
             np.array(labels),
             np.array(weights, np.float32),
+            tuple(kinds),
+            len(lead),
+            None if told else grid_thw(scene.token_grid),
+            video,
         )
-        return _Packed(*shared, tuple(kinds))
 
-    def _picture(
-        self, scene: Scene, noise: np.random.Generator, told: bool
-    ) -> tuple[list[int], np.ndarray, list[np.ndarray], np.ndarray, np.ndarray]:
-        """Ids, cells and positions up to the end of the picture; the next position, and a token's step."""
-        video = scene.token_grid.ndim == 3
-        lead = list(self._encode(prompts.chat(scene.questions[0], video=video)[0])[:-1])
+    def _picture(self, scene: Scene, noise: np.random.Generator, told: bool) -> tuple[list[int], np.ndarray]:
+        """Ids of a picture's tokens, and what each shows: a cell kind and noisy copy, -1 where it is told."""
         if told:
             if scene.practice is None:
                 raise ValueError("a scene without a practice answer can't be told")
-            ids = lead + list(self._encode(scene.practice.answer))
-            along = np.broadcast_to(np.arange(len(ids), dtype=np.float32), (3, len(ids)))
-            return ids, np.full(len(ids), -1), [along], np.full(3, len(ids)), np.ones(3)
-        pad = prompts.VIDEO_PAD if video else prompts.IMAGE_PAD
+            ids = list(self._encode(scene.practice.answer))
+            return ids, np.full(len(ids), -1)
+        pad = prompts.VIDEO_PAD if scene.token_grid.ndim == 3 else prompts.IMAGE_PAD
         copies = noise.integers(0, NOISY_COPIES, scene.token_grid.size)
         kinds = scene.token_grid.ravel() * NOISY_COPIES + copies
-        seen = _prefix_positions(self._variant, len(lead), grid_thw(scene.token_grid), video)
-        cells = np.concatenate((np.full(len(lead), -1), kinds))
-        return lead + [pad] * len(kinds), cells, [seen.ids], seen.next_position, seen.step
+        return [pad] * len(kinds), kinds
 
     def _branch(self, question: SceneQuestion, video: bool) -> tuple[list[int], list[int], float]:
         """Token ids from the end of the picture to the end of the answer, labels, and weight."""
@@ -219,24 +258,35 @@ class Collator:
         return ids, labels, (PRACTICE_WEIGHT if question.kind == PRACTICE else 1) / len(answer)
 
 
-def _mask(part: np.ndarray) -> Tensor:
-    """The causal mask in which a question (parts 1, 2, ...) sees the picture (part 0) and itself."""
+def attention_mask(part: Tensor) -> Tensor:
+    """Bool ``[B, 1, L, L]`` of parts ``[B, L]``: causal, a question sees the picture (part 0) and itself."""
     same = part[:, :, None] == part[:, None, :]
     shared = part[:, None, :] == 0
-    causal = np.tril(np.ones((part.shape[1], part.shape[1]), bool))
-    return torch.from_numpy((same | shared) & causal)[:, None]
+    causal = torch.ones(2 * part.shape[1:], dtype=torch.bool, device=part.device).tril()
+    return ((same | shared) & causal)[:, None]
 
 
 def training_batches(
     collator: Collator, seed: int, step: int, mix: Mix = MIX, *, told: bool = False
 ) -> list[TrainingBatch]:
     """The images and the clips of one step: a function of the seed and the step alone, for every variant."""
-    noise = np.random.default_rng([seed, step])
+    packed = packed_training_scenes(collator, seed, step, mix, told=told)
     lengths = (mix.image_length, mix.clip_length)
     return [
-        collator.collate(scenes, noise, mix.questions, length, told=told)
-        for scenes, length in zip(training_scenes(seed, step, mix), lengths, strict=True)
+        batch_of(scenes, collator.variant, length) for scenes, length in zip(packed, lengths, strict=True)
     ]
+
+
+def packed_training_scenes(
+    collator: Collator, seed: int, step: int, mix: Mix = MIX, *, told: bool = False
+) -> tuple[list[PackedScene], list[PackedScene]]:
+    """The scenes of :func:`training_batches`, packed."""
+    noise = np.random.default_rng([seed, step])
+    images, clips = training_scenes(seed, step, mix)
+    return (
+        collator.pack(images, noise, mix.questions, mix.image_length, told=told),
+        collator.pack(clips, noise, mix.questions, mix.clip_length, told=told),
+    )
 
 
 def training_scenes(seed: int, step: int, mix: Mix = MIX) -> tuple[list[Scene], list[Scene]]:

@@ -7,7 +7,7 @@ them, and all of it compiled for the two shapes that a training has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -20,24 +20,29 @@ Weights = tuple[Tensor, ...]
 _MASKED = -1e9
 
 
-def decoder_weights(text: Any) -> list[Weights]:
-    """The weights of each layer, fused: norm, q, k and v with their bias, output, norm, gate and up, down."""
-    layers: list[Weights] = []
-    for layer in text.layers:
-        attention, mlp = layer.self_attn, layer.mlp
-        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        layers.append(
-            (
-                layer.input_layernorm.weight,
-                torch.cat([each.weight for each in projections]),
-                torch.cat([each.bias for each in projections]),
-                attention.o_proj.weight,
-                layer.post_attention_layernorm.weight,
-                torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)),
-                mlp.down_proj.weight,
-            )
+def decoder_weights(named: Mapping[str, Tensor], layers: int) -> list[Weights]:
+    """The weights of each layer, fused: norm, q, k and v with their bias, output, norm, gate and up, down.
+
+    ``named``: parameters of transformers' language model, by their names in it.
+    """
+
+    def fused(layer: int, *names: str) -> Tensor:
+        found = [named[f"layers.{layer}.{name}"] for name in names]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    projections = [f"self_attn.{each}_proj" for each in "qkv"]
+    return [
+        (
+            fused(layer, "input_layernorm.weight"),
+            fused(layer, *(f"{each}.weight" for each in projections)),
+            fused(layer, *(f"{each}.bias" for each in projections)),
+            fused(layer, "self_attn.o_proj.weight"),
+            fused(layer, "post_attention_layernorm.weight"),
+            fused(layer, "mlp.gate_proj.weight", "mlp.up_proj.weight"),
+            fused(layer, "mlp.down_proj.weight"),
         )
-    return layers
+        for layer in range(layers)
+    ]
 
 
 def decode(
@@ -58,18 +63,23 @@ def decode(
         dtype: of the products.
         compiled: by ``torch.compile``, once for every shape.
     """
-    bias = torch.zeros(mask.shape).masked_fill_(~mask, _MASKED)
-    run = _compiled() if compiled else _decode
+    run = _compiled() if compiled else layers_of_decoder
+    weights = decoder_weights(dict(text.named_parameters()), len(text.layers))
     settings = (text.config.num_attention_heads, text.config.rms_norm_eps, dtype)
-    return run(hidden, bias, rotation, decoder_weights(text), text.norm.weight, *settings)
+    return run(hidden, mask_bias(mask), rotation, weights, text.norm.weight, *settings)
+
+
+def mask_bias(mask: Tensor) -> Tensor:
+    """What is added to the scores: float32, 0 where a token may look."""
+    return torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, _MASKED)
 
 
 @cache
 def _compiled() -> Callable[..., Tensor]:
-    return torch.compile(_decode, dynamic=False)
+    return torch.compile(layers_of_decoder, dynamic=False)
 
 
-def _decode(
+def layers_of_decoder(
     hidden: Tensor,
     bias: Tensor,
     rotation: list[tuple[Tensor, Tensor]],
@@ -79,6 +89,7 @@ def _decode(
     epsilon: float,
     dtype: torch.dtype,
 ) -> Tensor:
+    """:func:`decode` of plain tensors, so that it can be compiled, and mapped over models."""
     batch, length, width = hidden.shape
 
     def project(values: Tensor, weight: Tensor, offset: Tensor | None = None) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from torch import Tensor
 
-from evalkit.zoo.scenes import SCENES, generator
+from evalkit.zoo.scenes import SCENES, Scene, generator
 from tools.zoo_training.answers import exact_answers
-from tools.zoo_training.batches import MIX, TOLD_MIX, Collator, TrainingBatch
+from tools.zoo_training.batches import MIX, TOLD_MIX, Collator, Mix, TrainingBatch
 
 SCENES_PER_TASK = 60
 
@@ -26,13 +26,23 @@ def held_out_accuracy(
     """
     mix = TOLD_MIX if told else MIX
     found: dict[str, list[bool]] = {}
+    for task, scenes, length, noise in held_out_scenes(mix):
+        batch = collator.collate(scenes, noise, mix.questions, length, told=told)
+        exact = exact_answers(logits(batch), batch)
+        for kind, right in zip(batch.kinds, exact, strict=True):
+            found.setdefault(f"{task}/{kind}", []).append(right)
+    return percentages(found)
+
+
+def held_out_scenes(mix: Mix = MIX) -> Iterator[tuple[str, list[Scene], int, np.random.Generator]]:
+    """Task, some of its scenes, the tokens that each is padded to, and what chooses noisy copies."""
     for task, make in SCENES.items():
         scenes = [make(generator("held out", task, number)) for number in range(SCENES_PER_TASK)]
         length, size = (mix.clip_length, 6) if task == "mini_video" else (mix.image_length, 10)
         for begin in range(0, len(scenes), size):
-            some = scenes[begin : begin + size]
-            batch = collator.collate(some, np.random.default_rng(begin), mix.questions, length, told=told)
-            exact = exact_answers(logits(batch), batch)
-            for kind, right in zip(batch.kinds, exact, strict=True):
-                found.setdefault(f"{task}/{kind}", []).append(right)
+            yield task, scenes[begin : begin + size], length, np.random.default_rng(begin)
+
+
+def percentages(found: Mapping[str, Sequence[bool]]) -> dict[str, float]:
+    """Percent of right answers for each kind, sorted."""
     return {name: 100 * sum(right) / len(right) for name, right in sorted(found.items())}

@@ -8,7 +8,7 @@ training step; here those of one shape are taken together (a test compares the t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -24,17 +24,18 @@ _ITERATIONS = 5
 
 
 class Optimizer:
-    """Both optimizers of one model, stepped together.
+    """Both optimizers of one model, or of several whose weights are stacked, stepped together.
 
     Args:
         layers: parameters of the decoder's layers; their matrices go to Muon.
         others: every other parameter that is trained.
+        stacked: the first axis of every parameter counts models.
     """
 
-    def __init__(self, layers: Iterable[Tensor], others: Iterable[Tensor]) -> None:
-        layers = list(layers)
-        matrices = [each for each in layers if each.ndim == 2]
-        rest = [each for each in layers if each.ndim != 2] + list(others)
+    def __init__(self, layers: Iterable[Tensor], others: Iterable[Tensor], *, stacked: bool = False) -> None:
+        layers, self._stacked = list(layers), stacked
+        matrices = [each for each in layers if each.ndim == 2 + stacked]
+        rest = [each for each in layers if each.ndim != 2 + stacked] + list(others)
         self._muon = Muon(matrices)
         self._adamw = torch.optim.AdamW(rest, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
         self._parameters = matrices + rest
@@ -44,7 +45,10 @@ class Optimizer:
         for parameter in self._parameters:
             parameter.grad = None
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        if self._stacked:
+            clip_norms([each.grad for each in self._parameters if each.grad is not None])
+        else:
+            torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self._muon.step(rate)
         for group in self._adamw.param_groups:
             group["lr"] = rate
@@ -59,16 +63,57 @@ class Optimizer:
         self._muon.momenta = state["muon"]
         self._adamw.load_state_dict(state["adamw"])
 
+    def state_dict_of(self, number: int) -> dict[str, Any]:
+        """Of stacked models: what the optimizer of one of them alone needs to continue."""
+        state = self._adamw.state_dict()
+        own = {
+            place: {
+                name: value if name == "step" else value[number].cpu().clone() for name, value in kept.items()
+            }
+            for place, kept in state["state"].items()
+        }
+        momenta = [each[:, number].cpu().clone() for each in self._muon.momenta]
+        return {"muon": momenta, "adamw": {**state, "state": own}}
+
+    def load_state_dicts(self, states: Sequence[dict[str, Any]]) -> None:
+        """Of stacked models: continue from what :meth:`state_dict` of each gave, all at the same step."""
+        device = self._parameters[0].device
+        first = states[0]["adamw"]
+        stacked = {
+            place: {
+                name: value
+                if name == "step"
+                else torch.stack([each["adamw"]["state"][place][name] for each in states]).to(device)
+                for name, value in kept.items()
+            }
+            for place, kept in first["state"].items()
+        }
+        self._adamw.load_state_dict({**first, "state": stacked})
+        momenta = zip(*(each["muon"] for each in states), strict=True)
+        self._muon.momenta = [torch.stack(each, 1).to(device) for each in momenta]
+
+
+@torch.no_grad()
+def clip_norms(gradients: list[Tensor]) -> None:
+    """``clip_grad_norm_(..., 1.0)`` for each of the models that the first axis counts."""
+    norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients]).norm(dim=0)
+    factors = (1.0 / (norms + 1e-6)).clamp(max=1.0)
+    for each in gradients:
+        each.mul_(factors.view(-1, *[1] * (each.ndim - 1)))
+
 
 class Muon:
-    """``torch.optim.Muon(..., adjust_lr_fn="match_rms_adamw")`` with all matrices of one shape at a time."""
+    """``torch.optim.Muon(..., adjust_lr_fn="match_rms_adamw")`` with all matrices of one shape at a time.
+
+    Args:
+        matrices: ``[rows, columns]`` each, or stacks ``[n, rows, columns]``.
+    """
 
     def __init__(self, matrices: Iterable[Tensor]) -> None:
-        self._groups: dict[tuple[int, int], list[Tensor]] = {}
+        self._groups: dict[tuple[int, ...], list[Tensor]] = {}
         for matrix in matrices:
-            rows, columns = matrix.shape
-            self._groups.setdefault((rows, columns), []).append(matrix)
-        self.momenta = [torch.zeros((len(some), *shape)) for shape, some in self._groups.items()]
+            self._groups.setdefault(tuple(matrix.shape), []).append(matrix)
+        self.momenta = [some[0].new_zeros((len(some), *shape)) for shape, some in self._groups.items()]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -76,8 +121,9 @@ class Muon:
         for (shape, matrices), momentum in zip(self._groups.items(), self.momenta, strict=True):
             gradients = torch.stack([matrix.grad for matrix in matrices if matrix.grad is not None])
             momentum.lerp_(gradients, 1 - _MOMENTUM)
-            update = orthogonalized(gradients.lerp(momentum, _MOMENTUM)).float()
-            size = rate * 0.2 * max(shape) ** 0.5
+            wanted = gradients.lerp(momentum, _MOMENTUM)
+            update = orthogonalized(wanted.flatten(0, -3)).float().view_as(wanted)
+            size = rate * 0.2 * max(shape[-2:]) ** 0.5
             torch._foreach_mul_(matrices, 1 - rate * WEIGHT_DECAY)
             torch._foreach_add_(matrices, list(update), alpha=-size)
 

@@ -19,10 +19,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from evalkit.core.atomic_files import atomic_path
 from evalkit.core.errors import UsageError
@@ -62,7 +64,7 @@ class Trainer:
     precision: Precision = field(default_factory=Precision)
 
     def __post_init__(self) -> None:
-        self.tokenizer = build_tokenizer()
+        self.tokenizer = _tokenizer()
         self.model = tiny_model.build(self.tokenizer.get_vocab_size(), self.variant, START_SEED)
         self._load_start_weights()
         visual, text = self.model.model.visual, self.model.model.language_model
@@ -175,6 +177,11 @@ class Trainer:
         folder = out / folder_name(self.variant)
         tiny_model.save(self.model, self.tokenizer, folder)
         return folder
+
+
+@cache
+def _tokenizer() -> Tokenizer:
+    return build_tokenizer()
 
 
 def folder_name(variant: str) -> str:
