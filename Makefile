@@ -160,12 +160,15 @@ bench: $(READY)
 
 # Shapes of Qwen2.5-VL-7B with random weights (16 GB, kept in .venv/bench): nothing is downloaded.
 SEVEN = $(BIN)/evalkit bench engine --model random:qwen2_5_vl-7b --dtype bfloat16 --device cuda --folder $(VENV)/bench $(PEER)
+BESIDE = vanilla,mrope-i,mhrope
 
 bench-gpu: $(READY)
 	$(SEVEN) --workload docvqa --limit 128 --baseline-limit 8 --techniques none --compiled
 	$(SEVEN) --workload videomme --limit 32 --baseline-limit 6 --techniques none --compiled
 	$(SEVEN) --workload images --limit 240 --baseline-limit 24 --compiled
 	$(SEVEN) --workload reasoning --baseline-limit 4 --techniques graphs
+	$(SEVEN) --workload docvqa --limit 24 --baseline-limit 2 --techniques none --lockstep $(BESIDE)
+	$(SEVEN) --workload images --limit 240 --baseline-limit 4 --techniques none --lockstep $(BESIDE)
 	$(BIN)/evalkit bench ropes --device cuda
 	$(BIN)/python -m pytest -m gpu
 

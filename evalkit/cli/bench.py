@@ -53,6 +53,7 @@ def command() -> None:
 )
 @click.option("--deterministic", is_flag=True, help="Measure with `run --deterministic`, too.")
 @click.option("--compiled", is_flag=True, help="Measure with a compiled model, too.")
+@click.option("--lockstep", default="", metavar="VARIANTS", help="Measure with these beside it, too.")
 @click.option("--lmms-python", metavar="PATH", help="Interpreter with lmms-eval, to measure that as well.")
 @click.option("--engine", type=click.Choice(["evalkit", "vllm"]), default="evalkit", help="`vllm`: it, too.")
 @click.option("--vllm-python", metavar="PATH", help="Interpreter with vLLM, if this environment has none.")
@@ -60,7 +61,13 @@ def command() -> None:
 @click.option("--folder", metavar="DIR", help="Keep made checkpoints and media there.")
 @click.pass_context
 def engine(
-    ctx: click.Context, /, tasks: str, techniques: str, engine_args: tuple[str, ...], **options: Any
+    ctx: click.Context,
+    /,
+    tasks: str,
+    techniques: str,
+    lockstep: str,
+    engine_args: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """Samples per second: the engine, a naive script, lmms-eval, and the limit of the machine."""
     from evalkit.engine.optimizations import Optimizations
@@ -69,11 +76,8 @@ def engine(
     named = {"all": None, "none": ()}.get(techniques, split_list([techniques]))
     Optimizations.without(*(named or ()))  # a misspelt one shows before anything is loaded
     given = tuple(read_engine_args(engine_args).items())
-    ctx.exit(
-        bench_engine(
-            EngineBench(tasks=split_list([tasks]), optimizations=named, engine_args=given, **options)
-        )
-    )
+    lists: dict[str, Any] = {"tasks": split_list([tasks]), "lockstep": split_list([lockstep])}
+    ctx.exit(bench_engine(EngineBench(**lists, optimizations=named, engine_args=given, **options)))
 
 
 @command.command("scaling")

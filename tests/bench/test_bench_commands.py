@@ -49,6 +49,17 @@ def test_the_engine_against_a_naive_script_and_the_limit(
     assert "8 media shown" in said  # what was seen in the warm-up doesn't count
 
 
+def test_variants_in_lockstep_answer_every_question(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["bench", "engine", "--tasks", "mini_chartqa", "--limit", "4", "--techniques", "none"]
+    assert run_cli([*words, "--lockstep", "vanilla,mrope-i"]) == 0
+    said = capsys.readouterr().out
+    rates = re.findall(r"^engine(, 3 in lockstep)? +([\d.]+) samples/s .* 0 of 4 texts differ$", said, re.M)
+    (_, alone), (_, together) = rates
+    ratio = re.search(r"^engine, 3 in lockstep: ([\d.]+) x the samples/s of one$", said, re.M)
+    assert ratio is not None
+    assert float(ratio[1]) == pytest.approx(float(together) / float(alone), rel=0.02)
+
+
 def test_questions_about_a_video_share_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], lmms_found: str | None
 ) -> None:
@@ -100,6 +111,7 @@ def test_memory_of_a_video_all_of_whose_frames_are_shown(
         (["engine", "--model", "random:qwen2"], "Did you mean `qwen2_5_vl`"),
         (["engine", "--workload", "image"], "Did you mean `images`"),
         (["engine", "--model", "mock"], "nothing to measure"),
+        (["engine", "--lockstep", "vanila"], "Did you mean `vanilla`"),
         (["memory", "--model", "mock"], "nothing to measure"),
         (["memory", "--frames", "0"], "x>=2"),
         (["memory", "--size", "0", "10"], "x>=64"),

@@ -43,7 +43,7 @@ def answers(
     samples: list[tuple[Any, Any]], rope: str, device: str, dtype: str, size: int | None
 ) -> list[str]:
     model = load_model("tiny", rope=rope, dtype=dtype, device=device)
-    requests = [build_request(model, task, sample) for task, sample in samples]
+    requests = [build_request(model.info, task, sample) for task, sample in samples]
     found: dict[str, Response] = {}
 
     def note(responses: list[Response]) -> None:

@@ -4,7 +4,8 @@
 * ``lmms-eval``: its own chat model, in a process of its own; with ``--engine vllm`` its model on vLLM, too;
 * ``vLLM``: the same requests by ``run --engine vllm``; what it takes to start is not counted;
 * ``batch of one``: the engine, one question at a time, without its optimizations;
-* ``engine``, and the engine without each of its optimizations.
+* ``engine``, and the engine without each of its optimizations;
+* with ``--lockstep``: the engine with variants of the model beside it, all of which answer every question.
 
 All answer the same questions in one run. Their texts are compared with those of the batch of one: in float32,
 all of the engine's must be equal.
@@ -14,13 +15,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
+from evalkit.config.run_spec import rope_files
 from evalkit.core.console import write
 from evalkit.core.errors import EnvironmentProblem, UsageError
 from evalkit.core.provenance import hardware, usable_cores, versions
@@ -29,13 +31,13 @@ from evalkit.engine.config import EngineConfig
 from evalkit.engine.optimizations import Optimizations
 from evalkit.engine.planner import plan_requests
 from evalkit.engine.preprocessing_pool import prepare_all
-from evalkit.engine.scheduler import run_requests
+from evalkit.engine.scheduler import generate_groups, run_requests
 from evalkit.engine.worker_pool import start_fork_server
 from evalkit.inference.compile import compile_parts
 from evalkit.inference.counters import EngineCounters
 from evalkit.integrations.vllm.system import describe as describe_vllm
-from evalkit.models import load_model
-from evalkit.models.base import LoadConfig
+from evalkit.models import describe_model
+from evalkit.models.base import LoadConfig, Model, ModelInfo
 from evalkit.models.hf_model import HfModel
 from tools.bench.baselines import lmms_eval, lmms_eval_differs, naive
 from tools.bench.machine import GIB, Usage, bandwidth, busy_share, measured, peak_flops
@@ -58,6 +60,7 @@ class EngineBench:
         optimizations: names of those without each of which the engine is measured too; None means all.
         deterministic: whether to measure the engine with `--deterministic` too.
         compiled: whether to measure the engine with a compiled model too.
+        lockstep: variants beside the model's own, with which the engine is measured too.
         lmms_python: interpreter of an environment with lmms-eval.
         engine: ``vllm`` to measure that as well.
         vllm_python: interpreter of an environment with vLLM; None means this one.
@@ -79,6 +82,7 @@ class EngineBench:
     optimizations: tuple[str, ...] | None = None
     deterministic: bool = False
     compiled: bool = False
+    lockstep: tuple[str, ...] = ()
     lmms_python: str | None = None
     engine: str = "evalkit"
     vllm_python: str | None = None
@@ -111,6 +115,7 @@ def bench_engine(options: EngineBench) -> int:
 class _Bench:
     options: EngineBench
     model: HfModel
+    variants: list[ModelInfo]
     questions: list[BenchPrompt]
     requests: list[Request]
     workers: int
@@ -118,8 +123,11 @@ class _Bench:
     @classmethod
     def prepared(cls, options: EngineBench, folder: Path) -> _Bench:
         name = random_model(options.model, folder)
-        given = {"dtype": options.dtype, "device": options.device}
-        model = load_model(name, rope=options.rope, ropes_dirs=options.ropes_dirs, **given)
+        where = LoadConfig(
+            dtype=options.dtype, device=options.device, rope_files=rope_files(options.ropes_dirs)
+        )
+        own, *variants = [describe_model(name, rope, where) for rope in (options.rope, *options.lockstep)]
+        model = own.load()
         if not isinstance(model, HfModel):
             raise UsageError(f"model `{name}`", "there is nothing to measure in a mock", "give a checkpoint")
         questions = bench_prompts(options.tasks, options.limit, options.workload, options.data_root, folder)
@@ -128,7 +136,7 @@ class _Bench:
         workers = max(1, min(usable_cores() - 1, 14)) if on_gpu else 0
         if options.workers is not None:
             workers = options.workers
-        return cls(options, model, questions, to_requests(model.info, questions), workers)
+        return cls(options, model, variants, questions, to_requests(model.info, questions), workers)
 
     def run(self) -> int:
         write(f"{versions()}\n{hardware()}\n{torch.get_num_threads()} threads\n")
@@ -147,6 +155,9 @@ class _Bench:
         if self.options.deterministic:
             rows.append(self.engine("engine, deterministic", deterministic=True))
         report = self.summary(engine)
+        if self.variants:
+            rows.append(self.lockstep())
+            report += f"\n{rows[-1].name}: {_rate(rows[-1]) / _rate(engine):.2f} x the samples/s of one\n"
         if self.options.compiled:
             seconds = compile_parts(self.model.module, self.model.info.adapter.compile_tower)
             report += f"\ncompiling took {seconds:.1f} s\n"
@@ -202,6 +213,37 @@ class _Bench:
                 stats=stats,
             )
         return SystemResult(name, usage, {each.key: each.text for each in responses}, responses, stats)
+
+    def lockstep(self) -> SystemResult:
+        """The row of several variants, as ``run --rope A,B`` has them; the model's own answers have the keys
+        of other rows.
+
+        Raises:
+            EnvironmentProblem: they don't fit into memory together.
+        """
+        first = replace(self.model)  # with a vision encoder of its own: in other rows it is shared with none
+        models: list[Model] = [first]
+        for variant in self.variants:
+            if not first.fits_beside(variant):
+                raise EnvironmentProblem(
+                    f"{1 + len(self.variants)} models side by side",
+                    f"there is no memory to load {variant.variant} beside the others",
+                    "give fewer to `--lockstep`",
+                )
+            model = variant.load()
+            model.share_weights_with(first)
+            models.append(model)
+        config, stats = EngineConfig(workers=self.workers), EngineCounters()
+        responses: list[Response] = []
+        texts: dict[str, str] = {}
+        self.model.vision_encoder.release()
+        with measured(self.model.info.device) as usage:
+            asked = [self.requests] * len(models)
+            groups = plan_requests(first.info.preprocessor, asked, config)
+            for number, batch in generate_groups(models, groups, config, stats):
+                responses += batch
+                texts |= {f"{number}/{each.key}" if number else each.key: each.text for each in batch}
+        return SystemResult(f"engine, {len(models)} in lockstep", usage, texts, responses, stats)
 
     def vllm(self) -> Iterator[SystemResult]:
         """The row of vLLM, answered by its process; the processor time is that process's and this one's."""
