@@ -180,8 +180,8 @@ class ProcessRunner:
         self._receive(START_SECONDS)
 
     def _start(self) -> None:
-        """Start the process, again where it or the fork server is killed meanwhile: that is no
-        fault of the job's.
+        """Start the process, again where it or the fork server is killed meanwhile: that is no fault of the
+        job's. One that raises while it imports the script would do so again.
         """
         for attempt in range(1, START_ATTEMPTS + 1):
             context = _context()
@@ -193,12 +193,20 @@ class ProcessRunner:
                 theirs.close()  # so that the pipe ends with the process
                 self._receive(START_SECONDS)
             except (EOFError, OSError, WorkerDied) as error:
+                hopeless = attempt == START_ATTEMPTS or self._raised()
                 self.end()
-                if attempt == START_ATTEMPTS:
+                if hopeless:
                     raise (error if isinstance(error, OSError) else WorkerDied) from None
                 time.sleep(FIRST_RETRY_SECONDS * 2 ** (attempt - 1))
             else:
                 return
+
+    def _raised(self) -> bool:
+        """Whether the process ended by an exception, for which Python's exit code is 1."""
+        if self._process is None:
+            return False
+        self._process.join(JOIN_SECONDS)
+        return bool(self._process.exitcode == 1)
 
     def _receive(self, seconds: float) -> _Message:
         try:

@@ -72,7 +72,10 @@ def test_questions_about_a_video_share_it(
     assert "10 samples of video" in said
 
 
-def test_scaling_is_measured_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scaling_is_measured_and_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.bench.scaling.REPEATS", 1)
     plot = tmp_path / "scaling.png"
     words = [
         "bench",

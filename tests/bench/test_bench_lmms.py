@@ -21,13 +21,16 @@ def test_lmms_eval_answers_as_the_engine_does(
     lmms_python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["bench", "engine", "--workload", "video", "--limit", "1", "--techniques", "none"]
+    words += ["--baseline-limit", "3"]  # of questions that differ in their numbers
     assert run_cli([*words, "--lmms-python", lmms_python, "--folder", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "1 media shown" in said
     assert "10 samples of video" in said
     (row,) = (line for line in said.splitlines() if line.startswith("lmms-eval"))
-    assert "  0 of 10 texts differ" in row
+    assert "  0 of 3 texts differ" in row
     assert "1.00 x lmms-eval" in row
+    (row,) = (line for line in said.splitlines() if line.startswith("engine "))
+    assert "  0 of 3 texts differ" in row
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,10 +50,31 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_checkpoint(tmp_path_factory.mktemp("ckpt"))
 
 
+@pytest.fixture(scope="module")
+def shown() -> dict[tuple[MediaRef, ...], Any]:
+    """What the preprocessor makes of media, whatever the variant and the batch: each is read once."""
+    return {}
+
+
 # All variants: test_optimizations.py, with synthetic media.
 @pytest.mark.parametrize("variant", ["vanilla", "v2pe", "mrope-i", "mhrope"])
-def test_batches_of_one_four_and_by_tokens_answer_alike(variant: str, checkpoint: Path, shared: Path) -> None:
+def test_batches_of_one_four_and_by_tokens_answer_alike(
+    variant: str,
+    checkpoint: Path,
+    shared: Path,
+    shown: dict[tuple[MediaRef, ...], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model = load_model(str(checkpoint), rope=variant, device="cpu")
+    kind: Any = type(model.info.preprocessor)
+    own = kind.process_media
+
+    def read_once(preprocessor: Any, media: Sequence[MediaRef]) -> Any:
+        if tuple(media) not in shown:
+            shown[tuple(media)] = own(preprocessor, media)
+        return shown[tuple(media)]
+
+    monkeypatch.setattr(kind, "process_media", read_once)
     asked = requests(model, shared)
     found: list[dict[str, tuple[int, ...]]] = []
     for size, without in ((1, "all"), (4, "prefix"), (4, "packing"), (None, "continuous"), (None, "")):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fork_server
 import pytest
 import yaml
 from outside_files import DOCS, HALF, catalog, write
@@ -45,16 +46,16 @@ def manifest(run: Path) -> Manifest:
 
 @pytest.mark.slow
 def test_the_documentation_does_what_it_says(tmp_path: Path, ropes: Path) -> None:
-    """Its commands, by a shell, in a folder with its file, with a tiny Qwen2.5-VL for the checkpoint."""
+    """Its commands, read by a shell, in a folder with its file, with a tiny Qwen2.5-VL for the checkpoint."""
     (commands,) = re.findall(r"```sh\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    checkpoint = str(save_checkpoint(tmp_path / "tiny-qwen"))
-    settings = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "CHECKPOINT": checkpoint}
+    settings = {**os.environ, "CHECKPOINT": str(save_checkpoint(tmp_path / "tiny-qwen"))}
     printed = ""
     for line in commands.replace("\\\n", "").splitlines():
-        done = subprocess.run(
-            ["bash", "-c", line], cwd=tmp_path, env=settings, capture_output=True, text=True, timeout=500
-        )
+        split = ["bash", "-c", f"printf '%s\\0' {line}"]
+        read = subprocess.run(split, cwd=tmp_path, env=settings, capture_output=True, text=True, check=True)
+        program, *words = read.stdout.split("\0")[:-1]
+        assert program == "evalkit"
+        done = fork_server.evalkit(*words, cwd=tmp_path)
         # A random model babbles on: its scores are unreliable, and the run says so.
         assert done.returncode == (3 if line.startswith("evalkit run") else 0), done.stderr
         printed += done.stdout

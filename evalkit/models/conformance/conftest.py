@@ -37,6 +37,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TestedFamily:
+def made_families() -> dict[str, TestedFamily]:
+    """Families by name: pytest goes to and fro between them, and makes anew what has another parameter."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def family(
+    request: pytest.FixtureRequest,
+    made_families: dict[str, TestedFamily],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TestedFamily:
     """A family with its tiny checkpoint."""
-    return TestedFamily(request.param, tmp_path_factory.mktemp("tiny") / request.param)
+    name = request.param
+    if name not in made_families:
+        made_families[name] = TestedFamily(name, tmp_path_factory.mktemp("tiny") / name)
+    return made_families[name]
