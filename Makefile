@@ -23,9 +23,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/evalkit run --model tiny --rope vanilla,mrope,videorope,hope,circlerope,mhrope,mrope-i --tasks mini --output results/demo
-	@printf '%s\n' '' 'What it shows: all seven read charts, clips and the rows of a page. M-RoPE, whose width turns slowest,' \
-		"can't tell columns apart, and vanilla RoPE, which knows neither rows nor columns, misplaces boxes. Those that" \
-		"give height and width fast frequencies are right nearly everywhere (docs/zoo.md: three seeds of each)." \
+	@printf '%s\n' '' 'What it shows: all seven read pages and clips as large as those that they were trained on. On larger pages' \
+		'vanilla RoPE, which counts tokens, and CircleRoPE, whose angles change with the size of a page, lose their place;' \
+		'those with rows and columns go on. In longer clips MHRoPE, HoPE and VideoRoPE keep the order of time best.' \
+		'(docs/zoo.md has three seeds of each: this seed of M-RoPE reads columns, the two others never learned to.)' \
 		'' 'Next:' '    . $(BIN)/activate        # evalkit is there; or call it as $(BIN)/evalkit' \
 		'    evalkit compare results/demo --baseline mrope' \
 		'    evalkit report results/demo --baseline mrope -o report.html' \

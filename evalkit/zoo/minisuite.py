@@ -17,7 +17,7 @@ from typing import Any
 from evalkit.core.atomic_files import atomic_path
 from evalkit.core.task import Row
 from evalkit.data.cache import cache_root, writing
-from evalkit.zoo.scenes import SCENES, Scene, SceneQuestion, generator
+from evalkit.zoo.scenes import LARGER_SCENES, SCENES, Scene, SceneQuestion, generator
 from evalkit.zoo.token_grids import TokenGrid, pixels
 
 SEED = 1
@@ -30,7 +30,8 @@ _FORMAT = "1"  # in the names of clips' files: raise it when the same seed gives
 
 @dataclass(frozen=True)
 class MiniDataset:
-    """``n`` questions of one kind: ``mini_docvqa``, ``mini_chartqa``, ``mini_refcoco`` or ``mini_video``.
+    """``n`` questions of one kind: ``mini_docvqa``, ``mini_chartqa``, ``mini_refcoco``, ``mini_video``, or
+    about pages and clips larger than those of any training: ``mini_docvqa_large``, ``mini_video_long``.
 
     Implements ``task.Dataset``. A row of ``mini_refcoco`` is an object with all its expressions, as
     in ``lmms-lab-encoder/RefCOCO``; ``n`` counts expressions.
@@ -63,7 +64,7 @@ class MiniDataset:
 @cache  # kilobytes each, drawn once in a process
 def _drawn(name: str, seed: int, number: int) -> tuple[Scene, bytes]:
     """A scene, and its picture as PNG bytes (none for a clip)."""
-    scene = SCENES[name](generator("evaluate", name, seed, number))
+    scene = _SCENES[name](generator("evaluate", name, seed, number))
     return scene, b"" if _ROWS[name] is _clips else png(scene.token_grid)
 
 
@@ -179,6 +180,14 @@ def _clips(scene: Scene, name: str, _: bytes) -> Iterator[Row]:
         }
 
 
+_SCENES = MappingProxyType({**SCENES, **LARGER_SCENES})
 _ROWS: Mapping[str, Callable[[Scene, str, bytes], Iterator[Row]]] = MappingProxyType(
-    {"mini_docvqa": _documents, "mini_chartqa": _charts, "mini_refcoco": _objects, "mini_video": _clips}
+    {
+        "mini_docvqa": _documents,
+        "mini_docvqa_large": _documents,
+        "mini_chartqa": _charts,
+        "mini_refcoco": _objects,
+        "mini_video": _clips,
+        "mini_video_long": _clips,
+    }
 )

@@ -9,8 +9,9 @@ that a one-dimensional position doesn't tell how wide a row is.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -25,6 +26,14 @@ CLIP_SHAPES: Mapping[str, tuple[int, tuple[tuple[int, int], ...]]] = MappingProx
         "long": (6, ((2, 3), (3, 2))),
     }
 )
+LARGE_SHAPES = ((6, 6), (5, 7), (7, 5), (6, 7), (7, 6), (7, 7))
+"""Of pages larger than any that the zoo is trained on."""
+
+LONG_SHAPES: Mapping[str, tuple[int, tuple[tuple[int, int], ...]]] = MappingProxyType(
+    {"8 seconds": (8, ((2, 3), (3, 2))), "12 seconds": (12, ((2, 3), (3, 2)))}
+)
+"""Of clips longer than any that the zoo is trained on."""
+
 CODE_LENGTH = 3
 PRACTICE = "reading"
 """Kind of the questions that are asked in training only."""
@@ -74,9 +83,9 @@ def _shuffled(rng: random.Random, questions: list[SceneQuestion]) -> tuple[Scene
     return tuple(questions)
 
 
-def document(rng: random.Random) -> Scene:
+def document(rng: random.Random, shapes: Sequence[tuple[int, int]] = IMAGE_SHAPES) -> Scene:
     """Lines of a number and a code, written along the rows or down the columns."""
-    rows, columns = rng.choice(IMAGE_SHAPES)
+    rows, columns = rng.choice(shapes)
     kind = rng.choice(("row", "column"))
     lines, width = (rows, columns) if kind == "row" else (columns, rows)
     token_grid = np.zeros((lines, width), np.int64)
@@ -221,10 +230,12 @@ def _order(rng: random.Random, token_grid: TokenGrid) -> tuple[list[SceneQuestio
     return questions, ",".join(shown)
 
 
-def clip(rng: random.Random) -> Scene:
+def clip(
+    rng: random.Random, durations: Mapping[str, tuple[int, tuple[tuple[int, int], ...]]] = CLIP_SHAPES
+) -> Scene:
     """Squares that move, or that appear one after the other."""
-    duration = rng.choice(tuple(CLIP_SHAPES))
-    seconds, shapes = CLIP_SHAPES[duration]
+    duration = rng.choice(tuple(durations))
+    seconds, shapes = durations[duration]
     motion = rng.random() < 0.5
     while True:
         token_grid = np.zeros((seconds, *rng.choice(shapes)), np.int64)
@@ -237,3 +248,12 @@ def clip(rng: random.Random) -> Scene:
 SCENES: Mapping[str, Callable[[random.Random], Scene]] = MappingProxyType(
     {"mini_docvqa": document, "mini_chartqa": chart, "mini_refcoco": boxes, "mini_video": clip}
 )
+"""By task; the zoo is trained on scenes of these shapes."""
+
+LARGER_SCENES: Mapping[str, Callable[[random.Random], Scene]] = MappingProxyType(
+    {
+        "mini_docvqa_large": partial(document, shapes=LARGE_SHAPES),
+        "mini_video_long": partial(clip, durations=LONG_SHAPES),
+    }
+)
+"""By task; no training sees scenes as large."""

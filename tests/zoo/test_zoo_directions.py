@@ -4,9 +4,11 @@ import re
 
 import pytest
 
+from evalkit.cli import run_cli
+from evalkit.report.gather import gather
 from evalkit.rope.variants import parse_variant
 from tools.zoo_training.curves import means, table
-from tools.zoo_training.directions import TABLES, Direction, directions, markdown
+from tools.zoo_training.directions import TABLES, Direction, directions, markdown, trained_sizes
 from tools.zoo_training.plan import SEEDS, zoo_models, zoo_variants
 from tools.zoo_training.train import folder_name
 
@@ -63,8 +65,23 @@ def test_curves_say_which_trainings_still_rise():
     one = means({500: {"x": 10.0, "y": 30.0}, 1000: {"x": 10.4, "y": 30.4}})
     kept = {"a": [one, {500: 22.0, 1000: 23.4}], "b": [{500: 20.0, 1000: 21.5}]}
     lines = table(kept).splitlines()
-    assert lines[0] == "| variant | 500 | 1,000 | last rise | stopped rising |"
+    assert lines[0] == "| variant | 500 | 1,000 | last rise | stopped rising | 90 after |"
     assert lines[2:] == [
-        "| `a` | 21.0 ± 1.4 | 21.9 ± 2.1 | 0.4 to 1.4 | 1 of 2 |",
-        "| `b` | 20.0 | 21.5 | 1.5 to 1.5 | 0 of 1 |",
+        "| `a` | 21.0 ± 1.4 | 21.9 ± 2.1 | 0.4 to 1.4 | 1 of 2 |  |",
+        "| `b` | 20.0 | 21.5 | 1.5 to 1.5 | 0 of 1 |  |",
     ]
+
+
+def test_curves_say_how_soon_trainings_were_good():
+    kept = {"a": [{500: 90.0, 1000: 89.0}, {500: 70.0, 1000: 92.0}], "b": [{500: 95.0, 1000: 99.0}]}
+    lines = table(kept, every=1000).splitlines()
+    assert lines[0] == "| variant | 1,000 | last rise | stopped rising | 90 after |"
+    assert [line.rsplit("|", 2)[1].strip() for line in lines[2:]] == ["500 to 1,000", "500"]
+
+
+def test_directions_are_those_of_scenes_as_large_as_in_training(tmp_path):
+    words = ["run", "--model", "mock:fixed=A", "--tasks", "mini_docvqa_large,mini_video_long,mini_chartqa"]
+    words += ["--limit", "2", "--workers", "0", "-q", "--output", str(tmp_path / "run")]
+    assert run_cli(words) in (0, 3)
+    kept = trained_sizes(gather([tmp_path / "run"]))
+    assert [column.task for column in kept.comparison.columns] == ["mini_chartqa"]

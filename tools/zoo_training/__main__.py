@@ -1,4 +1,4 @@
-"""Train and evaluate the whole zoo: ``python -m tools.zoo_training [--jobs N]``.
+"""Train and evaluate the whole zoo: ``python -m tools.zoo_training [--device cuda | --jobs N]``.
 
 Given again after it was stopped, it goes on where it was. Every checkpoint answers the mini-suite through
 ``evalkit run`` as any other; ``evalkit compare --group-by rope`` and
@@ -20,6 +20,7 @@ from pathlib import Path
 from evalkit.zoo import VARIANTS
 from tools.zoo_training.answers import Precision
 from tools.zoo_training.plan import zoo_models, zoo_variants
+from tools.zoo_training.side_by_side import train_side_by_side
 from tools.zoo_training.train import STATE, STEPS, Trainer, folder_name, log_to_terminal, train_model
 
 _LOG = logging.getLogger("tools.zoo_training")
@@ -30,6 +31,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.zoo_training", description=__doc__)
     parser.add_argument("--variant", nargs="+", default=zoo_variants(), help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=2, help="models at a time, one core each (default: 2)")
+    parser.add_argument("--device", help="train all models side by side there, as on a GPU: cuda")
+    parser.add_argument("--workers", type=int, default=12, help="with --device: processes that draw scenes")
     parser.add_argument("--state", type=Path, default=STATE)
     parser.add_argument("--out", type=Path, default=STATE / "checkpoints", help="default: %(default)s")
     parser.add_argument("--results", type=Path, default=Path("results/zoo"), help="default: %(default)s")
@@ -37,6 +40,10 @@ def main() -> int:
     log_to_terminal()
     Trainer(VARIANTS[0], 0, STEPS, options.state)  # leaves the common start there
     models = list(zoo_models(options.variant))
+    if options.device:
+        trainers = [Trainer(variant, seed, STEPS, options.state) for variant, seed in models]
+        train_side_by_side(trainers, options.out, options.device, options.workers)
+        return evaluate(models, options.out, options.results)
     with ProcessPoolExecutor(options.jobs, get_context("spawn"), initializer=log_to_terminal) as pool:
         tasks = [
             pool.submit(train_model, variant, seed, STEPS, options.state, options.out, Precision())

@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evalkit import compare
+from evalkit.report.gather import CombinedRuns, gather
+from evalkit.report.seed_rows import group_seeds
+from evalkit.zoo.scenes import SCENES
 from tools.zoo_training.plan import table_variants
 
 Scores = Mapping[str, tuple[float, ...]]
@@ -134,6 +136,12 @@ def _difference(arm: Mapping[str, Any], column: str) -> tuple[float, float, floa
     return value, low, high
 
 
+def trained_sizes(runs: CombinedRuns) -> CombinedRuns:
+    """The tasks of the scenes that the zoo was trained on: the paper has none of larger ones."""
+    columns = [each for each in runs.comparison.columns if each.task in SCENES]
+    return replace(runs, comparison=replace(runs.comparison, columns=columns))
+
+
 def markdown(table: PaperTable, found: list[Direction]) -> str:
     """A table of Markdown: a row for each variant, a column for each of the paper's."""
     lines = [
@@ -157,10 +165,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.zoo_training.directions", description=__doc__)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results/zoo"))
     options = parser.parse_args()
+    runs = trained_sizes(gather([options.results]))
     for table in TABLES:
-        found = list(
-            directions(table, compare(options.results, baseline=table.baseline, group_by="rope").to_json())
-        )
+        comparison = group_seeds(runs, "rope", {}).comparison(table.baseline, "holm")
+        found = list(directions(table, comparison.to_json()))
         missing = sorted(set(table.scores) - {each.variant for each in found} - {table.baseline})
         verdicts = Counter(each.verdict for each in found)
         print(markdown(table, found))  # noqa: T201 (a tool's output)

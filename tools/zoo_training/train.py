@@ -40,7 +40,7 @@ from tools.zoo_training.optimizer import Optimizer, fall_begins, rate
 from tools.zoo_training.prompts import build_tokenizer
 
 START_SEED = 20260901
-STEPS = 4000
+STEPS = 12_000
 READING_STEPS = 1000
 """Until this step every answer token counts alike, so that reading aloud dominates; then every question."""
 
