@@ -32,6 +32,11 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000)
 
 
+def pytest_unconfigure() -> None:
+    """What libraries count at the interpreter's end is garbage as ever."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of reference data; tests that need it are skipped where it is absent."""
