@@ -20,5 +20,5 @@ task = Task(
     size=120,
     tags=("mini",),
     licence="Apache-2.0",
-    notes="Synthetic: 36 to 49 cells, where the built-in tiny models were trained on 20 to 25.",
+    notes="Synthetic: 35 to 49 cells, where the built-in tiny models were trained on 20 to 25.",
 )

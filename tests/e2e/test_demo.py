@@ -14,7 +14,14 @@ from evalkit.report.aggregate import RATES
 
 VARIANTS = ("vanilla", "mrope", "mrope-i", "mhrope")
 ARMS = [f"tiny@{variant}" for variant in VARIANTS]
-TASKS = ["mini_docvqa", "mini_chartqa", "mini_refcoco", "mini_video"]
+TASKS = [
+    "mini_docvqa",
+    "mini_docvqa_large",
+    "mini_chartqa",
+    "mini_refcoco",
+    "mini_video",
+    "mini_video_long",
+]
 
 
 def evalkit(*words: str, cwd: Path, code: int = 0) -> str:
@@ -46,7 +53,7 @@ def test_formats_agree(folder: Path) -> None:
         csv.DictReader(io.StringIO(evalkit("compare", "results/small", "--format", "csv", cwd=folder)))
     )
     whole = {(row["arm"], row["task"]): float(row["value"]) for row in rows if not row["group"]}
-    assert len(whole) == 16
+    assert len(whole) == 24
     for arm in found["arms"]:
         for task, cell in arm["tasks"].items():
             assert whole[arm["name"], task] == cell["value"]

@@ -19,6 +19,8 @@ from evalkit.store import Record, RunDir
 
 pytest.importorskip("ray", reason="needs the extra `ray`")
 
+TASKS = "mini_docvqa,mini_chartqa,mini_refcoco,mini_video"
+
 
 def records(output: Path) -> list[Record]:
     return [record.without_timings() for record in RunDir.open(output).records()]
@@ -39,7 +41,7 @@ def engines_of(pid: int) -> list[int]:
 
 
 def test_two_engines_answer_as_one_does_for_several_variants(tmp_path: Path) -> None:
-    words = ["run", "--model", "tiny", "--rope", "vanilla,mrope-i", "--tasks", "mini", "--limit", "6", "-q"]
+    words = ["run", "--model", "tiny", "--rope", "vanilla,mrope-i", "--tasks", TASKS, "--limit", "6", "-q"]
     assert run_cli([*words, "--output", str(tmp_path / "one"), "--workers", "0"]) == 0
     two = [*words, "--output", str(tmp_path / "two"), "--devices", "cpu,cpu", "--workers", "1"]
     assert run_cli([*two, "--audit", "0.5"]) == 0
@@ -51,7 +53,7 @@ def test_two_engines_answer_as_one_does_for_several_variants(tmp_path: Path) -> 
 
 def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) -> None:
     output = tmp_path / "out"
-    words = ["run", "--model", "mock:slow=0.3", "--tasks", "mini", "--limit", "20", "--batch-size", "2"]
+    words = ["run", "--model", "mock:slow=0.3", "--tasks", TASKS, "--limit", "20", "--batch-size", "2"]
     words += ["--workers", "1", "-q", "--devices", "cpu,cpu", "--output", str(output)]
     words += ["--rate-limit", "unparsed=1"]
     run = fork_server.start(*words)
@@ -74,7 +76,7 @@ def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 def test_a_ray_whose_own_processes_are_killed_ends_the_command(tmp_path: Path, name: str) -> None:
     output = tmp_path / "out"
-    words = ["run", "--model", "mock:slow=1", "--tasks", "mini", "--limit", "40", "--batch-size", "2"]
+    words = ["run", "--model", "mock:slow=1", "--tasks", TASKS, "--limit", "40", "--batch-size", "2"]
     words += ["--workers", "1", "-q", "--devices", "cpu,cpu", "--output", str(output)]
     run = fork_server.start(*words)
     while not journalled(output) and run.poll() is None:
@@ -99,7 +101,7 @@ def test_a_cluster_loses_a_machine(tmp_path: Path) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 100 << 20})
     lost = cluster.add_node(num_cpus=2, object_store_memory=100 << 20)
     output = tmp_path / "out"
-    words = ["run", "--model", "mock:slow=0.2", "--tasks", "mini", "--limit", "20", "--batch-size", "2"]
+    words = ["run", "--model", "mock:slow=0.2", "--tasks", TASKS, "--limit", "20", "--batch-size", "2"]
     words += ["--workers", "0", "-q", "--executor", "ray", "--output", str(output)]
     words += ["--rate-limit", "unparsed=1"]
     environment = os.environ | {"RAY_ADDRESS": cluster.address}

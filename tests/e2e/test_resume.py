@@ -12,10 +12,12 @@ import fork_server
 
 from evalkit.store import RunDir
 
+TASKS = "mini_docvqa,mini_chartqa,mini_refcoco,mini_video"
+
 
 def words(output: Path, *extra: str, seconds: float = 0.15) -> list[str]:
     """A run whose every batch takes so many seconds."""
-    some = ["run", "--model", f"mock:slow={seconds}", "--tasks", "mini", "--limit", "10", "--batch-size", "2"]
+    some = ["run", "--model", f"mock:slow={seconds}", "--tasks", TASKS, "--limit", "10", "--batch-size", "2"]
     some += ["--rate-limit", "unparsed=1"]  # it answers with its prompt
     return [*some, "--output", str(output), "--workers", "1", "--quiet", *extra]
 

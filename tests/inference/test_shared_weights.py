@@ -206,7 +206,8 @@ def test_what_does_not_fit_or_suit_waits(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_a_run_in_lockstep_stores_what_one_after_another_does(tmp_path: Path) -> None:
-    words = ["run", "--model", "tiny", "--rope", "vanilla,mrope-i", "--tasks", "mini", "--limit", "4"]
+    words = ["run", "--model", "tiny", "--rope", "vanilla,mrope-i", "--limit", "4"]
+    words += ["--tasks", "mini_docvqa,mini_chartqa,mini_refcoco,mini_video"]
     words += ["--workers", "0", "--dtype", "float32", "-q", "--output"]
     assert run_cli([*words, str(tmp_path / "a")]) == 0
     assert run_cli([*words, str(tmp_path / "b"), "--without", "lockstep"]) == 0

@@ -17,7 +17,7 @@ from PIL import Image
 from evalkit.core.types import Locate
 from evalkit.metrics.base import Answer
 from evalkit.zoo.minisuite import VIDEO_FPS, MiniDataset, png
-from evalkit.zoo.scenes import MOVES, SCENES, generator
+from evalkit.zoo.scenes import LARGER_SCENES, MOVES, SCENES, generator
 from evalkit.zoo.token_grids import (
     CELL,
     COLOURS,
@@ -36,6 +36,8 @@ FILES = {
     "mini_chartqa": "image/mini_chartqa.py",
     "mini_refcoco": "grounding/mini_refcoco.py",
     "mini_video": "video/mini_video.py",
+    "mini_docvqa_large": "image/mini_docvqa_large.py",
+    "mini_video_long": "video/mini_video_long.py",
 }
 SCHEMA = {
     "mini_docvqa": {"questionId", "question", "question_types", "image", "docId", "answers"},
@@ -46,6 +48,8 @@ SCHEMA = {
         *("question", "options", "answer"),
     },
 }
+LARGER = {"mini_docvqa_large": "mini_docvqa", "mini_video_long": "mini_video"}
+SCHEMA |= {name: SCHEMA[smaller] for name, smaller in LARGER.items()}
 seeds = st.integers(0, 10**6)
 
 
@@ -107,7 +111,7 @@ def test_task_gives_full_marks_to_the_reference_and_none_to_nonsense(name):
     assert len({sample.id for sample in samples}) == len(samples)
     assert task.size in (None, len(samples))
     for sample in samples[:40]:
-        right = sample.reference[0] if name == "mini_docvqa" else sample.reference
+        right = sample.reference[0] if name.startswith("mini_docvqa") else sample.reference
         size = tuple(sample.meta["image_size"]) if name == "mini_refcoco" else None
         known = {
             "options": sample.meta.get("options", {}),
@@ -117,6 +121,17 @@ def test_task_gives_full_marks_to_the_reference_and_none_to_nonsense(name):
         }
         assert task.metric.score(Answer(str(right), sample.reference, **known)).value == 1.0
         assert task.metric.score(Answer("zzz", sample.reference, **known)).value == 0.0
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_scenes_of_the_larger_tasks_are_larger_than_any_that_is_trained_on(seed):
+    sizes = {
+        name: scene(generator("test", seed)).token_grid.size
+        for name, scene in {**SCENES, **LARGER_SCENES}.items()
+    }
+    assert sizes["mini_docvqa"] <= 25 < 35 <= sizes["mini_docvqa_large"] <= 49
+    assert sizes["mini_video"] <= 36 < 48 <= sizes["mini_video_long"] <= 72
 
 
 def test_every_shape_stays_as_it_is_in_the_processor():
