@@ -40,7 +40,7 @@ docs: $(READY)
 # The picture in README.md: the demo's report, in Chromium.
 picture: results/demo/scores.json
 	$(BIN)/evalkit report results/demo --baseline mrope -o results/demo.html
-	chromium --headless --no-sandbox --hide-scrollbars --window-size=1100,1430 --virtual-time-budget=8000 \
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1100,1795 --virtual-time-budget=8000 \
 		--screenshot=$(CURDIR)/docs/report.png file://$(CURDIR)/results/demo.html
 
 results/demo/scores.json:
