@@ -181,8 +181,9 @@ class ProcessRunner:
 
     def _start(self) -> None:
         """Start the process, again where it or the fork server is killed meanwhile: that is no fault of the
-        job's. One that raises while it imports the script would do so again.
+        job's. One that raises twice while it imports the script would do so again.
         """
+        raised = 0
         for attempt in range(1, START_ATTEMPTS + 1):
             context = _context()
             self._pipe, theirs = context.Pipe()
@@ -193,7 +194,8 @@ class ProcessRunner:
                 theirs.close()  # so that the pipe ends with the process
                 self._receive(START_SECONDS)
             except (EOFError, OSError, WorkerDied) as error:
-                hopeless = attempt == START_ATTEMPTS or self._raised()
+                raised += self._raised()
+                hopeless = attempt == START_ATTEMPTS or raised == 2
                 self.end()
                 if hopeless:
                     raise (error if isinstance(error, OSError) else WorkerDied) from None

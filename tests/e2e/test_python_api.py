@@ -33,12 +33,12 @@ def test_a_script_with_a_main_guard(tmp_path: Path) -> None:
 
 
 def test_a_script_without_one_still_gets_its_answers(tmp_path: Path) -> None:
-    """Each of its pools finds out once that its processes can't import it."""
+    """Each of its pools finds out by two tries, not five (21 imports), that processes can't import it."""
     done = run(tmp_path, f"print('IMPORTED', flush=True){SCRIPT}")
     assert done.returncode == 0, done.stderr
     assert "RESULT 5 0 5" in done.stdout
     assert "if __name__ == '__main__':" in done.stderr
-    assert 1 < done.stdout.count("IMPORTED") < 10
+    assert 1 < done.stdout.count("IMPORTED") < 15
 
 
 def test_a_mistake_is_an_exception_with_the_three_parts() -> None:

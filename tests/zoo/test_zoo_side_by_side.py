@@ -87,19 +87,19 @@ def test_what_was_trained_alone_goes_on_side_by_side_and_alone_again(folder, tmp
     straight = new_trainer("mhrope", 1, folder)
     straight.run(stop=3)
     shutil.copy(folder / "start.pt", tmp_path)
-    for variant, seed in MODELS[:2]:
-        begun = new_trainer(variant, seed, tmp_path)
-        begun.run(stop=1)
-        begun.save_state()
+    begun = new_trainer("mhrope", 1, tmp_path)  # the other one begins afresh, and apart
+    begun.run(stop=1)
+    begun.save_state()
     trainers = [new_trainer(variant, seed, tmp_path) for variant, seed in MODELS[:2]]
     folders = train_side_by_side(trainers, tmp_path / "out", "cpu", 0, stop=2)
     assert [(each.parent.name, each.name) for each in folders] == [
         ("seed-0", "tiny-vanilla"),
         ("seed-1", "tiny-mhrope"),
     ]
-    resumed = new_trainer("mhrope", 1, tmp_path)
+    fresh, resumed = new_trainer("vanilla", 0, tmp_path), new_trainer("mhrope", 1, tmp_path)
+    fresh.resume()
     resumed.resume()
-    assert resumed.step == 2
+    assert fresh.step == resumed.step == 2
     resumed.run(stop=3)
     for name, each in trained_parameters(resumed).items():
         torch.testing.assert_close(each, trained_parameters(straight)[name], atol=2e-4, rtol=0, msg=name)

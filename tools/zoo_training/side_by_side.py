@@ -248,11 +248,18 @@ class SideBySide:
                     trainer.losses.append(mean)
             if self.step % EVALUATE_EVERY == 0:
                 self.evaluate()
+                self.save_states()
                 seconds = (time.perf_counter() - began) / (self.step - first)
                 _LOG.info("step %d, %.4f s/step of %d models", self.step, seconds, len(self.trainers))
         for trainer in self.trainers:
             trainer.seconds += (time.perf_counter() - began) / len(self.trainers)
+        self.save_states()
+
+    def save_states(self) -> None:
+        """Write what a later run needs to continue, together or alone."""
         self.unstack()
+        for trainer in self.trainers:
+            trainer.save_state()
 
     def _batches(self, end: int, workers: int) -> DataLoader[SharedBatch]:
         collator = self.trainers[0].collator
@@ -266,12 +273,9 @@ class SideBySide:
 def train_side_by_side(
     trainers: Sequence[Trainer], out: Path, device: str, workers: int, stop: int | None = None
 ) -> list[Path]:
-    """Train models together, from where they were; keeps their states, and returns checkpoints' folders."""
+    """Train models from where they were, those at the same step together; returns checkpoints' folders."""
     for trainer in trainers:
         trainer.resume()
-    together = SideBySide(trainers, device)
-    if together.step < together.steps:
-        together.run(stop, workers=workers)
-    for trainer in trainers:
-        trainer.save_state()
+    for step in sorted({trainer.step for trainer in trainers if trainer.step < trainer.steps}):
+        SideBySide([each for each in trainers if each.step == step], device).run(stop, workers=workers)
     return [trainer.save(out / f"seed-{trainer.seed}") for trainer in trainers]
